@@ -1,0 +1,1 @@
+"""Reading, filtering and splitting data sets, and turning samples into prompts. No torch."""

@@ -1,0 +1,55 @@
+"""Prompts: pure functions from a sample to the text that a model reads.
+
+The order of the options is shuffled per sample by a seeded hash of its id, so that
+it depends on nothing but the seed and the sample. The model's own chat template is
+applied by `models.inference`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+from culture_neurons.types import Sample
+
+LETTERS = ascii_uppercase
+INSTRUCTION = "Answer with the letter of the right option only."
+
+
+def option_order(sample_id: str, n_options: int, seed: int) -> tuple[int, ...]:
+    """The shuffled order: position p of the prompt shows original option `order[p]`."""
+
+    def key(option: int) -> bytes:
+        return hashlib.blake2b(f"{seed}\x1f{sample_id}\x1f{option}".encode(), digest_size=16).digest()
+
+    return tuple(sorted(range(n_options), key=key))
+
+
+def content(sample: Sample, order: Sequence[int]) -> str:
+    """The question and its lettered options, one per line, in the given order."""
+    lines = [sample.question]
+    lines += [f"{letter}. {sample.options[i]}" for letter, i in zip(LETTERS, order, strict=False)]
+    return "\n".join(lines)
+
+
+def user_text(sample: Sample, order: Sequence[int], instruction: str = INSTRUCTION) -> str:
+    """The whole text of the user's turn: content, then the fixed instruction."""
+    return f"{content(sample, order)}\n{instruction}"
+
+
+def messages(text: str, with_image: bool) -> list[dict]:
+    """The chat of one user turn, as `apply_chat_template` takes it."""
+    parts = [{"type": "image"}] if with_image else []
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def parse_answer(text: str, n_options: int) -> int:
+    """The position of the option letter that a generated answer gives, or -1.
+
+    Accepts a letter that stands alone at the start, as in "B", "(B)", "B. rice" or "Answer: B".
+    """
+    letters = LETTERS[:n_options]
+    match = re.match(rf"\W*(?:(?:the\s+)?answer\s*(?:is)?\s*:?\s*)?\W*([{letters}])(?![A-Za-z])", text.strip(), re.I)
+    return letters.index(match.group(1).upper()) if match else -1

@@ -1,0 +1,105 @@
+"""Files between steps: atomic writes, tables, and the provenance each one carries.
+
+A step writes to a name that is unique to its process, in the folder of the target,
+and renames it into place at the end: a killed or failed job leaves nothing half written,
+and two jobs that write the same target can't mix their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from culture_neurons.errors import FileError
+
+#: Key of the JSON object of provenance in the metadata of a parquet file.
+METADATA_KEY = b"culture_neurons"
+
+
+@contextmanager
+def atomic(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it onto `target` when the block succeeds."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapping[str, Any]) -> None:
+    """Write a parquet file whose schema metadata holds `metadata` as JSON."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    blob = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False).encode()
+    table = table.replace_schema_metadata({METADATA_KEY: blob})
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, columns: Sequence[str] = ()) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a parquet file of ours: the data frame and the metadata.
+
+    Raises FileError when the file is missing, damaged, or lacks one of `columns`.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FileError(f"{path}: damaged or no parquet file ({first_line(error)}); delete it and run again") from None
+    missing = [c for c in columns if c not in table.column_names]
+    if missing:
+        raise FileError(f"{path}: column {missing[0]!r} is missing; found {', '.join(table.column_names)}")
+    blob = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+    return table.to_pandas(), json.loads(blob)
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a CSV table: UTF-8, line feed, floats with 10 significant digits, missing as empty."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
+
+
+def read_csv(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read one of our CSV tables; only an empty field is missing (a culture named "NA" is not).
+
+    Raises FileError when the file is missing, empty, or lacks one of `columns`.
+    """
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise FileError(f"{path}: no readable CSV table ({first_line(error)}); delete it and run again") from None
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise FileError(f"{path}: column {missing[0]!r} is missing; found {', '.join(table.columns)}")
+    return table
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""Loading, adapting, asking, recording and ablating models: the only home of torch."""

@@ -1,0 +1,74 @@
+"""Which code made a file: the modules that a step imports, and a digest of them.
+
+The workflow declares the import closure of a step as an input of its rule, so that an
+edit to a module reruns exactly the rules that use it. Standard library only, and no
+module of the package is imported: the sources are parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "culture_neurons"
+ROOT = Path(__file__).resolve().parent
+
+
+def _path(module: str) -> Path | None:
+    """The source file of a module of the package, or None."""
+    parts = module.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    base = ROOT.joinpath(*parts[1:])
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Modules of the package that `module` imports anywhere in its source, itself left out."""
+    path = _path(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    # Importing a.b.c runs a and a.b too.
+    for name in list(found):
+        parts = name.split(".")
+        found.update(".".join(parts[:i]) for i in range(1, len(parts)))
+    return frozenset(name for name in found if name != module and _path(name))
+
+
+def closure(module: str) -> list[Path]:
+    """Source files that `module` needs, directly or through others, sorted; its own among them.
+
+    Templates that lie beside a module under the same name (`report.html.j2`) count as its source.
+    """
+    seen: set[str] = set()
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(imports(name))
+    files = {_path(name) for name in seen}
+    files |= {template for path in files for template in path.parent.glob(f"{path.stem}.*.j2")}
+    return sorted(files)
+
+
+@cache
+def code_digest(module: str) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of the sources that `module` needs."""
+    digest = hashlib.sha256()
+    for path in closure(module):
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]

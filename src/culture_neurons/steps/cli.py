@@ -1,0 +1,95 @@
+"""What every step shares: arguments, log, progress, provenance, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from culture_neurons import __version__
+from culture_neurons.errors import CultureNeuronsError
+from culture_neurons.provenance import code_digest
+
+T = TypeVar("T")
+log = logging.getLogger("culture_neurons")
+
+#: Arguments that say where and how fast, not what: they stay out of the provenance.
+_NOT_SCIENCE = {"log", "threads", "batch_size", "device"}
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser with the options that all steps have."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    result.add_argument("--log", type=Path, help="also write the log here")
+    return result
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Argument type: a JSON object, as the workflow passes nested settings."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, found {text[:60]!r}")
+    return value
+
+
+def provenance(step: str, arguments: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """What made a file: the step, its settings, the package version and the digest of its code."""
+    settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
+    settings = {k: v for k, v in settings.items() if not _holds_path(v)}
+    return {
+        "step": step,
+        "settings": settings,
+        "version": __version__,
+        "code": code_digest(f"culture_neurons.steps.{step}"),
+        **more,
+    }
+
+
+def _holds_path(value: Any) -> bool:
+    return isinstance(value, Path) or (isinstance(value, list) and any(isinstance(v, Path) for v in value))
+
+
+def progress(items: Iterable[T], total: int, what: str, every: float = 15.0) -> Iterator[T]:
+    """Pass `items` on, with a bar on a terminal and a plain line now and then in a log."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=what, leave=False, dynamic_ncols=True)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= every:
+            last = now
+            log.info("%s: %d of %d (%.0f s left)", what, done, total, (now - start) / done * (total - done))
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+    """Parse the command line, run `main`, and leave with 1 and a short message on a user's error."""
+    options = arguments.parse_args()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if options.log:
+        options.log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers)
+    log.setLevel(os.environ.get("CULTURE_NEURONS_LOG", "INFO"))
+    try:
+        main(options)
+    except CultureNeuronsError as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("unexpected error; please report it with this text")
+        sys.exit(1)
