@@ -1,0 +1,189 @@
+"""Where the neurons of a loaded model are: its decoder layers and their gated MLPs.
+
+A decoder layer is usable when its MLP is gated: down(act(gate x) * up x), with separate
+gate and up projections (Llama, Mistral, Qwen) or one fused projection whose halves are
+gate and up (Phi-3, GLM-4). The neurons of site `act_fn` are the outputs g of the activation.
+
+Vision towers have MLPs too, so only the decoder is searched: for known model types its path
+is written down; for others it is what the model itself calls its decoder. Every adapter is
+checked against the numbers that the MLP computes before it is used.
+
+To add a model type whose decoder is not found: one line in `DECODER_LAYERS`. To add an MLP
+whose parts have other names: one line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from culture_neurons.errors import ModelError, nearest
+
+#: Model type (`config.model_type`) -> attribute path of the list of decoder layers.
+DECODER_LAYERS = {
+    "qwen2_5_vl": "model.language_model.layers",
+    "llava_next": "model.language_model.layers",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Attribute names of a gated MLP. `up` is "" when `gate` holds both projections."""
+
+    gate: str
+    up: str
+    down: str
+
+
+LAYOUTS = (
+    Layout("gate_proj", "up_proj", "down_proj"),
+    Layout("gate_up_proj", "", "down_proj"),
+    Layout("w1", "w3", "w2"),
+)
+_ACTIVATIONS = ("act_fn", "activation_fn", "act")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The decoder of one model.
+
+    model_type   `config.model_type`
+    layers       decoder layers, input side first
+    activations  the activation module of each layer's MLP, whose output is g
+    n_neurons    neurons per layer (the MLP's intermediate width)
+    """
+
+    model_type: str
+    layers: Sequence[nn.Module]
+    activations: Sequence[nn.Module]
+    n_neurons: int
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+
+def adapt(model: nn.Module) -> Adapter:
+    """Find and check the gated MLPs of a model's decoder.
+
+    Raises ModelError, which says what was looked for, when there are none, when their widths
+    differ, or when an MLP computes something else than down(act(gate x) * up x).
+    """
+    model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    layers = _decoder_layers(model, model_type)
+    parts = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
+    activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(parts)]
+    if len({id(a) for a in activations}) != len(activations):
+        raise ModelError(f"{model_type}: several layers share one activation module, so they can't be told apart")
+    widths = {_width(mlp, layout) for mlp, layout in parts}
+    if len(widths) != 1:
+        raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
+    for i in sorted({0, len(layers) - 1}):
+        _check(parts[i][0], parts[i][1], activations[i], model_type, i)
+    return Adapter(model_type, tuple(layers), tuple(activations), widths.pop())
+
+
+def _unknown(model_type: str, why: str) -> ModelError:
+    return ModelError(
+        f"model type {model_type!r}{nearest(model_type, DECODER_LAYERS)}: {why}\n"
+        f"known: {', '.join(sorted(DECODER_LAYERS))}, and any decoder whose layers have a gated MLP "
+        f"({' or '.join('/'.join(filter(None, (x.gate, x.up, x.down))) for x in LAYOUTS)}); "
+        "to add one, see models/adapters.py"
+    )
+
+
+def _decoder_layers(model: nn.Module, model_type: str) -> list[nn.Module]:
+    path = DECODER_LAYERS.get(model_type)
+    if path is not None:
+        module: object = model
+        for name in path.split("."):
+            module = getattr(module, name, None)
+        if isinstance(module, nn.ModuleList) and len(module):
+            return list(module)
+        raise _unknown(model_type, f"it has no list of layers at {path}")
+    get_decoder = getattr(model, "get_decoder", None)
+    decoder = get_decoder() if callable(get_decoder) else model
+    found = [
+        (name, child)
+        for name, child in decoder.named_modules()
+        if isinstance(child, nn.ModuleList) and len(child) and all(_layout(getattr(c, "mlp", None)) for c in child)
+    ]
+    if len(found) == 1:
+        return list(found[0][1])
+    if found:
+        raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in found)})")
+    raise _unknown(model_type, "its decoder has no list of layers with gated MLPs")
+
+
+def _layout(mlp: nn.Module | None) -> Layout | None:
+    """The layout whose named parts are all there as modules with a weight."""
+    for layout in LAYOUTS:
+        parts = [getattr(mlp, name, None) for name in (layout.gate, layout.up, layout.down) if name]
+        if all(isinstance(part, nn.Module) and hasattr(part, "weight") for part in parts):
+            return layout
+    return None
+
+
+def _gated_mlp(layer: nn.Module, model_type: str, index: int) -> tuple[nn.Module, Layout]:
+    mlp = getattr(layer, "mlp", None)
+    layout = _layout(mlp)
+    if mlp is None or layout is None:
+        found = ", ".join(name for name, _ in (mlp or layer).named_children())
+        raise _unknown(model_type, f"the MLP of layer {index} is not gated (its parts: {found or 'none'})")
+    return mlp, layout
+
+
+def _activation(mlp: nn.Module, model_type: str, index: int) -> nn.Module:
+    for name in _ACTIVATIONS:
+        module = getattr(mlp, name, None)
+        if isinstance(module, nn.Module):
+            return module
+    raise _unknown(model_type, f"the MLP of layer {index} has no activation module ({' or '.join(_ACTIVATIONS)})")
+
+
+def _width(mlp: nn.Module, layout: Layout) -> int:
+    """The intermediate width: what the down projection reads."""
+    down = getattr(mlp, layout.down)
+    return int(getattr(down, "in_features", down.weight.shape[-1]))
+
+
+@torch.no_grad()
+def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: str, index: int) -> None:
+    """Run one MLP on random input: its activation must give act(gate x), and its output down(g * up x)."""
+    gate_up = getattr(mlp, layout.gate)
+    weight = gate_up.weight
+    if weight.device.type == "meta":  # offloaded to disk: accelerate brings it in during a forward pass only
+        return
+    width = _width(mlp, layout)
+    hidden = int(getattr(gate_up, "in_features", weight.shape[-1]))
+    dtype = weight.dtype if weight.dtype.is_floating_point else torch.float32
+    if dtype.itemsize == 1:  # float8 weights compute in a wider type
+        dtype = torch.bfloat16
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 3, hidden, generator=generator).to(weight.device, dtype)
+    seen: list[torch.Tensor] = []
+    handle = activation.register_forward_hook(lambda module, args, output: seen.append(output))
+    try:
+        output = mlp(x)
+    finally:
+        handle.remove()
+    if len(seen) != 1 or seen[0].shape[-1] != width:
+        raise _unknown(model_type, f"the activation of layer {index} ran {len(seen)} times, or not on {width} neurons")
+    if layout.up:
+        gate, up = gate_up(x), getattr(mlp, layout.up)(x)
+    else:
+        gate, up = gate_up(x).chunk(2, dim=-1)
+        if not _close(seen[0], activation(gate)):
+            gate, up = up, gate
+    g = activation(gate)
+    if not (_close(seen[0], g) and _close(output, getattr(mlp, layout.down)(g * up))):
+        raise _unknown(model_type, f"the MLP of layer {index} does not compute down(act(gate x) * up x)")
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    tolerance = 1e-4 if a.dtype in (torch.float32, torch.float64) else 5e-2
+    scale = b.float().abs().max().clamp_min(1e-6)
+    return a.shape == b.shape and bool(((a.float() - b.float()).abs().max() / scale) <= tolerance)
