@@ -1,0 +1,56 @@
+# Needs nothing but make and Python >= 3.11. Everything else goes into .venv, from requirements.lock.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.11 python3 python3.12 python3.13; do \
+    "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+endif
+CORES ?= all
+# The programs of .venv come first, so that the steps which snakemake starts run there too.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# One core per worker: libraries start no threads of their own.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
+WORKERS ?= logical --maxprocesses 8
+
+.PHONY: help setup demo check-demo figures test lint format lock clean
+
+help:
+	@echo 'make demo        set up, run the default workflow, say where the report is'
+	@echo 'make figures     draw the figures of the default run again, from its tables'
+	@echo 'make check-demo  check the results of the demo'
+	@echo 'make test        set up, run the tests'
+	@echo 'make lint        ruff and snakemake --lint'
+	@echo 'make format      let ruff mend what it can'
+	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
+	@echo 'make clean       remove results/'
+	@echo 'Settings: CORES=2 (of the workflow; default: all), WORKERS=2 (of the tests), PYTHON=/path/to/python3.11'
+
+setup:
+	@test -n "$(PYTHON)" || { echo "set-up: no Python >= 3.11 with the modules ensurepip and venv was found" \
+	    "(on Debian or Ubuntu: apt install python3-venv); or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" tools/set_up.py
+
+demo: setup
+	$(RUN) snakemake --cores $(CORES)
+	@echo "The report is at results/demo/report.html"
+
+check-demo: setup
+	$(PYTEST) tests/demo
+
+figures: setup
+	$(RUN) snakemake --cores $(CORES) figures
+
+test: setup
+	$(PYTEST) -n $(WORKERS) --ignore=tests/demo
+
+lint: setup
+	$(RUN) ruff check .
+	$(RUN) snakemake --lint
+
+format: setup
+	$(RUN) ruff check --fix .
+
+lock: setup
+	@$(RUN) python -m pip install --quiet uv
+	@$(RUN) python tools/lock.py $(LOCK_OPTIONS)
+
+clean:
+	rm -rf results
