@@ -1,16 +1,81 @@
-"""Sources of data sets."""
+"""The registry of data sources: a config stanza in, raw rows out.
+
+To add a source, write a module with `read(spec) -> SourceTable`, and name it in `SOURCES`.
+Modules are imported when they are asked for, so that a table needs no `datasets` and no torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from culture_neurons.errors import ConfigError, nearest
+
+#: Columns that every source gives. Whatever other columns it has can be grouped by.
+REQUIRED = ("sample_id", "question", "options", "label", "category", "image", "image_id")
+
+#: Optional column: a reason of `data.reasons` for rows that the source itself leaves out, else None.
+EXCLUDED = "excluded"
+
 
 @dataclass(frozen=True)
 class SourceTable:
-    """Raw questions of a source, one per row, and how its image references are opened."""
+    """Raw rows, one per question, not yet checked, and how their images are opened.
+
+    rows      data frame with the columns of `REQUIRED`: sample_id, question, options (list of texts or
+              None), label (index of the right option; -1 or None = hidden), category, image (a reference
+              with one of the keys bytes, path, row; or None), image_id (text; rows that show one image
+              share it; "" without an image). `excluded` is optional. Every other column is a group column.
+    images    JSON-able: how `data.images.opener` opens the references
+    """
 
     rows: pd.DataFrame
-    images: dict[str, Any]
+    images: Mapping[str, Any]
+
+
+def _synthetic(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data import synthetic
+
+    return synthetic.read(spec)
+
+
+def _table(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data import table
+
+    return table.read(spec)
+
+
+def _cvqa(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data import cvqa
+
+    return cvqa.read(spec)
+
+
+#: type of a source -> its reader
+SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
+    "synthetic": _synthetic,
+    "cvqa": _cvqa,
+    "table": _table,
+}
+
+
+def read(spec: Mapping[str, Any]) -> SourceTable:
+    """Read the source that `spec` describes: {"type": ..., and the keys of that type}.
+
+    Raises ConfigError for an unknown type or key, DataError for data that can't be read.
+    """
+    kind = spec.get("type")
+    if kind not in SOURCES:
+        raise ConfigError(f"source.type: unknown {kind!r}{nearest(kind, SOURCES)}; known: {', '.join(SOURCES)}")
+    return SOURCES[kind](spec)
+
+
+def check_keys(settings: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raise ConfigError when `settings` has a key that is not in `known`; `where` names the stanza."""
+    known = list(known)
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")

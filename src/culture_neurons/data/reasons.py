@@ -1,0 +1,56 @@
+"""Why a row was left out: the exact strings of `dropped.csv`, of the log and of the report."""
+
+from __future__ import annotations
+
+MISSING_ID = "missing id"
+DUPLICATE_ID = "duplicate id"
+OTHER_LANGUAGE = "another language of the country"
+SUBSET = "subset not understood"
+MISSING_CULTURE = "missing culture"
+BAD_NAME = "control character in a name"
+LONG_NAME = "name too long"
+EMPTY_QUESTION = "empty question"
+NO_OPTIONS = "options are no list"
+FEW_OPTIONS = "fewer than two options"
+MANY_OPTIONS = "more than 26 options"
+EMPTY_OPTION = "empty option"
+EQUAL_OPTIONS = "two equal options"
+LONG_TEXT = "text too long"
+BAD_TEXT = "text is no valid Unicode"
+HIDDEN_LABEL = "label missing or hidden"
+BAD_LABEL = "label not understood"
+LABEL_OUTSIDE = "label outside its options"
+CULTURE_NOT_CHOSEN = "culture not chosen"
+CATEGORY_NOT_CHOSEN = "category not chosen"
+BAD_IMAGE = "unreadable image"
+IMAGE_OUTSIDE = "image outside image_root"
+FEW_SAMPLES = "too few samples in culture"
+NOT_LARGEST = "culture not among the largest"
+
+#: All reasons, in the order in which they are looked for: a row gets the first that applies.
+ALL = (
+    MISSING_ID,
+    DUPLICATE_ID,
+    OTHER_LANGUAGE,
+    SUBSET,
+    MISSING_CULTURE,
+    BAD_NAME,
+    LONG_NAME,
+    EMPTY_QUESTION,
+    NO_OPTIONS,
+    FEW_OPTIONS,
+    MANY_OPTIONS,
+    EMPTY_OPTION,
+    BAD_TEXT,
+    LONG_TEXT,
+    EQUAL_OPTIONS,
+    HIDDEN_LABEL,
+    BAD_LABEL,
+    LABEL_OUTSIDE,
+    CULTURE_NOT_CHOSEN,
+    CATEGORY_NOT_CHOSEN,
+    IMAGE_OUTSIDE,
+    BAD_IMAGE,
+    FEW_SAMPLES,
+    NOT_LARGEST,
+)
