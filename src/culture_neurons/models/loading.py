@@ -1,0 +1,176 @@
+"""Loading a model with its processor, from a folder or by its hub name.
+
+Only safetensors weights are read (nothing is unpickled), and code from the hub runs only
+when the config says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+)
+
+from culture_neurons.errors import ConfigError, ModelError, nearest
+from culture_neurons.files import first_line
+from culture_neurons.models.adapters import Adapter, adapt
+from culture_neurons.models.processors import load_processor
+
+#: Settings of a model in the config that loading reads; `name` labels the outputs.
+SETTINGS = {
+    "name", "path", "revision", "dtype", "device_map", "attn_implementation",
+    "trust_remote_code", "from_pretrained", "chat_template",
+}  # fmt: skip
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked.
+
+    processor    turns chat text and images into tensors; a plain tokenizer for a language model
+    revision     the hub's commit, or a digest of the files of a local folder
+    dtype        of the weights, for example "bfloat16"
+    """
+
+    name: str
+    model: nn.Module
+    processor: Any
+    adapter: Adapter
+    revision: str
+    dtype: str
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    @property
+    def image_token_id(self) -> int | None:
+        """The id of the placeholder that stands for image features, None for a language model."""
+        config = self.model.config
+        value = getattr(config, "image_token_id", None)
+        return value if value is not None else getattr(config, "image_token_index", None)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What every file made with this model says of it."""
+        return {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+
+
+def load(settings: Mapping[str, Any]) -> Loaded:
+    """Load the model that `settings` describes (the stanza of the config, with `name`).
+
+    path                 a folder made by `save_pretrained`, or a hub name "owner/model"
+    revision             branch, tag or commit on the hub
+    dtype                auto (as saved), float32, bfloat16 or float16
+    device_map           for accelerate: "auto", "cpu", "cuda:0", a dict; default: "auto" with a GPU
+    attn_implementation  eager, sdpa, flash_attention_2 ...
+    from_pretrained      anything else that `from_pretrained` takes, quantisation among it
+    chat_template        Jinja text or file, for a model that has none
+
+    Raises ConfigError or ModelError.
+    """
+    for key in settings:
+        if key not in SETTINGS:
+            raise ConfigError(f"model {settings.get('name')!r}: unknown setting {key!r}{nearest(key, SETTINGS)}")
+    name, path = str(settings["name"]), str(settings["path"])
+    dtype = settings.get("dtype") or "auto"
+    if dtype not in _DTYPES:
+        raise ConfigError(f"model {name!r}: dtype {dtype!r}{nearest(dtype, _DTYPES)}; expected {', '.join(_DTYPES)}")
+    folder = _local_folder(name, path)
+    where = {
+        "revision": None if folder else settings.get("revision"),
+        "trust_remote_code": bool(settings.get("trust_remote_code", False)),
+    }
+    more: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if settings.get("device_map") or torch.cuda.is_available():
+        more["device_map"] = settings.get("device_map") or "auto"
+    if settings.get("attn_implementation"):
+        more["attn_implementation"] = settings["attn_implementation"]
+    more |= settings.get("from_pretrained") or {}
+    try:
+        config = AutoConfig.from_pretrained(path, **where)
+        auto = _auto_class(config, name, where["trust_remote_code"])
+        model, info = auto.from_pretrained(path, config=config, output_loading_info=True, **where, **more)
+        if auto is AutoModelForImageTextToText:
+            processor = load_processor(path, **where)
+        else:
+            processor = AutoTokenizer.from_pretrained(path, **where)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
+            "expected a folder with config.json, safetensors and processor files, or a hub name that can be reached"
+        ) from None
+    missing = sorted(info.get("missing_keys", ()))
+    if missing:
+        raise ModelError(f"model {name!r}: {path!r} lacks {len(missing)} weights, {missing[0]!r} the first")
+    if settings.get("chat_template"):
+        processor.chat_template = _chat_template(str(settings["chat_template"]))
+    model.eval().requires_grad_(False)
+    loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
+    loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype)
+    loaded.tokenizer.padding_side = "left"
+    if loaded.tokenizer.pad_token is None:
+        loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
+    return loaded
+
+
+def folder_digest(folder: Path) -> str:
+    """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model folder's files.
+
+    `training.json`, which says how a demo model came about, is no part of the model.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name != "training.json"):
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:12]
+
+
+def _local_folder(name: str, path: str) -> Path | None:
+    """The folder that `path` names, None if it can only be a hub name."""
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"model {name!r}: {path!r} is no model folder: it has no config.json")
+        return folder
+    if folder.is_file() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        raise ModelError(f"model {name!r}: {path!r} is no folder; expected a model folder or a hub name owner/model")
+    return None
+
+
+def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    auto_map = getattr(config, "auto_map", None) or {}
+    for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
+        if trust_remote_code and auto.__name__ in auto_map:
+            return auto
+    hint = "; its own code runs only with trust_remote_code: true" if auto_map else ""
+    raise ModelError(
+        f"model {name!r}: type {getattr(config, 'model_type', '?')!r} is neither a vision-language nor a causal "
+        f"language model of this version of transformers{hint}"
+    )
+
+
+def _chat_template(text: str) -> str:
+    return Path(text).read_text(encoding="utf-8") if "{" not in text and Path(text).is_file() else text

@@ -1,0 +1,55 @@
+"""Activation statistics of correctly answered samples: sums per sample, never raw activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import Batch, forward, on_device
+from culture_neurons.models.loading import Loaded
+from culture_neurons.types import TOKEN_RULES, Sample
+
+
+def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
+    """Which tokens count, bool [batch, token].
+
+    all      every token of the prompt, template and instruction included; no padding
+    content  the image, the question and the options (after Zhao et al., arXiv 2601.03115)
+    image    the image alone
+    text     the question and the options alone
+    last     the last token of the prompt, where the answer is read
+
+    Raises ConfigError for an unknown rule, or when a sample has no such token.
+    """
+    if rule not in TOKEN_RULES:
+        raise ConfigError(f"token rule {rule!r}{nearest(rule, TOKEN_RULES)}; known: {', '.join(TOKEN_RULES)}")
+    ids = batch.inputs["input_ids"]
+    valid = batch.inputs["attention_mask"].bool()
+    image = (ids == loaded.image_token_id) & valid if loaded.image_token_id is not None else torch.zeros_like(valid)
+    if rule == "last":
+        weights = torch.zeros_like(valid)
+        weights[:, -1] = True  # prompts are padded on the left
+    else:
+        weights = {"all": valid, "content": image | batch.content, "image": image, "text": batch.content}[rule]
+    empty = (weights.sum(dim=1) == 0).nonzero()
+    if len(empty):
+        sample = batch.samples[int(empty[0])]
+        raise ConfigError(f"token rule {rule!r}: sample {sample.sample_id!r} has no such token")
+    return weights
+
+
+@torch.inference_mode()
+def sums(loaded: Loaded, batches: Iterable[Batch], rule: str) -> Iterator[
+    tuple[Sequence[Sample], np.ndarray, np.ndarray, np.ndarray]
+]:
+    """For each batch: its samples, T [sample], K and S [sample, layer, neuron] (see `types.Statistics`)."""
+    with record(loaded.adapter) as recorder:
+        for batch in batches:
+            weights = token_weights(loaded, batch, rule)
+            recorder.start(weights.to(loaded.model.device))
+            forward(loaded, on_device(loaded, batch))
+            yield batch.samples, *recorder.collect()
