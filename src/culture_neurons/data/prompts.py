@@ -45,11 +45,19 @@ def messages(text: str, with_image: bool) -> list[dict]:
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 
 
+#: What may follow the letter of an answer: the end, a line's end, or a mark that closes it, also in full width.
+#: Not a space, or "A dog" would be the answer A.
+_CLOSED = r"(?=\s*(?:\Z|\n)|[.,:;!*)\]}\"。，：；！、）】」]|'(?![A-Za-z]))"
+
+
 def parse_answer(text: str, n_options: int) -> int:
     """The position of the option letter that a generated answer gives, or -1.
 
-    Accepts a letter that stands alone at the start, as in "B", "(B)", "B. rice" or "Answer: B".
+    The letter, in either case, stands alone at the start ("B", "(b)", "B. rice", "**B**") or after a word that
+    announces it ("Answer: B", "I think the answer is B.", "the correct option is (B)").
     """
     letters = LETTERS[:n_options]
-    match = re.match(rf"\W*(?:(?:the\s+)?answer\s*(?:is)?\s*:?\s*)?\W*([{letters}])(?![A-Za-z])", text.strip(), re.I)
-    return letters.index(match.group(1).upper()) if match else -1
+    letter = f"([{letters}{letters.lower()}]){_CLOSED}"
+    announced = rf"\b(?i:answer|option|choice)\b(?:\s+(?i:is)\b)?\W*(?:(?i:option|choice)\b\W*)?{letter}"
+    match = re.match(rf"\W*{letter}", text) or re.search(announced, text)
+    return letters.index(match[1].upper()) if match else -1
