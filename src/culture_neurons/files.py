@@ -77,13 +77,15 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
 
 
-def read_csv(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_csv(path: str | Path, columns: Sequence[str] = (), text: Sequence[str] = ()) -> pd.DataFrame:
     """Read one of our CSV tables; only an empty field is missing (a culture named "NA" is not).
+
+    Columns listed in `text` stay text, so that a culture named "007" keeps its name.
 
     Raises FileError when the file is missing, empty, or lacks one of `columns`.
     """
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(text, str))
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:

@@ -1,0 +1,95 @@
+"""One caption per figure, made of the tables, for the report and for `snakemake --report` alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from culture_neurons.figures.effects import asked
+from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
+from culture_neurons.figures.titles import plural
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure: its file name without suffix, what it shows, and its caption (plain text, names as they are)."""
+
+    stem: str
+    kind: str
+    model: str
+    selector: str
+    caption: str
+
+
+def named(tables: Tables, model: str) -> str:
+    """A model's name in a sentence: the planted control always says so."""
+    return f"{model} (planted)" if tables.is_planted(model) else model
+
+
+def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction: float) -> list[Entry]:
+    """The figures of one model: drops and dose, then four per selector."""
+    top, who = f"top {percent(top_fraction)}", named(tables, model)
+    counted = [asked(tables, model, s, top_fraction) for s in selectors]
+    n = plural(max(counted, default=0), "evaluated question")
+    entries = [
+        Entry(f"drops_{model}", "drops", model, "", (
+            f"{who}: change of accuracy (points) and of the right option's log-probability (nats) when a culture's "
+            f"neurons ({top}) are masked: on its own questions, on the other cultures', and under random masks of "
+            f"the same size. {n}; small dots are single cultures, large marks means over cultures."
+        )),
+        Entry(f"dose_{model}", "dose", model, "", (
+            f"{who}: the same changes against the size of the mask, as a share of all neurons (log scale). {n}."
+        )),
+    ]  # fmt: skip
+    for selector, of in zip(selectors, counted, strict=True):
+        cultures, counts = layer_counts(tables, model, selector, top_fraction)
+        name = selector_name(selector)
+        identified = questions(tables, model, "n_identify_correct")
+        source = "" if identified is None else f", chosen on {plural(identified, 'correctly answered question')}"
+        basis = f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{source}"
+        entries += [
+            Entry(f"matrix_{model}_{selector}", "matrix", model, selector, (
+                f"{who}: change under the mask of one culture (rows, {name}, {top}) on the questions of each "
+                f"culture (columns): accuracy in points and log-probability of the right option in nats. "
+                f"{plural(of, 'evaluated question')}; the diagonal, outlined, is each culture under its own mask."
+            )),
+            Entry(f"layers_{model}_{selector}", "layers", model, selector, (
+                f"{who}: number and share of the neurons that {name} ({top}) selects in each decoder layer, all "
+                f"cultures together. {basis}; the dashed line is an even spread."
+            )),
+            Entry(f"layers-heatmap_{model}_{selector}", "layers-heatmap", model, selector, (
+                f"{who}: where each culture's neurons lie ({name}, {top}), in % of the culture's neurons. {basis}."
+            )),
+            Entry(f"layers-by-culture_{model}_{selector}", "layers-by-culture", model, selector, (
+                f"{who}: number of neurons in each decoder layer, culture by culture ({name}, {top}). {basis}."
+            )),
+        ]  # fmt: skip
+    return entries
+
+
+def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
+    """The figures of all models together."""
+    who = ", ".join(named(tables, m) for m in tables.models)
+    per_model = {questions(tables, m) or 0 for m in tables.models}
+    n = plural(max(per_model, default=0), "question")
+    return [
+        Entry("overview", "overview", "", "", (
+            f"Change on the own culture, on other cultures and under random masks (top {percent(top_fraction)}), by "
+            f"selector and model: {who}. {n} per model."
+        )),
+        Entry("baseline", "baseline", "", "", (
+            f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."
+        )),
+    ]  # fmt: skip
+
+
+def _rst(text: str) -> str:
+    """`text` as reStructuredText that shows every character literally."""
+    return "".join(f"\\{c}" if c.isascii() and not c.isalnum() and not c.isspace() else c for c in text)
+
+
+def as_rst(entries: list[Entry]) -> str:
+    """All captions in one reStructuredText file, each between `.. [stem]` and `.. [end]`.
+
+    The captions of the workflow include their part by these marks.
+    """
+    return "".join(f".. [{e.stem}]\n\n{_rst(' '.join(e.caption.split()))}\n\n.. [end]\n\n" for e in entries)

@@ -1,0 +1,213 @@
+"""The tables that figures and report are made of, and the slices that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.files import read_csv
+
+KEYS = ["model", "selector", "top_fraction"]
+
+#: Columns that each table must have.
+COLUMNS = {
+    "effects": [
+        *KEYS, "mask_culture", "eval_culture", "n", "baseline_accuracy", "masked_accuracy", "drop", "logprob_drop",
+        "flip_rate", "well_formed_rate",
+    ],
+    "summary": [*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop"],
+    "layers": [*KEYS, "culture", "layer", "count"],
+    "baseline": ["model", "culture", "n", "accuracy"],
+    "evidence": [
+        *KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict",
+    ],
+    "planted": [*KEYS, "culture", "n_selected", "n_planted", "hits", "precision", "recall"],
+}  # fmt: skip
+
+#: Columns that hold names: never read as numbers, whatever a culture is called.
+TEXT = (
+    "model", "selector", "culture", "mask_culture", "eval_culture", "measure", "comparison", "verdict", "planted",
+)  # fmt: skip
+
+SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
+             "lape-original": "LAPE-original"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a run, as `steps.tabulate` writes them."""
+
+    effects: pd.DataFrame
+    summary: pd.DataFrame
+    layers: pd.DataFrame
+    baseline: pd.DataFrame
+    evidence: pd.DataFrame
+    planted: pd.DataFrame
+    texts: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found: set[str] = set()
+        for name in COLUMNS:
+            table = getattr(self, name)
+            for column in TEXT:
+                if column in table.columns:
+                    found.update(str(value) for value in table[column].unique())
+        object.__setattr__(self, "texts", frozenset(found))
+
+    @property
+    def models(self) -> list[str]:
+        """Models in the order of the baseline table."""
+        return list(dict.fromkeys(self.baseline["model"]))
+
+    @property
+    def cultures(self) -> list[str]:
+        return sorted(set(self.baseline["culture"]) | set(self.effects["eval_culture"]) | set(self.layers["culture"]))
+
+    def is_planted(self, model: str) -> bool:
+        """Whether the tables mark this model as the planted control."""
+        for table in (self.baseline, self.summary, self.effects, self.layers):
+            if "planted" in table.columns and (table.loc[table["model"] == model, "planted"] == "yes").any():
+                return True
+        return False
+
+    def selectors(self, model: str) -> list[str]:
+        return list(dict.fromkeys(self.summary.loc[self.summary["model"] == model, "selector"]))
+
+
+def read(folder: str | Path) -> Tables:
+    """Read the tables of `folder`. Raises FileError when one is missing, damaged, or lacks a column."""
+    return Tables(**{
+        name: read_csv(Path(folder) / f"{name}.csv", columns, text=TEXT) for name, columns in COLUMNS.items()
+    })  # fmt: skip
+
+
+def rows(table: pd.DataFrame, model: str, selector: str | None = None, top_fraction: float | None = None):
+    """Rows of one model, and of one selector and top fraction where given."""
+    keep = table["model"] == model
+    if selector is not None:
+        keep &= table["selector"] == selector
+    if top_fraction is not None:
+        keep &= np.isclose(table["top_fraction"].astype(float), top_fraction, rtol=1e-9, atol=0)
+    return table[keep]
+
+
+def require(known: Sequence[str], name: str, what: str) -> None:
+    """Raise ConfigError unless `name` is one of `known`."""
+    if name not in known:
+        raise ConfigError(
+            f"unknown {what} {name!r}{nearest(name, known)}; the tables have {', '.join(map(str, known)) or 'none'}"
+        )
+
+
+def nearest_fraction(table: pd.DataFrame, top_fraction: float) -> None:
+    """Raise ConfigError unless the table has rows at this top fraction."""
+    known = sorted(set(table["top_fraction"].astype(float)))
+    if not np.isclose(known, top_fraction, rtol=1e-9, atol=0).any():
+        raise ConfigError(f"no result at top fraction {top_fraction:g}; the tables have {known}")
+
+
+def layer_counts(tables: Tables, model: str, selector: str, top_fraction: float) -> tuple[list[str], np.ndarray]:
+    """Cultures and their neurons per layer, int64 [culture, layer]; a layer without neurons counts 0.
+
+    The number of layers is the largest that any selector of the model has a row for.
+    """
+    every = rows(tables.layers, model)
+    n_layers = int(every["layer"].max()) + 1 if len(every) else 1
+    cultures = sorted(set(every["culture"]) | set(rows(tables.baseline, model)["culture"]))
+    counts = np.zeros((len(cultures), n_layers), dtype=np.int64)  # (culture, layer)
+    part = rows(tables.layers, model, selector, top_fraction)
+    index = {culture: i for i, culture in enumerate(cultures)}
+    np.add.at(
+        counts,
+        (part["culture"].map(index).to_numpy(dtype=np.int64), part["layer"].to_numpy(dtype=np.int64)),
+        part["count"].to_numpy(dtype=np.int64),
+    )
+    return cultures, counts
+
+
+def matrix(tables: Tables, model: str, selector: str, top_fraction: float, column: str) -> tuple[list[str], np.ndarray]:
+    """Cultures and one measure of `effects`, float64 [mask culture, evaluated culture]; NaN where there is none."""
+    part = rows(tables.effects, model, selector, top_fraction)
+    cultures = sorted(set(part["eval_culture"]) | set(part["mask_culture"]))
+    index = {culture: i for i, culture in enumerate(cultures)}
+    values = np.full((len(cultures), len(cultures)), np.nan)  # (mask culture, evaluated culture)
+    values[part["mask_culture"].map(index).to_numpy(dtype=int), part["eval_culture"].map(index).to_numpy(dtype=int)] = (
+        part[column].to_numpy(dtype=float)
+    )
+    return cultures, values
+
+
+def self_and_cross(tables: Tables, model: str, selector: str, top_fraction: float, column: str):
+    """(self per culture, cross per mask culture): the diagonal, and the mean of the rest of each row."""
+    cultures, values = matrix(tables, model, selector, top_fraction, column)
+    diagonal = np.diag(values).copy()
+    rest = values.copy()
+    np.fill_diagonal(rest, np.nan)
+    counted = np.isfinite(rest).sum(axis=1)
+    cross = np.where(counted > 0, np.nansum(rest, axis=1) / np.maximum(counted, 1), np.nan)
+    return diagonal, cross
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean of the finite values; NaN, without a warning, if there is none."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def is_random(selector: str) -> bool:
+    """Whether an instance is a random control, by its name: `random`, `random-matched`, `random-2` ..."""
+    return selector.split("-")[0] == "random"
+
+
+def drops(tables: Tables, model: str, selector: str, top_fraction: float, measure: str) -> dict[str, float]:
+    """{"self", "cross", "random"} for one measure: accuracy (points) or logprob (nats), masked - baseline.
+
+    Means over cultures. Accuracy comes from the summary; log-probability from the summary where it has the
+    columns (`self_logprob_drop` ...), otherwise from the effects. NaN where the tables have nothing.
+    """
+    part = rows(tables.summary, model, selector, top_fraction)
+    infix = "" if measure == "accuracy" else "logprob_"
+    result = {}
+    for kind, column in (
+        ("self", f"self_{infix}drop"), ("cross", f"cross_{infix}drop"), ("random", f"random_self_{infix}drop"),
+    ):  # fmt: skip
+        if column in part.columns:
+            result[kind] = mean(pd.to_numeric(part[column]).to_numpy())
+        elif kind == "random":
+            result[kind] = _random_effect(tables, model, top_fraction)
+        else:
+            own, other = self_and_cross(tables, model, selector, top_fraction, "logprob_drop")
+            result[kind] = mean(own if kind == "self" else other)
+    return result
+
+
+def _random_effect(tables: Tables, model: str, top_fraction: float) -> float:
+    names = [s for s in tables.selectors(model) if is_random(s)]
+    matched = [s for s in names if "matched" in s]
+    return mean(np.array([
+        mean(self_and_cross(tables, model, s, top_fraction, "logprob_drop")[0]) for s in matched or names
+    ]))  # fmt: skip
+
+
+def selector_name(selector: str) -> str:
+    """How a selector is written in titles: acronyms in capitals."""
+    return SELECTORS.get(selector, selector)
+
+
+def percent(top_fraction: float) -> str:
+    """0.01 -> "1 %"."""
+    return f"{100 * top_fraction:g}\u00a0%"
+
+
+def questions(tables: Tables, model: str, column: str = "n") -> int | None:
+    """Number of questions of a model, summed over cultures; None if the baseline table has no such column."""
+    if column not in tables.baseline.columns:
+        return None
+    values = pd.to_numeric(rows(tables.baseline, model)[column]).dropna()
+    return int(values.sum()) if len(values) else None

@@ -1,0 +1,26 @@
+"""Words that figures share: model names with the mark of the planted control, counts, signs."""
+
+from __future__ import annotations
+
+from culture_neurons.figures import fonts
+from culture_neurons.figures.tables import Tables, questions
+
+PLANTED = "planted control"
+
+
+def title(tables: Tables, model: str, width: int = 34) -> str:
+    """A model's name as figures show it; the planted control says that it is one."""
+    if not tables.is_planted(model):
+        return fonts.label(model, width)
+    return f"{fonts.label(model, max(10, width - len(PLANTED) - 3))} ({PLANTED})"
+
+
+def plural(n: int, noun: str) -> str:
+    """1 neuron, 2 neurons, 1,000 neurons."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def basis(tables: Tables, model: str) -> str:
+    """", from 480 questions": how many questions the statistics come from, where the tables say so."""
+    n = questions(tables, model, "n_identify_correct")
+    return "" if n is None else f", from {plural(n, 'question')}"

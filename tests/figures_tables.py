@@ -1,0 +1,76 @@
+"""Made-up tables in the layout of `steps.tabulate`, for the tests of figures and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.files import write_csv
+
+NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी", "A very long name of a culture, 8th",
+         '<script>alert("x")</script>']  # fmt: skip
+SELECTORS = ["cas", "mad", "lape", "lap", "random-matched"]
+EFFECT = {"cas": 29.0, "mad": 12.0, "lape": 20.0, "lap": 6.0, "random-matched": 0.3}
+VERDICTS = ("culture-specific", "unspecific damage", "not distinguishable from random masks")
+
+
+def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: int = 256, n: int = 60,
+          models: tuple[str, ...] = ("demo-qwen2.5-vl", "planted-qwen2.5-vl"), fractions=(0.002, 0.005, 0.01, 0.02, 0.05),
+          selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
+    """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
+    rng = np.random.default_rng(7)
+    effects, summary, layers, baseline, evidence, planted = [], [], [], [], [], []
+    for model in models:
+        is_planted = model.startswith("planted")
+        mark = "yes" if is_planted else "no"
+        base = dict(zip(cultures, rng.uniform(0.88, 1.0, len(cultures)) if is_planted or "demo" in model else
+                        rng.uniform(0.4, 0.8, len(cultures)), strict=True))  # fmt: skip
+        for c in cultures:
+            n_identify = n
+            baseline.append((model, c, n, round(base[c] * n) / n, 1.0, n_identify, round(base[c] * n_identify), mark))
+        for selector in selectors:
+            for r in fractions:
+                strength = EFFECT.get(selector, 5.0) if is_planted else (1.2 if "random" not in selector else 0.3)
+                strength *= min(1.6, (r / 0.01) ** 0.5)
+                per = max(1, round(r * n_layers * width))
+                own, cross = [], []
+                for mask in cultures:
+                    weights = rng.dirichlet(np.full(n_layers, 0.7))
+                    for layer, count in enumerate(rng.multinomial(per, weights)):
+                        layers.append((model, selector, r, mask, layer, int(count), mark))
+                    for other in cultures:
+                        drop = -strength * rng.uniform(0.6, 1.4) if mask == other else rng.normal(0, 0.5)
+                        drop = float(max(drop, -100 * base[other]))
+                        (own if mask == other else cross).append(drop)
+                        effects.append((model, selector, r, mask, other, n, base[other], base[other] + drop / 100, drop,
+                                        drop * 0.05 + rng.normal(0, 0.01), min(1.0, abs(drop) / 80), 0.999, mark))  # fmt: skip
+                s, x = float(np.mean(own)), float(np.mean(cross))
+                summary.append((model, selector, r, s, x, s - x, -0.2, mark))
+                if selector.startswith("random"):
+                    continue
+                for measure, scale in (("accuracy", 1.0), ("logprob", 0.05)):
+                    for comparison in ("self-vs-random", "self-vs-cross"):
+                        d = (s + 0.2 if "random" in comparison else s - x) * scale
+                        p = 0.0005 if is_planted else 0.3
+                        verdict = VERDICTS[0] if is_planted else VERDICTS[2]
+                        evidence.append((model, selector, r, measure, comparison, n * len(cultures), d, d - 2 * scale,
+                                         d + 2 * scale, p, min(1.0, p * 2), verdict, mark))  # fmt: skip
+                if is_planted:
+                    for c in cultures:
+                        planted.append((model, selector, r, c, per, 32, min(per, 30), min(per, 30) / per, min(per, 30) / 32, mark))
+    key = ["model", "selector", "top_fraction"]
+    for name, rows, columns in (
+        ("effects", effects, [*key, "mask_culture", "eval_culture", "n", "baseline_accuracy", "masked_accuracy", "drop",
+                              "logprob_drop", "flip_rate", "well_formed_rate", "planted"]),
+        ("summary", summary, [*key, "self_drop", "cross_drop", "specificity", "random_self_drop", "planted"]),
+        ("layers", layers, [*key, "culture", "layer", "count", "planted"]),
+        ("baseline", baseline, ["model", "culture", "n", "accuracy", "well_formed_rate", "n_identify",
+                                "n_identify_correct", "planted"]),
+        ("evidence", evidence, [*key, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
+                                "p_adjusted", "verdict", "planted"]),
+        ("planted", planted, [*key, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"]),
+    ):  # fmt: skip
+        write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
+    return folder
