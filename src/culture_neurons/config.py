@@ -1,0 +1,114 @@
+"""Checking the config before anything runs: every message names the key, the value and what was expected.
+
+The schema (workflow/schemas/config.schema.yaml) says which keys exist and which values they take.
+What a schema can't say is checked here: names that refer to each other, and selectors' options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from culture_neurons import selectors
+from culture_neurons.errors import ConfigError, nearest
+
+
+def read_schema(path: str | Path) -> dict[str, Any]:
+    """The JSON Schema, written in YAML."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise ConfigError for the first thing that is wrong, in one or two lines."""
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.path)))
+    if errors:
+        raise ConfigError(_message(errors[0]))
+    _check_models(config["models"])
+    _check_selectors(config["selectors"])
+    fractions = [fraction_text(f) for f in config["top_fractions"]]
+    shown = (config.get("figures") or {}).get("top_fraction")
+    if shown is not None and fraction_text(shown) not in fractions:
+        raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
+
+
+def fraction_text(fraction: float) -> str:
+    """A top fraction as it stands in file names and tables: 0.01, never 1e-02."""
+    text = f"{fraction:.10f}".rstrip("0").rstrip(".")
+    return text
+
+
+def _where(error: ValidationError) -> str:
+    return ": ".join(str(part) for part in error.absolute_path)
+
+
+def _message(error: ValidationError) -> str:
+    """One schema error in plain words."""
+    where = _where(error)
+    prefix = f"{where}: " if where else ""
+    rule, limit, value = error.validator, error.validator_value, error.instance
+    if rule == "additionalProperties" and isinstance(value, Mapping):
+        known = list(error.schema.get("properties", {}))
+        unknown = [key for key in value if key not in known]
+        return f"{prefix}unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
+    if rule == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
+        return f"{prefix}{value!r} can't be a name; expected letters, digits, '.', '_' and '-', not a reserved word"
+    if rule == "required":
+        missing = [key for key in limit if key not in value]
+        found = f" (found {', '.join(map(str, value))})" if value else ""
+        return f"{prefix}key {missing[0]!r} is missing{found}"
+    expected = {
+        "enum": lambda: f"one of {', '.join(map(str, limit))}{nearest(value, limit)}",
+        "type": lambda: " or ".join(limit) if isinstance(limit, list) else str(limit),
+        "minimum": lambda: f"at least {limit}",
+        "maximum": lambda: f"at most {limit}",
+        "exclusiveMinimum": lambda: f"more than {limit}",
+        "exclusiveMaximum": lambda: f"less than {limit}",
+        "minItems": lambda: f"at least {limit} of them",
+        "minProperties": lambda: f"at least {limit} of them",
+        "uniqueItems": lambda: "each one once",
+        "pattern": lambda: f"text that matches {limit}",
+    }
+    what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
+    return f"{prefix}{_short(value)} is not valid; expected {what}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _check_models(models: Mapping[str, Any]) -> None:
+    folded: dict[str, str] = {}
+    for name, stanza in models.items():
+        if ("train" in stanza) == ("path" in stanza):
+            raise ConfigError(f"models: {name}: expected either path (a model to load) or train (a demo model to make)")
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            raise ConfigError(f"models: {name} and {other} differ in case only, and would share a folder on some systems")
+        start = (stanza.get("train") or {}).get("init")
+        if start is not None and (start == name or "train" not in models.get(start, {})):
+            trained = [other for other, s in models.items() if "train" in s and other != name]
+            raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{nearest(start, trained)}")
+
+
+def _check_selectors(chosen: Mapping[str, Any]) -> None:
+    for name, options in chosen.items():
+        given = dict(options or {})
+        method = given.pop("method", name)
+        try:
+            selectors.check(method, given)
+        except ConfigError as error:
+            raise ConfigError(f"selectors: {name}: {error}") from None
+        if selectors.resolve(method).needs_reference:
+            reference = given.get("match", selectors.options(method)["match"])
+            known = [other for other in chosen if other != name]
+            if reference not in known:
+                raise ConfigError(f"selectors: {name}: match: {reference!r} is not among the selectors"
+                                  f"{nearest(reference, known)}; known: {', '.join(known)}")
+            if selectors.resolve((chosen[reference] or {}).get("method", reference)).control:
+                raise ConfigError(f"selectors: {name}: match: {reference!r} is itself a random control")

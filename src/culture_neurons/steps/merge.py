@@ -1,0 +1,30 @@
+"""Merge the shards of a model's activation statistics into one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """statistics shards -> statistics.h5"""
+    from culture_neurons import store
+
+    store.merge_statistics(o.shards, o.statistics_out, cli.provenance("merge", o))
+    statistics, metadata = store.read_statistics(o.statistics_out)
+    for culture, tokens in zip(statistics.cultures, statistics.tokens, strict=True):
+        cli.log.info("%s: %d samples, %d tokens", culture, metadata["samples"][culture], tokens)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="files that record wrote")
+    parser.add_argument("--statistics-out", type=Path, required=True, help="statistics.h5")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,63 @@
+"""Arguments that the steps with a model share, and the check that files belong to the model at hand."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import FileError, ModelError
+from culture_neurons.steps import cli
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Samples, model, prompt and speed."""
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--model", type=cli.json_object, required=True, help="JSON: name, path, dtype ...")
+    parser.add_argument("--prompt", type=cli.json_object, default={}, help="JSON: instruction, seed, answer ...")
+    parser.add_argument("--batch-size", type=int, default=16, help="samples per forward pass")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def load(o: argparse.Namespace) -> tuple[Any, Any]:
+    """The model and the prompt that the arguments describe."""
+    import torch
+    import transformers
+
+    from culture_neurons.models.inference import Prompt
+    from culture_neurons.models.loading import load
+
+    torch.set_num_threads(o.threads)
+    transformers.utils.logging.disable_progress_bar()
+    prompt = Prompt(**o.prompt)
+    loaded = load(o.model)
+    cli.log.info("%s: %d layers of %d neurons, %s, revision %s", loaded.name, loaded.adapter.n_layers,
+                 loaded.adapter.n_neurons, loaded.dtype, loaded.revision)
+    return loaded, prompt
+
+
+def batches(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str) -> Any:
+    """Processed batches, with progress."""
+    from culture_neurons.models.inference import batches
+
+    if not samples:
+        return
+    total = -(-len(samples) // o.batch_size)
+    try:
+        yield from cli.progress(batches(loaded, samples, opener, prompt, o.batch_size), total, f"{loaded.name}: {what}")
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        raise ModelError(f"model {loaded.name!r}: out of memory at batch size {o.batch_size}; "
+                         "set a smaller batch_size for this model") from None
+
+
+def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:
+    """Raise FileError when a file was made with another model or another revision of it."""
+    found = metadata.get("model"), metadata.get("revision")
+    if found != (loaded.name, loaded.revision):
+        raise FileError(
+            f"{path}: made with model {found[0]} at revision {found[1]}, but this run has {loaded.name} at "
+            f"{loaded.revision}\ndelete that file, or the model's results folder, and run again"
+        )

@@ -1,0 +1,78 @@
+"""Record activation statistics of the identify samples that one model answered correctly."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons import files
+from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.steps import cli, model_arguments
+
+
+def chosen(predictions, min_correct: int) -> tuple[list[str], dict[str, int]]:
+    """Ids of the samples to record, sorted, and the cultures left out with their number of right answers.
+
+    A sample counts when it is in the identify split and was answered correctly; a culture counts
+    when it has at least `min_correct` of them. Raises DataError when fewer than two cultures do.
+    """
+    identify = predictions[predictions["split"] == "identify"]
+    correct = identify.groupby("culture")["correct"].sum().astype(int)
+    kept = correct[correct >= max(1, min_correct)].index
+    if len(kept) < 2:
+        best = ", ".join(f"{name}: {n}" for name, n in correct.sort_values(ascending=False).head(3).items())
+        raise DataError(
+            f"{len(kept)} of {len(correct)} cultures have {min_correct} or more correct answers in the identify "
+            f"split; at least 2 are needed (most: {best})\nuse more samples, a better model, or a lower min_correct"
+        )
+    left_out = {str(name): int(n) for name, n in correct.items() if name not in kept}
+    ids = identify.loc[identify["correct"] & identify["culture"].isin(kept), "sample_id"]
+    return sorted(ids), left_out
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples.parquet, predictions.parquet -> one shard of statistics"""
+    from culture_neurons import store
+    from culture_neurons.data.samples import read_samples
+
+    if not 0 <= o.shard < o.shards:
+        raise ConfigError(f"shard {o.shard} of {o.shards}: expected 0 to {o.shards - 1}")
+    samples, opener = read_samples(o.samples, split="identify")
+    predictions, metadata = files.read_table(o.predictions, ["sample_id", "culture", "split", "correct"])
+    ids, left_out = chosen(predictions, o.min_correct)
+    for culture, n in left_out.items():
+        cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
+    mine = set(ids[o.shard::o.shards])
+    samples = sorted((s for s in samples if s.sample_id in mine), key=lambda s: s.sample_id)
+    loaded, prompt = model_arguments.load(o)
+    model_arguments.check_revision(o.predictions, metadata, loaded)
+    made_by = cli.provenance("record", o, **loaded.identity, token_rule=o.token_rule)
+    with store.statistics_writer(
+        o.statistics_out, [s.sample_id for s in samples], [s.culture for s in samples], o.site,
+        loaded.adapter.n_layers, loaded.adapter.n_neurons, made_by,
+    ) as writer:  # fmt: skip
+        from culture_neurons.models.recording import sums
+
+        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations")
+        for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
+            writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)
+    cli.log.info("%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk", loaded.name, len(samples),
+                 o.shard + 1, o.shards, o.statistics_out.stat().st_size / max(1, len(samples)) / 1000)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    model_arguments.add(parser)
+    parser.add_argument("--predictions", type=Path, required=True, help="predictions.parquet of the same model")
+    parser.add_argument("--site", default="act_fn", help="where neurons are recorded")
+    parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
+    parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
+    parser.add_argument("--shard", type=int, default=0, help="which part of the samples, from 0")
+    parser.add_argument("--shards", type=int, default=1, help="number of parts")
+    parser.add_argument("--statistics-out", type=Path, required=True, help="HDF5 file of this shard")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,29 @@
+# Data set -> questions that count, split in two.
+
+
+rule prepare:
+    """Read the data set, drop what can't be used with a reason, and split the rest into identify and evaluate."""
+    input:
+        code=code("prepare"),
+    output:
+        samples=f"{RESULTS}/samples.parquet",
+        dropped=f"{RESULTS}/dropped.csv",
+        counts=f"{RESULTS}/counts.csv",
+    log:
+        f"{LOGS}/prepare.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        source=as_json(config["data"]["source"]),
+        filter=as_json(config["data"]["filter"]),
+        identify=config["data"]["split"]["identify"],
+        seed=config["data"]["split"]["seed"],
+    shell:
+        "python -m culture_neurons.steps.prepare --source {params.source:q} --filter {params.filter:q}"
+        " --identify-fraction {params.identify} --seed {params.seed} --samples-out {output.samples:q}"
+        " --dropped-out {output.dropped:q} --counts-out {output.counts:q} --log {log:q}"

@@ -1,0 +1,30 @@
+# Questions + model -> answers.
+
+
+rule infer:
+    """Ask one model every question."""
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        model=model_folder,
+        code=code("infer"),
+    output:
+        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
+    log:
+        f"{LOGS}/{{model}}/infer.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/infer.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: model_stanza("threads")
+    resources:
+        gpu=model_stanza("gpus"),
+        mem_mb=model_stanza("mem_mb"),
+        # A resource, not a parameter: results don't depend on it, so a change must not rerun anything.
+        batch_size=model_stanza("batch_size"),
+    params:
+        model=model_settings,
+        prompt=as_json(config["prompt"]),
+    shell:
+        "python -m culture_neurons.steps.infer --samples {input.samples:q} --model {params.model:q}"
+        " --prompt {params.prompt:q} --batch-size {resources.batch_size} --threads {threads}"
+        " --predictions-out {output.predictions:q} --log {log:q}"
