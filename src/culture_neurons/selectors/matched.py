@@ -1,0 +1,69 @@
+"""Matched random masks: as many neurons per layer, as lively as those of a reference mask.
+
+A plain random mask falls on other layers and mostly on neurons that hardly fire, so it may do less harm
+merely for that. The matched control has, per culture, as many neurons in each (layer, liveliness) bin as
+the reference mask; liveliness is the decile of the culture's activation probability P_c.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from culture_neurons.errors import ConfigError
+from culture_neurons.selectors.uniform import draw
+from culture_neurons.types import Statistics
+
+
+def matched(statistics: Statistics, *, seed: int = 0, match: str = "cas") -> np.ndarray:
+    """Independent uniform scores in (0, 1], float64 [culture, layer, neuron], as for `random`.
+
+    The matching happens when a mask is chosen (`choose_matched`), since it needs the reference's mask at the
+    same top fraction. `match` names the reference among the configured selectors.
+    Raises ConfigError for a seed that is not a whole number from 0, or a `match` that is not a name.
+    """
+    if not isinstance(match, str) or not match:
+        raise ConfigError(f"selector random-matched: match must name a selector, found {match!r}")
+    return draw("random-matched", statistics, seed)
+
+
+def choose_matched(
+    scores: np.ndarray, budget: int, *, probability: np.ndarray, reference: list[np.ndarray]
+) -> list[np.ndarray]:
+    """Per culture, flat indices into layer * neuron with the reference's counts per (layer, decile).
+
+    scores       float32 [culture, layer, neuron], uniform: they decide within a bin
+    budget       not used: the size is the reference's
+    probability  P, float64 [culture, layer, neuron]
+    reference    per culture, flat indices of the reference mask
+
+    Neurons of the reference itself are taken only where a bin has too few others, so that the counts
+    always agree. The result is ordered by score, highest first.
+    """
+    layers = np.repeat(np.arange(scores.shape[1]), scores.shape[2])
+    chosen = []
+    for row, p, taken in zip(scores.reshape(len(scores), -1), probability, reference, strict=True):
+        bins = layers * 11 + liveliness(p.ravel()) + 1
+        own = np.zeros(row.size, dtype=bool)
+        own[taken] = True
+        wanted = np.bincount(bins[taken], minlength=scores.shape[1] * 11)
+        # By bin; within a bin foreign neurons before the reference's own; then by score, then by index.
+        pool = np.flatnonzero(wanted[bins] > 0)
+        pool = pool[np.lexsort((pool, -row[pool], own[pool], bins[pool]))]
+        sizes = np.bincount(bins[pool], minlength=len(wanted))
+        starts = np.cumsum(sizes) - sizes
+        place = np.arange(len(pool)) - starts[bins[pool]]
+        picked = pool[place < wanted[bins[pool]]]
+        chosen.append(picked[np.lexsort((picked, -row[picked]))])
+    return chosen
+
+
+def liveliness(probability: np.ndarray) -> np.ndarray:
+    """The decile (0 to 9) of each value among the values above 0; -1 for dead neurons. int64, same shape.
+
+    Equal values share a decile, so with many ties some deciles are empty.
+    """
+    alive = probability[probability > 0]
+    if not alive.size:
+        return np.full(probability.shape, -1, dtype=np.int64)
+    edges = np.quantile(alive, np.arange(1, 10) / 10)
+    return np.where(probability > 0, np.searchsorted(edges, probability, side="left"), -1)

@@ -1,0 +1,102 @@
+"""What holds for every selector."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from culture_neurons import selectors
+from culture_neurons.errors import ConfigError
+from culture_neurons.selection import select
+from culture_neurons.types import Statistics
+
+NAMES = list(selectors.SELECTORS)
+RANKED = [name for name in NAMES if not selectors.SELECTORS[name].control]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Statistics:
+    """Small statistics with many ties and dead neurons."""
+    n = draw(st.integers(2, 5))
+    shape = (n, draw(st.integers(1, 3)), draw(st.integers(1, 6)))
+    tokens = np.array(draw(st.lists(st.integers(1, 12), min_size=n, max_size=n)))
+    size = int(np.prod(shape))
+    share = np.array(draw(st.lists(st.sampled_from([0, 0, 0.25, 0.5, 1.0]), min_size=size, max_size=size)))
+    fired = np.floor(share.reshape(shape) * tokens[:, None, None]).astype(int)
+    height = np.array(draw(st.lists(st.sampled_from([0.1, 0.3, 2.0]), min_size=size, max_size=size)))
+    names = draw(st.permutations(["Ägypten", "b/c", "'quoted'", "..", "日本"]))[:n]
+    return Statistics(names, tokens, fired, fired * height.reshape(shape))
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.data())
+def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
+    order = data.draw(st.permutations(range(len(statistics.cultures))))
+    moved = Statistics(
+        [statistics.cultures[i] for i in order],
+        statistics.tokens[order],
+        statistics.fired[order],
+        statistics.positive_sum[order],
+    )
+    for name in NAMES:
+        np.testing.assert_array_equal(selectors.score(name, moved), selectors.score(name, statistics)[order])
+        if not selectors.SELECTORS[name].needs_reference:
+            one = select(selectors.score(name, statistics), statistics.cultures, 1.0, selector=name)
+            two = select(selectors.score(name, moved), moved.cultures, 1.0, selector=name)
+            assert one.equals(two)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.integers(2, 50))
+def test_recording_every_token_k_times_changes_nothing(statistics, k):
+    more = Statistics(statistics.cultures, k * statistics.tokens, k * statistics.fired, k * statistics.positive_sum)
+    for name in NAMES:
+        np.testing.assert_allclose(
+            selectors.score(name, more), selectors.score(name, statistics), rtol=1e-9, atol=1e-9, err_msg=name
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds())
+def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in NAMES:
+            scores = selectors.score(name, statistics)
+            assert scores.shape == statistics.fired.shape
+            assert scores.dtype == np.float64
+            assert not np.isnan(scores).any()
+            if name in RANKED:
+                mask = select(scores, statistics.cultures, 1.0, selector=name)
+                alive = (statistics.fired.sum(axis=0) > 0)[mask["layer"], mask["neuron"]]
+                assert alive.all(), name
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds())
+def test_scoring_leaves_the_statistics_alone(statistics):
+    before = [a.copy() for a in (statistics.tokens, statistics.fired, statistics.positive_sum)]
+    for name in NAMES:
+        selectors.score(name, statistics)
+    after = (statistics.tokens, statistics.fired, statistics.positive_sum)
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+
+
+def test_unknown_names_are_refused_with_the_nearest_known_one(statistics):
+    with pytest.raises(ConfigError, match=r"unknown selector 'lapee' \(did you mean 'lape'\?\); known: lap, lape,"):
+        selectors.score("lapee", statistics)
+    with pytest.raises(ConfigError, match=r"mad: unknown option 'normalize' \(did you mean 'normalise'\?\)"):
+        selectors.score("mad", statistics, normalize=True)
+    with pytest.raises(ConfigError, match="cas: unknown option 'seed'; known: none"):
+        selectors.score("cas", statistics, seed=1)
+
+
+def test_options_and_their_defaults():
+    assert selectors.options("lape") == {"activation_quantile": 0.95, "bar_quantile": 0.95}
+    assert selectors.options("mad") == {"normalise": True}
+    assert selectors.options("random-matched") == {"seed": 0, "match": "cas"}
+    assert selectors.options("conact") == {}
