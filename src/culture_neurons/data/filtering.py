@@ -1,0 +1,272 @@
+"""Which rows of a source become samples, and why the others don't.
+
+The steps, in this order; a row that is left out gets the first reason that applies (`reasons.ALL`):
+1. each row by itself: id, culture, texts, options, label. Of rows with one id the first in the
+   source's order is kept (whether or not it is valid: which of them is right can't be known);
+2. the chosen cultures and categories;
+3. the image is decoded once, if `check_images`;
+4. cultures with fewer than `min_samples` rows, then all but the `top_cultures` largest (ties by name).
+
+Texts are brought to Unicode's NFC; in options every run of white space becomes one space.
+Pure, but for the function that looks at images, which the caller passes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.data import labels, reasons
+from culture_neurons.data.prompts import LETTERS
+from culture_neurons.data.sources import EXCLUDED, REQUIRED, check_keys
+from culture_neurons.data.text import clean, clean_line, encodable, has_control, missing, printable
+from culture_neurons.errors import ConfigError, DataError, nearest
+
+#: Longest question and longest option, in characters; longer ones are damaged data more often than not.
+MAX_TEXT = 20_000
+#: Longest id, culture and category, in characters.
+MAX_NAME = 200
+#: Category of rows without one.
+NO_CATEGORY = "unspecified"
+
+#: Columns that can't be grouped by.
+_NO_GROUPS = {*REQUIRED, EXCLUDED} - {"category"}
+
+#: Takes references to images (or None); gives, per reference, a reason of `reasons`, or "".
+ImageCheck = Callable[[Sequence[Mapping[str, Any] | None]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The stanza `filter` of the config.
+
+    group_by        column of the source whose values are the cultures
+    cultures        the cultures to keep, or None for all
+    top_cultures    keep this many, those with the most valid samples; None for all
+    min_samples     leave out cultures with fewer valid samples than this
+    categories      the categories to keep, or None for all
+    check_images    decode every image once, and leave out those that can't be
+    """
+
+    group_by: str = "culture"
+    cultures: tuple[str, ...] | None = None
+    top_cultures: int | None = None
+    min_samples: int = 1
+    categories: tuple[str, ...] | None = None
+    check_images: bool = True
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The samples (cleaned, sorted by id, with the column culture) and the rows left out.
+
+    kept       columns of `sources.REQUIRED`, culture, and the group columns of the source
+    dropped    sample_id, culture (both "" where unknown), reason; sorted
+    """
+
+    kept: pd.DataFrame
+    dropped: pd.DataFrame
+
+
+def settings(stanza: Mapping[str, Any]) -> Settings:
+    """Check the stanza `filter` of the config. Raises ConfigError naming the key and what was expected."""
+    check_keys(stanza, [field.name for field in fields(Settings)], "filter")
+    values = dict(stanza)
+    for key in ("cultures", "categories"):
+        names = values.get(key)
+        if names is None:
+            continue
+        if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+            raise ConfigError(f"filter.{key}: expected a list of names or null, found {names!r}")
+        values[key] = tuple(clean(name) for name in names)
+        if not names:
+            raise ConfigError(f"filter.{key}: the list is empty; use null for all")
+        twice = [name for name, n in Counter(values[key]).items() if n > 1]
+        if twice:
+            raise ConfigError(f"filter.{key}: {twice[0]!r} is listed twice")
+    for key, low in (("min_samples", 1), ("top_cultures", 2)):
+        value = values.get(key, low)
+        if key == "top_cultures" and value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ConfigError(f"filter.{key}: {value!r}; expected a whole number from {low}")
+    if not isinstance(values.get("check_images", True), bool):
+        raise ConfigError(f"filter.check_images: expected true or false, found {values['check_images']!r}")
+    if not isinstance(values.get("group_by", ""), str):
+        raise ConfigError(f"filter.group_by: expected the name of a column, found {values['group_by']!r}")
+    return Settings(**values)
+
+
+def apply(rows: pd.DataFrame, chosen: Settings, check_images: ImageCheck | None = None) -> Filtered:
+    """Filter the rows of a `SourceTable`.
+
+    `check_images` is called once, with the references of the rows that are left after step 2.
+    Raises ConfigError for an unknown `group_by`; DataError when a chosen culture or category occurs in
+    no row, when every label is hidden, or when fewer than two cultures are left.
+    """
+    group_by = chosen.group_by
+    if group_by not in rows.columns or group_by in _NO_GROUPS:
+        known = sorted(set(rows.columns) - _NO_GROUPS)
+        raise ConfigError(
+            f"filter.group_by: no column {group_by!r}{nearest(group_by, known)}; known: {', '.join(known)}"
+        )
+    records = [_clean(record, group_by) for record in rows.to_dict("records")]
+    if records and all(labels.index(record["label"])[1] == reasons.HIDDEN_LABEL for record in records):
+        raise DataError(
+            f"all {len(records)} labels are missing or -1, so the right answers are hidden\n"
+            "  set source.labels to {path, id, label}: a table from the id of a question to its label"
+        )
+    why = _row_reasons(records)
+    _choose(records, why, "culture", chosen.cultures, reasons.CULTURE_NOT_CHOSEN, "filter.cultures")
+    _choose(records, why, "category", chosen.categories, reasons.CATEGORY_NOT_CHOSEN, "filter.categories")
+    if chosen.check_images and check_images is not None:
+        left = [i for i, reason in enumerate(why) if not reason]
+        for i, problem in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
+            why[i] = problem
+    _by_size(records, why, chosen)
+    sizes = _sizes(records, why)
+    if len(sizes) < 2:
+        raise DataError(_too_few(sizes, why))
+    return Filtered(*_tables(records, why, rows))
+
+
+def tally(dropped: pd.DataFrame) -> pd.DataFrame:
+    """Rows left out per reason and culture: reason, culture, n; in the order of `reasons.ALL`, then by name."""
+    counts = dropped.groupby(["reason", "culture"], as_index=False).size().rename(columns={"size": "n"})
+    order = counts["reason"].map({reason: i for i, reason in enumerate(reasons.ALL)})
+    return counts.assign(order=order).sort_values(["order", "culture"], ignore_index=True)[["reason", "culture", "n"]]
+
+
+def _clean(record: dict[str, Any], group_by: str) -> dict[str, Any]:
+    """A row with its texts normalised; what is no list of options becomes None."""
+    options = record["options"]
+    if isinstance(options, np.ndarray | tuple):
+        options = list(options)
+    return record | {
+        "sample_id": labels.identifier(record["sample_id"]),
+        "culture": clean(record[group_by]),
+        "category": clean(record["category"]) or NO_CATEGORY,
+        "question": clean(record["question"]),
+        "options": [clean_line(option) for option in options] if isinstance(options, list) else None,
+        "image": None if missing(record["image"]) else record["image"],
+        "image_id": printable(labels.identifier(record["image_id"])),
+    }
+
+
+def _row_reasons(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Per row the reason why it can't be used whatever is chosen, or ""."""
+    seen: set[str] = set()
+    result = []
+    for record in records:
+        reason = reasons.DUPLICATE_ID if record["sample_id"] in seen else _reason(record)
+        result.append(reason if record["sample_id"] else reasons.MISSING_ID)
+        seen.add(record["sample_id"])
+    return result
+
+
+def _reason(record: Mapping[str, Any]) -> str:
+    """Why one row can't be used, or ""; the checks stand in the order of `reasons.ALL`."""
+    names = [record["sample_id"], record["culture"], record["category"]]
+    options = record["options"]
+    excluded = record.get(EXCLUDED)
+    if not missing(excluded) and excluded:
+        return excluded
+    if not record["culture"]:
+        return reasons.MISSING_CULTURE
+    if any(has_control(name) for name in names):
+        return reasons.BAD_NAME
+    if any(len(name) > MAX_NAME for name in names):
+        return reasons.LONG_NAME
+    if not record["question"]:
+        return reasons.EMPTY_QUESTION
+    if options is None:
+        return reasons.NO_OPTIONS
+    if len(options) < 2:
+        return reasons.FEW_OPTIONS
+    if len(options) > len(LETTERS):
+        return reasons.MANY_OPTIONS
+    if not all(options):
+        return reasons.EMPTY_OPTION
+    if not all(encodable(text) for text in (record["question"], *options)):
+        return reasons.BAD_TEXT
+    if any(len(text) > MAX_TEXT for text in (record["question"], *options)):
+        return reasons.LONG_TEXT
+    if len(set(options)) < len(options):
+        return reasons.EQUAL_OPTIONS
+    label, reason = labels.index(record["label"])
+    if reason:
+        return reason
+    if not 0 <= label < len(options):
+        return reasons.LABEL_OUTSIDE
+    path = (record["image"] or {}).get("path")
+    return "" if path is None or encodable(path) else reasons.BAD_IMAGE
+
+
+def _choose(
+    records: Sequence[Mapping[str, Any]],
+    why: list[str],
+    column: str,
+    names: Sequence[str] | None,
+    reason: str,
+    where: str,
+) -> None:
+    """Leave out the rows whose `column` is none of `names`; each name must occur in some row, usable or not."""
+    if names is None:
+        return
+    known = {record[column] for record in records} - {""}
+    for name in names:
+        if name not in known:
+            some = ", ".join(sorted(map(printable, known))[:10]) + (", ..." if len(known) > 10 else "")
+            raise DataError(f"{where}: no row has {name!r}{nearest(name, known)}\n  the {len(known)} known: {some}")
+    for i, record in enumerate(records):
+        if not why[i] and record[column] not in names:
+            why[i] = reason
+
+
+def _sizes(records: Sequence[Mapping[str, Any]], why: Sequence[str]) -> Counter[str]:
+    """Samples per culture among the rows that are left."""
+    return Counter(record["culture"] for record, reason in zip(records, why, strict=True) if not reason)
+
+
+def _by_size(records: Sequence[Mapping[str, Any]], why: list[str], chosen: Settings) -> None:
+    """Leave out the small cultures, then all but the largest."""
+    sizes = _sizes(records, why)
+    enough = [culture for culture, n in sizes.items() if n >= chosen.min_samples]
+    largest = sorted(enough, key=lambda culture: (-sizes[culture], culture))[: chosen.top_cultures]
+    for i, record in enumerate(records):
+        if not why[i] and record["culture"] not in largest:
+            why[i] = reasons.NOT_LARGEST if record["culture"] in enough else reasons.FEW_SAMPLES
+
+
+def _too_few(sizes: Mapping[str, int], why: Sequence[str]) -> str:
+    left = ", ".join(f"{culture} ({n})" for culture, n in sorted(sizes.items())) or "none"
+    counts = Counter(reason for reason in why if reason)
+    parts = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
+    return f"fewer than two cultures are left of {len(why)} rows: {left}\n  rows left out: {parts}"
+
+
+def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows kept and the rows left out, both sorted."""
+    good = sorted((r for r, reason in zip(records, why, strict=True) if not reason), key=lambda r: r["sample_id"])
+    names = [name for name in dict.fromkeys((*REQUIRED, "culture", *rows.columns)) if name != EXCLUDED]
+    kept = pd.DataFrame({name: pd.Series([_value(r, name) for r in good], dtype=object) for name in names})
+    bad = sorted(
+        (printable(r["sample_id"]), printable(r["culture"]), reason)
+        for r, reason in zip(records, why, strict=True)
+        if reason
+    )
+    return kept, pd.DataFrame(bad, columns=["sample_id", "culture", "reason"], dtype=object)
+
+
+def _value(record: Mapping[str, Any], name: str) -> Any:
+    """A cell of the table that is kept: the label as an int, group columns as text or None."""
+    if name == "label":
+        return labels.index(record[name])[0]
+    if name in REQUIRED or name == "culture":
+        return record[name]
+    return printable(clean_line(record[name])) or None

@@ -1,0 +1,186 @@
+"""Data sets in the formats of the Hugging Face hub, read in place: nothing is decoded, nothing copied.
+
+Three homes: a name on the hub (its parquet files are downloaded once into the hub's own cache),
+a folder that `datasets` saved with `save_to_disk` (mapped into memory), and local parquet, one
+file or a folder of them (read by row group).
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from culture_neurons.errors import DataError
+from culture_neurons.files import first_line
+
+#: Rows whose images are in memory at once while their bytes are streamed.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An opened data set.
+
+    names      its columns
+    read       (columns) -> pyarrow table of those columns, all rows in order
+    batches    (column) -> the cells of one column, a batch of rows at a time, in order
+    cell       (column, row) -> one cell, as a Python value
+    revision   the commit of the hub that was read, or None
+    files      names of the files on the hub that hold the rows, so that they are found again offline
+    """
+
+    names: Sequence[str]
+    read: Callable[[Sequence[str]], pa.Table]
+    batches: Callable[[str], Iterator[list[Any]]]
+    cell: Callable[[str, int], Any]
+    revision: str | None = None
+    files: Sequence[str] | None = None
+
+    def image(self, column: str, row: int) -> bytes:
+        """The encoded bytes of the image in a row. Raises DataError when there are none."""
+        data = image_bytes(self.cell(column, row))
+        if data is None:
+            raise DataError(f"row {row}: column {column!r} holds no bytes of an image")
+        return data
+
+
+def image_bytes(cell: Any) -> bytes | None:
+    """The bytes in a cell of an image column: {"bytes", "path"} as `datasets` stores it, or bytes."""
+    return cell.get("bytes") if isinstance(cell, Mapping) else cell
+
+
+def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] | None = None) -> Rows:
+    """Open split `split` of a data set: a parquet file, a folder, or a name on the hub.
+
+    `files` are names of files on the hub from an earlier `Rows`, which spare asking the hub for them.
+    Raises DataError when there is no such data set or split, or the hub can't be reached.
+    """
+    local = Path(path)
+    if local.is_file():
+        return _parquet([local])
+    if (local / "state.json").is_file() or (local / "dataset_dict.json").is_file():
+        return _saved(local, split)
+    if local.is_dir():
+        return _parquet(_of_split(local, split))
+    if local.suffix == ".parquet" or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or path.startswith("."):
+        raise DataError(f"{path}: no such file or folder")
+    revision, files = (revision, files) if files else _ask(path, revision, split)
+    return _parquet([_download(path, revision, name) for name in files], revision, files)
+
+
+def _of_split(folder: Path, split: str) -> list[Path]:
+    """Parquet files of a folder that carry the split's name, or all, if none carries a split's name."""
+    found = sorted(folder.rglob("*.parquet"))
+    if not found:
+        raise DataError(f"{folder}: holds no parquet file, and `datasets` did not save it (no state.json)")
+
+    def carries(file: Path, names: str) -> bool:
+        return bool(re.search(rf"(^|[^a-z])({names})([^a-z]|$)", str(file.relative_to(folder)).lower()))
+
+    chosen = [file for file in found if carries(file, re.escape(split.lower()))]
+    if not chosen and any(carries(file, "train|test|validation|dev") for file in found):
+        raise DataError(f"{folder}: no parquet file of split {split!r}; it has {', '.join(f.name for f in found[:5])}")
+    return chosen or found
+
+
+def _saved(folder: Path, split: str) -> Rows:
+    import datasets
+
+    try:
+        data = datasets.load_from_disk(str(folder))
+    except Exception as error:  # `datasets` raises classes of its own, of pyarrow and of the system alike
+        raise DataError(f"{folder}: `datasets` can't load this folder ({first_line(error)})") from None
+    if isinstance(data, datasets.DatasetDict):
+        if split not in data:
+            raise DataError(f"{folder}: no split {split!r}; it has {', '.join(data)}")
+        data = data[split]
+    raw = data.with_format("arrow")  # cells as stored: images stay encoded
+
+    def batches(column: str) -> Iterator[list[Any]]:
+        for start in range(0, len(raw), BATCH):
+            yield raw.select_columns([column])[start : start + BATCH][column].to_pylist()
+
+    return Rows(
+        names=data.column_names,
+        read=lambda columns: raw.select_columns(list(columns))[:],
+        batches=batches,
+        cell=lambda column, row: raw.select_columns([column])[row][column][0].as_py(),
+    )
+
+
+def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence[str] | None = None) -> Rows:
+    try:
+        opened = [pq.ParquetFile(path) for path in paths]
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{', '.join(map(str, paths[:3]))}: no readable parquet ({first_line(error)})") from None
+    names = opened[0].schema_arrow.names
+    for path, file in zip(paths, opened, strict=True):
+        if file.schema_arrow.names != names:
+            raise DataError(f"{path}: its columns differ from those of {paths[0]}")
+    groups = [(file, i) for file in opened for i in range(file.num_row_groups)]
+    ends = list(accumulate(file.metadata.row_group(i).num_rows for file, i in groups))
+    # Image n of a split is looked up by row; neighbours lie in one row group, so a few are kept.
+    lock = threading.Lock()
+
+    @lru_cache(maxsize=2)
+    def group(number: int, column: str) -> pa.ChunkedArray:
+        file, i = groups[number]
+        return file.read_row_group(i, columns=[column], use_threads=False)[column]
+
+    def cell(column: str, row: int) -> Any:
+        number = bisect.bisect_right(ends, row)
+        if number == len(ends) or row < 0:
+            raise DataError(f"row {row}: the data set has {ends[-1] if ends else 0} rows")
+        with lock:
+            cells = group(number, column)
+        return cells[row - (ends[number - 1] if number else 0)].as_py()
+
+    def batches(column: str) -> Iterator[list[Any]]:
+        for file in opened:
+            for batch in file.iter_batches(batch_size=BATCH, columns=[column], use_threads=False):
+                yield batch.column(0).to_pylist()
+
+    def read(columns: Sequence[str]) -> pa.Table:
+        tables = [file.read(columns=list(columns)).select(list(columns)) for file in opened]
+        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="permissive")
+
+    return Rows(names, read, batches, cell, revision, files)
+
+
+def _ask(name: str, revision: str | None, split: str) -> tuple[str | None, list[str]]:
+    """Ask the hub for the files of a split and for the commit that they belong to."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(name, revision=revision)
+    except Exception as error:  # the stack below raises classes of five libraries
+        raise DataError(f"{name}: not found on the hub, nor as a local file or folder ({first_line(error)})") from None
+    found = builder.config.data_files or {}
+    if split not in found:
+        raise DataError(f"{name}: no split {split!r} on the hub; it has {', '.join(map(str, found)) or 'no files'}")
+    matches = [re.fullmatch(r"hf://datasets/[^@]+@([^/]+)/(.+\.parquet)", str(url)) for url in found[split]]
+    if not all(matches):
+        raise DataError(
+            f"{name}: split {split!r} is not stored as parquet; save it with `save_to_disk` and give its path"
+        )
+    return matches[0].group(1), [match.group(2) for match in matches]
+
+
+def _download(name: str, revision: str | None, file: str) -> Path:
+    """The local path of a file of the hub, downloaded into the hub's cache unless it is there."""
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file, repo_type="dataset", revision=revision))
+    except Exception as error:  # as above
+        raise DataError(f"{name}: can't download {file} from the hub ({first_line(error)})") from None

@@ -1,0 +1,95 @@
+"""Which option is right: labels given as index, letter or text, in the rows or in a table of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from string import ascii_uppercase
+from typing import Any
+
+from culture_neurons.data import reasons, tabular
+from culture_neurons.data.sources import check_keys
+from culture_neurons.data.text import clean_line, missing
+from culture_neurons.errors import ConfigError, DataError
+
+#: What a label may be: the index of the right option (from 0), its letter (from A), or its text.
+KINDS = ("index", "letter", "text")
+
+#: Stands for a label that is neither an index nor a letter; `index` refuses it.
+NOT_UNDERSTOOD = "not understood"
+
+
+def check_kind(spec: Mapping[str, Any], where: str) -> str:
+    """The `label_kind` of a source, "index" by default. Raises ConfigError."""
+    kind = spec.get("label_kind", "index")
+    if kind not in KINDS:
+        raise ConfigError(f"{where}.label_kind: {kind!r}; expected one of {', '.join(KINDS)}")
+    return kind
+
+
+def resolve(label: Any, kind: str, options: Any) -> Any:
+    """A label as an index of `options`; what can't be one is returned so that `index` refuses it.
+
+    A missing label or -1 stays hidden (None). A text that is none of the options gives an index outside them.
+    """
+    if missing(label) or clean_line(label) in ("", "-1"):
+        return None
+    if kind == "letter":
+        match = re.fullmatch(r"\(?([A-Za-z])[).:]?", clean_line(label)) if isinstance(label, str) else None
+        return ascii_uppercase.index(match.group(1).upper()) if match else NOT_UNDERSTOOD
+    if kind == "text":
+        texts = [clean_line(option) for option in options] if isinstance(options, Sequence) else []
+        return texts.index(clean_line(label)) if clean_line(label) in texts else len(texts)
+    return label
+
+
+def index(label: Any) -> tuple[int, str]:
+    """A label as a whole number, and the reason why it is none or "".
+
+    Takes whole numbers, floats without a fraction (tables make them of columns with gaps) and their
+    decimal digits as text (CSV knows no other); never a truth value.
+    """
+    if missing(label) or (isinstance(label, str) and not label.strip()):
+        return -1, reasons.HIDDEN_LABEL
+    if isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", label.strip()):
+        label = float(label)
+    number = isinstance(label, Integral | Real) and type(label).__name__ not in ("bool", "bool_")
+    if not number or float(label) != round(float(label)):
+        return -1, reasons.BAD_LABEL
+    return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
+
+
+def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str) -> list[Any]:
+    """The labels of `ids` from a second table: {"path": ..., "id": column, "label": column}; None where it has none.
+
+    Raises ConfigError for wrong keys, DataError when the table can't be read, when it gives one id two
+    labels, or when none of `ids` is in it.
+    """
+    check_keys(settings, ("path", "id", "label"), where)
+    for key in ("path", "id", "label"):
+        if not isinstance(settings.get(key), str):
+            raise ConfigError(f"{where}.{key}: expected a text, found {settings.get(key)!r}")
+    path = settings["path"]
+    table = tabular.read(path, [settings["id"], settings["label"]], where)
+    known: dict[str, Any] = {}
+    for key, label in zip(table[settings["id"]], table[settings["label"]], strict=True):
+        key = identifier(key)
+        if key in known and known[key] != label:
+            raise DataError(f"{path}: id {key!r} has two labels, {known[key]!r} and {label!r}")
+        known[key] = label
+    found = [known.get(identifier(key)) for key in ids]
+    if ids and not known.keys() & {identifier(key) for key in ids}:
+        example = next(iter(known), None)
+        raise DataError(
+            f"{path}: none of its {len(known)} ids is an id of the data set\n"
+            f"  its first is {example!r}, the data set's first is {identifier(ids[0])!r}"
+        )
+    return found
+
+
+def identifier(value: Any) -> str:
+    """An id as text, so that 7 in one table is "7" in another; not normalised otherwise."""
+    if isinstance(value, Real) and not isinstance(value, Integral) and not missing(value) and value == round(value):
+        value = int(value)
+    return "" if missing(value) else str(value).strip()

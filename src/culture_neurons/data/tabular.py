@@ -1,0 +1,107 @@
+"""Parquet, CSV and JSONL files as columns of plain Python values.
+
+Not through pandas' guesses: a culture named "NA" stays a name, "007" keeps its zeros, and
+whole numbers beside gaps stay whole. In a CSV every value is text, and an empty one is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from culture_neurons.errors import ConfigError, DataError, nearest
+from culture_neurons.files import first_line
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+Columns = dict[str, list[Any]]
+
+
+def read(path: str | Path, names: Sequence[str], where: str) -> Columns:
+    """The columns `names` of a file, in that order, all of one length.
+
+    Raises ConfigError for another kind of file, DataError when it can't be read or lacks a column.
+    """
+    present = column_names(path, where)
+    for name in names:
+        if name not in present:
+            raise DataError(f"{path}: no column {name!r}{nearest(name, present)}; it has {', '.join(present)}")
+    return _READERS[_suffix(path, where)](Path(path), list(dict.fromkeys(names)))
+
+
+def column_names(path: str | Path, where: str, scalar: bool = False) -> list[str]:
+    """The names of a file's columns; with `scalar`, without those of bytes, lists and records.
+
+    Raises as `read` does.
+    """
+    suffix = _suffix(path, where)
+    if not Path(path).is_file():
+        raise DataError(f"{where}: no such file: {path}")
+    if suffix == ".parquet":
+        fields = _guard(path, lambda: pq.read_schema(path))
+        return [field.name for field in fields if not scalar or not _holds_much(field.type)]
+    columns = _READERS[suffix](Path(path), None)
+    return [k for k, column in columns.items() if not scalar or not any(isinstance(v, list | dict) for v in column)]
+
+
+def _suffix(path: str | Path, where: str) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"{where}: {str(path)!r} is none of {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def _holds_much(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _guard(path: str | Path, call: Any) -> Any:
+    try:
+        return call()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as {Path(path).suffix[1:]} ({first_line(error)})") from None
+
+
+def _parquet(path: Path, names: list[str] | None) -> Columns:
+    table = _guard(path, lambda: pq.read_table(path, columns=names, partitioning=None))
+    return {name: table[name].to_pylist() for name in table.column_names}
+
+
+def _csv(path: Path, names: list[str] | None) -> Columns:
+    # The heading is read as a row, or pandas would take a row that is longer than it for an index.
+    options = {"header": None, "dtype": object, "keep_default_na": False, "encoding": "utf-8-sig"}
+    table = _guard(path, lambda: pd.read_csv(path, **options))
+    heading = [str(name).strip() for name in table.iloc[0]]
+    twice = [name for name in heading if heading.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are called {twice[0]!r}")
+    cells = {name: table[i].tolist()[1:] for i, name in enumerate(heading)}
+    return {
+        name: [cell if isinstance(cell, str) and cell else None for cell in cells[name]] for name in names or heading
+    }
+
+
+def _jsonl(path: Path, names: list[str] | None) -> Columns:
+    text = _guard(path, lambda: path.read_text(encoding="utf-8-sig"))
+    records = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}: line {number} is no JSON ({first_line(error)})") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}: line {number} is no JSON object: {line[:60]!r}")
+        records.append(record)
+    names = names or sorted({name for record in records for name in record})
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+_READERS = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}

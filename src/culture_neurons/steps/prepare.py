@@ -1,0 +1,62 @@
+"""Read a data set, filter it, and split it into identify and evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    from culture_neurons import files
+    from culture_neurons.data import filtering, images, samples, sources, splitting
+
+    chosen = filtering.settings(o.filter)
+    splitting.check_fraction(o.identify_fraction)
+    table = sources.read(o.source)
+    cli.log.info("%d rows read", len(table.rows))
+
+    def check(references: list) -> list[str]:
+        found = images.problems(references, table.images, o.threads)
+        return list(cli.progress(found, len(references), "checking images"))
+
+    filtered = filtering.apply(table.rows, chosen, check)
+    kept = filtered.kept
+    kept["split"] = splitting.split(kept, o.identify_fraction, o.seed)
+    counts = kept.groupby(["culture", "category", "split"], as_index=False).size().rename(columns={"size": "n"})
+
+    for reason, part in filtering.tally(filtered.dropped).groupby("reason", sort=False):
+        cultures = ", ".join(f"{c or '(no culture)'} {n}" for c, n in zip(part["culture"], part["n"], strict=True))
+        cli.log.info("left out, %s: %d (%s)", reason, part["n"].sum(), cultures)
+    cli.log.info("kept %d samples of %d cultures, %d rows left out", len(kept), kept["culture"].nunique(),
+                 len(filtered.dropped))  # fmt: skip
+    for culture in sorted(set(chosen.cultures or ()) - set(kept["culture"])):
+        cli.log.warning("warning: no sample of %r is left; dropped.csv says why", culture)
+    for culture, part in kept.groupby("culture"):
+        sizes = part["split"].value_counts()
+        cli.log.info("  %s: %d identify, %d evaluate", culture, *(sizes.get(side, 0) for side in splitting.SIDES))
+        if len(sizes) < 2:
+            cli.log.warning("warning: all samples of %r fall into %s", culture, sizes.index[0])
+
+    metadata = cli.provenance("prepare", o, images=dict(table.images))
+    samples.write_samples(o.samples_out, kept, metadata)
+    files.write_csv(o.dropped_out, filtered.dropped)
+    files.write_csv(o.counts_out, counts)
+
+
+def arguments() -> argparse.ArgumentParser:
+    p = cli.parser("Read a data set, leave out what can't be used, and split it into identify and evaluate.")
+    p.add_argument("--source", type=cli.json_object, required=True, help="JSON: the source, with its type")
+    p.add_argument("--filter", type=cli.json_object, default={}, help="JSON: which rows to keep")
+    p.add_argument("--identify-fraction", type=float, default=0.5, help="share of the identify half")
+    p.add_argument("--seed", type=int, default=1, help="seed of the split")
+    p.add_argument("--threads", type=int, default=2, help="threads that decode images")
+    p.add_argument("--samples-out", type=Path, required=True, help="parquet: the samples")
+    p.add_argument("--dropped-out", type=Path, required=True, help="CSV: the rows left out, with reasons")
+    p.add_argument("--counts-out", type=Path, required=True, help="CSV: samples per culture, category and half")
+    return p
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
