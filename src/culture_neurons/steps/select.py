@@ -1,0 +1,70 @@
+"""Choose each culture's neurons from its scores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """scores/{selector}.h5 -> masks/{selector}_top{r}.parquet"""
+    from culture_neurons import files, selection, selectors, store
+
+    selectors.check(o.selector, o.options)
+    selection.fraction(o.top_fraction)
+    scores, cultures, site, metadata = store.read_scores(o.scores)
+    identity = {key: metadata.get(key) for key in ("model", "revision")}
+    statistics = reference = None
+    if selectors.resolve(o.selector).needs_reference:
+        if o.statistics is None or o.reference is None:
+            raise ConfigError(f"--selector {o.selector} needs --statistics and --reference")
+        statistics, found = store.read_statistics(o.statistics)
+        _same_model(o.scores, identity, o.statistics, found)
+        reference, found = files.read_table(o.reference, ["culture", "site", "layer", "neuron"])
+        _same_model(o.scores, identity, o.reference, found)
+    mask = selection.select(
+        scores, cultures, o.top_fraction, site, selector=o.selector, statistics=statistics, reference=reference
+    )
+    size = selection.budget(o.top_fraction, *scores.shape[1:])
+    counts = mask["culture"].value_counts()
+    for culture in sorted(cultures):
+        cli.log.info("%s: %d neurons (%d are %s of all)", culture, counts.get(culture, 0), size, o.top_fraction)
+    if reference is not None:
+        key = ["culture", "site", "layer", "neuron"]
+        shared = len(mask.merge(reference[key], on=key))
+        cli.log.info("%d of %d neurons are the reference's own: their bins have no others", shared, len(mask))
+    layers, neurons = scores.shape[1:]
+    made_by = cli.provenance(
+        "select", o, **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size
+    )
+    made_by |= {"top_fraction": o.top_fraction, "selector": o.selector, "options": o.options}
+    files.write_table(o.out, mask, made_by)
+
+
+def _same_model(path: Path, identity: dict, other: Path, found: dict) -> None:
+    for key, value in identity.items():
+        if found.get(key) != value:
+            raise FileError(
+                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
+                " a results folder from another model revision? Delete the older file and run again"
+            )
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--scores", type=Path, required=True, help="HDF5 file of scores")
+    parser.add_argument("--selector", required=True, help="method that made the scores")
+    parser.add_argument("--options", type=cli.json_object, default={}, help="JSON object of the method's options")
+    parser.add_argument("--top-fraction", required=True, help="share of all neurons per culture, in (0, 1]")
+    parser.add_argument("--statistics", type=Path, help="statistics.h5 of the model (random-matched)")
+    parser.add_argument("--reference", type=Path, help="mask file to be matched (random-matched)")
+    parser.add_argument("--out", type=Path, required=True, help="mask file")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
