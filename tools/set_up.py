@@ -76,7 +76,7 @@ def main() -> None:
     wanted = digest()
     if STAMP.is_file() and STAMP.read_text(encoding="ascii") == wanted and (VENV / "bin" / "python").exists():
         return
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, this may well run with an older one
         leave(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try: make PYTHON=/path/to/python3.11")
     try:
         import ensurepip

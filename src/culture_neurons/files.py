@@ -50,7 +50,7 @@ def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapp
     blob = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False).encode()
     table = table.replace_schema_metadata({METADATA_KEY: blob})
     with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: str | Path, columns: Sequence[str] = ()) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -59,7 +59,7 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> tuple[pd.DataFr
     Raises FileError when the file is missing, damaged, or lacks one of `columns`.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:

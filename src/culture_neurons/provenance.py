@@ -54,7 +54,8 @@ def closure(module: str) -> list[Path]:
     Templates that lie beside a module under the same name (`report.html.j2`) count as its source.
     """
     seen: set[str] = set()
-    todo = [module]
+    parts = module.split(".")
+    todo = [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
     while todo:
         name = todo.pop()
         if name not in seen:

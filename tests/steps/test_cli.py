@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from culture_neurons import __version__
+from culture_neurons.errors import DataError
+from culture_neurons.steps import cli
+
+
+def run(monkeypatch: pytest.MonkeyPatch, main: object, *arguments: str) -> None:
+    """Call `cli.run` as a program does: with a root logger that has no handlers yet."""
+    monkeypatch.setattr(sys, "argv", ["step", *arguments])
+    parser = cli.parser("A step.")
+    parser.add_argument("--seed", type=int, default=0)
+    level = cli.log.level
+    with monkeypatch.context() as m:
+        m.setattr(logging.getLogger(), "handlers", [])
+        try:
+            cli.run(main, parser)  # type: ignore[arg-type]
+        finally:
+            for handler in logging.getLogger().handlers:
+                handler.close()
+            cli.log.setLevel(level)
+
+
+def test_json_object() -> None:
+    assert cli.json_object('{"a": [1, "日本"]}') == {"a": [1, "日本"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "no JSON"), ("[1]", r"expected a JSON object, found '\[1\]'"), ("", "no JSON")]
+)
+def test_json_that_is_no_object(text: str, message: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        cli.json_object(text)
+
+
+def test_provenance_has_the_science_and_no_paths() -> None:
+    options = argparse.Namespace(
+        seed=1, top_fraction=0.01, samples=Path("/x/samples.parquet"), masks=[Path("a")], log=None, threads=4,
+        batch_size=8, device="cpu", prompt={"seed": 0},
+    )  # fmt: skip
+    made = cli.provenance("cli", options, model="m")
+    assert made["settings"] == {"prompt": {"seed": 0}, "seed": 1, "top_fraction": 0.01}
+    assert (made["step"], made["version"], made["model"]) == ("cli", __version__, "m")
+    assert len(made["code"]) == 12
+
+
+def test_run_passes_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    run(monkeypatch, lambda o: seen.append(o.seed), "--seed", "7")
+    assert seen == [7]
+
+
+def test_a_users_error_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def main(o: argparse.Namespace) -> None:
+        cli.log.info("kept 3 of 4")
+        raise DataError("table.csv: row 4: label 9")
+
+    log = tmp_path / "logs" / "step.log"
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, main, "--log", str(log))
+    assert caught.value.code == 1
+    expected = "kept 3 of 4\nerror: table.csv: row 4: label 9\n"
+    assert capsys.readouterr().err == expected
+    assert log.read_text(encoding="utf-8") == expected
+
+
+def test_a_defect_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, lambda o: 1 / 0, "--log", str(tmp_path / "step.log"))
+    assert caught.value.code == 1
+    for text in (capsys.readouterr().err, (tmp_path / "step.log").read_text()):
+        assert "please report it" in text
+        assert "ZeroDivisionError" in text
+
+
+def test_level_of_the_log_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("CULTURE_NEURONS_LOG", "WARNING")
+    run(monkeypatch, lambda o: cli.log.info("not shown"))
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_passes_everything_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert list(cli.progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    assert caplog.text == ""
+
+
+def test_progress_in_a_log_is_plain_lines(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        list(cli.progress("abc", 3, "letters", every=0))
+    lines = [record.message for record in caplog.records]
+    assert [line.split(" (")[0] for line in lines] == [f"letters: {n} of 3" for n in (1, 2, 3)]
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(cli.progress(range(3), 3, "letters")) == [0, 1, 2]
+    assert "letters:" in capsys.readouterr().err

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from culture_neurons.errors import ConfigError, CultureNeuronsError
+from culture_neurons.types import NeuronMask, Sample, Statistics
+
+
+def statistics(**changes: object) -> Statistics:
+    values = {
+        "cultures": ["a", "b"],
+        "tokens": [10, 4],
+        "fired": np.array([[[1, 10, 0]], [[2, 4, 0]]]),
+        "positive_sum": np.array([[[0.5, 20.0, 0.0]], [[1.0, 2.0, 0.0]]]),
+    }
+    return Statistics(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_statistics_have_wide_types() -> None:
+    made = statistics(tokens=np.array([10, 4], dtype=np.int16), fired=np.ones((2, 1, 3), dtype=np.int8))
+    assert made.tokens.dtype == made.fired.dtype == np.int64
+    assert made.positive_sum.dtype == np.float64
+    assert made.cultures == ["a", "b"]
+
+
+def test_probability_and_mean() -> None:
+    made = statistics()
+    assert made.probability.tolist() == [[[0.1, 1.0, 0.0]], [[0.5, 1.0, 0.0]]]
+    assert made.mean_positive.tolist() == [[[0.05, 2.0, 0.0]], [[0.25, 0.5, 0.0]]]
+
+
+def test_a_culture_without_tokens_is_zero() -> None:
+    made = statistics(tokens=[10, 0], fired=np.array([[[1, 10, 0]], [[0, 0, 0]]]))
+    assert made.probability[1].tolist() == [[0.0, 0.0, 0.0]]
+    assert np.isfinite(made.mean_positive).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cultures": ["a", "a"]}, "a culture occurs twice in"),
+        ({"cultures": ["a"]}, r"1 cultures, but tokens \(2,\)"),
+        ({"tokens": [10]}, r"tokens \(1,\)"),
+        ({"fired": np.zeros((2, 3))}, r"fired \(2, 3\); expected"),
+        ({"fired": np.zeros((2, 1, 4))}, r"\(2, 1, 4\) and positive_sum \(2, 1, 3\) differ"),
+        ({"tokens": [9, 4]}, "fired on more tokens than there are"),
+    ],
+)
+def test_statistics_that_contradict_themselves(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        statistics(**changes)
+
+
+def test_masks() -> None:
+    mask = NeuronMask("a", "act_fn", [0, 0, 2], [5, 6, 5])
+    assert len(mask) == 3
+    assert mask.layer.dtype == mask.neuron.dtype == np.int64
+    assert len(NeuronMask("a", "act_fn", [], [])) == 0
+
+
+@pytest.mark.parametrize(
+    ("site", "layer", "neuron", "message"),
+    [
+        ("mlp", [0], [0], "mask of 'a': unknown site 'mlp'; known: act_fn"),
+        ("act_fn", [0, 1], [0], "two lists of one length"),
+        ("act_fn", [[0]], [[0]], "two lists of one length"),
+        ("act_fn", [0, 1, 0], [3, 3, 3], "a neuron is listed twice"),
+    ],
+)
+def test_masks_that_are_none(site: str, layer: list, neuron: list, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        NeuronMask("a", site, layer, neuron)
+
+
+def test_nothing_can_be_changed() -> None:
+    sample = Sample("s1", "a", "food", "What?", ("x", "y"), 0)
+    for value, field in ((sample, "label"), (statistics(), "tokens"), (NeuronMask("a", "act_fn", [], []), "layer")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field, 1)
+
+
+def test_users_errors_have_one_base() -> None:
+    assert issubclass(ConfigError, CultureNeuronsError)
