@@ -89,11 +89,12 @@ def _check_models(models: Mapping[str, Any]) -> None:
             raise ConfigError(f"models: {name}: expected either path (a model to load) or train (a demo model to make)")
         other = folded.setdefault(name.lower(), name)
         if other != name:
-            raise ConfigError(f"models: {name} and {other} differ in case only, and would share a folder on some systems")
+            raise ConfigError(f"models: {name} and {other} differ in case only; some systems would mix their folders")
         start = (stanza.get("train") or {}).get("init")
         if start is not None and (start == name or "train" not in models.get(start, {})):
             trained = [other for other, s in models.items() if "train" in s and other != name]
-            raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{nearest(start, trained)}")
+            hint = nearest(start, trained)
+            raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{hint}")
 
 
 def _check_selectors(chosen: Mapping[str, Any]) -> None:
@@ -108,7 +109,9 @@ def _check_selectors(chosen: Mapping[str, Any]) -> None:
             reference = given.get("match", selectors.options(method)["match"])
             known = [other for other in chosen if other != name]
             if reference not in known:
-                raise ConfigError(f"selectors: {name}: match: {reference!r} is not among the selectors"
-                                  f"{nearest(reference, known)}; known: {', '.join(known)}")
+                raise ConfigError(
+                    f"selectors: {name}: match: {reference!r} is not among the selectors"
+                    f"{nearest(reference, known)}; known: {', '.join(known)}"
+                )
             if selectors.resolve((chosen[reference] or {}).get("method", reference)).control:
                 raise ConfigError(f"selectors: {name}: match: {reference!r} is itself a random control")

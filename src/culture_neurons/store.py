@@ -6,13 +6,14 @@ Statistics, one file per model (`statistics.h5`), sums over the valid tokens of 
     /{site}/positive_sum    float32 [sample, layer, neuron]   S: sum of max(g, 0)
     /tokens                 int32   [sample]                  T: valid tokens
     /sample_id, /culture    UTF-8   [sample]                  rows are sorted by sample_id
-    attributes              schema, site, and JSON in `metadata`: model, revision, dtype,
-                            token rule, and the provenance of the step
+    /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
+    attribute `schema`      version of this layout
 
 Scores, one file per model and selector (`scores/{selector}.h5`):
 
     /{site}                 float32 [culture, layer, neuron]  -inf: never selected
     /culture                UTF-8   [culture]
+    /metadata, `schema`     as above
 
 All arrays are chunked and carry a Fletcher-32 checksum per chunk, so damage is found when
 a chunk is read; the large ones are compressed (Blosc2, Zstandard, bit shuffle).
@@ -44,8 +45,15 @@ _SAME_IN_SHARDS = ("model", "revision", "dtype", "token_rule")
 class StatisticsWriter:
     """Writes per-sample sums into an open file; rows may come in any order."""
 
-    def __init__(self, file: h5py.File, sample_ids: Sequence[str], cultures: Sequence[str],
-                 site: str, n_layers: int, n_neurons: int) -> None:
+    def __init__(
+        self,
+        file: h5py.File,
+        sample_ids: Sequence[str],
+        cultures: Sequence[str],
+        site: str,
+        n_layers: int,
+        n_neurons: int,
+    ) -> None:
         n = len(sample_ids)
         self._row = {sample_id: row for row, sample_id in enumerate(sample_ids)}
         shape = (n, n_layers, n_neurons)
@@ -60,8 +68,7 @@ class StatisticsWriter:
         _write_strings(file, "sample_id", sample_ids)
         _write_strings(file, "culture", cultures)
 
-    def write(self, sample_ids: Sequence[str], tokens: np.ndarray, fired: np.ndarray,
-              positive_sum: np.ndarray) -> None:
+    def write(self, sample_ids: Sequence[str], tokens: np.ndarray, fired: np.ndarray, positive_sum: np.ndarray) -> None:
         """Write T [sample], K and S [sample, layer, neuron] of some samples.
 
         Raises FileError for a non-finite sum or for more tokens than fit.
@@ -89,13 +96,20 @@ class StatisticsWriter:
 
 
 @contextmanager
-def statistics_writer(path: str | Path, sample_ids: Sequence[str], cultures: Sequence[str], site: str,
-                      n_layers: int, n_neurons: int, metadata: Mapping[str, Any]) -> Iterator[StatisticsWriter]:
+def statistics_writer(
+    path: str | Path,
+    sample_ids: Sequence[str],
+    cultures: Sequence[str],
+    site: str,
+    n_layers: int,
+    n_neurons: int,
+    metadata: Mapping[str, Any],
+) -> Iterator[StatisticsWriter]:
     """Open a statistics file for the given samples, which must be sorted by id; rename it into place at the end."""
     if list(sample_ids) != sorted(set(sample_ids)):
         raise FileError(f"{path}: sample ids must be sorted and unique")
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest", rdcc_nbytes=_CACHE_BYTES) as file:
-        _write_attributes(file, site, metadata)
+        _write_metadata(file, site, metadata)
         writer = StatisticsWriter(file, sample_ids, cultures, site, n_layers, n_neurons)
         yield writer
         writer.close()
@@ -112,14 +126,15 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     first: tuple[Any, ...] = ()
     for s, path in enumerate(shards):
         with _open(path) as file:
-            site, attributes = _read_attributes(file, path)
+            site, attributes = _read_metadata(file, path)
             shape = file[f"{site}/fired"].shape[1:]
             key = (site, shape, *(attributes.get(k) for k in _SAME_IN_SHARDS))
             first = first or key
             if key != first:
                 raise FileError(f"{path}: {key} differs from {shards[0]}: {first}; delete the shards and run again")
-            for row, (sample_id, name) in enumerate(zip(_strings(file, "sample_id"), _strings(file, "culture"),
-                                                        strict=True)):
+            for row, (sample_id, name) in enumerate(
+                zip(_strings(file, "sample_id"), _strings(file, "culture"), strict=True)
+            ):
                 if sample_id in where:
                     raise FileError(f"{path}: sample {sample_id!r} is also in {shards[where[sample_id][0]]}")
                 where[sample_id] = (s, row)
@@ -128,7 +143,7 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     ids = sorted(where)
     merged = {**metadata, **dict(zip(_SAME_IN_SHARDS, first[2:], strict=True))}
     with statistics_writer(target, ids, [culture[i] for i in ids], site, n_layers, n_neurons, merged) as writer:
-        for s, path in enumerate(shards):
+        for path in shards:
             with _open(path) as file:
                 names = _strings(file, "sample_id")
                 for rows, tokens, fired, positive_sum in _blocks(file, site):
@@ -142,7 +157,7 @@ def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
     `samples` (number of samples per culture). Raises FileError for a damaged file.
     """
     with _open(path) as file:
-        site, metadata = _read_attributes(file, path)
+        site, metadata = _read_metadata(file, path)
         labels = np.array(_strings(file, "culture"), dtype=object)
         cultures = sorted(set(labels))
         index = {name: c for c, name in enumerate(cultures)}
@@ -158,14 +173,16 @@ def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
     return Statistics(cultures, tokens, fired, positive_sum), {**metadata, "site": site, "samples": samples}
 
 
-def write_scores(path: str | Path, scores: np.ndarray, cultures: Sequence[str], site: str,
-                 metadata: Mapping[str, Any]) -> None:
+def write_scores(
+    path: str | Path, scores: np.ndarray, cultures: Sequence[str], site: str, metadata: Mapping[str, Any]
+) -> None:
     """Write scores [culture, layer, neuron] as float32."""
     scores = np.asarray(scores, dtype=np.float32)
     if scores.ndim != 3 or len(scores) != len(cultures):
-        raise FileError(f"{path}: scores {scores.shape} for {len(cultures)} cultures; expected [culture, layer, neuron]")
+        expected = "expected [culture, layer, neuron]"
+        raise FileError(f"{path}: scores {scores.shape} for {len(cultures)} cultures; {expected}")
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        _write_attributes(file, site, metadata)
+        _write_metadata(file, site, metadata)
         options = {"chunks": (1, *scores.shape[1:]), "fletcher32": True} if scores.size else {}
         if scores.size:
             options |= hdf5plugin.Blosc2(cname="zstd", clevel=3, filters=hdf5plugin.Blosc2.BITSHUFFLE)
@@ -176,7 +193,7 @@ def write_scores(path: str | Path, scores: np.ndarray, cultures: Sequence[str], 
 def read_scores(path: str | Path) -> tuple[np.ndarray, list[str], str, dict[str, Any]]:
     """Read scores float32 [culture, layer, neuron], the cultures, the site and the metadata."""
     with _open(path) as file:
-        site, metadata = _read_attributes(file, path)
+        site, metadata = _read_metadata(file, path)
         return file[site][()], _strings(file, "culture"), site, metadata
 
 
@@ -189,8 +206,9 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (OSError, KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(f"{path}: damaged, or no file of this project ({first_line(error)}); "
-                        "delete it and run again") from None
+        raise FileError(
+            f"{path}: damaged, or no file of this project ({first_line(error)}); delete it and run again"
+        ) from None
 
 
 def _blocks(file: h5py.File, site: str) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
@@ -203,17 +221,18 @@ def _blocks(file: h5py.File, site: str) -> Iterator[tuple[slice, np.ndarray, np.
         yield rows, tokens[rows], fired[rows], positive_sum[rows]
 
 
-def _write_attributes(file: h5py.File, site: str, metadata: Mapping[str, Any]) -> None:
+def _write_metadata(file: h5py.File, site: str, metadata: Mapping[str, Any]) -> None:
     file.attrs["schema"] = SCHEMA
-    file.attrs["site"] = site
-    file.attrs["metadata"] = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)
+    # A data set and no attribute: attributes have no checksum.
+    _write_strings(file, "metadata", [json.dumps({**metadata, "site": site}, sort_keys=True, ensure_ascii=False)])
 
 
-def _read_attributes(file: h5py.File, path: str | Path) -> tuple[str, dict[str, Any]]:
+def _read_metadata(file: h5py.File, path: str | Path) -> tuple[str, dict[str, Any]]:
     schema = file.attrs.get("schema")
     if schema != SCHEMA:
         raise FileError(f"{path}: file layout {schema!r}, expected {SCHEMA}; delete it and run again")
-    return str(file.attrs["site"]), json.loads(file.attrs["metadata"])
+    metadata = json.loads(_strings(file, "metadata")[0])
+    return metadata.pop("site"), metadata
 
 
 def _write_array(file: h5py.File, name: str, values: np.ndarray) -> None:

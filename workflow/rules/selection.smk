@@ -46,7 +46,8 @@ rule select:
     params:
         method=lambda wildcards: METHODS[wildcards.selector],
         options=selector_options,
+        reference=lambda wildcards, input: ["--reference", input.reference] if input.reference else [],
     shell:
         "python -m culture_neurons.steps.select --scores {input.scores:q} --statistics {input.statistics:q}"
         " --selector {params.method} --options {params.options:q} --top-fraction {wildcards.fraction}"
-        " --reference {input.reference:q} --out {output.mask:q} --log {log:q}"
+        " {params.reference:q} --out {output.mask:q} --log {log:q}"

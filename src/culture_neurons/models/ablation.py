@@ -10,8 +10,9 @@ from culture_neurons.models.loading import Loaded
 from culture_neurons.types import NeuronMask
 
 
-def evaluate(loaded: Loaded, batches: Iterable[Batch], masks: Sequence[NeuronMask],
-             prompt: Prompt) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+def evaluate(
+    loaded: Loaded, batches: Iterable[Batch], masks: Sequence[NeuronMask], prompt: Prompt
+) -> Iterator[tuple[Batch, list[list[Answer]]]]:
     """For each batch, the answers under each mask: [mask][sample].
 
     Batches run in the outer loop, so that only one batch of inputs is held. A mask without

@@ -137,8 +137,10 @@ def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask], factor: floa
     adapter = model if isinstance(model, Adapter) else adapt(model)
     for mask in masks:
         if len(mask) and (
-            mask.layer.min() < 0 or mask.layer.max() >= adapter.n_layers
-            or mask.neuron.min() < 0 or mask.neuron.max() >= adapter.n_neurons
+            mask.layer.min() < 0
+            or mask.layer.max() >= adapter.n_layers
+            or mask.neuron.min() < 0
+            or mask.neuron.max() >= adapter.n_neurons
         ):
             raise ConfigError(
                 f"mask of {mask.culture!r}: layer {mask.layer.max()}, neuron {mask.neuron.max()} is outside the "

@@ -24,7 +24,7 @@ from culture_neurons.types import Sample
 #: Opens the image reference of a sample (RGB), or gives None for None.
 Opener = Callable[[Mapping[str, Any] | None], Image.Image | None]
 
-#: How one option letter can stand in a vocabulary: alone, after a space (byte-level BPE), after a space (SentencePiece).
+#: How one option letter can stand in a vocabulary: alone, after a space (byte-level BPE or SentencePiece).
 _LETTER_FORMS = ("{}", "Ġ{}", "▁{}")
 
 
@@ -45,8 +45,9 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.answer not in ("logprob", "generate"):
-            raise ConfigError(f"answer {self.answer!r}{nearest(self.answer, ('logprob', 'generate'))}; "
-                              "expected logprob or generate")
+            raise ConfigError(
+                f"answer {self.answer!r}{nearest(self.answer, ('logprob', 'generate'))}; expected logprob or generate"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,13 @@ class Answer:
     logprobs: tuple[float, ...]
 
 
-def batches(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt,
-            batch_size: int) -> Iterator[Batch]:
+def batches(
+    loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt, batch_size: int
+) -> Iterator[Batch]:
     """Process samples into batches of similar length, so that little is padded; each input is processed once."""
     ordered = sorted(samples, key=lambda s: (s.image is None, _length(s), s.sample_id))
     for start in range(0, len(ordered), batch_size):
-        yield prepare(loaded, ordered[start:start + batch_size], opener, prompt)
+        yield prepare(loaded, ordered[start : start + batch_size], opener, prompt)
 
 
 def _length(sample: Sample) -> int:
@@ -96,8 +98,10 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
     ]
     images = [opener(s.image) for s in samples if s.image is not None]
     if images and loaded.image_token_id is None:
-        raise ModelError(f"model {loaded.name!r} is a language model and sample {samples[0].sample_id!r} has an image; "
-                         "set images: none in the data source")
+        raise ModelError(
+            f"model {loaded.name!r} is a language model and sample {samples[0].sample_id!r} has an image; "
+            "set images: none in the data source"
+        )
     bos = loaded.tokenizer.bos_token
     arguments: dict[str, Any] = {
         "text": texts,
@@ -137,12 +141,19 @@ def _render(loaded: Loaded, text: str, with_image: bool) -> str:
     try:
         return loaded.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     except ValueError as error:
-        raise ModelError(f"model {loaded.name!r} has no chat template ({str(error).splitlines()[0]}); "
-                         "set chat_template in its stanza of the config") from None
+        raise ModelError(
+            f"model {loaded.name!r} has no chat template ({str(error).splitlines()[0]}); "
+            "set chat_template in its stanza of the config"
+        ) from None
 
 
-def _content_tokens(loaded: Loaded, inputs: Mapping[str, torch.Tensor], offsets: torch.Tensor,
-                    texts: Sequence[str], contents: Sequence[str]) -> torch.Tensor:
+def _content_tokens(
+    loaded: Loaded,
+    inputs: Mapping[str, torch.Tensor],
+    offsets: torch.Tensor,
+    texts: Sequence[str],
+    contents: Sequence[str],
+) -> torch.Tensor:
     """Tokens of question and options, bool [batch, token], by their character offsets.
 
     The processor writes an image placeholder out as many, so that offsets behind it are shifted
@@ -154,8 +165,10 @@ def _content_tokens(loaded: Loaded, inputs: Mapping[str, torch.Tensor], offsets:
     for b, (text, content) in enumerate(zip(texts, contents, strict=True)):
         start = text.rfind(content.strip())
         if start < 0:
-            raise ModelError(f"model {loaded.name!r}: its chat template changes the question, so the tokens of "
-                             "the content can't be told; use token rule all, image or last")
+            raise ModelError(
+                f"model {loaded.name!r}: its chat template changes the question, so the tokens of "
+                "the content can't be told; use token rule all, image or last"
+            )
         end = start + len(content.strip())
         at = (ids[b] == token_id).nonzero() if token_id is not None else torch.empty(0)
         shift = int(offsets[b, at[-1, 0], 1]) - (text.rfind(placeholder) + len(placeholder)) if len(at) else 0
@@ -190,7 +203,7 @@ def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
             pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
         logits = output.logits[0]
-        new = output.sequences[:, inputs["input_ids"].shape[1]:]
+        new = output.sequences[:, inputs["input_ids"].shape[1] :]
         texts = list(loaded.tokenizer.batch_decode(new, skip_special_tokens=True))
     else:
         logits = forward(loaded, inputs).logits[:, -1]
@@ -200,15 +213,16 @@ def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     by_letter = torch.stack([logprobs[:, ids].logsumexp(dim=-1) for ids in letters], dim=1).cpu().numpy()
     if np.isnan(by_letter).any():
         bad = batch.samples[int(np.isnan(by_letter).any(axis=1).argmax())]
-        raise ModelError(f"model {loaded.name!r}: not-a-number in the answer to sample {bad.sample_id!r}; "
-                         "try dtype bfloat16 or float32")
-    return [
-        _answer(order, by_letter[b], int(best[b]), letters, texts[b]) for b, order in enumerate(batch.orders)
-    ]
+        raise ModelError(
+            f"model {loaded.name!r}: not-a-number in the answer to sample {bad.sample_id!r}; "
+            "try dtype bfloat16 or float32"
+        )
+    return [_answer(order, by_letter[b], int(best[b]), letters, texts[b]) for b, order in enumerate(batch.orders)]
 
 
-def _answer(order: tuple[int, ...], by_letter: np.ndarray, best: int, letters: list[list[int]],
-            text: str | None) -> Answer:
+def _answer(
+    order: tuple[int, ...], by_letter: np.ndarray, best: int, letters: list[list[int]], text: str | None
+) -> Answer:
     n = len(order)
     logprobs = np.empty(n, dtype=np.float32)
     logprobs[list(order)] = by_letter[:n]
@@ -224,9 +238,7 @@ def _answer(order: tuple[int, ...], by_letter: np.ndarray, best: int, letters: l
 def on_device(loaded: Loaded, batch: Batch) -> dict[str, torch.Tensor]:
     """The inputs on the device of the model's first layer; floating-point ones in the model's dtype."""
     device, dtype = loaded.model.device, loaded.model.dtype
-    return {
-        key: value.to(device, dtype if value.is_floating_point() else None) for key, value in batch.inputs.items()
-    }
+    return {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in batch.inputs.items()}
 
 
 def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor]) -> Any:

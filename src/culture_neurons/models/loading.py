@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -111,7 +112,7 @@ def load(settings: Mapping[str, Any]) -> Loaded:
             processor = load_processor(path, **where)
         else:
             processor = AutoTokenizer.from_pretrained(path, **where)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
             "expected a folder with config.json, safetensors and processor files, or a hub name that can be reached"

@@ -43,9 +43,9 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def sums(loaded: Loaded, batches: Iterable[Batch], rule: str) -> Iterator[
-    tuple[Sequence[Sample], np.ndarray, np.ndarray, np.ndarray]
-]:
+def sums(
+    loaded: Loaded, batches: Iterable[Batch], rule: str
+) -> Iterator[tuple[Sequence[Sample], np.ndarray, np.ndarray, np.ndarray]]:
     """For each batch: its samples, T [sample], K and S [sample, layer, neuron] (see `types.Statistics`)."""
     with record(loaded.adapter) as recorder:
         for batch in batches:

@@ -21,13 +21,29 @@ def main(o: argparse.Namespace) -> None:
     rows = []
     for batch in model_arguments.batches(o, loaded, samples, opener, prompt, "answers"):
         for sample, order, a in zip(batch.samples, batch.orders, answer(loaded, batch, prompt), strict=True):
-            rows.append((sample.sample_id, sample.culture, sample.split, list(order), a.prediction,
-                         a.prediction == sample.label, a.well_formed, list(a.logprobs)))
+            rows.append(
+                (
+                    sample.sample_id,
+                    sample.culture,
+                    sample.split,
+                    list(order),
+                    a.prediction,
+                    a.prediction == sample.label,
+                    a.well_formed,
+                    list(a.logprobs),
+                )
+            )
     columns = ["sample_id", "culture", "split", "option_order", "prediction", "correct", "well_formed", "logprobs"]
     table = pd.DataFrame(rows, columns=columns).sort_values("sample_id", ignore_index=True)
     files.write_table(o.predictions_out, table, cli.provenance("infer", o, **loaded.identity))
-    cli.log.info("%s: %d of %d answers right (%.1f %%), %.1f %% well formed", loaded.name, table["correct"].sum(),
-                 len(table), 100 * table["correct"].mean(), 100 * table["well_formed"].mean())
+    cli.log.info(
+        "%s: %d of %d answers right (%.1f %%), %.1f %% well formed",
+        loaded.name,
+        table["correct"].sum(),
+        len(table),
+        100 * table["correct"].mean(),
+        100 * table["well_formed"].mean(),
+    )
 
 
 def arguments() -> argparse.ArgumentParser:

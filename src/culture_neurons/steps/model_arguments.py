@@ -32,8 +32,14 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
     transformers.utils.logging.disable_progress_bar()
     prompt = Prompt(**o.prompt)
     loaded = load(o.model)
-    cli.log.info("%s: %d layers of %d neurons, %s, revision %s", loaded.name, loaded.adapter.n_layers,
-                 loaded.adapter.n_neurons, loaded.dtype, loaded.revision)
+    cli.log.info(
+        "%s: %d layers of %d neurons, %s, revision %s",
+        loaded.name,
+        loaded.adapter.n_layers,
+        loaded.adapter.n_neurons,
+        loaded.dtype,
+        loaded.revision,
+    )
     return loaded, prompt
 
 
@@ -49,8 +55,10 @@ def batches(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prom
     except RuntimeError as error:
         if "out of memory" not in str(error).lower():
             raise
-        raise ModelError(f"model {loaded.name!r}: out of memory at batch size {o.batch_size}; "
-                         "set a smaller batch_size for this model") from None
+        raise ModelError(
+            f"model {loaded.name!r}: out of memory at batch size {o.batch_size}; "
+            "set a smaller batch_size for this model"
+        ) from None
 
 
 def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:

@@ -42,7 +42,7 @@ def main(o: argparse.Namespace) -> None:
     ids, left_out = chosen(predictions, o.min_correct)
     for culture, n in left_out.items():
         cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
-    mine = set(ids[o.shard::o.shards])
+    mine = set(ids[o.shard :: o.shards])
     samples = sorted((s for s in samples if s.sample_id in mine), key=lambda s: s.sample_id)
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
@@ -56,8 +56,14 @@ def main(o: argparse.Namespace) -> None:
         batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations")
         for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
             writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)
-    cli.log.info("%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk", loaded.name, len(samples),
-                 o.shard + 1, o.shards, o.statistics_out.stat().st_size / max(1, len(samples)) / 1000)
+    cli.log.info(
+        "%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk",
+        loaded.name,
+        len(samples),
+        o.shard + 1,
+        o.shards,
+        o.statistics_out.stat().st_size / max(1, len(samples)) / 1000,
+    )
 
 
 def arguments() -> argparse.ArgumentParser:

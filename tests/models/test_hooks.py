@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
+
+from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models.hooks import ablate, record
+from culture_neurons.types import NeuronMask
+
+TINY = {
+    "vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["separate", "fused"])
+def model(request):
+    torch.manual_seed(0)
+    if request.param == "fused":
+        return Phi3ForCausalLM(Phi3Config(**TINY)).eval()
+    return LlamaForCausalLM(LlamaConfig(**TINY)).eval()
+
+
+def ids(*shape):
+    return torch.randint(1, 50, shape, generator=torch.Generator().manual_seed(1))
+
+
+def gates(model, inputs):
+    """g of every layer in float64, computed from the input of each MLP: [layer, batch, token, neuron]."""
+    seen = []
+    handles = [layer.mlp.register_forward_pre_hook(lambda m, a: seen.append((m, a[0]))) for layer in model.model.layers]
+    with torch.no_grad():
+        model(inputs)
+    for handle in handles:
+        handle.remove()
+    result = []
+    for mlp, x in seen:
+        weight = mlp.gate_up_proj.weight[:24] if hasattr(mlp, "gate_up_proj") else mlp.gate_proj.weight
+        result.append(torch.nn.functional.silu(x.double() @ weight.double().T))
+    return torch.stack(result).detach().numpy()
+
+
+def test_sums_equal_a_naive_float64_reference(model):
+    inputs = ids(4, 7)
+    weights = torch.rand(4, 7, generator=torch.Generator().manual_seed(2)) > 0.4
+    with record(model) as recorder, torch.no_grad():
+        recorder.start(weights)
+        model(inputs)
+        tokens, fired, positive_sum = recorder.collect()
+    g = gates(model, inputs)
+    for b in range(4):
+        assert tokens[b] == int(weights[b].sum())
+        for layer in range(3):
+            kept = g[layer, b][weights[b].numpy()]
+            np.testing.assert_array_equal(fired[b, layer], (kept > 0).sum(axis=0))
+            np.testing.assert_allclose(positive_sum[b, layer], np.maximum(kept, 0).sum(axis=0), rtol=1e-5, atol=1e-7)
+    assert fired.any()
+    assert (fired < tokens[:, None, None]).any()
+
+
+def test_bfloat16_activations_are_summed_in_float32(model):
+    model = model.to(torch.bfloat16)
+    inputs = ids(2, 40)
+    with record(model) as recorder, torch.no_grad():
+        recorder.start(torch.ones(2, 40, dtype=torch.bool))
+        model(inputs)
+        _, _, positive_sum = recorder.collect()
+    assert positive_sum.dtype == np.float32
+    assert not np.array_equal(positive_sum, torch.from_numpy(positive_sum).bfloat16().float().numpy())
+
+
+def test_layer_that_never_fires_is_an_error(model):
+    model.model.layers[1].mlp.forward = lambda x: x
+    adapter_error = pytest.raises(ModelError, match=r"layers \[1\]")
+    with record(adapter_of(model)) as recorder, torch.no_grad():
+        recorder.start(torch.ones(1, 3, dtype=torch.bool))
+        model(ids(1, 3))
+        with adapter_error:
+            recorder.collect()
+
+
+def adapter_of(model):
+    """The adapter without its check, as if a layer were bypassed only later."""
+    from culture_neurons.models.adapters import Adapter
+
+    name = "act_fn" if hasattr(model.model.layers[0].mlp, "act_fn") else "activation_fn"
+    return Adapter("x", model.model.layers, [getattr(layer.mlp, name) for layer in model.model.layers], 24)
+
+
+def test_two_forward_passes_without_collecting_are_an_error(model):
+    with record(model) as recorder, torch.no_grad():
+        recorder.start(torch.ones(1, 3, dtype=torch.bool))
+        model(ids(1, 3))
+        with pytest.raises(ModelError, match="ran twice"):
+            model(ids(1, 3))
+
+
+def test_forward_pass_without_start_and_weights_of_another_shape_are_errors(model):
+    with record(model) as recorder, torch.no_grad():
+        with pytest.raises(ModelError, match="without"):
+            model(ids(1, 3))
+        recorder.start(torch.ones(1, 4, dtype=torch.bool))
+        with pytest.raises(ModelError, match="token weights"):
+            model(ids(1, 3))
+
+
+@pytest.mark.parametrize("context", [record, lambda model: ablate(model, [])], ids=["record", "ablate"])
+def test_hooks_are_gone_after_an_error(model, context):
+    with pytest.raises(ZeroDivisionError), context(model):
+        raise ZeroDivisionError
+    assert all(not module._forward_hooks for module in model.modules())
+
+
+def masked_by_hand(model, inputs, layer, neurons):
+    """The reference: the down projection's columns of the masked neurons set to zero."""
+    weight = model.model.layers[layer].mlp.down_proj.weight
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight[:, neurons] = 0
+        result = model(inputs).logits
+        weight.copy_(kept)
+    return result
+
+
+def test_ablation_equals_zeroed_weights_and_leaves_the_model_as_it_was(model):
+    inputs = ids(2, 5)
+    with torch.no_grad():
+        before = model(inputs).logits
+    masks = [NeuronMask("a", "act_fn", [1, 1], [3, 20]), NeuronMask("b", "act_fn", [2], [0])]
+    with ablate(model, masks) as ablation, torch.no_grad():
+        for index, (layer, neurons) in enumerate([(1, [3, 20]), (2, [0])]):
+            ablation.use(index)
+            torch.testing.assert_close(model(inputs).logits, masked_by_hand(model, inputs, layer, neurons))
+        ablation.use(None)
+        assert torch.equal(model(inputs).logits, before)
+        ablation.check()
+    with torch.no_grad():
+        assert torch.equal(model(inputs).logits, before)
+
+
+def test_factor_scales_instead_of_zeroing(model):
+    inputs = ids(1, 5)
+    mask = NeuronMask("a", "act_fn", np.zeros(24, int), np.arange(24))
+    with torch.no_grad():
+        before = model(inputs).logits
+        with ablate(model, [mask], factor=1.0) as ablation:
+            ablation.use(0)
+            assert torch.equal(model(inputs).logits, before)
+        with ablate(model, [mask], factor=2.0) as ablation:
+            ablation.use(0)
+            assert not torch.allclose(model(inputs).logits, before)
+
+
+def test_mask_for_another_model_is_refused(model):
+    for layer, neuron in [(3, 0), (0, 24), (-1, 0)]:
+        mask = NeuronMask("x", "act_fn", [layer], [neuron])
+        with pytest.raises(ConfigError, match="another model"), ablate(model, [mask]):
+            pass
+
+
+def test_mask_that_was_not_applied_is_an_error(model):
+    with ablate(model, [NeuronMask("x", "act_fn", [0], [0])]) as ablation:
+        ablation.use(0)
+        with pytest.raises(ModelError, match="not applied"):
+            ablation.check()

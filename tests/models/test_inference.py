@@ -1,0 +1,133 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from culture_neurons.data import prompts
+from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models import inference
+from culture_neurons.models.inference import Prompt, answer, batches, forward, on_device, prepare
+
+PROMPT = Prompt(seed=5)
+
+
+def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
+    result = {}
+    for batch in batches(loaded, samples or questions.samples, questions.opener, prompt, batch_size):
+        for sample, a in zip(batch.samples, answer(loaded, batch, prompt), strict=True):
+            result[sample.sample_id] = a
+    return result
+
+
+def test_answers_equal_full_logits_of_one_sample_at_a_time(loaded, questions):
+    got = answers(loaded, questions, batch_size=7)
+    letters = inference.letter_tokens(loaded, 4)
+    assert set(got) == {s.sample_id for s in questions.samples}
+    for sample in questions.samples[:6]:
+        batch = prepare(loaded, [sample], questions.opener, PROMPT)
+        with torch.no_grad():
+            logits = loaded.model(**on_device(loaded, batch), use_cache=False).logits[0, -1].double()
+        p = logits.softmax(dim=-1)
+        order = prompts.option_order(sample.sample_id, 4, 5)
+        expected = np.empty(4)
+        for position, option in enumerate(order):
+            expected[option] = float(p[letters[position]].sum().log())
+        a = got[sample.sample_id]
+        np.testing.assert_allclose(a.logprobs, expected, atol=1e-4)
+        assert a.prediction == int(expected.argmax())
+        assert a.well_formed == (any(int(logits.argmax()) in ids for ids in letters))
+
+
+def test_answers_do_not_depend_on_batch_size_or_order(loaded, questions):
+    one_by_one, together = answers(loaded, questions, 1), answers(loaded, questions, 24)
+    backwards = answers(loaded, questions, 5, samples=questions.samples[::-1])
+    for sample_id, a in one_by_one.items():
+        for b in (together[sample_id], backwards[sample_id]):
+            np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+            assert (a.prediction, a.well_formed) == (b.prediction, b.well_formed)
+
+
+def test_content_tokens_are_the_words_of_question_and_options(loaded, questions):
+    batch = prepare(loaded, questions.samples[:8], questions.opener, PROMPT)
+    tokenizer = loaded.tokenizer
+    for b, (sample, order) in enumerate(zip(batch.samples, batch.orders, strict=True)):
+        marked = tokenizer.convert_ids_to_tokens(batch.inputs["input_ids"][b][batch.content[b]].tolist())
+        assert "".join(marked).replace("\n", "") == prompts.content(sample, order).replace("\n", "").replace(" ", "")
+
+
+def test_question_without_image_is_asked_without_one(loaded, questions):
+    sample = replace(questions.samples[0], image=None)
+    batch = prepare(loaded, [sample], questions.opener, PROMPT)
+    assert not (batch.inputs["input_ids"] == loaded.image_token_id).any()
+    assert len(answer(loaded, batch, PROMPT)) == 1
+
+
+def test_control_tokens_in_the_data_are_read_as_text(loaded, questions):
+    token = loaded.tokenizer.convert_ids_to_tokens(loaded.image_token_id)
+    sample = replace(questions.samples[0], question=f"{token} {loaded.tokenizer.eos_token} Which dish is this?")
+    plain = prepare(loaded, [questions.samples[0]], questions.opener, PROMPT)
+    batch = prepare(loaded, [sample], questions.opener, PROMPT)
+
+    def count(batch, token_id):
+        return int((batch.inputs["input_ids"] == token_id).sum())
+
+    assert count(batch, loaded.image_token_id) == count(plain, loaded.image_token_id)
+    assert count(batch, loaded.tokenizer.eos_token_id) == count(plain, loaded.tokenizer.eos_token_id)
+
+
+def test_start_token_is_written_once(one, questions):
+    one.tokenizer.add_special_tokens({"bos_token": "<s>"})
+    batch = prepare(one, questions.samples[:1], questions.opener, PROMPT)
+    assert int((batch.inputs["input_ids"] == one.tokenizer.convert_tokens_to_ids("<s>")).sum()) == 1
+
+
+def test_generated_answer_is_parsed(loaded, questions, monkeypatch):
+    batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
+    prompt = Prompt(seed=5, answer="generate", max_new_tokens=3)
+    by_logprob = answer(loaded, batch, PROMPT)
+    texts = iter([["B.", "nothing"]])
+    monkeypatch.setattr(type(loaded.tokenizer), "batch_decode", lambda self, ids, **_: next(texts))
+    first, second = answer(loaded, batch, prompt)
+    assert (first.prediction, first.well_formed) == (batch.orders[0][1], True)
+    assert (second.prediction, second.well_formed) == (-1, False)
+    np.testing.assert_allclose(first.logprobs, by_logprob[0].logprobs, atol=1e-4)
+
+
+def test_generation_is_greedy_and_at_most_so_long(loaded, questions, monkeypatch):
+    batch = prepare(loaded, questions.samples[:3], questions.opener, PROMPT)
+    seen = []
+    decode = type(loaded.tokenizer).batch_decode
+    monkeypatch.setattr(type(loaded.tokenizer), "batch_decode",
+                        lambda self, ids, **k: (seen.append(ids), decode(self, ids, **k))[1])  # fmt: skip
+    answer(loaded, batch, Prompt(seed=5, answer="generate", max_new_tokens=4))
+    with torch.no_grad():
+        greedy = forward(loaded, on_device(loaded, batch)).logits[:, -1].argmax(dim=-1)
+    assert seen[0].shape[1] <= 4
+    assert torch.equal(seen[0][:, 0], greedy)
+
+
+def test_vocabulary_without_a_letter_is_refused(one):
+    with pytest.raises(ModelError, match="option letter 'K'"):
+        inference.letter_tokens(one, 11)
+
+
+def test_model_without_chat_template_is_refused(one, questions, monkeypatch):
+    monkeypatch.setattr(one.processor, "chat_template", None)
+    monkeypatch.setattr(one.tokenizer, "chat_template", None)
+    with pytest.raises(ModelError, match="chat_template"):
+        prepare(one, questions.samples[:1], questions.opener, PROMPT)
+
+
+def test_unknown_answer_protocol_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'generate'"):
+        Prompt(answer="genrate")
+
+
+def test_logits_that_are_no_numbers_name_the_sample(one, questions, monkeypatch):
+    batch = prepare(one, questions.samples[:2], questions.opener, PROMPT)
+    logits = forward(one, on_device(one, batch)).logits.detach().clone()
+    logits[1] = float("nan")
+    monkeypatch.setattr(inference, "forward", lambda *a: type("Output", (), {"logits": logits}))
+    with pytest.raises(ModelError, match=batch.samples[1].sample_id):
+        answer(one, batch, PROMPT)

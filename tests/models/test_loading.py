@@ -1,0 +1,184 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models.ablation import evaluate
+from culture_neurons.models.inference import Prompt, answer, prepare
+from culture_neurons.models.loading import folder_digest, load
+from culture_neurons.models.recording import sums
+from culture_neurons.types import NeuronMask, Sample
+
+
+@pytest.fixture
+def folder(folders, tmp_path) -> Path:
+    """A model folder of one's own, to damage."""
+    return Path(shutil.copytree(folders["llava-next-qwen2"], tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory) -> str:
+    """A text-only model with a chat template, as a table without images may ask."""
+    folder = tmp_path_factory.mktemp("text") / "llama"
+    words = ["<pad>", "</s>", "<unk>", *"ABCD.?\n", "user", "assistant", "Which", "rice", "bread"]
+    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated"),
+        pre_tokenizers.Punctuation(),
+    ])  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        chat_template="{% for m in messages %}user\n{{ m['content'] }}\n{% endfor %}assistant\n",
+    )  # fmt: skip
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=24,
+                                         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2))  # fmt: skip
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_dtype_revision_and_evaluation_mode(folder):
+    loaded = load({"name": "m", "path": str(folder), "dtype": "bfloat16"})
+    assert loaded.dtype == "bfloat16"
+    assert next(loaded.model.parameters()).dtype == torch.bfloat16
+    assert not loaded.model.training
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert loaded.revision == folder_digest(folder)
+    assert loaded.identity == {"model": "m", "revision": loaded.revision, "dtype": "bfloat16"}
+
+
+def test_attention_implementation_is_passed_on(folder):
+    loaded = load({"name": "m", "path": str(folder), "attn_implementation": "eager"})
+    assert loaded.model.config.text_config._attn_implementation == "eager"
+
+
+def test_model_spread_over_devices_by_accelerate_gives_the_same_numbers(folders, questions, tmp_path):
+    folder, decoder = folders["qwen2.5-vl"], "model.language_model"
+    device_map = dict.fromkeys(["model.visual", "lm_head", f"{decoder}.embed_tokens", f"{decoder}.norm",
+                                f"{decoder}.rotary_emb", f"{decoder}.layers.0"], "cpu")  # fmt: skip
+    spread = load({"name": "m", "path": folder, "device_map": device_map | {f"{decoder}.layers.1": "disk"},
+                   "from_pretrained": {"offload_folder": str(tmp_path / "offload")}})  # fmt: skip
+    assert spread.model.hf_device_map[f"{decoder}.layers.1"] == "disk"
+    whole = load({"name": "m", "path": folder})
+    mask = [NeuronMask("c", "act_fn", [1] * 48, range(48))]
+    results = []
+    for loaded in (spread, whole):
+        batch = prepare(loaded, questions.samples[:3], questions.opener, Prompt())
+        _, outcomes = next(evaluate(loaded, [batch], mask, Prompt()))
+        _, tokens, fired, positive_sum = next(sums(loaded, [batch], "all"))
+        results.append(
+            (answer(loaded, batch, Prompt()), outcomes, tokens.tolist(), fired.tolist(), positive_sum.tolist())
+        )
+    assert results[0] == results[1]
+    assert results[0][0] != results[0][1][0]
+
+
+def test_further_arguments_reach_from_pretrained(folder):
+    with pytest.raises(ModelError, match="no_such_quantiser"):
+        arguments = {"quantization_config": {"quant_method": "no_such_quantiser"}}
+        load({"name": "m", "path": str(folder), "from_pretrained": arguments})
+
+
+def test_digest_follows_the_weights_and_not_the_training_notes(folder):
+    before = folder_digest(folder)
+    (folder / "training.json").write_text("{}")
+    assert folder_digest(folder) == before
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert folder_digest(folder) != before
+
+
+def test_language_model_without_images_answers(language_model):
+    loaded = load({"name": "text", "path": language_model})
+    sample = Sample("s", "c", "k", "Which?", ("rice", "bread"), 0)
+    batch = prepare(loaded, [sample], lambda image: None, Prompt())
+    assert len(answer(loaded, batch, Prompt())[0].logprobs) == 2
+    assert (loaded.adapter.n_layers, loaded.adapter.n_neurons) == (2, 24)
+    with_image = Sample("s", "c", "k", "Which?", ("a", "b"), 0, image={"path": "x"})
+    with pytest.raises(ModelError, match="language model"):
+        prepare(loaded, [with_image], lambda image: image, Prompt())
+
+
+def test_folder_that_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match=r"'m'.*no config\.json"):
+        load({"name": "m", "path": str(tmp_path)})
+    for path in ("./nowhere", "a/b/c", str(tmp_path / "file")):
+        (tmp_path / "file").touch()
+        with pytest.raises(ModelError, match="no folder"):
+            load({"name": "m", "path": path})
+
+
+def test_hub_that_cannot_be_reached(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError) as error:
+        load({"name": "m", "path": "nobody/nothing-at-all"})
+    assert len(str(error.value).splitlines()) == 2
+    assert "nobody/nothing-at-all" in str(error.value)
+
+
+def test_config_that_is_no_json_and_unknown_type(folder):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="can't load"):
+        load({"name": "m", "path": str(folder)})
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    with pytest.raises(ModelError, match="neither a vision-language"):
+        load({"name": "m", "path": str(folder)})
+
+
+def test_code_from_the_folder_does_not_run_unless_allowed(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    ran = tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    with pytest.raises(ModelError):
+        load({"name": "m", "path": str(folder)})
+    assert not ran.exists()
+
+
+def test_pickled_weights_are_refused(folder):
+    state = torch.nn.Linear(2, 2).state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load({"name": "m", "path": str(folder)})
+
+
+def test_missing_weights_are_an_error_and_not_random(folder):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    name = next(key for key in sorted(tensors) if "gate_proj" in key)
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights.*gate_proj"):
+        load({"name": "m", "path": str(folder)})
+
+
+def test_truncated_weights(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="can't load"):
+        load({"name": "m", "path": str(folder)})
+
+
+def test_model_without_gated_mlps(tmp_path, language_model):
+    GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(language_model) / name, tmp_path)
+    with pytest.raises(ModelError, match="gpt2"):
+        load({"name": "m", "path": str(tmp_path)})
+
+
+def test_unknown_setting_and_dtype(folder):
+    with pytest.raises(ConfigError, match="did you mean 'revision'"):
+        load({"name": "m", "path": str(folder), "revison": "main"})
+    with pytest.raises(ConfigError, match="did you mean 'float16'"):
+        load({"name": "m", "path": str(folder), "dtype": "flaot16"})

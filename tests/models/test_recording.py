@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from culture_neurons.errors import ConfigError
+from culture_neurons.models.inference import Prompt, batches, prepare
+from culture_neurons.models.recording import sums, token_weights
+from culture_neurons.types import TOKEN_RULES
+
+PROMPT = Prompt(seed=5)
+
+
+def recorded(loaded, questions, rule, batch_size):
+    result = {}
+    for samples, tokens, fired, positive_sum in sums(
+        loaded, batches(loaded, questions.samples, questions.opener, PROMPT, batch_size), rule
+    ):
+        for i, sample in enumerate(samples):
+            result[sample.sample_id] = tokens[i], fired[i], positive_sum[i]
+    return result
+
+
+@pytest.mark.parametrize("rule", TOKEN_RULES)
+def test_sums_do_not_depend_on_batch_size(loaded, questions, rule):
+    alone, together = recorded(loaded, questions, rule, 1), recorded(loaded, questions, rule, 24)
+    assert len(alone) == len(questions.samples)
+    for sample_id, (tokens, fired, positive_sum) in alone.items():
+        other = together[sample_id]
+        assert tokens == other[0]
+        np.testing.assert_array_equal(fired, other[1])
+        np.testing.assert_allclose(positive_sum, other[2], rtol=1e-4, atol=1e-5)
+
+
+def test_token_rules_part_the_prompt(loaded, questions):
+    batch = prepare(loaded, questions.samples[:6], questions.opener, PROMPT)
+    rules = {rule: token_weights(loaded, batch, rule) for rule in TOKEN_RULES}
+    assert torch.equal(rules["all"], batch.inputs["attention_mask"].bool())
+    assert torch.equal(rules["content"], rules["image"] | rules["text"])
+    assert not (rules["image"] & rules["text"]).any()
+    assert (rules["content"].sum(dim=1) < rules["all"].sum(dim=1)).all()
+    assert rules["last"].sum(dim=1).eq(1).all()
+    assert rules["last"][:, -1].all()
+    assert rules["image"].sum(dim=1).eq(4 if loaded.name == "qwen2.5-vl" else 10).all()
+
+
+def test_sums_add_over_disjoint_token_rules(one, questions):
+    image, text, both = (recorded(one, questions, rule, 8) for rule in ("image", "text", "content"))
+    for sample_id in both:
+        np.testing.assert_array_equal(image[sample_id][1] + text[sample_id][1], both[sample_id][1])
+        np.testing.assert_allclose(image[sample_id][2] + text[sample_id][2], both[sample_id][2], rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_rule_and_sample_without_such_tokens_are_refused(one, questions):
+    from dataclasses import replace
+
+    batch = prepare(one, [replace(questions.samples[0], image=None)], questions.opener, PROMPT)
+    with pytest.raises(ConfigError, match="did you mean 'content'"):
+        token_weights(one, batch, "contents")
+    with pytest.raises(ConfigError, match=questions.samples[0].sample_id):
+        token_weights(one, batch, "image")

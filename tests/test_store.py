@@ -1,0 +1,161 @@
+import itertools
+
+import h5py
+import numpy as np
+import pytest
+
+from culture_neurons import store
+from culture_neurons.errors import FileError
+
+META = {"model": "m", "revision": "r", "dtype": "float32", "token_rule": "all"}
+SHAPE = (3, 20)  # layers, neurons
+
+
+def samples(n=23, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = [f"s{i:03d}" for i in range(n)]
+    cultures = [["Ünï/..", "日本", "a"][i % 3] for i in range(n)]
+    tokens = rng.integers(1, 300, n)
+    fired = rng.integers(0, tokens[:, None, None] + 1, (n, *SHAPE))
+    positive_sum = rng.exponential(size=(n, *SHAPE)).astype(np.float32)
+    return ids, cultures, tokens, fired, positive_sum
+
+
+def write(path, data, keep=None, meta=META, order=1):
+    ids, cultures, tokens, fired, positive_sum = data
+    keep = list(range(len(ids))) if keep is None else keep
+    with store.statistics_writer(
+        path, [ids[i] for i in keep], [cultures[i] for i in keep], "act_fn", *SHAPE, meta
+    ) as w:
+        for i in keep[::order]:
+            w.write([ids[i]], tokens[i : i + 1], fired[i : i + 1], positive_sum[i : i + 1])
+    return path
+
+
+def test_statistics_per_culture_equal_a_float64_sum(tmp_path):
+    data = samples()
+    _, cultures, tokens, fired, positive_sum = data
+    statistics, metadata = store.read_statistics(write(tmp_path / "s.h5", data))
+    assert statistics.cultures == sorted(set(cultures))
+    assert metadata == META | {"site": "act_fn", "samples": {c: cultures.count(c) for c in statistics.cultures}}
+    for c, name in enumerate(statistics.cultures):
+        rows = [i for i, culture in enumerate(cultures) if culture == name]
+        assert statistics.tokens[c] == tokens[rows].sum()
+        np.testing.assert_array_equal(statistics.fired[c], fired[rows].sum(axis=0))
+        np.testing.assert_allclose(statistics.positive_sum[c], positive_sum[rows].astype(float).sum(axis=0), rtol=1e-12)
+
+
+def test_shards_merge_to_the_same_bytes_in_any_number_and_order(tmp_path):
+    data = samples()
+    digests = set()
+    for n in (1, 2, 5):
+        shards = [write(tmp_path / f"{n}-{k}.h5", data, list(range(23))[k::n], order=-1) for k in range(n)]
+        for arrangement in itertools.islice(itertools.permutations(shards), 3):
+            store.merge_statistics(arrangement, tmp_path / "merged.h5", {"step": "merge"})
+            digests.add((tmp_path / "merged.h5").read_bytes())
+    assert len(digests) == 1
+    merged, metadata = store.read_statistics(tmp_path / "merged.h5")
+    whole, _ = store.read_statistics(write(tmp_path / "whole.h5", data))
+    np.testing.assert_array_equal(merged.fired, whole.fired)
+    np.testing.assert_array_equal(merged.positive_sum, whole.positive_sum)
+    assert {k: metadata[k] for k in META} == META
+
+
+def test_more_shards_than_samples(tmp_path):
+    data = samples(3)
+    shards = [write(tmp_path / f"{k}.h5", data, list(range(3))[k::5]) for k in range(5)]
+    store.merge_statistics(shards, tmp_path / "merged.h5", {})
+    assert sum(store.read_statistics(tmp_path / "merged.h5")[1]["samples"].values()) == 3
+
+
+def test_shards_of_another_revision_or_with_a_common_sample_are_refused(tmp_path):
+    data = samples()
+    one = write(tmp_path / "1.h5", data, [0, 1])
+    other = write(tmp_path / "2.h5", data, [2, 3], META | {"revision": "older"})
+    with pytest.raises(FileError, match="older"):
+        store.merge_statistics([one, other], tmp_path / "m.h5", {})
+    again = write(tmp_path / "3.h5", data, [1, 2])
+    with pytest.raises(FileError, match="'s001' is also in"):
+        store.merge_statistics([one, again], tmp_path / "m.h5", {})
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_sample_that_never_came_leaves_no_file(tmp_path):
+    ids, cultures, tokens, fired, positive_sum = samples(2)
+    with (
+        pytest.raises(FileError, match="1 of 2 samples"),
+        store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META) as w,
+    ):
+        w.write(ids[:1], tokens[:1], fired[:1], positive_sum[:1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_activation_that_is_not_finite_names_sample_and_layer(tmp_path, value):
+    ids, cultures, tokens, fired, positive_sum = samples(2)
+    positive_sum[1, 2, 7] = value
+    with (
+        pytest.raises(FileError, match=r"'s001'.*layer 2"),
+        store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META) as w,
+    ):
+        w.write(ids, tokens, fired, positive_sum)
+
+
+def test_too_many_tokens_are_refused_and_not_wrapped_around(tmp_path):
+    ids, cultures, _, fired, positive_sum = samples(1)
+    with (
+        pytest.raises(FileError, match="65536 tokens"),
+        store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META) as w,
+    ):
+        w.write(ids, np.array([65536]), fired, positive_sum)
+
+
+def test_any_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    path = write(tmp_path / "s.h5", samples())
+    good = path.read_bytes()
+    statistics, metadata = store.read_statistics(path)
+    messages = []
+    rng = np.random.default_rng(1)
+    for position in rng.choice(len(good), 300, replace=False):
+        bad = bytearray(good)
+        bad[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bad)
+        try:
+            other, other_metadata = store.read_statistics(path)
+        except FileError as error:
+            messages.append(str(error))
+        else:
+            np.testing.assert_array_equal(other.fired, statistics.fired)
+            np.testing.assert_array_equal(other.positive_sum, statistics.positive_sum)
+            np.testing.assert_array_equal(other.tokens, statistics.tokens)
+            assert (other.cultures, other_metadata) == (statistics.cultures, metadata)
+    assert len(messages) > 150
+    assert all(str(path) in message and "\n" not in message for message in messages)
+
+
+def test_truncated_foreign_and_missing_files(tmp_path):
+    path = write(tmp_path / "s.h5", samples())
+    path.write_bytes(path.read_bytes()[:-100])
+    (tmp_path / "text.h5").write_text("no HDF5")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = [1]
+    for name, message in [("s.h5", "damaged"), ("text.h5", "damaged"), ("foreign.h5", "layout"), ("no.h5", "no such")]:
+        with pytest.raises(FileError, match=message) as error:
+            store.read_statistics(tmp_path / name)
+        assert name in str(error.value)
+
+
+def test_scores_come_back_as_float32_with_their_cultures(tmp_path):
+    scores = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    scores[0, 0, 0] = -np.inf
+    store.write_scores(tmp_path / "x.h5", scores, ["b", "日本"], "act_fn", META)
+    got, cultures, site, metadata = store.read_scores(tmp_path / "x.h5")
+    np.testing.assert_array_equal(got, scores.astype(np.float32))
+    assert (got.dtype, cultures, site, metadata) == (np.float32, ["b", "日本"], "act_fn", META)
+    with pytest.raises(FileError, match="3 cultures"):
+        store.write_scores(tmp_path / "y.h5", scores, ["a", "b", "c"], "act_fn", META)
+
+
+def test_same_content_gives_the_same_bytes(tmp_path):
+    data = samples()
+    assert write(tmp_path / "1.h5", data).read_bytes() == write(tmp_path / "2.h5", data, order=-1).read_bytes()
