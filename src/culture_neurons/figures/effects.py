@@ -8,7 +8,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from culture_neurons.figures import fonts, style
 from culture_neurons.figures.layers import colour_bar, frame, named_axis, nothing
@@ -22,7 +22,7 @@ from culture_neurons.figures.tables import (
     selector_name,
     self_and_cross,
 )
-from culture_neurons.figures.titles import plural, title
+from culture_neurons.figures.titles import MINUS, plural, signed, title
 
 #: The measures: column of `effects`, label of an axis, decimals in a cell.
 MEASURES = {
@@ -60,9 +60,8 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     if n and width / n >= 0.27 and height / n >= 0.15:
         for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
             strong = abs(values[i, j]) > 0.6 * limit
-            text = f"{values[i, j]:+.{decimals}f}".replace("-", "−")
-            ax.text(j, i, "0" if float(text.replace("−", "-")) == 0 else text, ha="center", va="center",
-                    fontsize=style.SMALL, color="white" if strong else style.INK)  # fmt: skip
+            ax.text(j, i, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,
+                    color="white" if strong else style.INK)  # fmt: skip
     every = max(1, int(np.ceil(0.1 / max(1e-9, min(width, height) / max(1, n)))))
     named_axis(ax.yaxis, cultures, every)
     named_axis(ax.xaxis, cultures, every, rotation=90)
@@ -88,14 +87,15 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
         return ax.figure
     cultures, _ = matrix(tables, model, selector, top_fraction, "drop")
     n = max(1, len(cultures))
-    left, right, gap, head, bar, foot = 1.34, 0.08, 0.16, 0.5, 0.52, 1.36
+    left, right, gap, head, bar = 1.34, 0.08, 0.16, 0.5, 0.52
+    foot = 0.34 + 0.054 * max((len(name) for name in fonts.labels(cultures)), default=0)
     stacked = n > 26  # one below the other: labels need 0.1 inches each
     width = style.DOUBLE - left - right if stacked else (style.DOUBLE - left - right - gap) / 2
     side = min(width, max(1.3, n * (0.145 if stacked else 0.21)))
     panel = side + bar + (foot if stacked else 0)
     fig = style.figure(style.DOUBLE, head + panel * (2 if stacked else 1) + (0 if stacked else foot))
     style.heading(fig, title(tables, model, 60), [
-        f"Change under each culture's mask (masked − baseline), {selector_name(selector)}, "
+        f"Change under each culture's mask (masked {MINUS} baseline), {selector_name(selector)}, "
         f"top {percent(top_fraction)}; {plural(asked(tables, model, selector, top_fraction), 'question')}",
     ])  # fmt: skip
     total = fig.get_size_inches()[1]
@@ -118,14 +118,13 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
 
 def _legend(fig: Figure, kinds: list[str], small: bool) -> None:
     handles = [
-        Line2D([], [], color=style.KINDS[k][0], marker=style.KINDS[k][1], linestyle="none", markersize=4.5)
-        for k in kinds
+        Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in kinds
     ]
     texts = [KINDS[k] for k in kinds]
     if small:
         handles.append(Line2D([], [], color=style.VERMILLION, marker="o", linestyle="none", markersize=2.5, alpha=0.45))
         texts.append("own culture, each")
-    w, h = fig.get_size_inches()
+    h = fig.get_size_inches()[1]
     fig.legend(handles, texts, loc="lower center", ncols=len(texts), bbox_to_anchor=(0.5, 0.01 / h),
                handletextpad=0.2, columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
 
@@ -156,16 +155,14 @@ def draw_drops(
         shown = ["self", "cross"] if is_random(selector) else list(offsets)
         for kind in shown:
             if np.isfinite(values[kind]):
-                colour, marker = style.KINDS[kind]
-                ax.scatter([values[kind]], [i + offsets[kind]], s=20, color=colour, marker=marker,
-                           edgecolors="white", linewidths=0.5, zorder=3)  # fmt: skip
+                ax.plot([values[kind]], [i + offsets[kind]], linestyle="none", zorder=3, **style.mark(kind, 5))
                 lowest = max(lowest, abs(values[kind]))
     ax.set_ylim(len(selectors) - 0.5, -0.5)
     ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
     smallest = 2.0 if measure == "accuracy" else 0.1
     if lowest < smallest:  # do not blow noise up to the width of the figure
-        ax.set_xlim(-smallest, smallest)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        ax.set_xlim(-1.1 * smallest, 0.35 * smallest)
+    style.ticks(ax.xaxis, 5)
     ax.set_xlabel(text)
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
@@ -189,7 +186,7 @@ def plot_drops(
     fig = style.figure(style.DOUBLE, head + height + foot)
     n = max((asked(tables, model, s, top_fraction) for s in selectors), default=0)
     style.heading(fig, title(tables, model, 60), [
-        f"What masking does, by selector (masked − baseline; left = worse), top {percent(top_fraction)}; "
+        f"What masking does, by selector (masked {MINUS} baseline; left = worse), top {percent(top_fraction)}; "
         f"{plural(n, 'question')}",
     ])  # fmt: skip
     for i, measure in enumerate(MEASURES):
@@ -210,16 +207,15 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
         nothing(ax, "no result")
         return
     values = [drops(tables, model, selector, r, measure) for r in fractions]
-    for kind, (colour, marker) in reversed(style.KINDS.items()):
+    for kind in ("cross", "self", "random"):
         y = np.array([v[kind] for v in values])
         if np.isfinite(y).any():
-            ax.plot(fractions, y, color=colour, marker=marker, markersize=3.6, linewidth=1.1,
-                    markeredgecolor="white", markeredgewidth=0.4)  # fmt: skip
+            ax.plot(fractions, y, linewidth=1.1, **style.mark(kind, 4.2))
     ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    style.ticks(ax.yaxis, 4)
     style.fixed_ticks(ax)
 
 
@@ -247,7 +243,7 @@ def plot_dose(
     shown = [s for s in selectors if not is_random(s)] or list(selectors)
     n_columns = min(5, max(1, len(shown)))
     blocks = -(-len(shown) // n_columns) or 1
-    left, right, gap, head, cell, gap_y, foot = 0.62, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
+    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
     between = 0.62  # room for ticks and names between blocks of selectors
     width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     block = 2 * cell + gap_y
@@ -255,7 +251,7 @@ def plot_dose(
     height = fig.get_size_inches()[1]
     n = max((asked(tables, model, s, r) for s in shown for r in _fractions(tables, model, s)), default=0)
     style.heading(fig, title(tables, model, 60), [
-        f"Change (masked − baseline) against the size of the mask; {plural(n, 'question')}",
+        f"Change (masked {MINUS} baseline) against the size of the mask; {plural(n, 'question')}",
     ])  # fmt: skip
     for row, (measure, (_, text, _)) in enumerate(MEASURES.items()):
         panels = []
@@ -269,7 +265,7 @@ def plot_dose(
                 ax.set_title(fonts.label(selector_name(selector), 20), pad=3)
             if at_column == 0:
                 ax.set_ylabel(text.replace(" change", "\nchange"), linespacing=1.05)
-                ax.yaxis.set_label_coords(-0.36 / width, 0.5)
+                ax.yaxis.set_label_coords(-0.42 / width, 0.5)
             panels.append(ax)
         _common_y(panels, 2.0 if measure == "accuracy" else 0.1)
     fig.text((left + n_columns * width / 2 + (n_columns - 1) * gap / 2) / style.DOUBLE, 0.27 / height,
@@ -288,7 +284,7 @@ def _common_y(panels: list[Axes], smallest: float) -> None:
     ends = [value for value in ends if np.isfinite(value)] or [0.0]
     low, high = min(ends), max(ends)
     if max(abs(low), abs(high)) < smallest:
-        low, high = -smallest, smallest
+        low, high = -smallest, 0.3 * smallest
     margin = 0.08 * (high - low)
     for ax in panels:
         ax.set_ylim(low - margin, high + margin)

@@ -16,7 +16,6 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 BASE = "DejaVu Sans"
-WEIGHTS = ("normal", "bold")
 ELLIPSIS = "…"
 
 
@@ -34,22 +33,19 @@ def _has(path: str, character: str) -> bool:
 
 
 @cache
-def _files(family: str) -> tuple[str, ...]:
-    """The files that matplotlib would draw this family with, one per weight; empty if it has none."""
+def _file(family: str) -> str | None:
+    """The file that matplotlib draws this family with, in its normal weight (we use no other)."""
     try:
-        return tuple(
-            str(font_manager.findfont(font_manager.FontProperties(family=family, weight=w), fallback_to_default=False))
-            for w in WEIGHTS
-        )
+        return str(font_manager.findfont(font_manager.FontProperties(family=family), fallback_to_default=False))
     except ValueError:
-        return ()
+        return None
 
 
 @cache
 def family_has(family: str, character: str) -> bool:
-    """Whether the family has this character in every weight that we draw with."""
-    files = _files(family)
-    return bool(files) and all(_has(path, character) for path in files)
+    """Whether matplotlib can draw this character with this family."""
+    path = _file(family)
+    return path is not None and _has(path, character)
 
 
 @cache
@@ -76,7 +72,7 @@ def _family_for(character: str) -> str | None:
             continue
         if path not in {entry.fname for entry in font_manager.fontManager.ttflist}:
             font_manager.fontManager.addfont(path)
-            _files.cache_clear()
+            _file.cache_clear()
             family_has.cache_clear()
         if family_has(family, character):
             return family

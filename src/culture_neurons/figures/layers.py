@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from culture_neurons.figures import fonts, style
-from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
+from culture_neurons.figures.tables import Tables, layer_counts, percent, selector_name
 from culture_neurons.figures.titles import basis, plural, title
 
+#: Panels in a row of small multiples, at most.
 COLUMNS = 5
 
 
@@ -57,13 +58,14 @@ def plot_layers(
     ax.set_xticks(layer_ticks(len(total), 2.2))
     ax.set_xlabel("Decoder layer")
     ax.set_ylabel("Neurons (count)")
-    ax.yaxis.get_major_locator().set_params(integer=True, nbins=5)
+    style.ticks(ax.yaxis, 5, integer=True)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
     style.fixed_ticks(ax)
     if everything:
         ax.axhline(everything / len(total), color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
         share = ax.twinx()
         share.set_ylim(0, 100 * top / everything)
-        share.yaxis.get_major_locator().set_params(nbins=5)
+        style.ticks(share.yaxis, 5)
         share.spines["right"].set_visible(True)
         share.set_ylabel("Share of all (%)")
         style.fixed_ticks(share)
@@ -82,9 +84,9 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
     """The histogram over layers as small multiples, one per culture, on common axes."""
     cultures, counts = layer_counts(tables, model, selector, top_fraction)
     n_layers = counts.shape[1]
-    n_columns = min(COLUMNS, max(1, len(cultures)))
-    n_rows = -(-len(cultures) // n_columns)
-    left, right, gap_x, gap_y, bottom, head, cell = 0.5, 0.08, 0.12, 0.22, 0.42, 0.62, 0.62
+    n_rows = max(1, -(-len(cultures) // COLUMNS))
+    n_columns = max(1, -(-len(cultures) // n_rows))
+    left, right, gap_x, gap_y, bottom, head, cell = 0.6, 0.08, 0.12, 0.22, 0.42, 0.62, 0.62
     width = (style.DOUBLE - left - right - (n_columns - 1) * gap_x) / n_columns
     fig = style.figure(style.DOUBLE, head + bottom + n_rows * cell + (n_rows - 1) * gap_y)
     style.heading(fig, title(tables, model), [
@@ -108,7 +110,8 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
         # The last panel of each column carries the labels of its axis.
         lowest = i + n_columns >= len(cultures)
         ax.set_xticks(ticks, [str(t) for t in ticks] if lowest else [])
-        ax.yaxis.get_major_locator().set_params(integer=True, nbins=2, min_n_ticks=2)
+        style.ticks(ax.yaxis, 2, integer=True, min_n_ticks=2)
+        ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.tick_params(labelleft=at_column == 0, labelsize=style.SMALL)
         if not row.sum():
             nothing(ax, "none")
@@ -134,10 +137,10 @@ def plot_layers_heatmap(
         cell = 0.165 if len(cultures) <= 40 else 0.12
         head, bottom, left = 0.66, 0.4, 1.28
         fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
-        lines = [f"{selector_name(selector)}, top {percent(top_fraction)}",
+        lines = [f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
                  f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}"]
         if width == style.DOUBLE:
-            lines = [", ".join(["Where each culture's neurons lie, " + lines[0] + "; " + lines[1]])]
+            lines = ["; ".join(lines)]
             head -= 0.13
             fig.set_size_inches(width, head + bottom + max(1.0, cell * len(cultures)))
         style.heading(fig, title(tables, model), lines)
@@ -177,9 +180,4 @@ def colour_bar(ax: Axes, image, bar: Axes | None, text: str, orientation: str = 
     scale.set_label(text, fontsize=style.SMALL)
     scale.ax.tick_params(labelsize=style.SMALL, length=2)
     scale.outline.set_visible(False)
-    scale.locator = style.mpl.ticker.MaxNLocator(nbins=5)
-    scale.update_ticks()
-
-
-def all_questions(tables: Tables, model: str) -> int | None:
-    return questions(tables, model)
+    style.ticks(scale.long_axis, 5)

@@ -12,7 +12,7 @@ from culture_neurons.figures import fonts, style
 from culture_neurons.figures.effects import KINDS, MEASURES, _legend, asked, draw_drops
 from culture_neurons.figures.layers import named_axis
 from culture_neurons.figures.tables import Tables, is_random, percent, questions, rows
-from culture_neurons.figures.titles import PLANTED, plural, title
+from culture_neurons.figures.titles import MINUS, PLANTED, plural, title
 
 
 def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
     models = list(models or tables.models)
     cultures = sorted(set(tables.baseline.loc[tables.baseline["model"].isin(models), "culture"]))
     if ax is None:
-        spread = 0.115 if len(models) > 1 else 0.16
+        spread = 0.095 if len(models) > 1 else 0.16
         cell = max(0.17, spread * len(models))
         head, foot = 0.46, 0.4 + 0.15 * -(-len(models) // 2)
         fig = style.figure(style.SINGLE, head + foot + cell * max(1, len(cultures)))
@@ -72,7 +72,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
     style.fixed_ticks(ax)
     if handles:
         texts = [title(tables, m, 30) for m in models]
-        w, h = ax.figure.get_size_inches()
+        h = ax.figure.get_size_inches()[1]
         ax.figure.legend(handles, texts, loc="lower center", ncols=2 if len(texts) > 1 else 1, handlelength=1.2,
                          bbox_to_anchor=(0.5, 0.01 / h), columnspacing=1.0, borderaxespad=0.1)  # fmt: skip
     return ax.figure
@@ -82,7 +82,8 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
     """Self, cross and random changes by selector: a column of panels per model, on common axes."""
     shown = [s for s in selectors if not is_random(s)] or list(selectors)
-    left, right, gap, head, foot, between = 1.1, 0.1, 0.16, 0.84, 0.62, 0.5
+    left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
+    head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
     width = min(2.6, (style.DOUBLE - left - right - (len(models) - 1) * gap) / max(1, len(models)))
     cell = max(0.6, 0.24 * len(shown))
     fig = style.figure(style.DOUBLE, head + 2 * cell + between + foot)
@@ -90,7 +91,7 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
     n = max((asked(tables, m, s, top_fraction) for m in models for s in shown), default=0)
     planted = any(tables.is_planted(m) for m in models)
     style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED}' if planted else ''}", [
-        f"Masked − baseline (left = worse), top {percent(top_fraction)}; {plural(n, 'question')} per model",
+        f"Masked {MINUS} baseline (left = worse), top {percent(top_fraction)}; {plural(n, 'question')} per model",
     ])  # fmt: skip
     for row, measure in enumerate(MEASURES):
         panels = []

@@ -144,7 +144,7 @@ def matrix(tables: Tables, model: str, selector: str, top_fraction: float, colum
 
 def self_and_cross(tables: Tables, model: str, selector: str, top_fraction: float, column: str):
     """(self per culture, cross per mask culture): the diagonal, and the mean of the rest of each row."""
-    cultures, values = matrix(tables, model, selector, top_fraction, column)
+    _, values = matrix(tables, model, selector, top_fraction, column)
     diagonal = np.diag(values).copy()
     rest = values.copy()
     np.fill_diagonal(rest, np.nan)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from culture_neurons.figures import fonts
 from culture_neurons.figures.tables import Tables, questions
 
-PLANTED = "planted control"
+PLANTED = "planted"
+#: The typographic minus sign, as wide as a plus.
+MINUS = "\N{MINUS SIGN}"
 
 
-def title(tables: Tables, model: str, width: int = 34) -> str:
+def title(tables: Tables, model: str, width: int = 40) -> str:
     """A model's name as figures show it; the planted control says that it is one."""
     if not tables.is_planted(model):
         return fonts.label(model, width)
@@ -24,3 +26,9 @@ def basis(tables: Tables, model: str) -> str:
     """", from 480 questions": how many questions the statistics come from, where the tables say so."""
     n = questions(tables, model, "n_identify_correct")
     return "" if n is None else f", from {plural(n, 'question')}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number with its sign, and plain 0 for what rounds to nothing."""
+    text = f"{value:+.{decimals}f}"
+    return "0" if float(text) == 0 else text.replace("-", MINUS)

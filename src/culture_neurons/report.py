@@ -1,0 +1,341 @@
+"""One self-contained HTML page: what was found and how sure it is, figures, tables, methods, provenance.
+
+The words of the summary come from evidence.csv and summary.csv alone; whether a model is planted is
+shown beside every verdict, and never decides one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.figures import captions
+from culture_neurons.figures.tables import Tables, percent, questions, rows, selector_name
+from culture_neurons.figures.titles import MINUS, plural
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
+
+SPECIFIC = "culture-specific"
+DAMAGE = "unspecific damage"
+NOTHING = "not distinguishable from random masks"
+
+#: How a headline puts each verdict; the key is the word in evidence.csv.
+HEADLINES = {
+    SPECIFIC: "culture-specific",
+    DAMAGE: "damage that is not specific to the culture",
+    NOTHING: "not distinguishable from random masks",
+}
+BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
+
+#: measure -> (columns of the summary, noun phrase, unit, decimals)
+MEASURES = {
+    "accuracy": ("accuracy", "points", 1),
+    "logprob": ("log-probability of the right option", "nats", 3),
+}
+#: Rows of a table that the page shows; longer ones are named with their file.
+MOST_ROWS = 2000
+
+
+def plain(text: Any) -> str:
+    """Text from data with invisible controls (also those that turn the direction of writing) made visible."""
+    return "".join(
+        f"<{ord(c):X}>" if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202a\u202b\u202c\u202d\u202e" else c
+        for c in " ".join(str(text).split())
+    )
+
+
+def number(value: Any, decimals: int | None = None) -> str:
+    """A number for a table: fixed decimals, or four significant digits; a dash for a missing one."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"  # noqa: RUF001
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if decimals is None and float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", MINUS)
+    return (f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}").replace("-", MINUS)
+
+
+def _p(value: float) -> str:
+    if not np.isfinite(value):
+        return "p unknown"
+    return f"p{'' if value < 0.001 else ' = '}" + (" < 0.001" if value < 0.001 else f"{value:.3f}")
+
+
+def _lowered(value: float, what: str, unit: str, decimals: int) -> str:
+    """ "lowers accuracy by 2.0 points": one change in words."""
+    if not np.isfinite(value):
+        return f"has no measured effect on {what}"
+    size = f"{abs(value):.{decimals}f}"
+    if float(size) == 0:
+        return f"leaves {what} unchanged (0 {unit})"
+    return f"{'lowers' if value < 0 else 'raises'} {what} by {size} {unit}"
+
+
+def _by(value: float, unit: str, decimals: int) -> str:
+    """ "by -0.1 points": a change that follows another one in a sentence."""
+    if not np.isfinite(value):
+        return "by an unknown amount"
+    return f"by {number(value if f'{abs(value):.{decimals}f}'.strip('0.') else 0.0, decimals)} {unit}"
+
+
+def _interval(row: pd.Series, unit: str, decimals: int) -> str:
+    return (
+        f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
+        f"{number(row['ci_high'], decimals)}, adjusted {_p(float(row['p_adjusted']))})"
+    )
+
+
+def main_fraction(tables: Tables, wanted: Any = None) -> float:
+    """The top fraction of the summary: the wanted one, or the one closest to 1 %."""
+    known = sorted(set(tables.summary["top_fraction"].astype(float)))
+    if not known:
+        raise FileError("summary.csv holds no result; run the ablations again")
+    if wanted is None:
+        return min(known, key=lambda r: (abs(math.log(r / 0.01)), r))
+    if not np.isclose(known, float(wanted), rtol=1e-9, atol=0).any():
+        raise ConfigError(f"no result at top fraction {wanted}; the tables have {known}")
+    return float(wanted)
+
+
+def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
+    """Per model: name, planted, a headline per measure, and a sentence with its verdict per selector and measure."""
+    from culture_neurons.figures.tables import drops
+
+    result = []
+    for model in tables.models:
+        who = captions.named(tables, model)
+        headlines, items = [], []
+        for measure, (what, unit, decimals) in MEASURES.items():
+            part = rows(tables.evidence, model, None, top_fraction)
+            part = part[part["measure"].str.startswith(measure)]
+            by_verdict: dict[str, list[str]] = {}
+            for selector, evidence in part.groupby("selector", sort=False):
+                verdict = str(evidence["verdict"].iloc[0])
+                by_verdict.setdefault(verdict, []).append(selector_name(selector))
+                drop = drops(tables, model, selector, top_fraction, measure)
+                against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
+                items.append({
+                    "measure": measure,
+                    "verdict": verdict,
+                    "badge": BADGES.get(verdict, "nothing"),
+                    "text": (
+                        f"{who}: masking a culture's own neurons ({selector_name(selector)}, "
+                        f"top {percent(top_fraction)}) {_lowered(drop['self'], f'its {what}', unit, decimals)}; "
+                        f"it changes the other cultures' {_by(drop['cross'], unit, decimals)}, and random masks of "
+                        f"the same size change it {_by(drop['random'], unit, decimals)}"
+                    ),
+                    "detail": "; ".join(
+                        f"against {name}: {against[key]}"
+                        for key, name in (("self-vs-random", "random masks"), ("self-vs-cross", "other masks"))
+                        if key in against
+                    ),
+                    "n": int(evidence["n"].max()),
+                })  # fmt: skip
+            headlines.append({"measure": what, "parts": [
+                (HEADLINES.get(verdict, verdict), names, BADGES.get(verdict, "nothing"))
+                for verdict, names in sorted(by_verdict.items(), key=lambda item: _order(item[0]))
+            ]})  # fmt: skip
+        result.append({
+            "model": model, "planted": tables.is_planted(model), "who": who, "headlines": headlines, "items": items,
+        })  # fmt: skip
+    return result
+
+
+def _order(verdict: str) -> tuple[int, str]:
+    known = list(HEADLINES)
+    return (known.index(verdict) if verdict in known else len(known), verdict)
+
+
+def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """A table for the page: header, rows of (text, is number), and how many rows were left out."""
+    decimals = decimals or {}
+    numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns}
+    body = []
+    for record in frame.head(MOST_ROWS).to_dict("records"):
+        mark = str(record.get("planted", "")) == "yes"
+        cells = [
+            (number(v, decimals.get(c)), True) if numeric[c] else (plain("–" if pd.isna(v) else v), False)  # noqa: RUF001
+            for c, v in record.items()
+        ]
+        body.append({"planted": mark, "cells": cells})
+    return {
+        "name": name,
+        "columns": [(str(c).replace("_", " "), numeric[c]) for c in frame.columns],
+        "rows": body,
+        "left_out": max(0, len(frame) - MOST_ROWS),
+        "total": len(frame),
+    }  # fmt: skip
+
+
+def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Questions per culture: one column per category, then per split, then all."""
+    by_category = counts.pivot_table(index="culture", columns="category", values="n", aggfunc="sum", fill_value=0)
+    by_split = counts.pivot_table(index="culture", columns="split", values="n", aggfunc="sum", fill_value=0)
+    splits = [s for s in ("identify", "evaluate") if s in by_split] + [
+        s for s in by_split if s not in ("identify", "evaluate")
+    ]
+    result = pd.concat([by_category.add_prefix("category: "), by_split[splits].add_prefix("split: ")], axis=1)
+    result["all"] = by_split.sum(axis=1)
+    result.loc["all cultures"] = result.sum()
+    return result.rename_axis("culture").reset_index()
+
+
+def dropped_table(dropped: pd.DataFrame) -> pd.DataFrame:
+    """Rows left out: reason, culture, number of rows; most frequent reason first."""
+    frame = dropped.assign(culture=dropped["culture"].fillna("(none)") if "culture" in dropped else "(none)")
+    result = frame.groupby(["reason", "culture"], dropna=False).size().rename("rows").reset_index()
+    weight = result.groupby("reason")["rows"].transform("sum")
+    result = result.assign(weight=weight).sort_values(["weight", "reason", "culture"], ascending=[False, True, True])
+    return result.drop(columns="weight")
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys; lists of settings stay as JSON."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    result: dict[str, Any] = {}
+    for key in value:
+        result.update(flat(value[key], f"{prefix}.{key}" if prefix else str(key)))
+    return result
+
+
+def models_table(tables: Tables, run: Mapping[str, Any], training: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per model: planted, source, revision, training accuracy, baseline accuracy, questions."""
+    records = []
+    for model in tables.models:
+        stanza = dict(run.get("models", {}).get(model) or {})
+        base = rows(tables.baseline, model)
+        trained = flat(training.get(model, {}))
+        record: dict[str, Any] = {
+            "model": model,
+            "planted": "yes" if tables.is_planted(model) else "no",
+            "source": str(stanza.get("path") or ("trained in this run" if "train" in stanza or trained else "–")),  # noqa: RUF001
+            "revision": str(stanza.get("revision") or "–"),  # noqa: RUF001
+        }
+        for key, value in trained.items():
+            if "accuracy" in key and isinstance(value, (int, float)) and not isinstance(value, bool):
+                record[f"training: {key} (%)"] = 100 * float(value) if value <= 1 else float(value)
+        record["baseline accuracy (%)"] = 100 * float(pd.to_numeric(base["accuracy"]).mean())
+        if "well_formed_rate" in base:
+            record["well-formed answers (%)"] = 100 * float(pd.to_numeric(base["well_formed_rate"]).mean())
+        record["evaluate questions"] = questions(tables, model) or 0
+        if "n_identify_correct" in base:
+            record["identify questions answered correctly"] = questions(tables, model, "n_identify_correct") or 0
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def image(folder: Path, entry: captions.Entry) -> dict[str, Any] | None:
+    """One figure for the page, its PNG inline; None when the folder does not have it."""
+    path = folder / f"{entry.stem}.png"
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
+        raise FileError(f"{path}: damaged or no PNG file; delete it and run again")
+    width = int.from_bytes(data[16:20], "big")
+    return {
+        "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
+        "caption": plain(entry.caption),
+        "alt": plain(f"{entry.kind.replace('-', ' ')} figure. {entry.caption}"),
+        "wide": width > 900,
+        "kind": entry.kind,
+        "selector": selector_name(entry.selector) if entry.selector else "",
+    }
+
+
+def figure_groups(tables: Tables, folder: Path, selectors: list[str], top_fraction: float) -> dict[str, Any]:
+    """The figures in the order of the page: overview, then per model its own and those of each selector."""
+    overview = {e.stem: image(folder, e) for e in captions.overview_entries(tables, top_fraction)}
+    models = []
+    for model in tables.models:
+        entries = captions.model_entries(tables, model, [s for s in selectors if s in tables.selectors(model)],
+                                         top_fraction)  # fmt: skip
+        first = [i for e in entries if not e.selector and (i := image(folder, e))]
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for entry in entries:
+            if entry.selector and (shown := image(folder, entry)):
+                groups.setdefault(selector_name(entry.selector), []).append(shown)
+        models.append({"who": captions.named(tables, model), "planted": tables.is_planted(model), "first": first,
+                       "groups": groups})  # fmt: skip
+    return {"overview": overview.get("overview"), "baseline": overview.get("baseline"), "models": models}
+
+
+def versions() -> dict[str, str]:
+    """Installed versions, read without importing anything; packages that are not here are left out."""
+    result = {}
+    for name in PACKAGES:
+        try:
+            result[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return result
+
+
+def render(
+    tables: Tables,
+    figures: Path,
+    counts: pd.DataFrame,
+    dropped: pd.DataFrame,
+    run: Mapping[str, Any],
+    training: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The page. `run` may hold dataset, config, models, selectors, top_fraction, code and what else it likes.
+
+    Every text from data is escaped. The same input gives the same page.
+    """
+    top_fraction = main_fraction(tables, run.get("top_fraction"))
+    every = list(dict.fromkeys(s for m in tables.models for s in tables.selectors(m)))
+    selectors = [s for s in run.get("selectors") or every if s in every]
+    settings = {k: v for k, v in run.items() if k not in ("models", "dataset", "selectors", "top_fraction", "code")}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    evidence = {"difference": 3, "ci_low": 3, "ci_high": 3, "p_value": 4, "p_adjusted": 4}
+    summary = {"self_drop": 2, "cross_drop": 2, "specificity": 2, "random_self_drop": 2}
+    shown = [
+        table(tables.summary, "summary", summary),
+        table(tables.evidence, "evidence", evidence),
+        table(tables.baseline, "baseline", {"accuracy": 3, "well_formed_rate": 3}),
+        *([table(tables.planted, "planted", {"precision": 3, "recall": 3})] if len(tables.planted) else []),
+    ]
+    return environment.get_template(TEMPLATE.name).render(
+        dataset=plain(run.get("dataset", "")),
+        top=percent(top_fraction),
+        models=[captions.named(tables, m) for m in tables.models],
+        findings=findings(tables, top_fraction),
+        any_planted=any(tables.is_planted(m) for m in tables.models),
+        n_questions=plural(max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"),
+        n_cultures=plural(len(tables.cultures), "culture"),
+        n_kept=int(counts["n"].sum()) if len(counts) else 0,
+        n_dropped=len(dropped),
+        counts=table(counts_table(counts), "counts") if len(counts) else None,
+        dropped=table(dropped_table(dropped), "dropped") if len(dropped) else None,
+        model_table=table(models_table(tables, run, training or {}), "models"),
+        figures=figure_groups(tables, Path(figures), selectors, top_fraction),
+        tables=shown,
+        elsewhere=[("effects.csv", len(tables.effects)), ("layers.csv", len(tables.layers))],
+        versions=versions(),
+        code=dict(sorted((run.get("code") or {}).items())),
+        model_settings=json.dumps(run.get("models", {}), indent=2, sort_keys=True, ensure_ascii=False),
+        settings=json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False),
+    )

@@ -1,0 +1,71 @@
+"""Write the report: one self-contained HTML page from the tables and figures of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    from culture_neurons import __version__, report
+    from culture_neurons.errors import FileError
+    from culture_neurons.figures import tables
+    from culture_neurons.files import read_csv, write_text
+
+    training: dict[str, Any] = {}
+    for model, path in o.training:
+        try:
+            training[model] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FileError(f"{path}: no readable JSON file ({error}); delete it and run again") from None
+    page = report.render(
+        tables.read(o.tables),
+        o.figures,
+        counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
+        dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
+        run={"package version": __version__, **o.run},
+        training=training,
+    )
+    write_text(o.out, page)
+    cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
+
+
+def run_settings(text: str) -> dict[str, Any]:
+    """Argument type: a JSON object, or the path of a file that holds one."""
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"neither a JSON object nor a readable file ({error})") from None
+    return cli.json_object(text)
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Argument type: name=path."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"expected model=path, found {text!r}")
+    return name, Path(path)
+
+
+def arguments() -> argparse.ArgumentParser:
+    p = cli.parser("Write one self-contained HTML page from the tables and figures of a run.")
+    p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    p.add_argument("--figures", type=Path, required=True, help="folder of the figures of steps.figures")
+    p.add_argument("--dropped", type=Path, required=True, help="dropped.csv of steps.prepare")
+    p.add_argument("--counts", type=Path, required=True, help="counts.csv of steps.prepare")
+    p.add_argument("--run", type=run_settings, default={}, metavar="JSON",
+                   help="what was run, as a JSON object or a file of one: dataset, config, models, selectors (in the "
+                   "order of the page), top_fraction (of the summary), code (step: digest)")  # fmt: skip
+    p.add_argument("--training", type=named_path, nargs="*", default=[], metavar="MODEL=PATH",
+                   help="JSON files with the accuracies of models that this run trained")  # fmt: skip
+    p.add_argument("--out", type=Path, required=True, help="the page")
+    return p
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
