@@ -18,6 +18,7 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 from culture_neurons import config as settings
 from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.provenance import ROOT, closure
+from culture_neurons.selectors import resolve
 
 SCHEMA = workflow.basedir + "/workflow/schemas/config.schema.yaml"
 try:
@@ -34,14 +35,22 @@ TRAINED = [name for name, model in MODELS.items() if "train" in model]
 PLANTED = [name for name in TRAINED if MODELS[name]["train"].get("plant")]
 SELECTORS = {name: dict(options or {}) for name, options in config["selectors"].items()}
 METHODS = {name: options.pop("method", name) for name, options in SELECTORS.items()}
-CONTROLS = [name for name, method in METHODS.items() if method in ("random", "random-matched")]
+CONTROLS = [name for name, method in METHODS.items() if resolve(method).control]
+SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
+TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
 SHARDS = config["recording"]["shards"]
+TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
+
+
+def one_of(names):
+    """A wildcard constraint: one of these names, or nothing at all when there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
-    selector="|".join(map(re.escape, SELECTORS)),
+    model=one_of(MODELS),
+    selector=one_of(SELECTORS),
     fraction=r"[0-9][0-9.e-]*",
     shard=r"[0-9]+",
 
@@ -73,8 +82,14 @@ def model_stanza(key):
     return lambda wildcards: MODELS[wildcards.model][key]
 
 
-def train_settings(wildcards):
-    """Options of the training, those of its own keys left out."""
+def planted_start(wildcards):
+    """The trained model that a positive control starts from; none: it starts from nothing."""
+    start = MODELS[wildcards.model]["train"].get("init")
+    return f"{RESULTS}/{start}/model" if start else []
+
+
+def train_options(wildcards):
+    """Options of a training beside what has an argument of its own."""
     options = MODELS[wildcards.model]["train"]
     return as_json({key: value for key, value in options.items() if key not in ("architecture", "plant", "init")})
 
@@ -85,8 +100,8 @@ def selector_options(wildcards):
 
 
 def reference_mask(wildcards):
-    """For random-matched: the mask whose layers and activation deciles it copies."""
-    if METHODS[wildcards.selector] != "random-matched":
+    """The mask whose layers and activation deciles a matched control copies; nothing for other selectors."""
+    if not resolve(METHODS[wildcards.selector]).needs_reference:
         return []
     reference = SELECTORS[wildcards.selector].get("match", "cas")
     return f"{RESULTS}/{wildcards.model}/masks/{reference}_top{wildcards.fraction}.parquet"
@@ -100,6 +115,25 @@ def per_mask_file(folder):
         for selector in SELECTORS
         for fraction in FRACTIONS
     }
+
+
+def figure_stems(model):
+    """Names of one model's figures."""
+    per_selector = ("matrix", "layers", "layers-heatmap", "layers-by-culture")
+    return [f"drops_{model}", f"dose_{model}"] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
+
+
+def figure_files():
+    """All figures, PDF and PNG."""
+    stems = ["overview", "baseline", *(stem for model in MODELS for stem in figure_stems(model))]
+    return [f"{RESULTS}/figures/{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png")]
+
+
+def local_sources():
+    """Files of the data set on this machine: when one changes, everything that follows runs again."""
+    source = config["data"]["source"]
+    paths = [source.get("path"), (source.get("labels") or {}).get("path")]
+    return [path for path in paths if path and os.path.isfile(path)]
 
 
 def named(files):

@@ -4,6 +4,7 @@
 rule prepare:
     """Read the data set, drop what can't be used with a reason, and split the rest into identify and evaluate."""
     input:
+        source=local_sources(),
         code=code("prepare"),
     output:
         samples=f"{RESULTS}/samples.parquet",
@@ -15,7 +16,7 @@ rule prepare:
         f"{BENCHMARKS}/prepare.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
     params:
@@ -25,5 +26,5 @@ rule prepare:
         seed=config["data"]["split"]["seed"],
     shell:
         "python -m culture_neurons.steps.prepare --source {params.source:q} --filter {params.filter:q}"
-        " --identify-fraction {params.identify} --seed {params.seed} --samples-out {output.samples:q}"
+        " --identify-fraction {params.identify} --seed {params.seed} --threads {threads} --samples-out {output.samples:q}"
         " --dropped-out {output.dropped:q} --counts-out {output.counts:q} --log {log:q}"

@@ -1,0 +1,109 @@
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from culture_neurons.config import check, fraction_text, read_schema
+from culture_neurons.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+CONFIGS = ["config.yaml", "config/paper-vlm.yaml"]
+
+
+def read(name="config.yaml"):
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def changed(path, value):
+    config = read()
+    *parents, last = path
+    node = config
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_our_own_configs_are_valid(name):
+    check(read(name), SCHEMA)
+
+
+def keys(node, schema, where=()):
+    """Every key that the schema lists, as a path."""
+    for key, sub in schema.get("properties", {}).items():
+        yield (*where, key)
+        if isinstance(sub, dict) and sub.get("type") == "object":
+            yield from keys(node, sub, (*where, key))
+
+
+def test_default_config_shows_every_key_of_the_schema():
+    config = read()
+    for path in keys(config, SCHEMA):
+        node = config
+        for key in path:
+            assert key in node, f"{': '.join(path)} is in the schema and not in config.yaml"
+            node = node[key]
+
+
+def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
+    """A key left out must mean what the docs of config.yaml say: the schema's defaults are valid themselves."""
+    config = read()
+    for section in ("prompt", "recording", "figures"):
+        config.pop(section)
+    config["data"] = {"source": config["data"]["source"]}
+    check(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("top_fraction",), [0.1], r"unknown key 'top_fraction' \(did you mean 'top_fractions'\?\)"),
+        (("data", "filter", "min_sample"), 3, r"data: filter: unknown key 'min_sample' \(did you mean 'min_samples'"),
+        (("models", "demo-qwen2.5-vl", "batchsize"), 3, r"demo-qwen2.5-vl: unknown key 'batchsize'.*'batch_size'"),
+        (("selectors", "casx"), {}, r"selectors: casx: unknown selector 'casx' \(did you mean 'cas'"),
+        (("selectors", "mine"), {"method": "ladle"}, r"unknown selector 'ladle' \(did you mean 'lape'"),
+        (("selectors", "mad"), {"normalize": True}, r"unknown option 'normalize' \(did you mean 'normalise'"),
+        (("selectors", "random-matched"), {"match": "con"}, r"match: 'con' is not among the selectors"),
+        (("selectors", "random-matched"), {"match": "random"}, r"'random' is itself a random control"),
+        (("top_fractions",), [0.01, 0], r"top_fractions: 1: 0 is not valid; expected more than 0"),
+        (("top_fractions",), [1.5], r"1.5 is not valid; expected at most 1"),
+        (("top_fractions",), [-0.01], r"-0.01 is not valid; expected more than 0"),
+        (("top_fractions",), ["1%"], r"'1%' is not valid; expected number"),
+        (("top_fractions",), [], r"at least 1 of them"),
+        (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
+        (("recording", "tokens"), "contents", r"expected one of all, content, .* \(did you mean 'content'"),
+        (("dataset",), "../elsewhere", r"dataset: '../elsewhere' is not valid"),
+        (("models", "a/b"), {"path": "x"}, r"'a/b' can't be a name"),
+        (("models", "tables"), {"path": "x"}, r"'tables' can't be a name"),
+        (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: expected either"),
+        (("models", "neither"), {}, r"neither: expected either"),
+        (("models", "DEMO-qwen2.5-vl"), {"path": "x"}, r"differ in case only"),
+        (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*did you mean 'demo-llava"),
+        (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
+        (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
+        (("prompt", "answer"), "generat", r"did you mean 'generate'"),
+    ],
+)  # fmt: skip
+def test_mistake_is_named_in_one_line(path, value, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        check(changed(path, value), SCHEMA)
+    assert len(str(error.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("key", ["dataset", "models", "selectors", "top_fractions"])
+def test_missing_section_is_named(key):
+    config = deepcopy(read())
+    del config[key]
+    with pytest.raises(ConfigError, match=f"key '{key}' is missing"):
+        check(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01, "0.01"), (1e-5, "0.00001"), (1, "1"), (0.1, "0.1"), (5e-3, "0.005")]
+)
+def test_fraction_in_file_names(value, text):
+    assert fraction_text(value) == text
+    assert float(text) == value

@@ -1,0 +1,131 @@
+# Outcomes -> tables -> figures and report.
+
+
+rule tabulate:
+    """Put the outcomes of all models into tables; with intervals, tests and what the evidence says."""
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in MODELS],
+        masks=per_mask_file("masks").values(),
+        outcomes=per_mask_file("ablation").values(),
+        planted=[f"{RESULTS}/{model}/planted.csv" for model in PLANTED],
+        code=code("tabulate"),
+    output:
+        TABLES,
+    log:
+        f"{LOGS}/tabulate.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in MODELS}),
+        masks=named(per_mask_file("masks")),
+        outcomes=named(per_mask_file("ablation")),
+        planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
+        controls=CONTROLS,
+        folder=f"{RESULTS}/tables",
+    shell:
+        "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {params.predictions:q}"
+        " --masks {params.masks:q} --ablations {params.outcomes:q} --planted {params.planted:q}"
+        " --random {params.controls:q} --out-dir {params.folder:q} --log {log:q}"
+
+
+rule draw_model:
+    """Draw the figures of one model, from the tables alone."""
+    input:
+        tables=TABLES,
+        code=code("figures"),
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=figure_stems("{model}"), suffix=["pdf", "png"]
+            ),
+            category="{model}",
+            caption="../report/model.rst",
+        ),
+        captions=f"{RESULTS}/figures/captions_{{model}}.rst",
+    log:
+        f"{LOGS}/{{model}}/draw.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/draw.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        tables=f"{RESULTS}/tables",
+        folder=f"{RESULTS}/figures",
+        selectors=SHOWN,
+        top=TOP,
+    shell:
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --model {wildcards.model:q}"
+        " --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+
+
+rule draw_overview:
+    """Draw the figures that show all models together."""
+    input:
+        tables=TABLES,
+        code=code("figures"),
+    output:
+        report(
+            expand(f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=["overview", "baseline"], suffix=["pdf", "png"]),
+            category="all models",
+            caption="../report/overview.rst",
+        ),
+        captions=f"{RESULTS}/figures/captions_overview.rst",
+    log:
+        f"{LOGS}/draw_overview.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_overview.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        tables=f"{RESULTS}/tables",
+        folder=f"{RESULTS}/figures",
+        selectors=SHOWN,
+        top=TOP,
+    shell:
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --overview"
+        " --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+
+
+rule report:
+    """Write the one self-contained page."""
+    input:
+        tables=TABLES,
+        figures=figure_files(),
+        dropped=f"{RESULTS}/dropped.csv",
+        counts=f"{RESULTS}/counts.csv",
+        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in MODELS],
+        models=[f"{RESULTS}/{model}/model" for model in TRAINED],
+        code=code("report"),
+    output:
+        page=f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        run=as_json(config),
+        tables=f"{RESULTS}/tables",
+        figures=f"{RESULTS}/figures",
+        training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
+        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in MODELS}),
+    shell:
+        "python -m culture_neurons.steps.report --tables {params.tables:q} --figures {params.figures:q}"
+        " --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
+        " --training {params.training:q} --predictions {params.predictions:q} --out {output.page:q} --log {log:q}"
