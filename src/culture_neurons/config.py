@@ -55,8 +55,6 @@ def _message(error: ValidationError) -> str:
         known = list(error.schema.get("properties", {}))
         unknown = [key for key in value if key not in known]
         return f"{prefix}unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
-    if rule == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
-        return f"{prefix}{value!r} can't be a name; expected letters, digits, '.', '_' and '-', not a reserved word"
     if rule == "required":
         missing = [key for key in limit if key not in value]
         found = f" (found {', '.join(map(str, value))})" if value else ""
@@ -71,7 +69,7 @@ def _message(error: ValidationError) -> str:
         "minItems": lambda: f"at least {limit} of them",
         "minProperties": lambda: f"at least {limit} of them",
         "uniqueItems": lambda: "each one once",
-        "pattern": lambda: f"text that matches {limit}",
+        "pattern": lambda: "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks",
     }
     what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
     return f"{prefix}{_short(value)} is not valid; expected {what}"
