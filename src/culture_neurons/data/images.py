@@ -148,6 +148,8 @@ def _dataset(images: Mapping[str, Any]) -> Loader:
     opened: list[Loader] = []
 
     def load(reference: Reference) -> bytes:
+        if reference.get("row") is None:
+            raise DataError(f"{describe(reference)}: expected a row number")
         # Opened at the first image: a run of text alone needs neither the data set nor its library.
         if not opened:
             from culture_neurons.data import hub
@@ -155,8 +157,6 @@ def _dataset(images: Mapping[str, Any]) -> Loader:
             rows = hub.open_rows(images["path"], images.get("revision"), images["split"], images.get("files"))
             column = images.get("column", "image")
             opened.append(lambda reference: rows.image(column, reference["row"]))
-        if reference.get("row") is None:
-            raise DataError(f"{describe(reference)}: expected a row number")
         return opened[0](reference)
 
     return load

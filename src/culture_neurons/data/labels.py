@@ -33,15 +33,15 @@ def resolve(label: Any, kind: str, options: Any) -> Any:
 
     A missing label or -1 stays hidden (None). A text that is none of the options gives an index outside them.
     """
+    texts = [clean_line(option) for option in options] if isinstance(options, Sequence) else []
+    if kind == "text" and clean_line(label) in texts:
+        return texts.index(clean_line(label))
     if missing(label) or clean_line(label) in ("", "-1"):
         return None
     if kind == "letter":
         match = re.fullmatch(r"\(?([A-Za-z])[).:]?", clean_line(label)) if isinstance(label, str) else None
         return ascii_uppercase.index(match.group(1).upper()) if match else NOT_UNDERSTOOD
-    if kind == "text":
-        texts = [clean_line(option) for option in options] if isinstance(options, Sequence) else []
-        return texts.index(clean_line(label)) if clean_line(label) in texts else len(texts)
-    return label
+    return len(texts) if kind == "text" else label
 
 
 def index(label: Any) -> tuple[int, str]:
@@ -55,7 +55,7 @@ def index(label: Any) -> tuple[int, str]:
     if isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", label.strip()):
         label = float(label)
     number = isinstance(label, Integral | Real) and type(label).__name__ not in ("bool", "bool_")
-    if not number or float(label) != round(float(label)):
+    if not number or not float(label).is_integer():
         return -1, reasons.BAD_LABEL
     return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
 
@@ -90,6 +90,6 @@ def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str) -> list[
 
 def identifier(value: Any) -> str:
     """An id as text, so that 7 in one table is "7" in another; not normalised otherwise."""
-    if isinstance(value, Real) and not isinstance(value, Integral) and not missing(value) and value == round(value):
+    if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
         value = int(value)
     return "" if missing(value) else str(value).strip()

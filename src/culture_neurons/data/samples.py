@@ -31,7 +31,7 @@ def write_samples(path: str | Path, rows: pd.DataFrame, metadata: Mapping[str, A
     `metadata` is the provenance with the key "images": how `data.images.opener` opens the references.
     """
     names = [*COLUMNS, *sorted(set(rows.columns) - set(COLUMNS))]
-    columns = [pa.array(rows[name].tolist(), type=_TYPES.get(name, pa.string())) for name in names]
+    columns = [pa.array(rows[name], type=_TYPES.get(name, pa.string()), from_pandas=True) for name in names]
     files.write_table(path, pa.table(columns, names=names), metadata)
 
 

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons.data import filtering, reasons
+from culture_neurons.errors import ConfigError, DataError
+from tests.data.conftest import raw
+
+
+def apply(rows: pd.DataFrame, check: filtering.ImageCheck | None = None, **stanza: Any) -> filtering.Filtered:
+    return filtering.apply(rows, filtering.settings(stanza), check)
+
+
+def changed(column: str, value: Any, row: int = 3, n: int = 8) -> pd.DataFrame:
+    """Valid rows with one cell changed."""
+    rows = raw(n)
+    if column not in rows:
+        rows[column] = pd.Series([None] * n, dtype=object)
+    rows.at[row, column] = value
+    return rows
+
+
+def test_valid_rows_are_kept_and_sorted() -> None:
+    found = apply(raw(12).iloc[::-1])
+    assert found.kept["sample_id"].tolist() == sorted(f"s{i}" for i in range(12))
+    assert list(found.kept) == [*filtering.REQUIRED, "culture"]
+    assert found.dropped.empty
+    assert list(found.dropped) == ["sample_id", "culture", "reason"]
+
+
+CASES = [
+    ("sample_id", "s1", reasons.DUPLICATE_ID),
+    ("sample_id", " s1 ", reasons.DUPLICATE_ID),
+    ("excluded", reasons.OTHER_LANGUAGE, reasons.OTHER_LANGUAGE),
+    ("culture", None, reasons.MISSING_CULTURE),
+    ("culture", float("nan"), reasons.MISSING_CULTURE),
+    ("culture", "  ", reasons.MISSING_CULTURE),
+    ("culture", "A\nB", reasons.BAD_NAME),
+    ("culture", "A\x00", reasons.BAD_NAME),
+    ("culture", "\u202eA", reasons.BAD_NAME),
+    ("category", "a\x1b[31m", reasons.BAD_NAME),
+    ("sample_id", "a\tb", reasons.BAD_NAME),
+    ("sample_id", "\ud800", reasons.BAD_NAME),
+    ("culture", "A" * 201, reasons.LONG_NAME),
+    ("question", None, reasons.EMPTY_QUESTION),
+    ("question", " \n", reasons.EMPTY_QUESTION),
+    ("options", None, reasons.NO_OPTIONS),
+    ("options", "abc", reasons.NO_OPTIONS),
+    ("options", [], reasons.FEW_OPTIONS),
+    ("options", ["a"], reasons.FEW_OPTIONS),
+    ("options", [str(i) for i in range(27)], reasons.MANY_OPTIONS),
+    ("options", ["a", "", "c"], reasons.EMPTY_OPTION),
+    ("options", ["a", None, "c"], reasons.EMPTY_OPTION),
+    ("options", ["a", "b\ud83d", "c"], reasons.BAD_TEXT),
+    ("question", "\udfff", reasons.BAD_TEXT),
+    ("question", "x" * 20_001, reasons.LONG_TEXT),
+    ("options", ["a", "b" * 20_001, "c"], reasons.LONG_TEXT),
+    ("options", ["a", "b ", "b", "c"], reasons.EQUAL_OPTIONS),
+    ("options", ["é", "e\u0301", "c"], reasons.EQUAL_OPTIONS),
+    ("label", None, reasons.HIDDEN_LABEL),
+    ("label", -1, reasons.HIDDEN_LABEL),
+    ("label", True, reasons.BAD_LABEL),
+    ("label", "B", reasons.BAD_LABEL),
+    ("label", 0.5, reasons.BAD_LABEL),
+    ("label", 3, reasons.LABEL_OUTSIDE),
+    ("label", -2, reasons.LABEL_OUTSIDE),
+    ("image", {"path": "\ud800.png"}, reasons.BAD_IMAGE),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "reason"), CASES)
+def test_one_bad_cell_leaves_out_one_row_with_its_reason(column: str, value: Any, reason: str) -> None:
+    found = apply(changed(column, value))
+    assert found.dropped["reason"].tolist() == [reason]
+    assert len(found.kept) == 7
+    assert "excluded" not in found.kept
+    written = "".join(found.dropped.iloc[0])
+    assert written.isprintable()
+
+
+def test_every_reason_of_a_row_by_itself_is_tried() -> None:
+    by_others = {reasons.SUBSET, reasons.MISSING_ID, reasons.CULTURE_NOT_CHOSEN, reasons.CATEGORY_NOT_CHOSEN,
+                 reasons.IMAGE_OUTSIDE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
+    assert {reason for _, _, reason in CASES} == set(reasons.ALL) - by_others
+
+
+def test_missing_ids_are_not_duplicates() -> None:
+    found = apply(raw(6, sample_id=["a", None, "", "b", " ", "c"]))
+    assert found.dropped["reason"].tolist() == [reasons.MISSING_ID] * 3
+    assert found.dropped["sample_id"].tolist() == [""] * 3
+
+
+def test_the_first_of_equal_ids_is_kept_or_none() -> None:
+    rows = raw(8, sample_id=["a", "b", "a", "c", "d", "e", "a", "f"], label=[2, 0, 1, 0, 0, 0, 0, 0])
+    found = apply(rows)
+    assert found.kept.set_index("sample_id").loc["a", "label"] == 2
+    assert found.dropped["reason"].tolist() == [reasons.DUPLICATE_ID] * 2
+    rows.at[0, "label"] = 9
+    found = apply(rows)
+    assert "a" not in found.kept["sample_id"].tolist()
+    assert sorted(found.dropped["reason"]) == [reasons.DUPLICATE_ID] * 2 + [reasons.LABEL_OUTSIDE]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "Côte d'Ivoire", 'the "x"', "日本", "../../etc", "NA", "-rf", "C:\\x"])
+def test_names_of_any_kind_are_legal(name: str) -> None:
+    found = apply(raw(culture=[name, "B"] * 4), cultures=[name, "B"])
+    assert found.dropped.empty
+    assert set(found.kept["culture"]) == {name, "B"}
+
+
+def test_texts_are_cleaned() -> None:
+    rows = raw(culture=["Cote\u0301 ", "Coté", "B", "B"] * 2, question=[" e\u0301\n\nx "] * 8)
+    rows["options"] = pd.Series([np.array(["a\nB. b", " c "], dtype=object), ("a", 1)] * 4, dtype=object)
+    rows["label"] = pd.Series(["1", 1.0] * 4, dtype=object)
+    kept = apply(rows, cultures=["Cote\u0301", "B"]).kept
+    assert set(kept["culture"]) == {"Coté", "B"}
+    assert set(kept["question"]) == {"é\n\nx"}
+    assert kept["options"].tolist()[:2] == [["a B. b", "c"], ["a", "1"]]
+    assert {(label, type(label)) for label in kept["label"]} == {(1, int)}
+
+
+def test_cultures_and_categories() -> None:
+    rows = raw(12, culture=list("ABCABCABCABC"))
+    found = apply(rows, cultures=["A", "C"], categories=["food"])
+    assert set(found.kept["culture"]) == {"A", "C"}
+    assert set(found.kept["category"]) == {"food"}
+    counts = found.dropped["reason"].value_counts()
+    assert counts[reasons.CULTURE_NOT_CHOSEN] == 4
+    assert counts[reasons.CATEGORY_NOT_CHOSEN] == len(rows) - 4 - len(found.kept)
+
+
+def test_a_culture_that_no_row_has() -> None:
+    with pytest.raises(DataError, match=r"filter\.cultures: no row has 'Jpan' \(did you mean 'Japan'\?\)\n  the 2"):
+        apply(raw(culture=["Japan", "India"] * 4), cultures=["Jpan", "India"])
+    with pytest.raises(DataError, match=r"filter\.categories: no row has 'foods'"):
+        apply(raw(), categories=["foods"])
+
+
+def test_a_culture_whose_rows_are_all_bad_is_known() -> None:
+    rows = raw(9, culture=list("ABC") * 3, label=[0, 0, 9] * 3)
+    assert set(apply(rows, cultures=["A", "B", "C"]).kept["culture"]) == {"A", "B"}
+
+
+def test_grouping_by_another_column() -> None:
+    rows = raw().assign(country=["x", "y"] * 4)
+    kept = apply(rows, group_by="country").kept
+    assert set(kept["culture"]) == {"x", "y"}
+    assert kept["country"].tolist() == kept["culture"].tolist()
+    kept = apply(rows, group_by="category").kept
+    assert kept["culture"].tolist() == kept["category"].tolist()
+    for wrong in ("contry", "label", "sample_id"):
+        with pytest.raises(ConfigError, match=rf"filter\.group_by: no column '{wrong}'.*known: category, country"):
+            apply(rows, group_by=wrong)
+
+
+def test_rows_without_a_category() -> None:
+    assert "unspecified" in set(apply(changed("category", None)).kept["category"])
+    found = apply(changed("category", None), group_by="category")
+    assert found.dropped["reason"].tolist() == [reasons.MISSING_CULTURE]
+
+
+def test_group_columns_are_text() -> None:
+    rows = raw(4).assign(year=[1999, None, 2001, float("nan")], odd=["a\x00", True, "", "\ud800"])
+    kept = apply(rows).kept
+    assert kept["year"].tolist() == ["1999.0", None, "2001.0", None]
+    assert kept["odd"].tolist() == ["a\\x00", "True", None, "\\ud800"]
+
+
+def test_images_are_checked_once_where_still_wanted() -> None:
+    seen: list[Any] = []
+
+    def check(references: Sequence[Any]) -> list[str]:
+        seen.extend(references)
+        return [reasons.BAD_IMAGE if r == {"row": 4} else "" for r in references]
+
+    rows = raw(9, culture=list("ABC") * 3, image=[{"row": i} for i in range(9)])
+    rows.at[0, "label"] = 9
+    found = apply(rows, check, cultures=["A", "B"])
+    assert seen == [{"row": i} for i in (1, 3, 4, 6, 7)]
+    assert found.dropped.set_index("sample_id").loc["s4", "reason"] == reasons.BAD_IMAGE
+    seen.clear()
+    assert "s4" in apply(rows, check, cultures=["A", "B"], check_images=False).kept["sample_id"].tolist()
+    assert seen == []
+
+
+def test_sizes_count_what_is_left() -> None:
+    rows = raw(12, culture=list("AAAAABBBBCCD"))
+    rows.at[0, "label"] = 9
+    rows.at[1, "label"] = 9
+    found = apply(rows, min_samples=2, top_cultures=2)
+    assert set(found.kept["culture"]) == {"B", "A"}
+    left_out = dict(zip(found.dropped["culture"], found.dropped["reason"], strict=True))
+    assert left_out == {"A": reasons.LABEL_OUTSIDE, "C": reasons.NOT_LARGEST, "D": reasons.FEW_SAMPLES}
+    assert set(apply(rows, top_cultures=9).kept["culture"]) == set("ABCD")
+
+
+def test_equally_large_cultures_by_name() -> None:
+    assert set(apply(raw(12, culture=list("DCBA") * 3), top_cultures=2).kept["culture"]) == {"A", "B"}
+
+
+def test_hidden_labels() -> None:
+    for hidden in (-1, None):
+        with pytest.raises(DataError, match=r"all 8 labels are missing or -1.*\n  set source.labels to {path, id"):
+            apply(raw(label=[hidden] * 8))
+
+
+@pytest.mark.parametrize(("stanza", "message"), [
+    ({"cultures": ["A"]}, r"fewer than two cultures are left of 8 rows: A \(4\)\n.*left out: culture not chosen: 4"),
+    ({"min_samples": 5}, r"of 8 rows: none\n.*too few samples in culture: 8"),
+])  # fmt: skip
+def test_too_little_is_left(stanza: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        apply(raw(), **stanza)
+
+
+def test_no_rows_at_all() -> None:
+    with pytest.raises(DataError, match=r"of 0 rows: none\n.*no row was left out"):
+        apply(raw(0))
+
+
+def test_tally() -> None:
+    rows = raw(8, label=[0, 0, 0, 0, 9, 9, 9, 0])
+    rows.at[3, "question"] = ""
+    assert filtering.tally(apply(rows).dropped).values.tolist() == [
+        [reasons.EMPTY_QUESTION, "A", 1],
+        [reasons.LABEL_OUTSIDE, "A", 1],
+        [reasons.LABEL_OUTSIDE, "B", 2],
+    ]
+    assert filtering.tally(apply(raw()).dropped).empty
+
+
+@pytest.mark.parametrize(("stanza", "message"), [
+    ({"culture": ["A"]}, r"filter: unknown key 'culture' \(did you mean 'cultures'\?\)"),
+    ({"cultures": "Japan"}, "expected a list of names or null, found 'Japan'"),
+    ({"cultures": [1]}, "expected a list of names"),
+    ({"cultures": []}, "the list is empty"),
+    ({"categories": ["a", " a"]}, r"filter\.categories: 'a' is listed twice"),
+    ({"min_samples": 0}, r"filter\.min_samples: 0; expected a whole number from 1"),
+    ({"min_samples": True}, "expected a whole number"),
+    ({"min_samples": None}, "expected a whole number"),
+    ({"top_cultures": 1}, r"filter\.top_cultures: 1; expected a whole number from 2"),
+    ({"top_cultures": 2.0}, "expected a whole number"),
+    ({"check_images": "no"}, "expected true or false"),
+    ({"group_by": None}, r"filter\.group_by: expected the name"),
+])  # fmt: skip
+def test_wrong_settings(stanza: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        filtering.settings(stanza)
+
+
+def test_defaults() -> None:
+    assert filtering.settings({"cultures": None, "top_cultures": None}) == filtering.Settings()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from culture_neurons import files
+from culture_neurons.data import samples
+from culture_neurons.errors import FileError
+from culture_neurons.types import Sample
+from tests.data.conftest import png, raw
+
+
+def rows(image: list) -> pd.DataFrame:
+    return raw(len(image), image=image).assign(split=["identify", "evaluate", "identify"][: len(image)])
+
+
+@pytest.mark.parametrize("image", [
+    [{"bytes": png()}, None, {"bytes": png()}], [{"row": 3}, None, {"row": 2**40}],
+    [{"path": "ü.png"}, None, None], [None, None, None],
+])  # fmt: skip
+def test_what_is_written_is_read(tmp_path: Path, image: list) -> None:
+    path = tmp_path / "samples.parquet"
+    samples.write_samples(path, rows(image), {"images": {"type": "embedded"}})
+    found, _ = samples.read_samples(path)
+    assert [sample.image for sample in found] == image
+    assert all(type(sample.image["row"]) is int for sample in found if sample.image and "row" in sample.image)
+    assert found[1] == Sample("s1", "A", "food", "Which, 1?", ("a", "b", "c"), 1, "evaluate", None, "")
+
+
+def test_one_split_and_its_opener(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    samples.write_samples(path, rows([{"bytes": png()}, None, {"bytes": png()}]), {"images": {"type": "embedded"}})
+    found, open_image = samples.read_samples(path, "identify")
+    assert [sample.sample_id for sample in found] == ["s0", "s2"]
+    assert open_image(found[0].image).size == (6, 4)
+
+
+def test_columns_and_bytes(tmp_path: Path) -> None:
+    table = rows([None, None]).assign(zone=["x", None], area=["y", "z"])
+    for name in ("a", "b"):
+        samples.write_samples(tmp_path / name, table.sample(frac=1, axis=1, random_state=len(name)), {"images": {}})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert list(files.read_table(tmp_path / "a")[0]) == [*samples.COLUMNS, "area", "zone"]
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="no such file"):
+        samples.read_samples(tmp_path / "none.parquet")
+    samples.write_samples(tmp_path / "old.parquet", rows([None]), {})
+    with pytest.raises(FileError, match="does not say how images are opened"):
+        samples.read_samples(tmp_path / "old.parquet")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from culture_neurons.data import splitting
+from culture_neurons.errors import ConfigError
+
+fractions = st.floats(0.05, 0.95)
+seeds = st.integers(-5, 5)
+
+
+@st.composite
+def tables(draw: st.DrawFn, shared: bool) -> pd.DataFrame:
+    """Up to 60 questions of 1 to 4 cultures in 1 to 3 categories; with `shared`, of few images."""
+    n = draw(st.integers(0, 60))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    images = [f"i{k}" if k else "" for k in random.integers(0, draw(st.integers(1, 40)), n)] if shared else [""] * n
+    return pd.DataFrame({
+        "sample_id": [f"s{i}" for i in range(n)],
+        "culture": [f"c{k}" for k in random.integers(0, draw(st.integers(1, 4)), n)],
+        "category": [f"k{k}" for k in random.integers(0, draw(st.integers(1, 3)), n)],
+        "image_id": images,
+    }, dtype=object)  # fmt: skip
+
+
+@given(tables(shared=True), fractions, seeds)
+@settings(max_examples=100, deadline=None)
+def test_an_image_is_never_on_both_sides(rows: pd.DataFrame, fraction: float, seed: int) -> None:
+    side = splitting.split(rows, fraction, seed)
+    assert set(side) <= {"identify", "evaluate"}
+    shown = rows.assign(side=side)[rows["image_id"] != ""]
+    assert (shown.groupby("image_id")["side"].nunique() <= 1).all()
+
+
+@given(tables(shared=True), fractions, seeds, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_neither_order_nor_names_of_images_matter(rows: pd.DataFrame, fraction: float, seed: int, random) -> None:
+    expected = dict(zip(rows["sample_id"], splitting.split(rows, fraction, seed), strict=True))
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    mixed = rows.iloc[order].reset_index(drop=True)
+    mixed["image_id"] = [f"other {name}" if name else "" for name in mixed["image_id"]]
+    assert dict(zip(mixed["sample_id"], splitting.split(mixed, fraction, seed), strict=True)) == expected
+
+
+@given(tables(shared=False), fractions, seeds)
+@settings(max_examples=100, deadline=None)
+def test_without_shared_images_strata_and_cultures_are_off_by_less_than_one(
+    rows: pd.DataFrame, fraction: float, seed: int
+) -> None:
+    rows = rows.assign(side=splitting.split(rows, fraction, seed) == "identify", all="")
+    for keys in (["culture", "category"], ["culture"], ["all"]):
+        for _, part in rows.groupby(keys):
+            assert abs(part["side"].sum() - fraction * len(part)) < 1 + 1e-9
+
+
+@given(tables(shared=True), fractions, seeds)
+@settings(max_examples=100, deadline=None)
+def test_single_questions_fill_up_what_shared_images_leave(rows: pd.DataFrame, fraction: float, seed: int) -> None:
+    """A stratum is off by one or more only where its single questions all lie on the side that lacks some."""
+    count = rows["image_id"].map(rows["image_id"].value_counts())
+    single = (rows["image_id"] == "") | (count == 1)
+    rows = rows.assign(side=splitting.split(rows, fraction, seed) == "identify", single=single)
+    for _, part in rows.groupby(["culture", "category"]):
+        off = part["side"].sum() - fraction * len(part)
+        alone = part.loc[part["single"], "side"].astype(bool)
+        assert abs(off) < 1 + 1e-9 or (not alone.any() if off > 0 else alone.all())
+
+
+def paired(n: int) -> pd.DataFrame:
+    """n images with two questions each, in four cultures and five categories."""
+    image = np.repeat(np.arange(n), 2)
+    return pd.DataFrame({
+        "sample_id": [f"s{i}" for i in range(2 * n)],
+        "culture": [f"c{k % 4}" for k in image],
+        "category": [f"k{k // 4 % 5}" for k in image],
+        "image_id": [f"i{k}" for k in image],
+    }, dtype=object)  # fmt: skip
+
+
+def test_shared_images_are_stratified_too() -> None:
+    rows = paired(400)
+    rows["side"] = splitting.split(rows, 0.5, 1) == "identify"
+    assert rows.groupby(["culture", "category"])["side"].mean().between(0.45, 0.55).all()
+    assert rows.groupby("culture")["side"].mean().between(0.49, 0.51).all()
+
+
+def test_an_image_in_two_cultures() -> None:
+    rows = pd.DataFrame({
+        "sample_id": list("abcdef"),
+        "culture": ["x", "y", "x", "x", "y", "y"],
+        "category": ["k", "l", "k", "k", "l", "l"],
+        "image_id": ["i", "i", "", "", "", ""],
+    }, dtype=object)  # fmt: skip
+    for seed in range(10):
+        side = splitting.split(rows, 0.5, seed)
+        assert side[0] == side[1]
+        assert sorted(side).count("identify") in (2, 3, 4)
+
+
+def test_an_id_like_an_image_is_another_thing() -> None:
+    """A question called as another question's image does not join it."""
+    columns = {"culture": ["x", "x"], "category": ["k", "k"]}
+    rows = pd.DataFrame({"sample_id": ["a", "b"], **columns, "image_id": ["", "a"]}, dtype=object)
+    assert all(len(set(splitting.split(rows, 0.5, seed))) == 2 for seed in range(10))
+
+
+def test_the_seed_matters_and_is_all_that_does() -> None:
+    rows = paired(50)
+    first = splitting.split(rows, 0.5, 1)
+    assert (first == splitting.split(rows, 0.5, 1)).all()
+    assert (first != splitting.split(rows, 0.5, 2)).any()
+
+
+def test_a_known_split() -> None:
+    """Splits stay what they are from version to version."""
+    rows = paired(8)
+    assert "".join(s[0] for s in splitting.split(rows, 0.5, 1)) == "eeeeiiiiiiiieeee"
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, 1.5, float("nan"), True])
+def test_fractions_out_of_range(fraction: float) -> None:
+    with pytest.raises(ConfigError, match=r"identify_fraction: .*; expected a number above 0 and below 1"):
+        splitting.split(paired(2), fraction, 1)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from culture_neurons import files
+from culture_neurons.data.samples import read_samples
+from culture_neurons.steps import prepare
+from tests.data.conftest import BROKEN, png
+
+OUTPUTS = ("samples.parquet", "dropped.csv", "counts.csv")
+
+
+def rows(n: int = 40) -> list[dict[str, Any]]:
+    """Questions of two countries; each image is shared by two, one image is broken, one path leads out."""
+    result = [
+        {
+            "id": f"q{i:02d}",
+            "text": f"Which, {i}?",
+            "choices": ["a", "b", "c", "d"],
+            "answer": i % 4,
+            "topic": f"t{i // 4 % 2}",
+            "country": "NA" if i % 4 < 2 else "Côte d'Ivoire / ..",
+            "picture": f"{i // 2}.png",
+        }
+        for i in range(n)
+    ]
+    result[3]["answer"] = 4
+    result[4]["picture"] = "broken.png"
+    result[5]["picture"] = "../questions.jsonl"
+    result[6]["id"] = result[7]["id"]
+    return result
+
+
+def source(folder: Path, records: list[dict[str, Any]]) -> dict[str, Any]:
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    for i in range(20):
+        (pictures / f"{i}.png").write_bytes(png((i, i, 0)))
+    (pictures / "broken.png").write_bytes(BROKEN)
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "questions.jsonl").write_text(text, encoding="utf-8")
+    columns = {"sample_id": "id", "question": "text", "options": "choices", "label": "answer"}
+    columns |= {"category": "topic", "image": "picture"}
+    path = str(folder / "questions.jsonl")
+    return {"type": "table", "path": path, "columns": columns, "images": "path", "image_root": str(pictures)}
+
+
+def arguments(spec: dict[str, Any], out: Path, *more: str, **stanza: Any) -> list[str]:
+    stanza = {"group_by": "country"} | stanza
+    names = zip(("--samples-out", "--dropped-out", "--counts-out"), OUTPUTS, strict=True)
+    paths = [word for option, name in names for word in (option, str(out / name))]
+    return ["--source", json.dumps(spec), "--filter", json.dumps(stanza), *paths, *more]
+
+
+def prepared(spec: dict[str, Any], out: Path, *more: str, **stanza: Any) -> Path:
+    prepare.main(prepare.arguments().parse_args(arguments(spec, out, *more, **stanza)))
+    return out
+
+
+def test_the_three_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "culture_neurons")
+    out = prepared(source(tmp_path / "in", rows()), tmp_path / "out")
+    samples, open_image = read_samples(out / "samples.parquet")
+    assert [s.sample_id for s in samples] == [f"q{i:02d}" for i in range(40) if i not in (3, 4, 5, 6)]
+    assert {s.culture for s in samples} == {"NA", "Côte d'Ivoire / .."}
+    assert open_image(samples[0].image).getpixel((0, 0)) == (0, 0, 0)
+    side = {s.image_id: s.split for s in samples}
+    assert all(side[s.image_id] == s.split for s in samples)
+
+    dropped = files.read_csv(out / "dropped.csv", ["sample_id", "culture", "reason"])
+    assert dropped.values.tolist() == [
+        ["q03", "Côte d'Ivoire / ..", "label outside its options"],
+        ["q04", "NA", "unreadable image"],
+        ["q05", "NA", "image outside image_root"],
+        ["q07", "Côte d'Ivoire / ..", "duplicate id"],
+    ]
+    counts = files.read_csv(out / "counts.csv", ["culture", "category", "split", "n"])
+    table = pd.DataFrame([(s.culture, s.category, s.split) for s in samples], columns=["culture", "category", "split"])
+    assert counts["n"].tolist() == table.groupby(["culture", "category", "split"]).size().tolist()
+    assert counts["n"].sum() == 36
+    sums = counts.groupby(["culture", "split"])["n"].sum()
+    assert sums.between(8, 10).all()
+
+    log = caplog.text
+    assert "left out, unreadable image: 1 (NA 1)" in log
+    assert "kept 36 samples of 2 cultures, 4 rows left out" in log
+    metadata = files.read_table(out / "samples.parquet")[1]
+    assert metadata["images"] == {"type": "files", "root": str(tmp_path / "in" / "pictures")}
+    assert metadata["step"] == "prepare"
+    assert metadata["settings"]["filter"] == {"group_by": "country"}
+
+
+def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
+    records = [record for i, record in enumerate(rows()) if i != 6]
+    spec = source(tmp_path / "in", records)
+    first = prepared(spec, tmp_path / "a")
+    text = "".join(json.dumps(record) + "\n" for record in reversed(records))
+    Path(spec["path"]).write_text(text, encoding="utf-8")
+    second = prepared(spec, tmp_path / "b", "--threads", "3")
+    for name in OUTPUTS:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    other = prepared(spec, tmp_path / "c", "--seed", "2")
+    assert (first / "dropped.csv").read_bytes() == (other / "dropped.csv").read_bytes()
+    assert (first / "samples.parquet").read_bytes() != (other / "samples.parquet").read_bytes()
+
+
+def test_a_share_for_identify(tmp_path: Path) -> None:
+    out = prepared({"type": "synthetic", "cultures": 2}, tmp_path, "--identify-fraction", "0.25", group_by="culture")
+    samples, _ = read_samples(out / "samples.parquet")
+    identify, _ = read_samples(out / "samples.parquet", "identify")
+    assert abs(len(identify) / len(samples) - 0.25) < 0.02
+
+
+def test_warnings_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = rows() + [dict(rows()[0], id=f"x{i}", country=f"X{i}", picture=None, answer=i * 9) for i in range(2)]
+    names = ["NA", "Côte d'Ivoire / ..", "X0", "X1"]
+    prepared(source(tmp_path / "in", records), tmp_path / "out", cultures=names)
+    assert "no sample of 'X1' is left" in caplog.text
+    assert "all samples of 'X0' fall into" in caplog.text
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "culture_neurons.steps.prepare", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_an_error_is_short_and_leaves_no_file(tmp_path: Path) -> None:
+    spec = source(tmp_path / "in", rows())
+    done = run(*arguments(spec, tmp_path / "out", cultures=["Cote d'Ivoire", "NA"], check_images=False))
+    assert done.returncode == 1
+    assert 'error: filter.cultures: no row has "Cote d\'Ivoire"' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["table", "synthetic"])
+def test_neither_torch_nor_datasets_is_imported(tmp_path: Path, kind: str) -> None:
+    spec = source(tmp_path / "in", rows()) if kind == "table" else {"type": "synthetic", "cultures": 2}
+    words = arguments(spec, tmp_path / "out", group_by="country")
+    code = (
+        "import sys; from culture_neurons.steps import prepare\n"
+        "prepare.main(prepare.arguments().parse_args(sys.argv[1:]))\n"
+        "print(sorted({'torch', 'datasets', 'transformers', 'h5py', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
