@@ -100,10 +100,10 @@ def problems(references: Sequence[Reference | None], images: Mapping[str, Any], 
             return reasons.BAD_IMAGE
         return ""
 
-    # Filters are global and not safe to change in a thread: set them once, around the pool.
+    # Pillow warns of odd images, also of those that `decode` refuses as too large. Filters are global
+    # and not safe to change in a thread: set them once, around the pool.
     with warnings.catch_warnings(), ThreadPoolExecutor(max(1, threads)) as pool:
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield from pool.map(problem, references)
 
 
