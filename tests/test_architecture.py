@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "selection": {"errors", "types", "seeds", "selectors"},
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
+    "evidence": {"errors", "seeds", "resampling", "evaluation"},
     "figures": {"errors", "files"},
     "report": {"errors", "files", "figures"},
 }

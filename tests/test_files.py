@@ -159,6 +159,15 @@ def test_read_table_refuses_a_flipped_bit(tmp_path: Path) -> None:
         files.read_table(path)
 
 
+def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
+    files.write_table(tmp_path / "a.parquet", pd.DataFrame({"id": ["x"], "image": [b"large"], "label": [1]}), {"m": 1})
+    table, metadata = files.read_table(tmp_path / "a.parquet", ["label", "id"], only=True)
+    assert table.to_dict("list") == {"label": [1], "id": ["x"]}
+    assert metadata == {"m": 1}
+    with pytest.raises(FileError, match="'culture' is missing; found id, image, label"):
+        files.read_table(tmp_path / "a.parquet", ["id", "culture"], only=True)
+
+
 def test_read_table_names_the_missing_column(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     files.write_table(path, TABLE, {})

@@ -53,20 +53,25 @@ def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapp
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read_table(path: str | Path, columns: Sequence[str] = ()) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_table(
+    path: str | Path, columns: Sequence[str] = (), only: bool = False
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a parquet file of ours: the data frame and the metadata.
 
+    With `only`, no column but `columns` is read: embedded images need not be loaded to look up labels.
     Raises FileError when the file is missing, damaged, or lacks one of `columns`.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        known = pq.read_schema(path).names
+        chosen = [c for c in columns if c in known] if only else None
+        table = pq.read_table(path, columns=chosen, page_checksum_verification=True)
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FileError(f"{path}: damaged or no parquet file ({first_line(error)}); delete it and run again") from None
     missing = [c for c in columns if c not in table.column_names]
     if missing:
-        raise FileError(f"{path}: column {missing[0]!r} is missing; found {', '.join(table.column_names)}")
+        raise FileError(f"{path}: column {missing[0]!r} is missing; found {', '.join(known)}")
     blob = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
     return table.to_pandas(), json.loads(blob)
 

@@ -19,12 +19,12 @@ def main(o: argparse.Namespace) -> None:
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     statistics = reference = None
     if selectors.resolve(o.selector).needs_reference:
-        if o.statistics is None or o.reference is None:
+        if o.statistics is None or not o.reference:
             raise ConfigError(f"--selector {o.selector} needs --statistics and --reference")
         statistics, found = store.read_statistics(o.statistics)
         _same_model(o.scores, identity, o.statistics, found)
-        reference, found = files.read_table(o.reference, ["culture", "site", "layer", "neuron"])
-        _same_model(o.scores, identity, o.reference, found)
+        reference, found = files.read_table(o.reference[0], ["culture", "site", "layer", "neuron"])
+        _same_model(o.scores, identity, o.reference[0], found)
     mask = selection.select(
         scores, cultures, o.top_fraction, site, selector=o.selector, statistics=statistics, reference=reference
     )
@@ -61,7 +61,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON object of the method's options")
     parser.add_argument("--top-fraction", required=True, help="share of all neurons per culture, in (0, 1]")
     parser.add_argument("--statistics", type=Path, help="statistics.h5 of the model (random-matched)")
-    parser.add_argument("--reference", type=Path, help="mask file to be matched (random-matched)")
+    # The workflow passes an empty list for all other selectors.
+    parser.add_argument("--reference", type=Path, nargs="*", default=[], help="mask file to match (random-matched)")
     parser.add_argument("--out", type=Path, required=True, help="mask file")
     return parser
 

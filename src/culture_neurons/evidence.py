@@ -1,0 +1,231 @@
+"""What the effects prove: each selector's masks against random masks and against the other cultures' masks.
+
+Two comparisons, both on a culture's own questions, paired question by question, averaged over the questions
+of a culture and then over cultures:
+
+self-vs-random   the culture's mask against random masks made for the same culture: does it matter which
+                 neurons the selector chose?
+self-vs-cross    the culture's mask against the masks of the other cultures: does it matter for whom they
+                 were chosen?
+
+Either difference could be luck in two ways, so each has two p-values, and the larger one counts (the claim is
+that both kinds of luck are excluded):
+
+p_questions   luck of the questions: would the difference hold for new questions under these very masks?
+              Sign flips of the questions' differences, the questions about one image together.
+p_masks       luck of the masks: any two masks differ a little, even random ones. self-vs-random: within each
+              culture, any of its masks could have been the selector's (`resampling.exchange`). self-vs-cross: any
+              mask could have been any culture's (`resampling.relabel`).
+
+All are two-sided; a verdict needs the sign too. p-values are adjusted (Benjamini-Hochberg) within one model
+and one measure, over selectors, fractions and both comparisons; so a planted control lends nothing to the other
+models. Intervals are percentiles of a bootstrap over questions: they speak of these masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons import resampling
+from culture_neurons.evaluation import Baseline, Changes
+
+#: Measures and their units.
+UNITS = {"accuracy": "points", "logprob": "nats"}
+COMPARISONS = ("self-vs-random", "self-vs-cross")
+LEVEL = 0.05
+
+SPECIFIC = "culture-specific"
+UNSPECIFIC = "unspecific damage"
+NOTHING = "not distinguishable from random masks"
+TOO_FEW = "too few cultures to tell"
+UNTESTED = "not tested"
+
+COLUMNS = [
+    "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
+    "p_adjusted", "verdict", "unit", "p_questions", "p_masks", "n_cultures", "n_controls",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Changes of one mask file, reduced to what the comparisons need.
+
+    cultures   those that have a mask and questions, sorted
+    own        measure -> float64 [question]: change under the mask of the question's own culture
+    cross      measure -> float64 [question]: mean change under the other masks; nan with one culture
+    matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
+
+    Questions are those of `cultures`, in the order of the baseline.
+    """
+
+    cultures: list[str]
+    own: dict[str, np.ndarray]
+    cross: dict[str, np.ndarray]
+    matrix: dict[str, np.ndarray]
+
+
+def pair(base: Baseline, change: Changes) -> Paired:
+    """Reduce the changes; accuracy in points, log-probability in nats."""
+    keep = np.isin(base.culture.astype(str), change.masks)
+    cultures = sorted(set(base.culture[keep]))
+    rows = [change.masks.index(name) for name in cultures]
+    place = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
+    group = np.eye(len(cultures))[place]  # [question, culture]
+    own, cross, matrix = {}, {}, {}
+    for measure in UNITS:
+        if measure == "accuracy":
+            values = 100.0 * (change.gained.astype(np.int64) - change.lost)[rows][:, keep]
+        else:
+            values = change.logprob[rows][:, keep]
+        own[measure] = values[place, np.arange(len(place))]
+        others = len(cultures) - 1
+        cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(place), np.nan)
+        matrix[measure] = values @ group / group.sum(axis=0)
+    return Paired(cultures, own, cross, matrix)
+
+
+def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
+    """Which random controls a selector is held against.
+
+    controls   name -> the selector that it is matched to; "" for plain random masks
+
+    Those matched to this selector; if there are none, all matched ones; if there are none, all plain ones.
+    """
+    matched = sorted(name for name, reference in controls.items() if reference)
+    mine = [name for name in matched if controls[name] == selector]
+    return mine or matched or sorted(controls)
+
+
+def compare(
+    base: Baseline,
+    paired: Mapping[tuple[str, str], Paired],
+    controls: Mapping[str, str],
+    replicates: int = 2000,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All comparisons of one model.
+
+    paired     (selector, top_fraction) -> its reduced changes; all of the same cultures
+    controls   see `controls_for`; controls themselves get no rows of evidence
+
+    Returns the evidence (columns `COLUMNS`) and, per (selector, top_fraction), the macro averages of the random
+    controls on the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`).
+    """
+    keys = sorted(paired, key=lambda key: (key[0], float(key[1]), key[1]))
+    cultures = paired[keys[0]].cultures
+    keep = np.isin(base.culture.astype(str), cultures)
+    plan = resampling.design(base.culture[keep], base.unit[keep])
+    columns = {}
+    for key in keys:
+        for measure in UNITS:
+            columns[key, measure, "self"] = paired[key].own[measure]
+            columns[key, measure, "cross"] = paired[key].cross[measure]
+    values = np.stack(list(columns.values()), axis=1)
+    place = {name: i for i, name in enumerate(columns)}
+    sampled = _Sampled(
+        place,
+        resampling.macro_mean(plan, values),
+        resampling.bootstrap(plan, values, replicates, seed),
+        resampling.sign_flips(plan, values, replicates, seed),
+    ) if len(plan.strata) else None  # fmt: skip
+    rows, averages = [], []
+    for key in keys:
+        held = [(name, key[1]) for name in controls_for(key[0], controls) if (name, key[1]) in paired]
+        averages.append({"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)})
+        if key[0] in controls:
+            continue
+        for measure, unit in UNITS.items():
+            for comparison in COMPARISONS:
+                row = _test(paired, sampled, key, held, measure, comparison, seed)
+                row |= {"n": int(keep.sum()), "n_cultures": len(cultures), "n_controls": len(held), "unit": unit}
+                rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure,
+                             "comparison": comparison, **row})  # fmt: skip
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
+    for measure in UNITS:
+        mine = table["measure"] == measure
+        table.loc[mine, "p_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, "p_value"].to_numpy(float))
+    table["verdict"] = table["verdict"].astype(object)
+    for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
+        table.loc[group.index, "verdict"] = verdict(*(
+            group[group["comparison"] == c].iloc[0] for c in COMPARISONS
+        ))  # fmt: skip
+    return table[COLUMNS], pd.DataFrame(averages)
+
+
+def verdict(random: pd.Series, cross: pd.Series) -> str:
+    """In words, from the two comparisons of one measure (difference, p_adjusted, least attainable p).
+
+    culture-specific                        worse than random masks and worse than the other cultures' masks
+    unspecific damage                       worse than random masks, not worse than the other cultures' masks
+    not distinguishable from random masks   otherwise
+    too few cultures to tell                where no arrangement of so few masks could give p < 0.05
+    not tested                              without random masks or questions
+    """
+    if not np.isfinite(random["p_value"]):
+        return UNTESTED
+    if not (random["p_adjusted"] < LEVEL and random["difference"] < 0):
+        return TOO_FEW if random["least"] >= LEVEL else NOTHING
+    if not np.isfinite(cross["p_value"]) or cross["least"] >= LEVEL:
+        return TOO_FEW
+    return SPECIFIC if cross["p_adjusted"] < LEVEL and cross["difference"] < 0 else UNSPECIFIC
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Macro averages of all columns: as observed [column], bootstrapped and with flipped signs [draw, column]."""
+
+    place: dict
+    observed: np.ndarray
+    bootstrapped: np.ndarray
+    flipped: np.ndarray
+
+    def mean(self, what: str, names: list) -> np.ndarray:
+        """Mean over columns; every average is linear in the questions' values."""
+        return getattr(self, what)[..., [self.place[name] for name in names]].mean(axis=-1)
+
+
+def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, measure: str, comparison: str,
+          seed: int) -> dict[str, float]:  # fmt: skip
+    """One row of evidence, without its names."""
+    against = [(h, measure, "self") for h in held] if comparison == "self-vs-random" else [(key, measure, "cross")]
+    mine = paired[key]
+    if sampled is None or not against or (comparison == "self-vs-cross" and len(mine.cultures) < 2):
+        empty = ("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks")
+        return dict.fromkeys(empty, np.nan) | {"least": 1.0}
+    observed, boot, flipped = (
+        sampled.mean(what, [(key, measure, "self")]) - sampled.mean(what, against)
+        for what in ("observed", "bootstrapped", "flipped")
+    )
+    low, high = resampling.interval(boot)
+    p_questions = float(resampling.two_sided(np.array([observed]), flipped[:, None])[0])
+    if comparison == "self-vs-random":
+        others = np.stack([paired[h].matrix[measure].diagonal() for h in held])
+        p_masks, least = resampling.exchange(mine.matrix[measure].diagonal(), others, seed=seed)
+    else:
+        p_masks, least = resampling.relabel(mine.matrix[measure], seed=seed)
+    return {
+        "difference": float(observed), "ci_low": float(low), "ci_high": float(high),
+        "p_value": max(p_questions, p_masks), "p_questions": p_questions, "p_masks": p_masks, "least": least,
+    }  # fmt: skip
+
+
+def _intervals(sampled: _Sampled | None, key: tuple, held: list) -> dict[str, float]:
+    """random_self_drop, random_self_logprob_drop, and {self,cross,random_self}_[logprob_]drop_{low,high}."""
+    result = {}
+    for measure, infix in (("accuracy", ""), ("logprob", "logprob_")):
+        random = [(h, measure, "self") for h in held]
+        for kind, names in (
+            ("self", [(key, measure, "self")]), ("cross", [(key, measure, "cross")]), ("random_self", random),
+        ):  # fmt: skip
+            low = high = value = np.nan
+            if sampled is not None and names:
+                value = sampled.mean("observed", names)
+                low, high = resampling.interval(sampled.mean("bootstrapped", names))
+            if kind == "random_self":
+                result[f"random_self_{infix}drop"] = float(value)
+            result |= {f"{kind}_{infix}drop_low": float(low), f"{kind}_{infix}drop_high": float(high)}
+    return result

@@ -1,0 +1,196 @@
+"""Intervals and p-values: bootstrap, sign flips, exchanged masks, exact McNemar, Benjamini-Hochberg.
+
+Questions are grouped into units (the questions about one image are answered alike, so they are resampled
+together) and units into strata (cultures). Every statistic is a macro average: the mean over cultures of the
+mean over a culture's questions. Random streams are seeded by the names of strata, so neither the order of
+rows nor the presence of another column changes a result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.stats import binom, false_discovery_control
+
+from culture_neurons.seeds import generator
+
+#: Arrangements are enumerated up to this number, and drawn at random beyond it.
+EXACT_LIMIT = 50_000
+_CHUNK = 4_000_000  # random numbers held at a time
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which questions belong together.
+
+    strata   names, sorted
+    stratum  int64 [unit]: the stratum of each unit
+    unit     int64 [question]: the unit of each question
+    counts   int64 [unit]: its number of questions
+    """
+
+    strata: list[str]
+    stratum: np.ndarray
+    unit: np.ndarray
+    counts: np.ndarray
+
+
+def design(strata: np.ndarray, units: np.ndarray) -> Design:
+    """Group questions by the names of their stratum and, within it, of their unit (both [question])."""
+    pairs = list(zip(map(str, strata), map(str, units), strict=True))
+    known = sorted(set(pairs))
+    names = sorted({s for s, _ in known})
+    place = {pair: i for i, pair in enumerate(known)}
+    unit = np.array([place[pair] for pair in pairs], dtype=np.int64)
+    stratum = np.array([names.index(s) for s, _ in known], dtype=np.int64)
+    return Design(names, stratum, unit, np.bincount(unit, minlength=len(known)))
+
+
+def macro_mean(plan: Design, values: np.ndarray) -> np.ndarray:
+    """Mean over strata of the mean over a stratum's questions; values [question, column] -> [column]."""
+    return _weighted(plan, values).sum(axis=0)
+
+
+def bootstrap(plan: Design, values: np.ndarray, replicates: int = 2000, seed: int = 0) -> np.ndarray:
+    """Macro averages of resampled questions: units drawn with replacement within each stratum.
+
+    values [question, column] -> float64 [replicate, column]. The same draws serve all columns, so a difference
+    of columns may be taken afterwards.
+    """
+    sums = _unit_sums(plan, values)
+    result = np.zeros((replicates, sums.shape[1]))
+    for s, name in enumerate(plan.strata):
+        mine = plan.stratum == s
+        n = int(mine.sum())
+        rng = generator("bootstrap", seed, name)
+        step = max(1, _CHUNK // n)
+        for start in range(0, replicates, step):
+            rows = slice(start, min(start + step, replicates))
+            weights = rng.multinomial(n, np.full(n, 1 / n), size=rows.stop - start).astype(np.float64)
+            result[rows] += weights @ sums[mine] / (weights @ plan.counts[mine])[:, None]
+    return result / len(plan.strata)
+
+
+def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval of bootstrap replicates over the first axis: (low, high)."""
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed: int = 0) -> np.ndarray:
+    """Macro averages after each unit's values kept or changed their sign at random.
+
+    values [question, column]: paired differences -> float64 [permutation, column]. As in `bootstrap`, the
+    same draws serve all columns.
+    """
+    weighted = _weighted(plan, values)
+    result = np.zeros((permutations, weighted.shape[1]))
+    for s, name in enumerate(plan.strata):
+        mine = weighted[plan.stratum == s]
+        rng = generator("signs", seed, name)
+        step = max(1, _CHUNK // len(mine))
+        for start in range(0, permutations, step):
+            rows = slice(start, min(start + step, permutations))
+            signs = np.where(rng.random((rows.stop - start, len(mine))) < 0.5, -1.0, 1.0)
+            result[rows] += signs @ mine
+    return result
+
+
+def two_sided(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """p = (b + 1) / (m + 1), b = how many of m null values [m, column] are as far from 0 as observed [column]."""
+    slack = 1e-9 * np.abs(observed) + 1e-15
+    return ((np.abs(null) >= np.abs(observed) - slack).sum(axis=0) + 1) / (len(null) + 1)
+
+
+def exchange(own: np.ndarray, controls: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
+    """Is the culture's mask more than one more random mask?
+
+    own [culture] and controls [control, culture] are mean effects of the masks on the culture's own questions.
+    Under the null hypothesis any of them could have been called the culture's own, in each culture separately.
+    Statistic: mean over cultures of own - mean of the rest. With one control this is a sign-flip test.
+
+    Returns the two-sided p-value (twice the smaller tail, exact where there are few arrangements) and the
+    smallest value it could have taken.
+    """
+    everything = np.vstack([own[None], controls])  # [1 + control, culture]
+    n, cultures = everything.shape
+    # x - (sum - x) / (n - 1), for each choice x of the own one
+    gain = (everything * n - everything.sum(axis=0)) / (n - 1)
+    observed = gain[0].sum()
+    if n**cultures <= EXACT_LIMIT:
+        null = np.zeros(1)
+        for column in gain.T:
+            null = (null[:, None] + column).ravel()
+        return _tails(observed, null, exact=True), min(1.0, 2 / len(null))
+    picks = generator("exchange", seed, n, cultures).integers(n, size=(permutations, cultures))
+    null = gain[picks, np.arange(cultures)].sum(axis=1)
+    return _tails(observed, null, exact=False), 2 / (permutations + 1)
+
+
+def relabel(matrix: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
+    """Does it matter which culture a mask is for?
+
+    matrix [mask culture, evaluated culture] holds mean effects. Under the null hypothesis the masks' labels are
+    arbitrary. Statistic: the sum of the diagonal under a permutation of the rows; since the sum of all
+    cells is fixed, it orders permutations as mean diagonal - mean off the diagonal does.
+
+    Returns the two-sided p-value (twice the smaller tail, exact up to 8 cultures) and the smallest value it
+    could have taken.
+    """
+    n = len(matrix)
+    rows = _all_permutations(n) if n <= 8 else None
+    exact = rows is not None
+    if rows is None:
+        rows = generator("relabel", seed, n).permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
+    null = matrix[rows, np.arange(n)].sum(axis=1)
+    least = 2 / (len(rows) + (not exact))
+    return _tails(float(np.trace(matrix)), null, exact), min(1.0, least)
+
+
+def mcnemar(lost: np.ndarray, gained: np.ndarray) -> np.ndarray:
+    """Exact two-sided McNemar test, elementwise: `lost` right answers became wrong, `gained` wrong ones right.
+
+    Under the null hypothesis each change is as likely in either direction, so the smaller count is binomial
+    with p = 1/2. 1 where nothing changed.
+    """
+    lost, gained = np.asarray(lost), np.asarray(gained)
+    return np.minimum(1.0, 2 * binom.cdf(np.minimum(lost, gained), lost + gained, 0.5))
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """p-values adjusted for the false discovery rate within one family; NaN stays NaN and does not count."""
+    p = np.asarray(p, dtype=np.float64)
+    known = np.isfinite(p)
+    result = np.full(p.shape, np.nan)
+    if known.any():
+        result[known] = false_discovery_control(p[known], method="bh")
+    return result
+
+
+def _unit_sums(plan: Design, values: np.ndarray) -> np.ndarray:
+    """Sums of [question, column] over each unit: [unit, column]."""
+    result = np.zeros((len(plan.counts), values.shape[1]))
+    np.add.at(result, plan.unit, values)
+    return result
+
+
+def _weighted(plan: Design, values: np.ndarray) -> np.ndarray:
+    """[unit, column], scaled so that the sum over units is the macro average."""
+    questions = np.bincount(plan.stratum, weights=plan.counts, minlength=len(plan.strata))
+    return _unit_sums(plan, values) / (questions[plan.stratum] * len(plan.strata))[:, None]
+
+
+def _tails(observed: float, null: np.ndarray, exact: bool) -> float:
+    """Twice the smaller tail, at most 1; the observed arrangement is among `null` when exact."""
+    slack = 1e-9 * np.abs(null).max(initial=0.0) + 1e-15
+    low, high = (null <= observed + slack).sum(), (null >= observed - slack).sum()
+    add = 0 if exact else 1
+    return min(1.0, 2 * (min(low, high) + add) / (len(null) + add))
+
+
+@cache
+def _all_permutations(n: int) -> np.ndarray:
+    return np.array(list(itertools.permutations(range(n))), dtype=np.int64).reshape(-1, n)

@@ -1,0 +1,167 @@
+"""Make the tables of effects, evidence and layers from the answers of all models."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+
+KEYS = ["model", "selector", "top_fraction"]
+
+#: Leading columns of each table, written even where no row exists; `planted` says whether the model's culture
+#: neurons are planted.
+COLUMNS = {
+    "effects": [
+        *KEYS, "mask_culture", "eval_culture", "n", "baseline_accuracy", "masked_accuracy", "drop", "logprob_drop",
+        "flip_rate", "well_formed_rate", "planted",
+    ],
+    "summary": [*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop", "planted"],
+    "layers": [*KEYS, "culture", "layer", "count", "planted"],
+    "baseline": [
+        "model", "culture", "n", "accuracy", "well_formed_rate", "n_identify", "n_identify_correct", "planted",
+    ],
+    "evidence": [
+        *KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict",
+        "planted",
+    ],
+    "planted": [*KEYS, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"],
+}  # fmt: skip
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples, predictions, masks, ablations -> tables/*.csv; one ablation file in memory at a time"""
+    import pandas as pd
+
+    from culture_neurons import files, selection
+
+    predictions, planted = _paths(o.predictions, "--predictions", 1), _paths(o.planted, "--planted", 1)
+    masks, ablations = _paths(o.masks, "--masks", 3), _paths(o.ablations, "--ablations", 3)
+    if masks.keys() != ablations.keys():
+        odd = "/".join(min(masks.keys() ^ ablations.keys()))
+        raise ConfigError(f"{odd}: given for only one of --masks and --ablations")
+    models = {(key[0],) for key in masks}
+    if models != predictions.keys() or not planted.keys() <= models:
+        raise ConfigError(
+            f"models of --masks: {_names(models)}; of --predictions: {_names(predictions)}; of --planted:"
+            f" {_names(planted)}; expected the same, and planted ones among them"
+        )
+    samples, _ = files.read_table(o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True)
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
+    order = sorted(masks, key=lambda key: (key[0], key[1], selection.fraction(key[2]), key[2]))
+    todo = cli.progress(order, len(order), "mask files")
+    for model, keys in itertools.groupby(todo, key=lambda key: key[0]):
+        known = planted.get((model,))
+        made = _model(o, samples, predictions[model,], keys, masks, ablations, known)
+        for name, table in made.items():
+            table.insert(0, "model", model)
+            table["planted"] = "yes" if known else "no"
+            parts[name].append(table)
+    for name, leading in COLUMNS.items():
+        tables = [table for table in parts[name] if len(table)]
+        whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=leading)
+        whole = whole[[*leading, *(c for c in whole.columns if c not in leading)]]
+        files.write_csv(o.out_dir / f"{name}.csv", whole)
+        cli.log.info("%s.csv: %d rows", name, len(whole))
+
+
+def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, ablations: dict,
+           planted_file: Path | None) -> dict[str, Any]:  # fmt: skip
+    """All tables of one model, without the columns `model` and `planted`."""
+    import pandas as pd
+
+    from culture_neurons import evaluation, evidence, files
+
+    asked = ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"]
+    predictions, identity = files.read_table(prediction_file, asked)
+    identity = {key: identity.get(key) for key in ("model", "revision")}
+    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    cultures = sorted(samples["culture"].unique())
+    planted = None
+    if planted_file:
+        planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
+    parts: dict[str, list] = {name: [] for name in COLUMNS}
+    paired, controls, sizes = {}, {}, {}
+    for key in keys:
+        name, fraction = key[1:]
+        mask, made = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
+        _same_model(prediction_file, identity, masks[key], made)
+        size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
+        ablation, found = files.read_table(ablations[key], ["mask_culture", *(c for c in asked if c != "split")])
+        _same_model(prediction_file, identity, ablations[key], found)
+        if found.get("mask", made) != made:
+            raise FileError(f"{ablations[key]}: made with another mask than {masks[key]}; delete it and run again")
+        change = evaluation.changes(base, ablation, size, str(ablations[key]), str(prediction_file))
+        if name in o.random:
+            matched = made.get("selector") == "random-matched"
+            controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
+        names = {"selector": name, "top_fraction": fraction}
+        parts["effects"].append(evaluation.effects(base, change, cultures).assign(**names))
+        parts["layers"].append(evaluation.layers(mask, made["cultures"], made["layers"]).assign(**names))
+        if planted is not None:
+            parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
+        paired[name, fraction] = evidence.pair(base, change)
+        sizes[name, fraction] = size
+        if paired[name, fraction].cultures != next(iter(paired.values())).cultures:
+            raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
+    proof, averages = evidence.compare(base, paired, controls, o.replicates, o.seed)
+    parts["evidence"].append(proof)
+    for effects, average in zip(parts["effects"], averages.to_dict("records"), strict=True):
+        chosen = list(sizes[average["selector"], average["top_fraction"]].values())
+        parts["summary"].append(pd.DataFrame([{
+            **evaluation.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
+            "n_cultures": len(paired[average["selector"], average["top_fraction"]].cultures),
+            "n": len(base.sample_id),
+        }]))  # fmt: skip
+    parts["baseline"].append(evaluation.baseline_table(predictions, base, cultures))
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}
+
+
+def _paths(arguments: list[str], option: str, depth: int) -> dict[tuple[str, ...], Path]:
+    """name=path arguments; a name has `depth` parts, divided by the last slashes."""
+    result: dict[tuple[str, ...], Path] = {}
+    for text in arguments:
+        name, equals, path = text.partition("=")
+        key = tuple(name.rsplit("/", depth - 1))
+        if not equals or not path or len(key) != depth or not all(key):
+            form = "model=path" if depth == 1 else "model/selector/fraction=path"
+            raise ConfigError(f"{option}: expected {form}, found {text!r}")
+        if key in result:
+            raise ConfigError(f"{option}: {name!r} is given twice")
+        result[key] = Path(path)
+    return result
+
+
+def _names(keys: Any) -> str:
+    return ", ".join(sorted(key[0] for key in keys)) or "none"
+
+
+def _same_model(path: Path, identity: dict, other: Path, found: dict) -> None:
+    for key, value in identity.items():
+        if found.get(key) != value:
+            raise FileError(
+                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
+                " a results folder from another model revision? Delete the older file and run again"
+            )
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--predictions", nargs="+", required=True, help="model=predictions.parquet, one per model")
+    parser.add_argument("--masks", nargs="+", required=True, help="model/selector/fraction=mask file")
+    parser.add_argument("--ablations", nargs="+", required=True, help="model/selector/fraction=ablation file")
+    parser.add_argument("--planted", nargs="*", default=[], help="model=planted.csv of models with planted neurons")
+    parser.add_argument("--random", nargs="*", default=[], help="selectors whose masks are random controls")
+    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import files
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import tabulate
+
+CULTURES = [f"c{i}" for i in range(6)]
+SELECTORS = {
+    "cas": "cas",
+    "lap": "lap",
+    "random": "random",
+    "matched-1": "random-matched",
+    "matched-2": "random-matched",
+}
+FRACTIONS = ["0.05", "0.1"]
+
+
+def answers(rng, n, right):
+    """prediction, correct and logprobs for label 1 of 3; a wrong answer is 2."""
+    logprobs = rng.normal(-3, 0.1, (n, 3))
+    logprobs[np.arange(n), np.where(right, 1, 2)] = -0.1 + rng.normal(0, 0.01, n)
+    return np.where(right, 1, 2), right, [row.astype(np.float32) for row in logprobs]
+
+
+def write_model(folder, model, specific, seed):
+    """A model whose cas masks take away their own culture's answers (if `specific`), and nothing else does."""
+    rng = np.random.default_rng(seed)
+    samples = files.read_table(folder / "samples.parquet")[0]
+    identity = {"model": model, "revision": "r1"}
+    prediction, correct, logprobs = answers(rng, len(samples), rng.random(len(samples)) < 0.95)
+    base = samples[["sample_id", "culture", "split"]].assign(
+        prediction=prediction,
+        correct=correct,
+        well_formed=True,
+        logprobs=logprobs,
+        option_order=[[0, 1, 2]] * len(samples),
+    )
+    files.write_table(folder / model / "predictions.parquet", base, identity)
+    asked = base[base["split"] == "evaluate"]
+    for selector, method in SELECTORS.items():
+        for fraction in FRACTIONS:
+            name = f"{selector}_top{fraction}.parquet"
+            mask = pd.DataFrame(
+                [(c, "act_fn", int(rng.integers(4)), i) for c in CULTURES[:-1] for i in range(3)],
+                columns=["culture", "site", "layer", "neuron"],
+            )
+            options = {"match": "cas"} if method == "random-matched" else {}
+            made = {
+                **identity,
+                "cultures": CULTURES,
+                "layers": 4,
+                "neurons": 50,
+                "selector": method,
+                "options": options,
+            }
+            files.write_table(folder / model / "masks" / name, mask, made)
+            parts = []
+            for c in CULTURES[:-1]:  # the last one has no neurons, and no rows
+                harm = (
+                    (asked["culture"] == c) & (rng.random(len(asked)) < 0.5)
+                    if specific and selector == "cas"
+                    else False
+                )
+                flip = rng.random(len(asked)) < 0.02
+                p, right, lp = answers(rng, len(asked), asked["correct"].to_numpy() & ~np.asarray(harm) ^ flip)
+                parts.append(pd.DataFrame({
+                    "mask_culture": c, "sample_id": asked["sample_id"], "culture": asked["culture"], "prediction": p,
+                    "correct": right, "well_formed": True, "logprobs": lp,
+                }))  # fmt: skip
+            files.write_table(folder / model / "ablation" / name, pd.concat(parts), {**identity, "mask": made})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    rows = [
+        (f"{c}-{half}-{i:02d}", c, half, 1, f"{c}-{i // 2}", None)
+        for c in CULTURES for half in ("identify", "evaluate") for i in range(20)
+    ]  # fmt: skip
+    columns = ["sample_id", "culture", "split", "label", "image_id", "image"]
+    files.write_table(folder / "samples.parquet", pd.DataFrame(rows, columns=columns), {})
+    write_model(folder, "plain", False, 1)
+    write_model(folder, "control", True, 2)
+    planted = pd.DataFrame({"culture": ["c0", "c0", "c1"], "site": "act_fn", "layer": [0, 1, 2], "neuron": [0, 1, 2]})
+    files.write_csv(folder / "planted.csv", planted)
+    run(folder)
+    return folder
+
+
+def run(folder, *changed, out="tables", models=("plain", "control")):
+    keys = [(m, s, f) for m in models for s in SELECTORS for f in FRACTIONS]
+
+    def named(kind):
+        return [f"{m}/{s}/{f}={folder}/{m}/{kind}/{s}_top{f}.parquet" for m, s, f in keys]
+
+    options = {
+        "--samples": [f"{folder}/samples.parquet"],
+        "--predictions": [f"{m}={folder}/{m}/predictions.parquet" for m in models],
+        "--masks": named("masks"),
+        "--ablations": named("ablation"),
+        "--planted": [f"control={folder}/planted.csv"] if "control" in models else [],
+        "--random": ["random", "matched-1", "matched-2"],
+        "--out-dir": [f"{folder}/{out}"],
+        "--replicates": ["500"],
+        **dict(changed),
+    }
+    tabulate.main(tabulate.arguments().parse_args([a for option, values in options.items() for a in (option, *values)]))
+
+
+def table(folder, name, out="tables"):
+    return files.read_csv(folder / out / f"{name}.csv")
+
+
+def test_columns_and_order(made):
+    for name, leading in tabulate.COLUMNS.items():
+        result = table(made, name)
+        assert list(result.columns)[: len(leading)] == leading
+        keys = [k for k in ("model", "selector", "top_fraction", "mask_culture", "culture") if k in result.columns]
+        assert result.equals(result.sort_values(keys, kind="stable", ignore_index=True)), name
+    effects = table(made, "effects")
+    assert len(effects) == 2 * 5 * 2 * 36
+    assert set(effects.loc[effects["model"] == "control", "planted"]) == {"yes"}
+    assert set(effects.loc[effects["model"] == "plain", "planted"]) == {"no"}
+
+
+def test_the_empty_mask_has_rows_without_a_change(made):
+    mine = table(made, "effects").query("mask_culture == 'c5'")
+    assert len(mine) == 2 * 5 * 2 * 6
+    assert (mine[["drop", "logprob_drop", "flip_rate"]] == 0).all(axis=None)
+    assert table(made, "layers").query("culture == 'c5'")["count"].sum() == 0
+
+
+def test_layers_count_the_mask(made):
+    layers = table(made, "layers")
+    assert len(layers) == 2 * 5 * 2 * 6 * 4
+    mask = files.read_table(made / "plain" / "masks" / "cas_top0.1.parquet")[0]
+    mine = layers.query("model == 'plain' and selector == 'cas' and top_fraction == 0.1").set_index(
+        ["culture", "layer"]
+    )
+    for (culture, layer), row in mine.iterrows():
+        assert row["count"] == ((mask["culture"] == culture) & (mask["layer"] == layer)).sum()
+
+
+def test_summary_is_the_mean_of_the_effects(made):
+    effects, summary = table(made, "effects"), table(made, "summary")
+    assert len(summary) == 2 * 5 * 2
+    keys = ["model", "selector", "top_fraction"]
+    same = effects["mask_culture"] == effects["eval_culture"]
+    merged = summary.set_index(keys)
+    own = effects[same].groupby(keys)["drop"].mean()
+    np.testing.assert_allclose(merged["self_drop"], own.loc[merged.index], atol=1e-9)
+    np.testing.assert_allclose(
+        merged["cross_drop"], effects[~same].groupby(keys)["drop"].mean().loc[merged.index], atol=1e-9
+    )
+    for (model, _, fraction), row in merged.iterrows():
+        expected = (own[model, "matched-1", fraction] + own[model, "matched-2", fraction]) / 2
+        assert row["random_self_drop"] == pytest.approx(expected)
+        assert row["self_drop_low"] <= row["self_drop"] <= row["self_drop_high"]
+
+
+def test_evidence_tells_the_control_from_the_plain_model(made):
+    evidence = table(made, "evidence")
+    assert set(evidence["selector"]) == {"cas", "lap"}
+    verdicts = evidence.groupby(["model", "selector"])["verdict"].unique().map(list).to_dict()
+    assert verdicts["control", "cas"] == ["culture-specific"]
+    for key in (("control", "lap"), ("plain", "cas"), ("plain", "lap")):
+        assert verdicts[key] == ["not distinguishable from random masks"]
+    row = evidence.query("model == 'control' and selector == 'cas' and comparison == 'self-vs-cross'")
+    summary = table(made, "summary").query("model == 'control' and selector == 'cas'")
+    points = row[row["measure"] == "accuracy"]
+    np.testing.assert_allclose(points["difference"], summary["specificity"], rtol=1e-8)
+    assert (points["ci_low"] < points["difference"]).all()
+    assert (points["ci_high"] < -10).all()
+
+
+def test_verdicts_never_look_at_the_planted_column(made):
+    run(made, ("--planted", [f"plain={made}/planted.csv"]), out="swapped")
+    swapped, usual = table(made, "evidence", "swapped"), table(made, "evidence")
+    assert (swapped["planted"] != usual["planted"]).all()
+    assert swapped.drop(columns="planted").equals(usual.drop(columns="planted"))
+
+
+def test_planted_recovery(made):
+    planted = table(made, "planted")
+    assert set(planted["model"]) == {"control"}
+    assert len(planted) == 5 * 2 * 6
+    mask = files.read_table(made / "control" / "masks" / "lap_top0.05.parquet")[0]
+    known = {("c0", 0, 0), ("c0", 1, 1), ("c1", 2, 2)}
+    hits = known & set(mask[["culture", "layer", "neuron"]].itertuples(index=False, name=None))
+    mine = planted.query("selector == 'lap' and top_fraction == 0.05").set_index("culture")
+    assert mine["hits"].sum() == len(hits)
+    assert mine.loc["c0", "n_planted"] == 2
+    assert mine.loc["c0", "n_selected"] == 3
+    assert np.isnan(mine.loc["c2", "recall"])
+    assert np.isnan(mine.loc["c5", "precision"])
+
+
+def test_without_a_planted_model_only_the_header(made):
+    run(made, out="single", models=("plain",))
+    assert (made / "single" / "planted.csv").read_text().splitlines() == [",".join(tabulate.COLUMNS["planted"])]
+
+
+def test_another_model_changes_no_row(made):
+    run(made, out="alone", models=("plain",))
+    for name in ("effects", "summary", "layers", "baseline", "evidence"):
+        whole = table(made, name)
+        mine = whole[whole["model"] == "plain"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, table(made, name, "alone"), check_dtype=False)
+
+
+def test_same_bytes_whatever_the_order_of_arguments_and_rows(made, tmp_path):
+    backwards = [
+        (option, [f"{m}/{s}/{f}={made}/{m}/{kind}/{s}_top{f}.parquet" for m in ("plain", "control")
+                  for s in reversed(SELECTORS) for f in reversed(FRACTIONS)])
+        for option, kind in (("--masks", "masks"), ("--ablations", "ablation"))
+    ]  # fmt: skip
+    shuffled, metadata = files.read_table(made / "plain" / "predictions.parquet")
+    files.write_table(tmp_path / "p.parquet", shuffled.sample(frac=1, random_state=0), metadata)
+    predictions = [f"plain={tmp_path}/p.parquet", f"control={made}/control/predictions.parquet"]
+    run(made, *backwards, ("--predictions", predictions), out="backwards")
+    for name in tabulate.COLUMNS:
+        assert (made / "backwards" / f"{name}.csv").read_bytes() == (made / "tables" / f"{name}.csv").read_bytes()
+
+
+def test_files_of_another_revision_are_refused(made, tmp_path):
+    path = made / "plain" / "predictions.parquet"
+    predictions, metadata = files.read_table(path)
+    files.write_table(tmp_path / "p.parquet", predictions, {**metadata, "revision": "r2"})
+    with pytest.raises(FileError, match=r"revision 'r1', but .*p\.parquet is from 'r2'.*another model revision"):
+        run(made, ("--predictions", [f"plain={tmp_path}/p.parquet"]), out="x", models=("plain",))
+
+
+def test_an_ablation_of_another_mask_is_refused(made, tmp_path):
+    ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
+    files.write_table(tmp_path / "a.parquet", ablation, {**metadata, "mask": {**metadata["mask"], "layers": 5}})
+    arguments = one(made, f"{tmp_path}/a.parquet")
+    with pytest.raises(FileError, match=r"a\.parquet: made with another mask than .*cas_top0\.05\.parquet"):
+        run(made, *arguments, out="x", models=("plain",))
+
+
+def test_other_questions_than_the_baseline_are_refused(made, tmp_path):
+    ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
+    files.write_table(tmp_path / "a.parquet", ablation[ablation["sample_id"] != "c1-evaluate-03"], metadata)
+    with pytest.raises(FileError, match=r"a\.parquet and .*predictions\.parquet.*'c1-evaluate-03'"):
+        run(made, *one(made, f"{tmp_path}/a.parquet"), out="x", models=("plain",))
+
+
+def one(folder, ablation):
+    mask = f"{folder}/plain/masks/cas_top0.05.parquet"
+    return ("--masks", [f"plain/cas/0.05={mask}"]), ("--ablations", [f"plain/cas/0.05={ablation}"])
+
+
+def test_without_random_masks_nothing_is_tested(made):
+    run(made, *one(made, f"{made}/plain/ablation/cas_top0.05.parquet"), ("--random", []), out="bare", models=("plain",))
+    evidence = table(made, "evidence", "bare")
+    assert set(evidence["verdict"]) == {"not tested"}
+    assert evidence.query("comparison == 'self-vs-cross'")["p_value"].notna().all()
+    assert np.isnan(table(made, "summary", "bare")["random_self_drop"]).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("--masks", ["plain/cas=x"]), "expected model/selector/fraction=path, found 'plain/cas=x'"),
+        (("--masks", ["plain/cas/0.1=x", "plain/cas/0.1=y"]), "'plain/cas/0.1' is given twice"),
+        (("--masks", ["plain/cas/0.1=x"]), "given for only one of --masks and --ablations"),
+        (("--predictions", ["other=x"]), "of --predictions: other"),
+    ],
+)
+def test_arguments_that_do_not_fit(made, changed, message):
+    with pytest.raises(ConfigError, match=message):
+        run(made, changed, models=("plain",), out="x")

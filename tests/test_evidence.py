@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import evidence
+from culture_neurons.evaluation import Baseline, Changes
+
+
+def row(difference, p, least=0.001):
+    return pd.Series({"difference": difference, "p_adjusted": p, "p_value": p, "least": least})
+
+
+@pytest.mark.parametrize(
+    ("random", "cross", "expected"),
+    [
+        (row(-5, 0.01), row(-5, 0.01), evidence.SPECIFIC),
+        (row(-5, 0.01), row(-5, 0.2), evidence.UNSPECIFIC),
+        (row(-5, 0.01), row(5, 0.01), evidence.UNSPECIFIC),
+        (row(-5, 0.05), row(-5, 0.01), evidence.NOTHING),
+        (row(5, 0.01), row(-5, 0.01), evidence.NOTHING),  # less harm than random masks
+        (row(-5, 0.2, least=0.2), row(-5, 0.01), evidence.TOO_FEW),
+        (row(-5, 0.01), row(-5, 0.3, least=0.3), evidence.TOO_FEW),
+        (row(-5, 0.01), row(np.nan, np.nan), evidence.TOO_FEW),
+        (row(np.nan, np.nan), row(-5, 0.01), evidence.UNTESTED),
+    ],
+)
+def test_verdict(random, cross, expected):
+    assert evidence.verdict(random, cross) == expected
+
+
+def test_controls_for():
+    controls = {"random": "", "m2": "cas", "m1": "cas", "m3": "mad"}
+    assert evidence.controls_for("cas", controls) == ["m1", "m2"]
+    assert evidence.controls_for("mad", controls) == ["m3"]
+    assert evidence.controls_for("lap", controls) == ["m1", "m2", "m3"]
+    assert evidence.controls_for("lap", {"random": "", "again": ""}) == ["again", "random"]
+    assert evidence.controls_for("lap", {}) == []
+
+
+def world(cultures, questions):
+    names = [f"c{i}" for i in range(cultures)]
+    n = cultures * questions
+    ids = np.array([f"q{i:04d}" for i in range(n)], dtype=object)
+    truth = np.ones(n, dtype=bool)
+    base = Baseline(ids, np.repeat(np.array(names, dtype=object), questions), ids, np.zeros(n, int), np.zeros(n, int),
+                    truth, truth, np.zeros(n), np.full(n, 4))  # fmt: skip
+    return names, base
+
+
+def change(rng, names, base, harm=0.05, own=0.0):
+    """Every mask loses some answers, each mask at a rate of its own; its culture's answers more often by `own`."""
+    rate = rng.exponential(harm, (len(names), 1)) + own * (np.array(names)[:, None] == base.culture)
+    lost = rng.random((len(names), len(base.sample_id))) < rate
+    return Changes(names, ~lost, np.zeros_like(lost), lost, lost, ~np.zeros_like(lost),
+                   rng.normal(-5 * rate, 0.05))  # fmt: skip
+
+
+def test_pair_by_hand():
+    names, base = world(3, 2)
+    changes = change(np.random.default_rng(0), names, base)
+    paired = evidence.pair(base, changes)
+    assert paired.cultures == names
+    for q in range(6):
+        own = q // 2
+        assert paired.own["logprob"][q] == changes.logprob[own, q]
+        others = [changes.logprob[m, q] for m in range(3) if m != own]
+        assert paired.cross["logprob"][q] == pytest.approx(np.mean(others))
+        assert paired.own["accuracy"][q] == -100 * changes.lost[own, q]
+    assert paired.matrix["logprob"][2, 1] == pytest.approx(changes.logprob[2, 2:4].mean())
+
+
+def test_pair_leaves_out_cultures_without_a_mask():
+    names, base = world(3, 2)
+    whole = change(np.random.default_rng(0), names, base)
+    fewer = Changes(names[1:], *(getattr(whole, f)[1:] for f in ("correct", "gained", "lost", "flipped", "well_formed",
+                                                                  "logprob")))  # fmt: skip
+    paired = evidence.pair(base, fewer)
+    assert paired.cultures == names[1:]
+    np.testing.assert_array_equal(paired.matrix["logprob"], evidence.pair(base, whole).matrix["logprob"][1:, 1:])
+
+
+CONTROLS = {"r1": "cas", "r2": "cas", "r3": "cas"}
+
+
+def compare(seed, cultures=8, questions=30, selectors=None, controls=CONTROLS, replicates=200):
+    rng = np.random.default_rng(seed)
+    names, base = world(cultures, questions)
+    selectors = {"cas": {}} if selectors is None else selectors
+    made = {**{name: {} for name in controls}, **selectors}
+    paired = {(s, "0.01"): evidence.pair(base, change(rng, names, base, **how)) for s, how in made.items()}
+    return evidence.compare(base, paired, controls, replicates)
+
+
+def verdicts(table):
+    return dict(zip(table["selector"] + " " + table["measure"], table["verdict"], strict=True))
+
+
+def test_verdicts_of_three_kinds_of_masks():
+    table, _ = compare(0, selectors={"own": {"own": 0.5}, "all": {"harm": 0.5}, "none": {}})
+    found = verdicts(table)
+    assert {k.split()[0]: v for k, v in found.items()} == {
+        "own": evidence.SPECIFIC, "all": evidence.UNSPECIFIC, "none": evidence.NOTHING,
+    }  # fmt: skip
+    assert set(table["selector"]) == {"own", "all", "none"}  # controls get no verdict
+    assert (table["p_value"] == table[["p_questions", "p_masks"]].max(axis=1)).all()
+    assert (table["p_adjusted"] >= table["p_value"]).all()
+
+
+def test_masks_that_differ_among_each_other_are_no_evidence():
+    # Every mask has a rate of its own, so with enough questions any two differ: p_questions alone is too small.
+    tables = [compare(seed, questions=40, controls={"r1": "cas", "r2": "cas"})[0] for seed in range(80)]
+    random = pd.concat([t[t["comparison"] == "self-vs-random"] for t in tables])
+    assert (random["p_questions"] < 0.05).mean() > 0.2
+    assert (random["p_value"] < 0.05).mean() < 0.08
+    specific = np.mean([t["verdict"].eq(evidence.SPECIFIC).any() for t in tables])
+    assert specific < 0.05
+
+
+def test_few_cultures():
+    table, _ = compare(0, cultures=3, selectors={"cas": {"own": 0.9}}, controls={"r1": "cas"})
+    assert set(table["verdict"]) == {evidence.TOO_FEW}
+    table, _ = compare(0, cultures=1, selectors={"cas": {"own": 0.9}})
+    assert set(table["verdict"]) == {evidence.TOO_FEW}
+    assert table.loc[table["comparison"] == "self-vs-cross", "difference"].isna().all()
+
+
+def test_no_questions():
+    table, averages = compare(0, questions=0)
+    assert set(table["verdict"]) == {evidence.UNTESTED}
+    assert (table["n"] == 0).all()
+    assert averages.drop(columns=["selector", "top_fraction"]).isna().all(axis=None)
+
+
+def test_differences_and_intervals_agree_with_the_averages():
+    table, averages = compare(1, selectors={"cas": {"own": 0.2}}, replicates=500)
+    mine = averages[averages["selector"] == "cas"].iloc[0]
+    logprob = table[(table["measure"] == "logprob") & (table["comparison"] == "self-vs-random")].iloc[0]
+    middle = (mine["self_logprob_drop_low"] + mine["self_logprob_drop_high"]) / 2
+    assert logprob["difference"] == pytest.approx(middle - mine["random_self_logprob_drop"], abs=0.05)
+    assert logprob["ci_low"] < logprob["difference"] < logprob["ci_high"] < 0
+    assert logprob["unit"] == "nats"
+    assert logprob["n_controls"] == 3
+
+
+def test_only_controls():
+    table, averages = compare(0, selectors={})
+    assert len(table) == 0
+    assert len(averages) == 3
