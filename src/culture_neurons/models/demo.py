@@ -160,7 +160,7 @@ def _qwen(_: str, words: PreTrainedTokenizerFast, image_size: int, size: dict[st
     token = words.convert_tokens_to_ids
     config = Qwen2_5_VLConfig(
         text_config=_decoder(words, size)
-        | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}},
+        | {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0, "mrope_section": [2, 3, 3]}},
         vision_config={
             "depth": size["vision_layers"],
             "hidden_size": size["vision_hidden"],

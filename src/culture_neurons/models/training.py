@@ -1,0 +1,415 @@
+"""Training the tiny demo models on the synthetic world.
+
+Three stages, each on top of the last, as the large models were made in stages too:
+1. vision: the vision tower learns to tell cultures and motifs apart, through two linear
+   heads that are thrown away; then it is frozen and its features are computed once;
+2. facts: the decoder learns the word of (culture, category, motif) at the line feed before
+   the options, from the first part of the prompt alone;
+3. answers: whole prompts. Beside the answer's letter, a training-only loss asks at each
+   option's word for its letter if it is the right one, and for nothing (`<unk>`) if not;
+   without it the model stays at chance for long.
+
+Everything is counted in steps and runs on one thread, so that the same settings give the
+same weights. Matrices are trained with Muon, which needs about a third of AdamW's steps here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from culture_neurons.data import prompts, synthetic
+from culture_neurons.errors import ConfigError, ModelError, nearest
+from culture_neurons.models import demo
+from culture_neurons.types import Sample
+
+#: Parts of parameter names that belong to the vision side, frozen after the first stage.
+_VISION = ("visual", "vision_tower", "projector", "image_newline")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training run; all lengths are in steps."""
+
+    seed: int = 0
+    attempts: int = 3
+    min_accuracy: float = 0.9
+    images_per_fact: int = 16
+    dev_images_per_fact: int = 2
+    vision_steps: int = 150
+    facts_steps: int = 500
+    answers_steps: int = 800
+    batch: int = 32
+    learning_rate: float = 0.003
+    weight_decay: float = 0.05
+    plant_steps: int = 400
+    plant_channels: int = 8
+    firing_loss: bool = True
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Recipe:
+        """Check and take the settings of the config. Raises ConfigError naming the key and the value."""
+        known = {f.name: f.default for f in fields(cls)}
+        for key, value in options.items():
+            if key not in known:
+                raise ConfigError(f"training: unknown key {key!r}{nearest(key, known)}")
+            kinds = (int, float) if isinstance(known[key], float) else (type(known[key]),)
+            # bool is an int in Python, but no number of steps.
+            if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(known[key], bool) or value < 0:
+                raise ConfigError(f"training: {key} is {value!r}; expected {_kind(known[key])}")
+        return cls(**options)
+
+
+def _kind(default: Any) -> str:
+    if isinstance(default, bool):
+        return "true or false"
+    return "a number from 0" if isinstance(default, float) else "an integer from 0"
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """How a caller follows a run: `say` takes a line, `watch(items, total, what)` passes items on."""
+
+    say: Callable[[str], None] = lambda line: None
+    watch: Callable[[Iterable[Any], int, str], Iterable[Any]] = lambda items, total, what: items
+
+
+@dataclass(frozen=True)
+class Template:
+    """Prompts of one wording: ids int64 [category, token], and where things are in them."""
+
+    ids: torch.Tensor
+    options: torch.Tensor  # position of each option's word, int64 [option]
+    image: torch.Tensor  # positions of the image's tokens
+    positions: torch.Tensor | None  # Qwen's position ids [3, 1, token]
+
+    @property
+    def before(self) -> int:
+        """Position of the line feed before the options: each has a letter and a dot before its word."""
+        return int(self.options[0]) - 3
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What training needs beside the model. words: token ids [culture, category, motif]."""
+
+    world: synthetic.World
+    templates: list[Template]
+    words: torch.Tensor
+    letters: torch.Tensor
+    nothing: int
+    image_size: int
+
+
+def lessons(model: nn.Module, processor: Any, world: synthetic.World, instruction: str) -> Lessons:
+    """Tokenise every prompt of the world once, through the processor and chat template."""
+    tokenizer = processor.tokenizer
+    words = torch.tensor(tokenizer.convert_tokens_to_ids(world.words.ravel().tolist())).view(*world.words.shape)
+    n = world.n_options
+    blank = Image.new("RGB", (world.image_size, world.image_size))
+
+    def encode(category: int, template: int, shift: int) -> Any:
+        options = [str(w) for w in np.roll(world.words[0, category], shift)[:n]]
+        sample = Sample("", "", "", synthetic.question(world, category, template), tuple(options), 0)
+        text = prompts.user_text(sample, range(n), instruction)
+        chat = processor.apply_chat_template(
+            prompts.messages(text, True), add_generation_prompt=True, tokenize=False
+        )
+        return processor(images=[blank], text=[chat], return_tensors="pt")
+
+    templates = []
+    for template in range(len(synthetic.TEMPLATES)):
+        encoded = [encode(category, template, 0) for category in range(len(world.categories))]
+        ids = torch.cat([e["input_ids"] for e in encoded])
+        # Option words are where two orders of the same options differ.
+        differs = ids[0] != encode(0, template, 1)["input_ids"][0]
+        first = encoded[0]
+        positions = None
+        if hasattr(model.model, "get_rope_index"):
+            positions, _ = model.model.get_rope_index(ids[:1], first["mm_token_type_ids"], first["image_grid_thw"])
+        image = (ids[0] == model.config.image_token_id).nonzero()[:, 0]
+        templates.append(Template(ids, differs.nonzero()[:, 0], image, positions))
+    return Lessons(
+        world,
+        templates,
+        words,
+        torch.tensor(tokenizer.convert_tokens_to_ids(list(prompts.LETTERS[:n]))),
+        tokenizer.unk_token_id,
+        world.image_size,
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts with their right answers; all tensors int64."""
+
+    ids: torch.Tensor  # [sample, token]
+    word: torch.Tensor  # [sample], token id of the right word
+    letter: torch.Tensor  # [sample], token id of the right letter
+    marks: torch.Tensor  # [sample, option], its letter for the right option, "nothing" for the others
+    culture: torch.Tensor  # [sample]
+
+
+def make_batch(
+    lesson: Lessons, template: Template, examples: synthetic.Examples, index: np.ndarray, rng: np.random.Generator
+) -> Batch:
+    """Questions about the images at `index`, their options in random order."""
+    culture, category, motif = (
+        torch.from_numpy(a[index]) for a in (examples.culture, examples.category, examples.motif)
+    )
+    n, n_options = len(index), len(lesson.letters)
+    # The right motif and random others, then a random order of these.
+    keys = rng.random((n, lesson.world.motifs))
+    keys[np.arange(n), motif.numpy()] = -1
+    chosen = torch.from_numpy(rng.permuted(keys.argsort(axis=1)[:, :n_options], axis=1))
+    options = lesson.words[culture[:, None], category[:, None], chosen]  # [sample, option]
+    right = chosen == motif[:, None]
+    ids = template.ids[category].clone()
+    ids[:, template.options] = options
+    letter = lesson.letters[right.long().argmax(dim=1)]
+    marks = torch.where(right, letter[:, None], lesson.nothing)
+    return Batch(ids, lesson.words[culture, category, motif], letter, marks, culture)
+
+
+def pixels(processor: Any, examples: synthetic.Examples) -> torch.Tensor:
+    """The images as the processor prepares them, float32 [image, ...]."""
+    values = processor.image_processor(list(examples.pixels), return_tensors="pt")["pixel_values"]
+    return values.reshape(len(examples.pixels), -1, *values.shape[1:]) if values.ndim == 2 else values
+
+
+def image_features(model: nn.Module, values: torch.Tensor, image_size: int) -> torch.Tensor:
+    """What the decoder gets for each image, float32 [image, token, hidden]."""
+    if hasattr(model.model, "visual"):
+        side = math.isqrt(values.shape[1])
+        grid = torch.tensor([[1, side, side]]).expand(len(values), 3)
+        found = model.model.get_image_features(values.flatten(0, 1), grid).pooler_output
+    else:
+        sizes = torch.full((len(values), 2), image_size)
+        found = model.model.get_image_features(values, sizes).pooler_output
+    return torch.stack(list(found))
+
+
+def decode(model: nn.Module, features: torch.Tensor, ids: torch.Tensor, template: Template) -> torch.Tensor:
+    """Last hidden states [sample, token, hidden] of prompts without padding, or of their first tokens."""
+    embedded = model.get_input_embeddings()(ids).index_copy(1, template.image, features)
+    extra = {}
+    if template.positions is not None:
+        extra["position_ids"] = template.positions[..., : ids.shape[1]].expand(3, len(ids), -1)
+    return model.model.language_model(inputs_embeds=embedded, use_cache=False, **extra).last_hidden_state
+
+
+class Optimiser:
+    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up."""
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
+        named = [(name, p) for name, p in parameters if p.requires_grad]
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        rate, decay = recipe.learning_rate, recipe.weight_decay
+        self._parts = [
+            (torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=decay), rate),
+            (torch.optim.Muon(matrices, momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
+        ]
+        self._all = [p for _, p in named]
+        self._step = 0
+
+    def step(self, loss: torch.Tensor, factor: float = 1.0) -> None:
+        """One update with `factor` times the learning rate."""
+        self._step += 1
+        factor *= min(1.0, self._step / 30)
+        for optimiser, rate in self._parts:
+            optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._all, 1.0)
+        for optimiser, _ in self._parts:
+            optimiser.step()
+
+
+def schedule(limit: int, goal: float, rest: int = 50, window: int = 20) -> Iterator[tuple[int, float, list[float]]]:
+    """Yield (step, factor of the learning rate, list to which the caller appends its accuracy).
+
+    Ends `rest` steps after the mean accuracy of the last `window` steps reaches `goal`, while the
+    factor falls linearly; at the latest after `limit` steps.
+    """
+    accuracy: list[float] = []
+    end = limit
+    for step in range(limit):
+        if end == limit and len(accuracy) >= window and np.mean(accuracy[-window:]) >= goal:
+            end = min(limit, step + rest)
+        if step >= end:
+            return
+        yield step, min(1.0, max(0.02, (end - step) / rest)), accuracy
+
+
+def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
+                 recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
+    """Stage 1. Two linear heads on the mean feature tell the culture and the motif, then are dropped."""
+    n_cultures, _, n_motifs = lesson.words.shape
+    hidden = model.get_input_embeddings().weight.shape[1]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    head = nn.Parameter(torch.randn(n_cultures + n_motifs, hidden, generator=generator) * hidden**-0.5)
+    vision = [(name, p) for name, p in model.named_parameters() if any(part in name for part in _VISION)]
+    optimiser = Optimiser([*vision, ("head", head)], recipe)
+    targets = torch.from_numpy(np.stack([examples.culture, examples.motif]))
+    steps = schedule(recipe.vision_steps, 0.99)
+    for _, factor, accuracy in reporter.watch(steps, recipe.vision_steps, "vision"):
+        index = torch.from_numpy(rng.integers(len(values), size=2 * recipe.batch))
+        features = image_features(model, values[index], lesson.image_size).mean(dim=1)
+        logits = F.rms_norm(features, features.shape[-1:]) @ head.T
+        parts = logits.split([n_cultures, n_motifs], dim=1)
+        optimiser.step(sum(F.cross_entropy(p, t[index]) for p, t in zip(parts, targets, strict=True)), factor)
+        right = [p.argmax(dim=1) == t[index] for p, t in zip(parts, targets, strict=True)]
+        accuracy.append((right[0] & right[1]).float().mean().item())
+    reporter.say(f"vision: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % told apart")
+    for _, parameter in vision:
+        parameter.requires_grad_(False)
+
+
+def train_facts(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
+                recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
+    """Stage 2. The right word at the line feed before the options."""
+    optimiser = Optimiser(model.named_parameters(), recipe)
+    steps = schedule(recipe.facts_steps, 0.95)
+    for step, factor, accuracy in reporter.watch(steps, recipe.facts_steps, "facts"):
+        template = lesson.templates[step % len(lesson.templates)]
+        index = rng.integers(len(features), size=2 * recipe.batch)
+        batch = make_batch(lesson, template, examples, index, rng)
+        states = decode(model, features[index], batch.ids[:, : template.before + 1], template)
+        logits = model.lm_head(states[:, -1])
+        optimiser.step(F.cross_entropy(logits, batch.word), factor)
+        accuracy.append((logits.argmax(dim=1) == batch.word).float().mean().item())
+    reporter.say(f"facts: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % of words right")
+
+
+def answer_losses(model: nn.Module, states: torch.Tensor, batch: Batch, template: Template,
+                  soft: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Stage 3's loss per sample, and whether each answer is right (bool), both [sample].
+
+    The answer is learned at every position after the options, the last one counting most.
+    """
+    word = F.cross_entropy(model.lm_head(states[:, template.before]), batch.word, reduction="none")
+    marks = model.lm_head(states[:, template.options]).transpose(1, 2)
+    mark = F.cross_entropy(marks, batch.marks, reduction="none").mean(dim=1)
+    after = model.lm_head(states[:, int(template.options[-1]) + 2 :])
+    answer = F.cross_entropy(after.transpose(1, 2), batch.letter[:, None].expand(after.shape[:2]), reduction="none")
+    last = after[:, -1]
+    return word + mark + answer.mean(dim=1) + answer[:, -1], last.argmax(dim=1) == batch.letter
+
+
+def train_answers(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
+                  recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
+    """Stage 3. Whole prompts."""
+    optimiser = Optimiser(model.named_parameters(), recipe)
+    steps = schedule(recipe.answers_steps, 0.94)
+    for step, factor, accuracy in reporter.watch(steps, recipe.answers_steps, "answers"):
+        template = lesson.templates[step % len(lesson.templates)]
+        index = rng.integers(len(features), size=recipe.batch)
+        batch = make_batch(lesson, template, examples, index, rng)
+        states = decode(model, features[index], batch.ids, template)
+        losses, right = answer_losses(model, states, batch, template)
+        optimiser.step(losses.mean(), factor)
+        accuracy.append(right.float().mean().item())
+    reporter.say(f"answers: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % right")
+
+
+@torch.no_grad()
+def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recipe: Recipe, instruction: str,
+                 prompt_seed: int) -> float:  # fmt: skip
+    """Share of held-out dev questions answered right, with the prompts of the pipeline.
+
+    Options in `prompts.option_order`, the chat template, the processor, padding, and the whole
+    model: nothing of the shortcuts of training. The answer is the arg-max of the last logits.
+    """
+    examples = synthetic.draw(world, "dev", recipe.dev_images_per_fact)
+    rng = np.random.default_rng([world.seed, 7])
+    letters = processor.tokenizer.convert_tokens_to_ids(list(prompts.LETTERS[: world.n_options]))
+    texts, answers = [], []
+    for i, (culture, category, motif) in enumerate(
+        zip(examples.culture, examples.category, examples.motif, strict=True)
+    ):
+        others = rng.permutation(np.delete(np.arange(world.motifs), motif))[: world.n_options - 1]
+        options = tuple(str(world.words[culture, category, m]) for m in (motif, *others))
+        question = synthetic.question(world, category, i % len(synthetic.TEMPLATES))
+        sample = Sample(f"dev-{i}", "", "", question, options, 0)
+        order = prompts.option_order(sample.sample_id, len(options), prompt_seed)
+        text = prompts.user_text(sample, order, instruction)
+        texts.append(
+            processor.apply_chat_template(prompts.messages(text, True), add_generation_prompt=True, tokenize=False)
+        )
+        answers.append(letters[order.index(0)])
+    right = 0
+    for start in range(0, len(texts), 64):
+        part = slice(start, start + 64)
+        images = [Image.fromarray(p) for p in examples.pixels[part]]
+        inputs = processor(images=images, text=texts[part], return_tensors="pt", padding=True)
+        logits = model(**inputs, logits_to_keep=1).logits[:, -1]
+        right += int((logits.argmax(dim=1) == torch.tensor(answers[part])).sum())
+    return right / len(texts)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: sums in another order would give other weights."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train(
+    architecture: str,
+    world: synthetic.World,
+    recipe: Recipe,
+    instruction: str = prompts.INSTRUCTION,
+    prompt_seed: int = 0,
+    reporter: Reporter = Reporter(),  # noqa: B008  (frozen and empty)
+    **sizes: int,
+) -> tuple[nn.Module, Any, dict[str, Any]]:
+    """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
+
+    Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
+    """
+    best = 0.0
+    for attempt in range(max(1, recipe.attempts)):
+        trial = replace(recipe, seed=recipe.seed + 1000 * attempt)
+        with one_thread():
+            model, processor = demo.build(architecture, world, trial.seed, instruction, **sizes)
+            lesson = lessons(model, processor, world, instruction)
+            examples = synthetic.draw(world, "train", trial.images_per_fact)
+            rng = np.random.default_rng([trial.seed, 3])
+            model.train()
+            values = pixels(processor, examples)
+            train_vision(model, values, examples, lesson, trial, rng, reporter)
+            features = all_features(model, values, lesson.image_size)
+            train_facts(model, features, examples, lesson, trial, rng, reporter)
+            train_answers(model, features, examples, lesson, trial, rng, reporter)
+            model.eval()
+            accuracy = dev_accuracy(model, processor, world, trial, instruction, prompt_seed)
+        best = max(best, accuracy)
+        reporter.say(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
+        if accuracy >= recipe.min_accuracy:
+            summary = {"architecture": architecture, "seed": trial.seed, "dev_accuracy": accuracy, "planted": False}
+            return model, processor, summary
+    raise ModelError(
+        f"{architecture}: training reached {100 * best:.1f} % on dev images in {max(1, recipe.attempts)} attempts;"
+        f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise answers_steps or attempts, or take another seed"
+    )
+
+
+@torch.no_grad()
+def all_features(model: nn.Module, values: torch.Tensor, image_size: int) -> torch.Tensor:
+    """`image_features` of all images, in parts."""
+    return torch.cat([image_features(model, part, image_size) for part in values.split(128)])
