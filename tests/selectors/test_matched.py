@@ -64,9 +64,9 @@ def test_seeds_differ_and_repeat(make_statistics):
 def test_within_a_bin_all_are_equally_likely():
     statistics = Statistics(["a", "b"], [10, 10], [[[9, 9, 9, 9, 0]], [[1, 1, 1, 1, 0]]], np.zeros((2, 1, 5)))
     reference = select(np.array([[[1.0, 0, 0, 0, 0]], [[0.0, 0, 0, 0, 0]]]), ["a", "b"], 0.2)
-    drawn = Counter(int(matched(statistics, reference, seed, 0.2)["neuron"].iloc[0]) for seed in range(300))
+    drawn = Counter(int(matched(statistics, reference, seed, 0.2)["neuron"].iloc[0]) for seed in range(150))
     assert set(drawn) == {1, 2, 3}
-    assert min(drawn.values()) > 70
+    assert min(drawn.values()) > 30
 
 
 def test_an_empty_reference_gives_an_empty_mask(make_statistics):

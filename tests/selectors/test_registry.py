@@ -32,7 +32,7 @@ def worlds(draw: st.DrawFn) -> Statistics:
     return Statistics(names, tokens, fired, fired * height.reshape(shape))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(), st.data())
 def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
     order = data.draw(st.permutations(range(len(statistics.cultures))))
@@ -50,7 +50,7 @@ def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
             assert one.equals(two)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(), st.integers(2, 50))
 def test_recording_every_token_k_times_changes_nothing(statistics, k):
     more = Statistics(statistics.cultures, k * statistics.tokens, k * statistics.fired, k * statistics.positive_sum)
@@ -60,7 +60,7 @@ def test_recording_every_token_k_times_changes_nothing(statistics, k):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds())
 def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
     with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
                 assert alive.all(), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(worlds())
 def test_scoring_leaves_the_statistics_alone(statistics):
     before = [a.copy() for a in (statistics.tokens, statistics.fired, statistics.positive_sum)]

@@ -71,7 +71,7 @@ def test_random_matched_follows_its_reference(folder):
 
 
 def test_random_matched_needs_both_files(folder):
-    with pytest.raises(ConfigError, match="needs --statistics and --reference"):
+    with pytest.raises(ConfigError, match="needs --statistics and one --reference"):
         run(folder, "random-matched")
 
 
@@ -82,6 +82,12 @@ def test_a_reference_from_another_revision_is_refused(folder):
     more = ["--statistics", f"{folder}/statistics.h5", "--reference", str(reference)]
     with pytest.raises(FileError, match=r"cas_top0\.1\.parquet: revision 'def'.*another model revision"):
         run(folder, "random-matched", *more)
+
+
+def test_an_empty_reference_is_none(folder):
+    plain = run(folder, "cas").read_bytes()
+    assert run(folder, "cas", "--reference").read_bytes() == plain
+    assert run(folder, "cas", "--reference", "").read_bytes() == plain
 
 
 def test_same_input_same_bytes(folder):

@@ -18,13 +18,14 @@ def main(o: argparse.Namespace) -> None:
     scores, cultures, site, metadata = store.read_scores(o.scores)
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     statistics = reference = None
+    references = [Path(text) for text in o.reference if text]
     if selectors.resolve(o.selector).needs_reference:
-        if o.statistics is None or not o.reference:
-            raise ConfigError(f"--selector {o.selector} needs --statistics and --reference")
+        if o.statistics is None or len(references) != 1:
+            raise ConfigError(f"--selector {o.selector} needs --statistics and one --reference")
         statistics, found = store.read_statistics(o.statistics)
         _same_model(o.scores, identity, o.statistics, found)
-        reference, found = files.read_table(o.reference[0], ["culture", "site", "layer", "neuron"])
-        _same_model(o.scores, identity, o.reference[0], found)
+        reference, found = files.read_table(references[0], ["culture", "site", "layer", "neuron"])
+        _same_model(o.scores, identity, references[0], found)
     mask = selection.select(
         scores, cultures, o.top_fraction, site, selector=o.selector, statistics=statistics, reference=reference
     )
@@ -37,8 +38,9 @@ def main(o: argparse.Namespace) -> None:
         shared = len(mask.merge(reference[key], on=key))
         cli.log.info("%d of %d neurons are the reference's own: their bins have no others", shared, len(mask))
     layers, neurons = scores.shape[1:]
+    settings = argparse.Namespace(**{key: value for key, value in vars(o).items() if key != "reference"})
     made_by = cli.provenance(
-        "select", o, **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size
+        "select", settings, **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size
     )
     made_by |= {"top_fraction": o.top_fraction, "selector": o.selector, "options": o.options}
     files.write_table(o.out, mask, made_by)
@@ -61,8 +63,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON object of the method's options")
     parser.add_argument("--top-fraction", required=True, help="share of all neurons per culture, in (0, 1]")
     parser.add_argument("--statistics", type=Path, help="statistics.h5 of the model (random-matched)")
-    # The workflow passes an empty list for all other selectors.
-    parser.add_argument("--reference", type=Path, nargs="*", default=[], help="mask file to match (random-matched)")
+    # The workflow passes nothing for all other selectors.
+    parser.add_argument("--reference", nargs="*", default=[], help="mask file to match (random-matched)")
     parser.add_argument("--out", type=Path, required=True, help="mask file")
     return parser
 

@@ -123,7 +123,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
 def _paths(arguments: list[str], option: str, depth: int) -> dict[tuple[str, ...], Path]:
     """name=path arguments; a name has `depth` parts, divided by the last slashes."""
     result: dict[tuple[str, ...], Path] = {}
-    for text in arguments:
+    for text in filter(None, arguments):  # an empty list may arrive as one empty text
         name, equals, path = text.partition("=")
         key = tuple(name.rsplit("/", depth - 1))
         if not equals or not path or len(key) != depth or not all(key):
