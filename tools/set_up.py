@@ -62,7 +62,7 @@ def pip(what: str, *arguments: str, total: int = 0) -> None:
                     print(f"\r  fetched {min(seen, total)} of {total}  ", end="", flush=True)
                 elif seen % max(total // 4, 1) == 0:
                     say(f"  fetched {min(seen, total)} of {total} ({time.monotonic() - start:.0f} s)")
-            elif line.startswith("Installing collected packages"):
+            elif total and line.startswith("Installing collected packages"):
                 print("\r" if sys.stdout.isatty() else "", end="")
                 say("  unpacking ...")
             elif line.lstrip().startswith("Downloading ") and re.search(r"\((\d{3,}\.\d MB|[\d.]+ GB)\)", line):
