@@ -71,7 +71,7 @@ def test_random_matched_follows_its_reference(folder):
 
 
 def test_random_matched_needs_both_files(folder):
-    with pytest.raises(ConfigError, match="needs --statistics and one --reference"):
+    with pytest.raises(ConfigError, match="needs --statistics and one --reference per top fraction"):
         run(folder, "random-matched")
 
 

@@ -18,6 +18,7 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 from culture_neurons import config as settings
 from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.provenance import ROOT, closure
+from culture_neurons.selectors import options as method_options
 from culture_neurons.selectors import resolve
 
 SCHEMA = workflow.basedir + "/workflow/schemas/config.schema.yaml"
@@ -39,6 +40,8 @@ CONTROLS = [name for name, method in METHODS.items() if resolve(method).control]
 SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
+#: Keys of a model's stanza that say how jobs run, and not what is loaded.
+JOB_KEYS = ("train", "batch_size", "threads", "gpus", "mem_mb")
 SHARDS = config["recording"]["shards"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 
@@ -51,7 +54,6 @@ def one_of(names):
 wildcard_constraints:
     model=one_of(MODELS),
     selector=one_of(SELECTORS),
-    fraction=r"[0-9][0-9.e-]*",
     shard=r"[0-9]+",
 
 
@@ -73,7 +75,7 @@ def model_folder(wildcards):
 def model_settings(wildcards):
     """What loading needs of a model's stanza."""
     stanza = MODELS[wildcards.model]
-    load = {key: value for key, value in stanza.items() if key not in ("train", "batch_size", "threads", "gpus")}
+    load = {key: value for key, value in stanza.items() if key not in JOB_KEYS}
     return as_json(load | {"name": wildcards.model, "path": stanza.get("path") or model_folder(wildcards)})
 
 
@@ -99,12 +101,13 @@ def selector_options(wildcards):
     return as_json(SELECTORS[wildcards.selector])
 
 
-def reference_mask(wildcards):
-    """The mask whose layers and activation deciles a matched control copies; nothing for other selectors."""
-    if not resolve(METHODS[wildcards.selector]).needs_reference:
+def reference_masks(wildcards):
+    """The masks whose layers and activation deciles a matched control copies; nothing for other selectors."""
+    method = METHODS[wildcards.selector]
+    if not resolve(method).needs_reference:
         return []
-    reference = SELECTORS[wildcards.selector].get("match", "cas")
-    return f"{RESULTS}/{wildcards.model}/masks/{reference}_top{wildcards.fraction}.parquet"
+    reference = SELECTORS[wildcards.selector].get("match", method_options(method)["match"])
+    return [f"{RESULTS}/{wildcards.model}/masks/{reference}_top{fraction}.parquet" for fraction in FRACTIONS]
 
 
 def per_mask_file(folder):

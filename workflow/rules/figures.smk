@@ -105,7 +105,6 @@ rule report:
         figures=figure_files(),
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",
-        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in MODELS],
         models=[f"{RESULTS}/{model}/model" for model in TRAINED],
         code=code("report"),
     output:
@@ -120,12 +119,13 @@ rule report:
     resources:
         mem_mb=2000,
     params:
-        run=as_json(config),
+        run=as_json(
+            {"dataset": config["dataset"], "config": config, "models": MODELS, "selectors": SHOWN, "top_fraction": TOP}
+        ),
         tables=f"{RESULTS}/tables",
         figures=f"{RESULTS}/figures",
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
-        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in MODELS}),
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --figures {params.figures:q}"
         " --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
-        " --training {params.training:q} --predictions {params.predictions:q} --out {output.page:q} --log {log:q}"
+        " --training {params.training:q} --out {output.page:q} --log {log:q}"

@@ -26,18 +26,18 @@ rule score:
 
 
 rule select:
-    """Choose the top fraction of all neurons for every culture."""
+    """Choose the top fractions of all neurons for every culture."""
     input:
         scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
         statistics=f"{RESULTS}/{{model}}/statistics.h5",
-        reference=reference_mask,
+        references=reference_masks,
         code=code("select"),
     output:
-        mask=f"{RESULTS}/{{model}}/masks/{{selector}}_top{{fraction}}.parquet",
+        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
     log:
-        f"{LOGS}/{{model}}/select_{{selector}}_top{{fraction}}.log",
+        f"{LOGS}/{{model}}/select_{{selector}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/select_{{selector}}_top{{fraction}}.tsv"
+        f"{BENCHMARKS}/{{model}}/select_{{selector}}.tsv"
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -46,8 +46,8 @@ rule select:
     params:
         method=lambda wildcards: METHODS[wildcards.selector],
         options=selector_options,
-        reference=lambda wildcards, input: ["--reference", input.reference] if input.reference else [],
+        fractions=FRACTIONS,
     shell:
         "python -m culture_neurons.steps.select --scores {input.scores:q} --statistics {input.statistics:q}"
-        " --selector {params.method} --options {params.options:q} --top-fraction {wildcards.fraction}"
-        " {params.reference:q} --out {output.mask:q} --log {log:q}"
+        " --selector {params.method} --options {params.options:q} --top-fraction {params.fractions}"
+        " --reference {input.references:q} --out {output.masks:q} --log {log:q}"

@@ -26,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
 )
+from transformers.utils import logging as hf_logging
 
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
@@ -73,7 +74,7 @@ class Loaded:
         return {"model": self.name, "revision": self.revision, "dtype": self.dtype}
 
 
-def load(settings: Mapping[str, Any]) -> Loaded:
+def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     """Load the model that `settings` describes (the stanza of the config, with `name`).
 
     path                 a folder made by `save_pretrained`, or a hub name "owner/model"
@@ -84,6 +85,8 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     from_pretrained      anything else that `from_pretrained` takes, quantisation among it
     chat_template        Jinja text or file, for a model that has none
 
+    `threads` bounds the CPU threads of this process, None leaves them.
+
     Raises ConfigError or ModelError.
     """
     for key in settings:
@@ -93,6 +96,9 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     dtype = settings.get("dtype") or "auto"
     if dtype not in _DTYPES:
         raise ConfigError(f"model {name!r}: dtype {dtype!r}{nearest(dtype, _DTYPES)}; expected {', '.join(_DTYPES)}")
+    if threads:
+        torch.set_num_threads(threads)
+    hf_logging.disable_progress_bar()
     folder = _local_folder(name, path)
     where = {
         "revision": None if folder else settings.get("revision"),

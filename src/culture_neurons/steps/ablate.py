@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from culture_neurons import files
 from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli, model_arguments
-from culture_neurons.types import NeuronMask
 
 
-def read_masks(path: Path) -> tuple[list[NeuronMask], dict]:
-    """The mask of every culture that the file was made for; empty where no neuron was chosen."""
+def read_masks(path: Path) -> tuple[list, dict]:
+    """The NeuronMask of every culture that the file was made for; empty where no neuron was chosen."""
+    import numpy as np
+
+    from culture_neurons import files
+    from culture_neurons.types import NeuronMask
+
     table, metadata = files.read_table(path, ["culture", "site", "layer", "neuron"])
     groups = {name: group for name, group in table.groupby("culture", sort=True)}
     cultures = metadata.get("cultures") or list(groups)
@@ -31,8 +32,10 @@ def read_masks(path: Path) -> tuple[list[NeuronMask], dict]:
 
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, mask files -> one file of outcomes per mask file"""
+    import numpy as np
     import pandas as pd
 
+    from culture_neurons import files
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.ablation import evaluate
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons import files
 from culture_neurons.steps import cli, model_arguments
 
 
@@ -13,6 +12,7 @@ def main(o: argparse.Namespace) -> None:
     """samples.parquet -> predictions.parquet"""
     import pandas as pd
 
+    from culture_neurons import files
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.inference import answer
 

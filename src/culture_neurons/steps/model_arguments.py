@@ -22,16 +22,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def load(o: argparse.Namespace) -> tuple[Any, Any]:
     """The model and the prompt that the arguments describe."""
-    import torch
-    import transformers
-
     from culture_neurons.models.inference import Prompt
     from culture_neurons.models.loading import load
 
-    torch.set_num_threads(o.threads)
-    transformers.utils.logging.disable_progress_bar()
     prompt = Prompt(**o.prompt)
-    loaded = load(o.model)
+    loaded = load(o.model, threads=o.threads)
     cli.log.info(
         "%s: %d layers of %d neurons, %s, revision %s",
         loaded.name,

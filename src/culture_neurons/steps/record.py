@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons import files
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import cli, model_arguments
 
@@ -32,8 +31,9 @@ def chosen(predictions, min_correct: int) -> tuple[list[str], dict[str, int]]:
 
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, predictions.parquet -> one shard of statistics"""
-    from culture_neurons import store
+    from culture_neurons import files, store
     from culture_neurons.data.samples import read_samples
+    from culture_neurons.models.recording import sums
 
     if not 0 <= o.shard < o.shards:
         raise ConfigError(f"shard {o.shard} of {o.shards}: expected 0 to {o.shards - 1}")
@@ -48,11 +48,14 @@ def main(o: argparse.Namespace) -> None:
     model_arguments.check_revision(o.predictions, metadata, loaded)
     made_by = cli.provenance("record", o, **loaded.identity, token_rule=o.token_rule)
     with store.statistics_writer(
-        o.statistics_out, [s.sample_id for s in samples], [s.culture for s in samples], o.site,
-        loaded.adapter.n_layers, loaded.adapter.n_neurons, made_by,
-    ) as writer:  # fmt: skip
-        from culture_neurons.models.recording import sums
-
+        o.statistics_out,
+        [s.sample_id for s in samples],
+        [s.culture for s in samples],
+        o.site,
+        loaded.adapter.n_layers,
+        loaded.adapter.n_neurons,
+        made_by,
+    ) as writer:
         batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations")
         for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
             writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)

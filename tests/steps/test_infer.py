@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from culture_neurons import files
+from culture_neurons.errors import ModelError
+from culture_neurons.steps import infer
+
+
+def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
+    table, metadata = files.read_table(base / "predictions.parquet")
+    samples, _ = files.read_table(base / "samples.parquet")
+    assert table["sample_id"].tolist() == sorted(samples["sample_id"])
+    merged = table.merge(samples[["sample_id", "label"]], on="sample_id")
+    np.testing.assert_array_equal(merged["correct"], merged["prediction"] == merged["label"])
+    assert all(sorted(order) == [0, 1, 2, 3] for order in table["option_order"])
+    assert all(len(p) == 4 and (np.asarray(p) < 0).all() for p in table["logprobs"])
+    assert metadata["model"] == "m"
+    assert len(metadata["revision"]) == 12
+    assert metadata["step"] == "infer"
+    assert not any("batch" in key or "thread" in key for key in metadata["settings"])
+
+
+def test_out_of_memory_names_the_batch_size(base, tmp_path, monkeypatch, step):
+    def no_memory(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    monkeypatch.setattr("culture_neurons.models.inference.prepare", no_memory)
+    with pytest.raises(ModelError, match="batch size 8"):
+        step.run(infer, *step.shared(base), "--predictions-out", tmp_path / "p.parquet")

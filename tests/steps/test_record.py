@@ -1,0 +1,44 @@
+import pytest
+
+from culture_neurons import files, store
+from culture_neurons.errors import ConfigError, DataError, FileError
+from culture_neurons.steps import record
+
+
+def test_statistics_hold_the_correct_identify_samples_and_nothing_else(base, tmp_path, step):
+    step.recorded(base, tmp_path / "s.h5", "--token-rule", "content")
+    table, _ = files.read_table(base / "predictions.parquet")
+    chosen = table[table["correct"] & (table["split"] == "identify")]
+    statistics, metadata = store.read_statistics(tmp_path / "s.h5")
+    assert metadata["samples"] == chosen["culture"].value_counts().to_dict()
+    assert metadata["token_rule"] == "content"
+    assert statistics.fired.shape == (chosen["culture"].nunique(), 2, 48)
+
+
+def test_culture_with_too_few_correct_answers_is_left_out(base, tmp_path, caplog, step):
+    table, _ = files.read_table(base / "predictions.parquet")
+    right = table[table["correct"] & (table["split"] == "identify")]["culture"].value_counts()
+    assert right.nunique() > 1, "the model must do worse on one culture for this test"
+    with caplog.at_level("WARNING"):
+        step.recorded(base, tmp_path / "s.h5", "--min-correct", int(right.min()) + 1)
+    statistics, _ = store.read_statistics(tmp_path / "s.h5")
+    assert set(statistics.cultures) == set(right[right > right.min()].index)
+    assert repr(right.idxmin()) in caplog.text
+
+
+def test_no_culture_with_enough_correct_answers(base, tmp_path, step):
+    with pytest.raises(DataError, match=r"0 of 3 cultures have 1000 or more correct answers"):
+        step.recorded(base, tmp_path / "s.h5", "--min-correct", 1000)
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_shard_out_of_range(base, tmp_path, step):
+    with pytest.raises(ConfigError, match="shard 3 of 3"):
+        step.recorded(base, tmp_path / "s.h5", "--shard", 3, "--shards", 3)
+
+
+def test_predictions_of_another_model_are_refused(base, tmp_path, step):
+    with pytest.raises(FileError, match=r"predictions\.parquet: made with model m .* but this run has other"):
+        step.run(record, *step.shared(base, name="other"), "--predictions", base / "predictions.parquet",
+                 "--statistics-out", tmp_path / "s.h5")  # fmt: skip
+    assert not (tmp_path / "s.h5").exists()

@@ -1,0 +1,101 @@
+"""A small project, run once for real; tests copy it, change something, and look at what would run again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
+
+CONFIG = {
+    "dataset": "small",
+    "data": {"source": {"type": "synthetic", "cultures": 3, "samples_per_culture": 16}},
+    # Trained for a few steps only: what the model knows does not matter here.
+    "models": {
+        "trained": {
+            "train": {"architecture": "qwen2.5-vl", "steps": 2, "min_accuracy": 0.0},
+            "batch_size": 16,
+        },
+        "loaded": {"path": "models/loaded", "batch_size": 16},
+    },
+    "recording": {"min_correct": 1},
+    "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
+    "top_fractions": [0.05, 0.2],
+    "figures": {"top_fraction": 0.05},
+}
+
+
+class Project:
+    """A folder with the workflow and a config of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self) -> dict:
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    def write(self, config: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *words],
+            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> str:
+        done = self.snakemake(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, *words: str) -> Counter:
+        """Number of jobs per rule that a run would do now, rule `all` left out."""
+        output = self.run("--dry-run", *words)
+        if "Nothing to be done" in output:
+            return Counter()
+        table = output.split("Job stats:")[1].split("\n\n")[0]
+        jobs = Counter({name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)})
+        del jobs["total"]
+        jobs.pop("all", None)
+        return jobs
+
+    def results(self, *parts: str) -> Path:
+        return self.folder.joinpath("results", "small", *parts)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """The small project after a complete run."""
+    from culture_neurons.data import synthetic
+    from culture_neurons.models import demo
+
+    folder = tmp_path_factory.mktemp("workflow") / "project"
+    folder.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, folder / part, **({"ignore": shutil.ignore_patterns("__pycache__")} if source.is_dir() else {}))
+    world = synthetic.world({"cultures": 3})
+    model, processor = demo.build("llava-next-mistral", world, seed=5, layers=2, hidden=32, intermediate=48)
+    model.save_pretrained(folder / "models" / "loaded")
+    processor.save_pretrained(folder / "models" / "loaded")
+    project = Project(folder)
+    project.write(CONFIG)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """A copy of the finished project, to change."""
+    return Project(Path(shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)))

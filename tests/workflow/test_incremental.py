@@ -1,0 +1,89 @@
+"""What runs again after a change: no more and no less than what depends on it."""
+
+import os
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+LAST = {"tabulate": 1, "draw_model": 2, "draw_overview": 1, "report": 1}
+
+
+def test_nothing_runs_after_a_complete_run_or_a_touch(project):
+    assert project.planned() == {}
+    for path in [project.folder / "config.yaml", *project.folder.glob("src/**/*.py"), *project.results().glob("*.*")]:
+        os.utime(path)
+    assert project.planned() == {}
+
+
+def test_top_fraction_reruns_selection_and_what_follows(project):
+    config = project.read()
+    config["top_fractions"] = [0.05, 0.3]
+    project.write(config)
+    # 2 models x 3 selectors; only the new fraction is selected anew.
+    assert project.planned() == {"select": 6, "ablate": 6, **LAST}
+
+
+def test_selector_adds_only_its_own_branch(project):
+    config = project.read()
+    config["selectors"]["lape"] = {}
+    project.write(config)
+    assert project.planned() == {"score": 2, "select": 4, "ablate": 2, **LAST}
+
+
+def test_selector_option_reruns_only_its_own_branch(project):
+    config = project.read()
+    config["selectors"]["mad"] = {"normalise": False}
+    project.write(config)
+    assert project.planned() == {"score": 2, "select": 4, "ablate": 2, **LAST}
+
+
+def test_model_runs_only_that_model(project):
+    config = project.read()
+    config["models"]["third"] = {"path": "models/loaded", "batch_size": 8}
+    project.write(config)
+    jobs = project.planned()
+    assert jobs == {
+        "infer": 1, "record": 1, "merge": 1, "score": 3, "select": 6, "ablate": 3, **LAST, "draw_model": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ["order of keys", "batch size", "threads"])
+def test_what_changes_no_result_reruns_nothing(project, change):
+    config = project.read()
+    if change == "order of keys":
+        config["selectors"]["random-matched"] = {"match": "cas", "seed": 1}
+    else:
+        config["models"]["loaded"]["batch_size" if change == "batch size" else "threads"] = 2
+    project.write(config)
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("figures/style.py", {"draw_model": 2, "draw_overview": 1, "report": 1}),
+        ("models/hooks.py", {"record": 2, "merge": 2, "score": 6, "select": 12, "ablate": 6, **LAST}),
+        ("selectors/mad.py", {"score": 6, "select": 12, "ablate": 6, **LAST}),
+        ("evaluation.py", LAST),
+    ],
+)
+def test_edited_module_reruns_what_uses_it(project, module, expected):
+    path = project.folder / "src" / "culture_neurons" / module
+    path.write_text(path.read_text(encoding="utf-8") + "\n# an edit\n", encoding="utf-8")
+    assert project.planned() == expected
+
+
+def test_prompt_reruns_inference_but_not_the_data(project):
+    config = project.read()
+    config["prompt"] = {"seed": 2}
+    project.write(config)
+    jobs = project.planned()
+    assert jobs["infer"] == 2
+    assert "prepare" not in jobs
+
+
+def test_figures_are_drawn_from_the_tables_alone(project):
+    for path in project.results("figures").glob("*"):
+        path.unlink()
+    assert project.planned("figures") == {"draw_model": 2, "draw_overview": 1, "figures": 1}

@@ -1,0 +1,116 @@
+"""The real workflow, from data to report."""
+
+import hashlib
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+COLUMNS = {
+    "effects": "model selector top_fraction mask_culture eval_culture n baseline_accuracy masked_accuracy drop "
+    "logprob_drop flip_rate well_formed_rate",
+    "summary": "model selector top_fraction self_drop cross_drop specificity random_self_drop",
+    "layers": "model selector top_fraction culture layer count",
+}
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_tables_have_the_columns_of_the_contract(finished, name):
+    table = pd.read_csv(finished.results("tables", f"{name}.csv"))
+    assert list(table.columns)[: len(COLUMNS[name].split())] == COLUMNS[name].split()
+    assert set(table["model"]) == {"trained", "loaded"}
+    assert len(table)
+
+
+def test_every_promised_file_is_there(finished):
+    for model in ("trained", "loaded"):
+        names = ["predictions.parquet", "statistics.h5", "scores/cas.h5", "masks/mad_top0.05.parquet",
+                 "ablation/random-matched_top0.2.parquet"]  # fmt: skip
+        for name in names:
+            assert finished.results(model, name).stat().st_size > 0, name
+        for stem in (f"layers_{model}_cas", f"layers-by-culture_{model}_mad", f"layers-heatmap_{model}_cas",
+                     f"matrix_{model}_mad", f"drops_{model}", f"dose_{model}", "baseline", "overview"):  # fmt: skip
+            assert finished.results("figures", f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+            assert finished.results("figures", f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+    assert "</html>" in finished.results("report.html").read_text(encoding="utf-8")
+
+
+def test_shards_and_cores_change_no_byte_of_the_tables(project):
+    before = digests(project.results("tables"))
+    config = project.read()
+    config["recording"]["shards"] = 3
+    project.write(config)
+    jobs = project.planned()
+    assert (jobs["record"], jobs["infer"]) == (6, 0)
+    project.run("--cores", "1")
+    assert digests(project.results("tables")) == before
+
+
+def test_another_revision_of_a_local_model_is_noticed(project):
+    """Weights exchanged behind the workflow's back: files of both revisions must not be mixed."""
+    folder = project.folder / "models" / "loaded"
+    config = yaml.safe_load((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(yaml.safe_dump(config | {"note": "changed"}))
+    for path in project.results("loaded", "ablation").glob("mad*"):
+        path.unlink()
+    done = project.snakemake()
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "made with model loaded at revision" in output
+    assert "Traceback" not in output
+
+
+def test_damaged_statistics_are_named_with_what_to_do(project):
+    path = project.results("trained", "statistics.h5")
+    path.write_bytes(path.read_bytes()[:-200])
+    for scores in project.results("trained", "scores").glob("cas*"):
+        scores.unlink()
+    done = project.snakemake("--rerun-triggers", "input")
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "trained/statistics.h5: damaged" in output
+    assert "delete it and run again" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("top_fraction", [0.1], "config: unknown key 'top_fraction' (did you mean 'top_fractions'?)"),
+        ("selectors", {"sac": {}}, "unknown selector 'sac' (did you mean 'cas'?)"),
+    ],
+)
+def test_mistake_in_the_config_is_one_line_and_no_job_runs(project, key, value, message):
+    config = project.read()
+    config[key] = value
+    project.write(config)
+    done = project.snakemake()
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert message in output
+    assert "Traceback" not in output
+    assert "Job stats" not in output
+
+
+def test_mistake_in_the_data_reaches_the_terminal_and_the_log(project):
+    config = project.read()
+    config["data"]["filter"] = {"cultures": ["Brenmark", "Nowhere"]}
+    project.write(config)
+    done = project.snakemake()
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "'Nowhere'" in output
+    assert "'Nowhere'" in project.results("logs", "prepare.log").read_text(encoding="utf-8")
+
+
+def test_config_on_the_command_line_replaces_the_default_and_the_paper_run_is_planned(project):
+    jobs = project.planned("--configfile", "config/paper-vlm.yaml")
+    assert jobs["infer"] == 3
+    assert jobs["record"] == 12
+    assert "train" not in jobs
