@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.provenance import code_digest
 from culture_neurons.steps import tabulate
 
 CULTURES = [f"c{i}" for i in range(6)]
@@ -39,7 +42,8 @@ def write_model(folder, model, specific, seed):
         logprobs=logprobs,
         option_order=[[0, 1, 2]] * len(samples),
     )
-    files.write_table(folder / model / "predictions.parquet", base, identity)
+    made_by = {**identity, "dtype": "float32", "step": "infer", "code": "c0de", "version": "1"}
+    files.write_table(folder / model / "predictions.parquet", base, made_by)
     asked = base[base["split"] == "evaluate"]
     for selector, method in SELECTORS.items():
         for fraction in FRACTIONS:
@@ -274,3 +278,10 @@ def test_without_random_masks_nothing_is_tested(made):
 def test_arguments_that_do_not_fit(made, changed, message):
     with pytest.raises(ConfigError, match=message):
         run(made, changed, models=("plain",), out="x")
+
+
+def test_provenance_says_which_code_and_which_revisions(made):
+    found = json.loads((made / "tables" / "provenance.json").read_text(encoding="utf-8"))
+    assert found["models"] == {name: {"revision": "r1", "dtype": "float32"} for name in ("plain", "control")}
+    assert found["steps"]["tabulate"]["code"] == [code_digest("culture_neurons.steps.tabulate")]
+    assert found["steps"]["infer"] == {"code": ["c0de"], "version": ["1"]}

@@ -44,6 +44,7 @@ TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_f
 JOB_KEYS = ("train", "batch_size", "threads", "gpus", "mem_mb")
 SHARDS = config["recording"]["shards"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
+PROVENANCE = f"{RESULTS}/tables/provenance.json"
 
 
 def one_of(names):

@@ -12,6 +12,7 @@ rule tabulate:
         code=code("tabulate"),
     output:
         TABLES,
+        PROVENANCE,
     log:
         f"{LOGS}/tabulate.log",
     benchmark:
@@ -101,7 +102,7 @@ rule draw_overview:
 rule report:
     """Write the one self-contained page."""
     input:
-        tables=TABLES,
+        tables=[*TABLES, PROVENANCE],
         figures=figure_files(),
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",

@@ -12,26 +12,41 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     from culture_neurons import __version__, report
-    from culture_neurons.errors import FileError
     from culture_neurons.figures import tables
     from culture_neurons.files import read_csv, write_text
 
-    training: dict[str, Any] = {}
-    for model, path in o.training:
-        try:
-            training[model] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise FileError(f"{path}: no readable JSON file ({error}); delete it and run again") from None
+    training = {model: _read_json(path) for model, path in o.training}
     page = report.render(
         tables.read(o.tables),
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
-        run={"package version": __version__, **o.run},
+        run=_with_provenance({"package version": __version__, **o.run}, o.tables / "provenance.json"),
         training=training,
     )
     write_text(o.out, page)
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    from culture_neurons.errors import FileError
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: no readable JSON file ({error}); delete it and run again") from None
+
+
+def _with_provenance(run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The run with what the tables say of their making: code digests, and the revision and dtype of each model."""
+    if not path.is_file():
+        return run
+    made = _read_json(path)
+    models = {name: dict(stanza) for name, stanza in run.get("models", {}).items()}
+    for name, identity in made["models"].items():
+        models.setdefault(name, {}).update(identity)
+    code = {step: ", ".join(found["code"]) for step, found in made["steps"].items()}
+    return {**run, "models": models, "code": code}
 
 
 def run_settings(text: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ COLUMNS = {
 
 
 def main(o: argparse.Namespace) -> None:
-    """samples, predictions, masks, ablations -> tables/*.csv; one ablation file in memory at a time"""
+    """samples, predictions, masks, ablations -> tables/*.csv and provenance.json
+
+    One ablation file is in memory at a time.
+    """
     import pandas as pd
 
     from culture_neurons import files, selection
@@ -49,13 +53,17 @@ def main(o: argparse.Namespace) -> None:
             f"models of --masks: {_names(models)}; of --predictions: {_names(predictions)}; of --planted:"
             f" {_names(planted)}; expected the same, and planted ones among them"
         )
-    samples, _ = files.read_table(o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True)
+    samples, made_samples = files.read_table(
+        o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True
+    )
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
+    history = _History()
+    history.add(made_samples)
     order = sorted(masks, key=lambda key: (key[0], key[1], selection.fraction(key[2]), key[2]))
     todo = cli.progress(order, len(order), "mask files")
     for model, keys in itertools.groupby(todo, key=lambda key: key[0]):
         known = planted.get((model,))
-        made = _model(o, samples, predictions[model,], keys, masks, ablations, known)
+        made = _model(o, samples, predictions[model,], keys, masks, ablations, known, history)
         for name, table in made.items():
             table.insert(0, "model", model)
             table["planted"] = "yes" if known else "no"
@@ -66,10 +74,34 @@ def main(o: argparse.Namespace) -> None:
         whole = whole[[*leading, *(c for c in whole.columns if c not in leading)]]
         files.write_csv(o.out_dir / f"{name}.csv", whole)
         cli.log.info("%s.csv: %d rows", name, len(whole))
+    settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
+    history.add(cli.provenance("tabulate", settings))
+    files.write_text(o.out_dir / "provenance.json", history.as_json())
+
+
+class _History:
+    """What made the files behind the tables: package versions and code digests per step, model revisions."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[str, set]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+
+    def add(self, metadata: dict[str, Any]) -> None:
+        """Take note of one file's metadata."""
+        if "step" in metadata:
+            step = self._steps.setdefault(metadata["step"], {"code": set(), "version": set()})
+            step["code"].add(metadata["code"])
+            step["version"].add(metadata["version"])
+        if metadata.get("dtype"):
+            self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
+
+    def as_json(self) -> str:
+        steps = {name: {key: sorted(found) for key, found in step.items()} for name, step in self._steps.items()}
+        return json.dumps({"steps": steps, "models": self._models}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, ablations: dict,
-           planted_file: Path | None) -> dict[str, Any]:  # fmt: skip
+           planted_file: Path | None, history: _History) -> dict[str, Any]:  # fmt: skip
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
@@ -77,6 +109,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
 
     asked = ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"]
     predictions, identity = files.read_table(prediction_file, asked)
+    history.add(identity)
     identity = {key: identity.get(key) for key in ("model", "revision")}
     base = evaluation.baseline(samples, predictions, str(prediction_file))
     cultures = sorted(samples["culture"].unique())
@@ -92,6 +125,8 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
         ablation, found = files.read_table(ablations[key], ["mask_culture", *(c for c in asked if c != "split")])
         _same_model(prediction_file, identity, ablations[key], found)
+        history.add(made)
+        history.add(found)
         if found.get("mask", made) != made:
             raise FileError(f"{ablations[key]}: made with another mask than {masks[key]}; delete it and run again")
         change = evaluation.changes(base, ablation, size, str(ablations[key]), str(prediction_file))
