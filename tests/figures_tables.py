@@ -9,16 +9,16 @@ import pandas as pd
 
 from culture_neurons.files import write_csv
 
-NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी", "A very long name of a culture, 8th",
-         '<script>alert("x")</script>']  # fmt: skip
+NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
+         "A very long name of a culture, 8th", '<script>alert("x")</script>']  # fmt: skip
 SELECTORS = ["cas", "mad", "lape", "lap", "random-matched"]
 EFFECT = {"cas": 29.0, "mad": 12.0, "lape": 20.0, "lap": 6.0, "random-matched": 0.3}
 VERDICTS = ("culture-specific", "unspecific damage", "not distinguishable from random masks")
 
 
 def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: int = 256, n: int = 60,
-          models: tuple[str, ...] = ("demo-qwen2.5-vl", "planted-qwen2.5-vl"), fractions=(0.002, 0.005, 0.01, 0.02, 0.05),
-          selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
+          models: tuple[str, ...] = ("demo-qwen2.5-vl", "planted-qwen2.5-vl"),
+          fractions: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.05), selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
     """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
     rng = np.random.default_rng(7)
     effects, summary, layers, baseline, evidence, planted = [], [], [], [], [], []
@@ -28,8 +28,8 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
         base = dict(zip(cultures, rng.uniform(0.88, 1.0, len(cultures)) if is_planted or "demo" in model else
                         rng.uniform(0.4, 0.8, len(cultures)), strict=True))  # fmt: skip
         for c in cultures:
-            n_identify = n
-            baseline.append((model, c, n, round(base[c] * n) / n, 1.0, n_identify, round(base[c] * n_identify), mark))
+            right = round(base[c] * n)
+            baseline.append((model, c, n, right / n, 1.0, n, right, mark, 0.25))
         for selector in selectors:
             for r in fractions:
                 strength = EFFECT.get(selector, 5.0) if is_planted else (1.2 if "random" not in selector else 0.3)
@@ -44,10 +44,14 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                         drop = -strength * rng.uniform(0.6, 1.4) if mask == other else rng.normal(0, 0.5)
                         drop = float(max(drop, -100 * base[other]))
                         (own if mask == other else cross).append(drop)
-                        effects.append((model, selector, r, mask, other, n, base[other], base[other] + drop / 100, drop,
-                                        drop * 0.05 + rng.normal(0, 0.01), min(1.0, abs(drop) / 80), 0.999, mark))  # fmt: skip
+                        nats = drop * 0.05 + rng.normal(0, 0.01)
+                        masked = base[other] + drop / 100
+                        effects.append((model, selector, r, mask, other, n, base[other], masked, drop, nats,
+                                        min(1.0, abs(drop) / 80), 0.999, mark))  # fmt: skip
                 s, x = float(np.mean(own)), float(np.mean(cross))
-                summary.append((model, selector, r, s, x, s - x, -0.2, mark))
+                summary.append((model, selector, r, s, x, s - x, -0.2, mark, 0.05 * s, 0.05 * x, -0.01,
+                                *(v + e for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
+                                *(0.05 * (v + e) for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w))))
                 if selector.startswith("random"):
                     continue
                 for measure, scale in (("accuracy", 1.0), ("logprob", 0.05)):
@@ -59,15 +63,19 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                                          d + 2 * scale, p, min(1.0, p * 2), verdict, mark))  # fmt: skip
                 if is_planted:
                     for c in cultures:
-                        planted.append((model, selector, r, c, per, 32, min(per, 30), min(per, 30) / per, min(per, 30) / 32, mark))
+                        hits = min(per, 30)
+                        planted.append((model, selector, r, c, per, 32, hits, hits / per, hits / 32, mark))
     key = ["model", "selector", "top_fraction"]
     for name, rows, columns in (
         ("effects", effects, [*key, "mask_culture", "eval_culture", "n", "baseline_accuracy", "masked_accuracy", "drop",
                               "logprob_drop", "flip_rate", "well_formed_rate", "planted"]),
-        ("summary", summary, [*key, "self_drop", "cross_drop", "specificity", "random_self_drop", "planted"]),
+        ("summary", summary, [*key, "self_drop", "cross_drop", "specificity", "random_self_drop", "planted",
+                              "self_logprob_drop", "cross_logprob_drop", "random_self_logprob_drop",
+                              *(f"{kind}_{infix}drop_{end}" for infix in ("", "logprob_")
+                                for kind in ("self", "cross", "random_self") for end in ("low", "high"))]),
         ("layers", layers, [*key, "culture", "layer", "count", "planted"]),
         ("baseline", baseline, ["model", "culture", "n", "accuracy", "well_formed_rate", "n_identify",
-                                "n_identify_correct", "planted"]),
+                                "n_identify_correct", "planted", "chance"]),
         ("evidence", evidence, [*key, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
                                 "p_adjusted", "verdict", "planted"]),
         ("planted", planted, [*key, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"]),

@@ -22,25 +22,31 @@ from markupsafe import Markup
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
-from culture_neurons.figures.tables import Tables, percent, questions, rows, selector_name
+from culture_neurons.figures.tables import Tables, drops, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import MINUS, plural
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+#: For a missing value.
+DASH = "\N{EN DASH}"
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
 
 SPECIFIC = "culture-specific"
 DAMAGE = "unspecific damage"
 NOTHING = "not distinguishable from random masks"
+TOO_FEW = "too few cultures to tell"
+UNTESTED = "not tested"
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
     SPECIFIC: "culture-specific",
     DAMAGE: "damage that is not specific to the culture",
-    NOTHING: "not distinguishable from random masks",
+    NOTHING: NOTHING,
+    TOO_FEW: TOO_FEW,
+    UNTESTED: "not tested, for want of random masks or questions",
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 
-#: measure -> (columns of the summary, noun phrase, unit, decimals)
+#: measure -> (noun phrase, unit, decimals)
 MEASURES = {
     "accuracy": ("accuracy", "points", 1),
     "logprob": ("log-probability of the right option", "nats", 3),
@@ -60,20 +66,21 @@ def plain(text: Any) -> str:
 def number(value: Any, decimals: int | None = None) -> str:
     """A number for a table: fixed decimals, or four significant digits; a dash for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"  # noqa: RUF001
+        return DASH
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if decimals is None and float(value).is_integer() and abs(value) < 1e6:
         return f"{value:.0f}".replace("-", MINUS)
-    return (f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}").replace("-", MINUS)
+    text = f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}"
+    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", MINUS)
 
 
 def _p(value: float) -> str:
     if not np.isfinite(value):
         return "p unknown"
-    return f"p{'' if value < 0.001 else ' = '}" + (" < 0.001" if value < 0.001 else f"{value:.3f}")
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _lowered(value: float, what: str, unit: str, decimals: int) -> str:
@@ -90,7 +97,7 @@ def _by(value: float, unit: str, decimals: int) -> str:
     """ "by -0.1 points": a change that follows another one in a sentence."""
     if not np.isfinite(value):
         return "by an unknown amount"
-    return f"by {number(value if f'{abs(value):.{decimals}f}'.strip('0.') else 0.0, decimals)} {unit}"
+    return f"by {number(value, decimals)} {unit}"
 
 
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
@@ -113,46 +120,70 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
 
 
 def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
-    """Per model: name, planted, a headline per measure, and a sentence with its verdict per selector and measure."""
-    from culture_neurons.figures.tables import drops
+    """Per model: who, planted, headlines (measures, verdicts, selectors) and one item per selector.
 
+    An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
+    """
     result = []
     for model in tables.models:
         who = captions.named(tables, model)
-        headlines, items = [], []
-        for measure, (what, unit, decimals) in MEASURES.items():
-            part = rows(tables.evidence, model, None, top_fraction)
-            part = part[part["measure"].str.startswith(measure)]
-            by_verdict: dict[str, list[str]] = {}
-            for selector, evidence in part.groupby("selector", sort=False):
-                verdict = str(evidence["verdict"].iloc[0])
-                by_verdict.setdefault(verdict, []).append(selector_name(selector))
-                drop = drops(tables, model, selector, top_fraction, measure)
-                against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
-                items.append({
-                    "measure": measure,
-                    "verdict": verdict,
-                    "badge": BADGES.get(verdict, "nothing"),
-                    "text": (
-                        f"{who}: masking a culture's own neurons ({selector_name(selector)}, "
-                        f"top {percent(top_fraction)}) {_lowered(drop['self'], f'its {what}', unit, decimals)}; "
-                        f"it changes the other cultures' {_by(drop['cross'], unit, decimals)}, and random masks of "
-                        f"the same size change it {_by(drop['random'], unit, decimals)}"
-                    ),
-                    "detail": "; ".join(
-                        f"against {name}: {against[key]}"
-                        for key, name in (("self-vs-random", "random masks"), ("self-vs-cross", "other masks"))
-                        if key in against
-                    ),
-                    "n": int(evidence["n"].max()),
-                })  # fmt: skip
-            headlines.append({"measure": what, "parts": [
-                (HEADLINES.get(verdict, verdict), names, BADGES.get(verdict, "nothing"))
-                for verdict, names in sorted(by_verdict.items(), key=lambda item: _order(item[0]))
-            ]})  # fmt: skip
+        evidence = rows(tables.evidence, model, None, top_fraction)
+        items = []
+        for selector, part in evidence.groupby("selector", sort=False):
+            said = {
+                measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure)
+                for measure in MEASURES
+                if len(of_measure := part[part["measure"].str.startswith(measure)])
+            }
+            items.append({"selector": selector_name(str(selector)), "said": said})
         result.append({
-            "model": model, "planted": tables.is_planted(model), "who": who, "headlines": headlines, "items": items,
+            "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
+            "headlines": _headlines(items),
         })  # fmt: skip
+    return result
+
+
+def _finding(
+    tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame
+) -> dict[str, Any]:
+    what, unit, decimals = MEASURES[measure]
+    drop = drops(tables, model, selector, top_fraction, measure)
+    against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
+    verdict = str(evidence["verdict"].iloc[0])
+    return {
+        "verdict": verdict,
+        "badge": BADGES.get(verdict, "nothing"),
+        "text": (
+            f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
+            f"{_lowered(drop['self'].value, f'its {what}', unit, decimals)}; it changes the other cultures' "
+            f"{_by(drop['cross'].value, unit, decimals)}, and random masks of the same size change it "
+            f"{_by(drop['random'].value, unit, decimals)}"
+        ),
+        "detail": "; ".join(
+            f"against {name}: {against[key]}"
+            for key, name in (("self-vs-random", "random masks"), ("self-vs-cross", "the other cultures' masks"))
+            if key in against
+        ),
+        "n": int(evidence["n"].max()),
+    }
+
+
+def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Selectors by verdict, per measure; measures that agree are said together."""
+    result: list[dict[str, Any]] = []
+    for measure, (what, *_) in MEASURES.items():
+        by_verdict: dict[str, list[str]] = {}
+        for item in items:
+            if measure in item["said"]:
+                by_verdict.setdefault(item["said"][measure]["verdict"], []).append(item["selector"])
+        parts = [
+            {"words": HEADLINES.get(verdict, verdict), "badge": BADGES.get(verdict, "nothing"), "selectors": names}
+            for verdict, names in sorted(by_verdict.items(), key=lambda pair: _order(pair[0]))
+        ]
+        if result and result[-1]["parts"] == parts:
+            result[-1]["measures"].append(what)
+        elif parts:
+            result.append({"measures": [what], "parts": parts})
     return result
 
 
@@ -169,7 +200,7 @@ def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = N
     for record in frame.head(MOST_ROWS).to_dict("records"):
         mark = str(record.get("planted", "")) == "yes"
         cells = [
-            (number(v, decimals.get(c)), True) if numeric[c] else (plain("–" if pd.isna(v) else v), False)  # noqa: RUF001
+            (number(v, decimals.get(c)), True) if numeric[c] else (plain(DASH if pd.isna(v) else v), False)
             for c, v in record.items()
         ]
         body.append({"planted": mark, "cells": cells})
@@ -224,8 +255,8 @@ def models_table(tables: Tables, run: Mapping[str, Any], training: Mapping[str, 
         record: dict[str, Any] = {
             "model": model,
             "planted": "yes" if tables.is_planted(model) else "no",
-            "source": str(stanza.get("path") or ("trained in this run" if "train" in stanza or trained else "–")),  # noqa: RUF001
-            "revision": str(stanza.get("revision") or "–"),  # noqa: RUF001
+            "source": str(stanza.get("path") or ("trained in this run" if "train" in stanza or trained else DASH)),
+            "revision": str(stanza.get("revision") or DASH),
         }
         for key, value in trained.items():
             if "accuracy" in key and isinstance(value, (int, float)) and not isinstance(value, bool):

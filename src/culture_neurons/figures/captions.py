@@ -34,10 +34,12 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
         Entry(f"drops_{model}", "drops", model, "", (
             f"{who}: change of accuracy (points) and of the right option's log-probability (nats) when a culture's "
             f"neurons ({top}) are masked: on its own questions, on the other cultures', and under random masks of "
-            f"the same size. {n}; small dots are single cultures, large marks means over cultures."
+            f"the same size. {n}; small dots are single cultures, large marks are means over cultures with "
+            f"95 % intervals."
         )),
         Entry(f"dose_{model}", "dose", model, "", (
-            f"{who}: the same changes against the size of the mask, as a share of all neurons (log scale). {n}."
+            f"{who}: the same changes against the size of the mask, as a share of all neurons (log scale), with "
+            f"95 % intervals. {n}."
         )),
     ]  # fmt: skip
     for selector, of in zip(selectors, counted, strict=True):
@@ -88,8 +90,5 @@ def _rst(text: str) -> str:
 
 
 def as_rst(entries: list[Entry]) -> str:
-    """All captions in one reStructuredText file, each between `.. [stem]` and `.. [end]`.
-
-    The captions of the workflow include their part by these marks.
-    """
-    return "".join(f".. [{e.stem}]\n\n{_rst(' '.join(e.caption.split()))}\n\n.. [end]\n\n" for e in entries)
+    """All captions in one reStructuredText list, which the captions of the workflow's own report include."""
+    return "".join(f"* **{_rst(e.stem)}**: {_rst(' '.join(e.caption.split()))}\n" for e in entries)

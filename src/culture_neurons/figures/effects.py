@@ -15,14 +15,14 @@ from culture_neurons.figures.layers import colour_bar, frame, named_axis, nothin
 from culture_neurons.figures.tables import (
     Tables,
     drops,
-    is_random,
+    is_control,
     matrix,
+    own_changes,
     percent,
     rows,
     selector_name,
-    self_and_cross,
 )
-from culture_neurons.figures.titles import MINUS, plural, signed, title
+from culture_neurons.figures.titles import CHANGE, MINUS, plural, signed, title
 
 #: The measures: column of `effects`, label of an axis, decimals in a cell.
 MEASURES = {
@@ -133,7 +133,7 @@ def draw_drops(
     ax: Axes, tables: Tables, model: str, selectors: list[str], top_fraction: float, measure: str = "accuracy",
     each: bool = True,
 ) -> None:  # fmt: skip
-    """Self, cross and random changes on `ax`, one row per selector, first on top.
+    """Self, cross and random changes on `ax` with 95 % intervals, one row per selector, first on top.
 
     `each` adds every culture's own change as a small dot.
     """
@@ -144,19 +144,19 @@ def draw_drops(
         ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
     lowest = 0.0
     for i, selector in enumerate(selectors):
-        own, _ = self_and_cross(tables, model, selector, top_fraction, column)
-        own = own[np.isfinite(own)]
+        own = own_changes(tables, model, selector, top_fraction, column)
         if each and len(own):
             ax.scatter(own, np.full(len(own), i + offsets["self"]), s=5, color=style.VERMILLION, alpha=0.45,
                        linewidths=0, zorder=2)  # fmt: skip
             lowest = max(lowest, float(np.abs(own).max()))
         values = drops(tables, model, selector, top_fraction, measure)
         # A random control is not compared with itself.
-        shown = ["self", "cross"] if is_random(selector) else list(offsets)
-        for kind in shown:
-            if np.isfinite(values[kind]):
-                ax.plot([values[kind]], [i + offsets[kind]], linestyle="none", zorder=3, **style.mark(kind, 5))
-                lowest = max(lowest, abs(values[kind]))
+        for kind in ("self", "cross") if is_control(tables, model, selector) else offsets:
+            at, y = values[kind], i + offsets[kind]
+            if np.isfinite(at.value):
+                ax.plot([at.low, at.high], [y, y], color=style.KINDS[kind][0], linewidth=1.2, zorder=3)
+                ax.plot([at.value], [y], linestyle="none", zorder=4, **style.mark(kind, 5))
+                lowest = max([lowest, *(abs(v) for v in (at.value, at.low, at.high) if np.isfinite(v))])
     ax.set_ylim(len(selectors) - 0.5, -0.5)
     ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
     smallest = 2.0 if measure == "accuracy" else 0.1
@@ -186,7 +186,7 @@ def plot_drops(
     fig = style.figure(style.DOUBLE, head + height + foot)
     n = max((asked(tables, model, s, top_fraction) for s in selectors), default=0)
     style.heading(fig, title(tables, model, 60), [
-        f"What masking does, by selector (masked {MINUS} baseline; left = worse), top {percent(top_fraction)}; "
+        f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; "
         f"{plural(n, 'question')}",
     ])  # fmt: skip
     for i, measure in enumerate(MEASURES):
@@ -208,8 +208,10 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
         return
     values = [drops(tables, model, selector, r, measure) for r in fractions]
     for kind in ("cross", "self", "random"):
-        y = np.array([v[kind] for v in values])
+        y = np.array([v[kind].value for v in values])
         if np.isfinite(y).any():
+            ax.fill_between(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
+                            color=style.KINDS[kind][0], alpha=0.18, linewidth=0)  # fmt: skip
             ax.plot(fractions, y, linewidth=1.1, **style.mark(kind, 4.2))
     ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
@@ -240,7 +242,7 @@ def plot_dose(
         ax.set_xlabel("Top fraction (%)")
         ax.set_ylabel(MEASURES[measure][1])
         return ax.figure
-    shown = [s for s in selectors if not is_random(s)] or list(selectors)
+    shown = [s for s in selectors if not is_control(tables, model, s)] or list(selectors)
     n_columns = min(5, max(1, len(shown)))
     blocks = -(-len(shown) // n_columns) or 1
     left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
@@ -251,7 +253,7 @@ def plot_dose(
     height = fig.get_size_inches()[1]
     n = max((asked(tables, model, s, r) for s in shown for r in _fractions(tables, model, s)), default=0)
     style.heading(fig, title(tables, model, 60), [
-        f"Change (masked {MINUS} baseline) against the size of the mask; {plural(n, 'question')}",
+        f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}",
     ])  # fmt: skip
     for row, (measure, (_, text, _)) in enumerate(MEASURES.items()):
         panels = []

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from culture_neurons.figures import fonts, style
 from culture_neurons.figures.effects import KINDS, MEASURES, _legend, asked, draw_drops
 from culture_neurons.figures.layers import named_axis
-from culture_neurons.figures.tables import Tables, is_random, percent, questions, rows
-from culture_neurons.figures.titles import MINUS, PLANTED, plural, title
+from culture_neurons.figures.tables import Tables, is_control, percent, questions, rows
+from culture_neurons.figures.titles import CHANGE, PLANTED, plural, title
 
 
 def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +23,14 @@ def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.
     centre = (p + weight / 2) / (1 + weight)
     half = z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def _chance(tables: Tables) -> str:
+    """What guessing gives, where the baseline table says so and all cultures agree."""
+    if "chance" not in tables.baseline.columns:
+        return ""
+    levels = set((100 * pd.to_numeric(tables.baseline["chance"]).dropna()).round(1))
+    return f"; chance: {levels.pop():g}\N{NO-BREAK SPACE}%" if len(levels) == 1 else ""
 
 
 @style.with_style
@@ -40,8 +48,8 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         fig = style.figure(style.SINGLE, head + foot + cell * max(1, len(cultures)))
         n = sum(questions(tables, m) or 0 for m in models[:1])
         several = any(tables.is_planted(m) for m in models)
-        style.heading(fig, f"Baseline accuracy{f', with the {PLANTED}' if several else ''}", [
-            f"{plural(n, 'question')} per model, 95{chr(160)}% intervals",
+        style.heading(fig, f"Baseline accuracy{f', with the {PLANTED} control' if several else ''}", [
+            f"{plural(n, 'question')} per model, 95\N{NO-BREAK SPACE}% intervals{_chance(tables)}",
         ])  # fmt: skip
         height = fig.get_size_inches()[1]
         ax = style.axes(fig, 1.28, foot, style.SINGLE - 1.28 - 0.12, height - head - foot)
@@ -81,7 +89,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
 @style.with_style
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
     """Self, cross and random changes by selector: a column of panels per model, on common axes."""
-    shown = [s for s in selectors if not is_random(s)] or list(selectors)
+    shown = [s for s in selectors if not all(is_control(tables, m, s) for m in models)] or list(selectors)
     left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
     head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
     width = min(2.6, (style.DOUBLE - left - right - (len(models) - 1) * gap) / max(1, len(models)))
@@ -90,8 +98,8 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
     height = fig.get_size_inches()[1]
     n = max((asked(tables, m, s, top_fraction) for m in models for s in shown), default=0)
     planted = any(tables.is_planted(m) for m in models)
-    style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED}' if planted else ''}", [
-        f"Masked {MINUS} baseline (left = worse), top {percent(top_fraction)}; {plural(n, 'question')} per model",
+    style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
+        f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model",
     ])  # fmt: skip
     for row, measure in enumerate(MEASURES):
         panels = []

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from culture_neurons.figures.fonts import families
@@ -72,7 +73,6 @@ RC: dict[str, Any] = {
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.5,
     "legend.frameon": False,
-    "pdf.fonttype": 42,
     "svg.hashsalt": "culture-neurons",
     "svg.fonttype": "none",
 }
@@ -150,8 +150,12 @@ def save(fig: Figure, path_without_suffix: str | Path, dpi: int = 200) -> list[P
     """
     base = Path(path_without_suffix)
     written = []
-    # svg.hashsalt and fonttype are read while drawing.
-    with mpl.rc_context(RC):
+    # Type 42 fonts are what publishers ask for; the ones of the system that DejaVu Sans falls back on may be of a
+    # kind (CFF) that can't be written so, and Type 3 can draw them all.
+    fallback = any(len(text.get_fontfamily()) > 1 for text in fig.findobj(Text))
+    # The PDF backend reads the size of its font subsets from ps.fonttype: as 42, one font is embedded once.
+    kind = 3 if fallback else 42
+    with mpl.rc_context({**RC, "pdf.fonttype": kind, "ps.fonttype": kind}):
         for suffix, options in (
             (".pdf", {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}}),
             (".png", {"metadata": {"Software": None}, "dpi": dpi}),

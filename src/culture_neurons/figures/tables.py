@@ -142,57 +142,40 @@ def matrix(tables: Tables, model: str, selector: str, top_fraction: float, colum
     return cultures, values
 
 
-def self_and_cross(tables: Tables, model: str, selector: str, top_fraction: float, column: str):
-    """(self per culture, cross per mask culture): the diagonal, and the mean of the rest of each row."""
-    _, values = matrix(tables, model, selector, top_fraction, column)
-    diagonal = np.diag(values).copy()
-    rest = values.copy()
-    np.fill_diagonal(rest, np.nan)
-    counted = np.isfinite(rest).sum(axis=1)
-    cross = np.where(counted > 0, np.nansum(rest, axis=1) / np.maximum(counted, 1), np.nan)
-    return diagonal, cross
+def own_changes(tables: Tables, model: str, selector: str, top_fraction: float, column: str) -> np.ndarray:
+    """One measure of `effects` on each culture's own questions under its own mask, float64 [culture]."""
+    part = rows(tables.effects, model, selector, top_fraction)
+    own = part.loc[part["mask_culture"] == part["eval_culture"], column].to_numpy(dtype=float)
+    return own[np.isfinite(own)]
 
 
-def mean(values: np.ndarray) -> float:
-    """Mean of the finite values; NaN, without a warning, if there is none."""
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
-    return float(finite.mean()) if len(finite) else float("nan")
+def is_control(tables: Tables, model: str, selector: str) -> bool:
+    """Whether a selector is a random control: controls are what the evidence compares with, so it has no rows of it."""
+    tested = set(rows(tables.evidence, model)["selector"])
+    return bool(tested) and selector not in tested
 
 
-def is_random(selector: str) -> bool:
-    """Whether an instance is a random control, by its name: `random`, `random-matched`, `random-2` ..."""
-    return selector.split("-")[0] == "random"
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over cultures with its 95 % interval; NaN where the tables have none."""
+
+    value: float
+    low: float
+    high: float
 
 
-def drops(tables: Tables, model: str, selector: str, top_fraction: float, measure: str) -> dict[str, float]:
-    """{"self", "cross", "random"} for one measure: accuracy (points) or logprob (nats), masked - baseline.
-
-    Means over cultures. Accuracy comes from the summary; log-probability from the summary where it has the
-    columns (`self_logprob_drop` ...), otherwise from the effects. NaN where the tables have nothing.
-    """
+def drops(tables: Tables, model: str, selector: str, top_fraction: float, measure: str) -> dict[str, Estimate]:
+    """{"self", "cross", "random"} for one measure: accuracy (points) or logprob (nats), masked - baseline."""
     part = rows(tables.summary, model, selector, top_fraction)
     infix = "" if measure == "accuracy" else "logprob_"
-    result = {}
-    for kind, column in (
-        ("self", f"self_{infix}drop"), ("cross", f"cross_{infix}drop"), ("random", f"random_self_{infix}drop"),
-    ):  # fmt: skip
-        if column in part.columns:
-            result[kind] = mean(pd.to_numeric(part[column]).to_numpy())
-        elif kind == "random":
-            result[kind] = _random_effect(tables, model, top_fraction)
-        else:
-            own, other = self_and_cross(tables, model, selector, top_fraction, "logprob_drop")
-            result[kind] = mean(own if kind == "self" else other)
-    return result
 
+    def one(column: str) -> float:
+        return float(pd.to_numeric(part[column]).iloc[0]) if len(part) and column in part.columns else float("nan")
 
-def _random_effect(tables: Tables, model: str, top_fraction: float) -> float:
-    names = [s for s in tables.selectors(model) if is_random(s)]
-    matched = [s for s in names if "matched" in s]
-    return mean(np.array([
-        mean(self_and_cross(tables, model, s, top_fraction, "logprob_drop")[0]) for s in matched or names
-    ]))  # fmt: skip
+    return {
+        kind: Estimate(*(one(f"{prefix}_{infix}drop{end}") for end in ("", "_low", "_high")))
+        for kind, prefix in (("self", "self"), ("cross", "cross"), ("random", "random_self"))
+    }
 
 
 def selector_name(selector: str) -> str:

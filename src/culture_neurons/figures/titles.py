@@ -8,6 +8,8 @@ from culture_neurons.figures.tables import Tables, questions
 PLANTED = "planted"
 #: The typographic minus sign, as wide as a plus.
 MINUS = "\N{MINUS SIGN}"
+#: What every change is, and how sure.
+CHANGE = f"masked {MINUS} baseline, 95\N{NO-BREAK SPACE}% intervals"
 
 
 def title(tables: Tables, model: str, width: int = 40) -> str:
