@@ -47,7 +47,7 @@ class Recipe:
     dev_images_per_fact: int = 2
     vision_steps: int = 150
     facts_steps: int = 500
-    answers_steps: int = 800
+    steps: int = 800  # of the last stage, at most
     batch: int = 32
     learning_rate: float = 0.003
     weight_decay: float = 0.05
@@ -259,7 +259,7 @@ def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Exa
     hidden = model.get_input_embeddings().weight.shape[1]
     generator = torch.Generator().manual_seed(recipe.seed)
     head = nn.Parameter(torch.randn(n_cultures + n_motifs, hidden, generator=generator) * hidden**-0.5)
-    vision = [(name, p) for name, p in model.named_parameters() if any(part in name for part in _VISION)]
+    vision = _vision(model)
     optimiser = Optimiser([*vision, ("head", head)], recipe)
     targets = torch.from_numpy(np.stack([examples.culture, examples.motif]))
     steps = schedule(recipe.vision_steps, 0.99)
@@ -272,8 +272,17 @@ def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Exa
         right = [p.argmax(dim=1) == t[index] for p, t in zip(parts, targets, strict=True)]
         accuracy.append((right[0] & right[1]).float().mean().item())
     reporter.say(f"vision: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % told apart")
-    for _, parameter in vision:
+    freeze_vision(model)
+
+
+def freeze_vision(model: nn.Module) -> None:
+    """Train no parameter of the vision side any more."""
+    for _, parameter in _vision(model):
         parameter.requires_grad_(False)
+
+
+def _vision(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if any(part in name for part in _VISION)]
 
 
 def train_facts(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
@@ -292,8 +301,9 @@ def train_facts(model: nn.Module, features: torch.Tensor, examples: synthetic.Ex
     reporter.say(f"facts: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % of words right")
 
 
-def answer_losses(model: nn.Module, states: torch.Tensor, batch: Batch, template: Template,
-                  soft: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def answer_losses(
+    model: nn.Module, states: torch.Tensor, batch: Batch, template: Template
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Stage 3's loss per sample, and whether each answer is right (bool), both [sample].
 
     The answer is learned at every position after the options, the last one counting most.
@@ -311,8 +321,8 @@ def train_answers(model: nn.Module, features: torch.Tensor, examples: synthetic.
                   recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
     """Stage 3. Whole prompts."""
     optimiser = Optimiser(model.named_parameters(), recipe)
-    steps = schedule(recipe.answers_steps, 0.94)
-    for step, factor, accuracy in reporter.watch(steps, recipe.answers_steps, "answers"):
+    steps = schedule(recipe.steps, 0.94)
+    for step, factor, accuracy in reporter.watch(steps, recipe.steps, "answers"):
         template = lesson.templates[step % len(lesson.templates)]
         index = rng.integers(len(features), size=recipe.batch)
         batch = make_batch(lesson, template, examples, index, rng)
@@ -375,7 +385,7 @@ def train(
     recipe: Recipe,
     instruction: str = prompts.INSTRUCTION,
     prompt_seed: int = 0,
-    reporter: Reporter = Reporter(),  # noqa: B008  (frozen and empty)
+    reporter: Reporter = Reporter(),
     **sizes: int,
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
     """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
@@ -405,7 +415,7 @@ def train(
             return model, processor, summary
     raise ModelError(
         f"{architecture}: training reached {100 * best:.1f} % on dev images in {max(1, recipe.attempts)} attempts;"
-        f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise answers_steps or attempts, or take another seed"
+        f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
     )
 
 
