@@ -8,12 +8,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-SOURCE = os.path.relpath(workflow.basedir + "/src")
+SOURCE = os.path.relpath(os.path.join(workflow.basedir, "src"))
 # Steps run as `python -m culture_neurons.steps.X`: with this Python (a conda environment comes before it), and
 # with the package found in src, in conda environments and on cluster nodes too.
 sys.path.insert(0, SOURCE)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.path.abspath(SOURCE), os.environ.get("PYTHONPATH")]))
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+for variable, folder in [("PYTHONPATH", os.path.abspath(SOURCE)), ("PATH", os.path.dirname(sys.executable))]:
+    before = os.environ.get(variable, "").split(os.pathsep)
+    os.environ[variable] = os.pathsep.join([folder, *(path for path in before if path and path != folder)])
 
 from culture_neurons import config as settings
 from culture_neurons.errors import CultureNeuronsError
@@ -21,7 +22,7 @@ from culture_neurons.provenance import ROOT, closure
 from culture_neurons.selectors import options as method_options
 from culture_neurons.selectors import resolve
 
-SCHEMA = workflow.basedir + "/workflow/schemas/config.schema.yaml"
+SCHEMA = os.path.join(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
 try:
     settings.check(config, settings.read_schema(SCHEMA))
 except CultureNeuronsError as error:
@@ -131,6 +132,11 @@ def figure_files():
     """All figures, PDF and PNG."""
     stems = ["overview", "baseline", *(stem for model in MODELS for stem in figure_stems(model))]
     return [f"{RESULTS}/figures/{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png")]
+
+
+def tables_folder(wildcards, input):
+    """Where the tables lie that a rule reads."""
+    return os.path.dirname(input.tables[0])
 
 
 def local_sources():

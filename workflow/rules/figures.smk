@@ -28,7 +28,7 @@ rule tabulate:
         outcomes=named(per_mask_file("ablation")),
         planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
         controls=CONTROLS,
-        folder=f"{RESULTS}/tables",
+        folder=subpath(output[0], parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {params.predictions:q}"
         " --masks {params.masks:q} --ablations {params.outcomes:q} --planted {params.planted:q}"
@@ -59,8 +59,8 @@ rule draw_model:
     resources:
         mem_mb=2000,
     params:
-        tables=f"{RESULTS}/tables",
-        folder=f"{RESULTS}/figures",
+        tables=tables_folder,
+        folder=subpath(output[0], parent=True),
         selectors=SHOWN,
         top=TOP,
     shell:
@@ -90,8 +90,8 @@ rule draw_overview:
     resources:
         mem_mb=2000,
     params:
-        tables=f"{RESULTS}/tables",
-        folder=f"{RESULTS}/figures",
+        tables=tables_folder,
+        folder=subpath(output[0], parent=True),
         selectors=SHOWN,
         top=TOP,
     shell:
@@ -123,8 +123,8 @@ rule report:
         run=as_json(
             {"dataset": config["dataset"], "config": config, "models": MODELS, "selectors": SHOWN, "top_fraction": TOP}
         ),
-        tables=f"{RESULTS}/tables",
-        figures=f"{RESULTS}/figures",
+        tables=tables_folder,
+        figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --figures {params.figures:q}"

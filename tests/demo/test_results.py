@@ -1,0 +1,84 @@
+"""What `make demo` must have found: run it first. The numbers are measured, the thresholds are promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results" / "demo"
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+ORGANIC = [name for name, model in CONFIG["models"].items() if not model["train"].get("plant")]
+PLANTED = [name for name in CONFIG["models"] if name not in ORGANIC]
+MAIN = CONFIG["figures"]["top_fraction"]
+
+
+def table(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / "tables" / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+def rows(name: str, **where) -> pd.DataFrame:
+    result = table(name)
+    for column, value in where.items():
+        result = result[result[column] == value]
+    return result
+
+
+@pytest.mark.parametrize("model", CONFIG["models"])
+def test_every_model_was_trained_to_at_least_ninety_percent(model):
+    training = json.loads((RESULTS / model / "model" / "training.json").read_text(encoding="utf-8"))
+    assert training["dev_accuracy"] >= 0.9
+    accuracy = rows("baseline", model=model)
+    assert (accuracy["accuracy"] * accuracy["n"]).sum() / accuracy["n"].sum() >= 0.85  # never tuned on
+
+
+@pytest.mark.parametrize("fraction", CONFIG["top_fractions"][:1])
+def test_planted_neurons_are_found_by_the_probability_contrast(fraction):
+    found = rows("planted", model=PLANTED[0], selector="cas", top_fraction=fraction)
+    assert len(found) == 8
+    assert found["precision"].mean() >= 0.9
+
+
+def test_evidence_tells_the_planted_effect_from_random_masks():
+    found = rows("evidence", model=PLANTED[0], selector="cas", top_fraction=MAIN)
+    assert set(found["verdict"]) == {"culture-specific"}
+    summary = rows("summary", model=PLANTED[0], selector="cas", top_fraction=MAIN).iloc[0]
+    assert summary["self_drop"] <= -10
+    assert abs(summary["cross_drop"]) <= 3
+
+
+def test_every_culture_is_hit_by_its_own_mask_more_than_by_the_others():
+    effects = rows("effects", model=PLANTED[0], selector="cas", top_fraction=MAIN)
+    own = effects[effects["mask_culture"] == effects["eval_culture"]].set_index("eval_culture")["logprob_drop"]
+    others = effects[effects["mask_culture"] != effects["eval_culture"]].groupby("eval_culture")["logprob_drop"].mean()
+    assert (own < others).all()
+
+
+def test_planted_models_are_marked_in_every_table():
+    for name in ("effects", "summary", "layers", "baseline", "evidence", "planted"):
+        marks = table(name).groupby("model")["planted"].unique()
+        for model, mark in marks.items():
+            assert list(mark) == ["yes" if model in PLANTED else "no"], name
+
+
+def test_report_is_one_page_that_says_planted_and_has_every_figure():
+    page = (RESULTS / "report.html").read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>")
+    assert "src=\"http" not in page
+    assert "href=\"http" not in page.replace("href=\"https://arxiv.org", "")
+    assert "planted" in page
+    assert page.count("data:image/png;base64,") >= 4 * len(CONFIG["models"])
+    for model in CONFIG["models"]:
+        assert model in page
+
+
+def test_figures_are_there_as_pdf_and_png():
+    for model in CONFIG["models"]:
+        for selector in ("lap", "lape", "lape-original", "mad", "cas"):
+            for kind in ("layers", "layers-by-culture", "layers-heatmap", "matrix"):
+                for suffix in ("pdf", "png"):
+                    assert (RESULTS / "figures" / f"{kind}_{model}_{selector}.{suffix}").stat().st_size > 1000
