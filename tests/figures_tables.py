@@ -18,7 +18,8 @@ VERDICTS = ("culture-specific", "unspecific damage", "not distinguishable from r
 
 def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: int = 256, n: int = 60,
           models: tuple[str, ...] = ("demo-qwen2.5-vl", "planted-qwen2.5-vl"),
-          fractions: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.05), selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
+          fractions: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.05),
+          selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
     """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
     rng = np.random.default_rng(7)
     effects, summary, layers, baseline, evidence, planted = [], [], [], [], [], []
@@ -48,7 +49,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                         masked = base[other] + drop / 100
                         effects.append((model, selector, r, mask, other, n, base[other], masked, drop, nats,
                                         min(1.0, abs(drop) / 80), 0.999, mark))  # fmt: skip
-                s, x = float(np.mean(own)), float(np.mean(cross))
+                s, x = float(np.mean(own)), float(np.mean(cross or [np.nan]))
                 summary.append((model, selector, r, s, x, s - x, -0.2, mark, 0.05 * s, 0.05 * x, -0.01,
                                 *(v + e for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
                                 *(0.05 * (v + e) for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w))))

@@ -138,7 +138,7 @@ def draw_drops(
     `each` adds every culture's own change as a small dot.
     """
     column, text, _ = MEASURES[measure]
-    offsets = {"self": -0.22, "cross": 0.0, "random": 0.22}
+    offsets = {"self": -0.16, "cross": 0.07, "random": 0.3}
     ax.axvline(0, color="#999999", linewidth=0.7)
     for i in range(1, len(selectors)):
         ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
@@ -146,7 +146,7 @@ def draw_drops(
     for i, selector in enumerate(selectors):
         own = own_changes(tables, model, selector, top_fraction, column)
         if each and len(own):
-            ax.scatter(own, np.full(len(own), i + offsets["self"]), s=5, color=style.VERMILLION, alpha=0.45,
+            ax.scatter(own, np.full(len(own), i - 0.36), s=5, color=style.VERMILLION, alpha=0.45,
                        linewidths=0, zorder=2)  # fmt: skip
             lowest = max(lowest, float(np.abs(own).max()))
         values = drops(tables, model, selector, top_fraction, measure)
@@ -162,7 +162,7 @@ def draw_drops(
     smallest = 2.0 if measure == "accuracy" else 0.1
     if lowest < smallest:  # do not blow noise up to the width of the figure
         ax.set_xlim(-1.1 * smallest, 0.35 * smallest)
-    style.ticks(ax.xaxis, 5)
+    style.ticks(ax.xaxis, 6)
     ax.set_xlabel(text)
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
@@ -206,14 +206,15 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     if not fractions:
         nothing(ax, "no result")
         return
+    # Before anything is drawn: matplotlib can't find limits for a single fraction by itself.
+    ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     values = [drops(tables, model, selector, r, measure) for r in fractions]
     for kind in ("cross", "self", "random"):
         y = np.array([v[kind].value for v in values])
         if np.isfinite(y).any():
-            ax.fill_between(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
-                            color=style.KINDS[kind][0], alpha=0.18, linewidth=0)  # fmt: skip
+            ax.vlines(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
+                      color=style.KINDS[kind][0], linewidth=1.0, alpha=0.7)  # fmt: skip
             ax.plot(fractions, y, linewidth=1.1, **style.mark(kind, 4.2))
-    ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
@@ -282,8 +283,7 @@ def _fractions(tables: Tables, model: str, selector: str) -> list[float]:
 
 def _common_y(panels: list[Axes], smallest: float) -> None:
     """One scale for all panels of a row, at least `smallest` wide on either side when all is close to 0."""
-    ends = [value for ax in panels for line in ax.lines for value in np.asarray(line.get_ydata(), dtype=float)]
-    ends = [value for value in ends if np.isfinite(value)] or [0.0]
+    ends = [value for ax in panels for value in ax.dataLim.intervaly if np.isfinite(value)] or [0.0]
     low, high = min(ends), max(ends)
     if max(abs(low), abs(high)) < smallest:
         low, high = -smallest, 0.3 * smallest

@@ -104,7 +104,7 @@ def require(known: Sequence[str], name: str, what: str) -> None:
         )
 
 
-def nearest_fraction(table: pd.DataFrame, top_fraction: float) -> None:
+def require_fraction(table: pd.DataFrame, top_fraction: float) -> None:
     """Raise ConfigError unless the table has rows at this top fraction."""
     known = sorted(set(table["top_fraction"].astype(float)))
     if not np.isclose(known, top_fraction, rtol=1e-9, atol=0).any():

@@ -1,0 +1,246 @@
+"""Figures: what is drawn is what the tables say, every name can be drawn, and the bytes do not change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from culture_neurons import figures
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.figures import captions, fonts, style
+from culture_neurons.figures import tables as contents
+from culture_neurons.figures.models import wilson
+from tests.figures_tables import NAMES, SELECTORS, build
+
+PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return figures.read(build(tmp_path_factory.mktemp("tables")))
+
+
+def texts(figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    return [t.get_text() for t in figure.findobj(Text) if t.get_visible() and t.get_text()]
+
+
+def every_figure(tables, selectors=("cas",)):
+    yield from figures.model_figures(tables, PLANTED, list(selectors), 0.01)
+    yield from figures.overview_figures(tables, list(selectors), 0.01)
+
+
+def test_every_figure_is_readable_at_column_width_and_says_planted(tables):
+    entries = captions.model_entries(tables, PLANTED, ["cas"], 0.01) + captions.overview_entries(tables, 0.01)
+    drawn = []
+    for stem, figure in every_figure(tables):
+        drawn.append(stem)
+        width, height = figure.get_size_inches()
+        assert width in (style.SINGLE, style.DOUBLE), stem
+        shown = texts(figure)
+        assert any("planted" in text for text in shown[:3]) or "planted" in " ".join(shown), stem
+        small = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text() and t.get_fontsize() < 7]
+        assert not small, (stem, small[0])
+        ink = figure.get_tightbbox()  # nothing leaves the page
+        assert ink.x0 > -0.02, stem
+        assert ink.y0 > -0.02, stem
+        assert ink.x1 < width + 0.02, stem
+        assert ink.y1 < height + 0.02, stem
+    assert sorted(drawn) == sorted(entry.stem for entry in entries)
+
+
+def test_a_model_that_is_not_planted_never_says_so(tables):
+    for stem, figure in figures.model_figures(tables, DEMO, ["cas"], 0.01):
+        assert not any("planted" in text for text in texts(figure)), stem
+
+
+def test_the_histogram_has_the_counts_and_shares(tables):
+    figure = figures.plot_layers(tables, PLANTED, "cas", 0.01)
+    part = tables.layers
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "cas") & (part["top_fraction"] == 0.01)]
+    expected = part.groupby("layer")["count"].sum().to_numpy()
+    count, share = figure.axes
+    outline = count.patches[0].get_xy()
+    np.testing.assert_array_equal(outline[1:-1:4, 1][: len(expected)], expected)
+    # Both axes measure the same bar.
+    assert share.get_ylim()[1] == pytest.approx(100 * count.get_ylim()[1] / expected.sum())
+    assert f"{expected.sum():,} neurons of 8 cultures" in " ".join(texts(figure))
+
+
+def test_the_matrix_has_masks_down_and_evaluated_cultures_across(tables):
+    figure = figures.plot_matrix(tables, PLANTED, "cas", 0.01)
+    shown = figure.axes[0].images[0]
+    part = tables.effects
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "cas") & (part["top_fraction"] == 0.01)]
+    names = sorted(NAMES)
+    row = part[(part["mask_culture"] == names[1]) & (part["eval_culture"] == names[2])]
+    assert shown.get_array()[1, 2] == pytest.approx(row["drop"].item())
+    low, high = shown.get_clim()
+    assert low == -high
+    assert high == pytest.approx(part["drop"].abs().max())
+    logprob = figure.axes[2].images[0].get_array()
+    assert logprob[1, 2] == pytest.approx(row["logprob_drop"].item())
+
+
+def test_drops_show_the_summary(tables):
+    figure = figures.plot_drops(tables, PLANTED, SELECTORS, 0.01)
+    part = tables.summary
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "mad") & (part["top_fraction"] == 0.01)]
+    drawn = {float(line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata()) == 1}
+    for column in ("self_drop", "cross_drop", "random_self_drop"):
+        assert any(value == pytest.approx(part[column].item()) for value in drawn)
+    assert contents.is_control(tables, PLANTED, "random-matched")
+    assert not contents.is_control(tables, PLANTED, "mad")
+
+
+def test_dose_has_a_panel_per_selector_and_all_fractions(tables):
+    figure = figures.plot_dose(tables, PLANTED, SELECTORS)
+    assert len(figure.axes) == 2 * 4  # the control is a line in each
+    line = max(figure.axes[0].lines, key=lambda line: len(line.get_xdata()))
+    np.testing.assert_allclose(line.get_xdata(), [0.002, 0.005, 0.01, 0.02, 0.05])
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_plots_draw_on_axes_of_a_notebook(tables):
+    host = style.figure(6, 4)
+    for plot, arguments in (
+        (figures.plot_layers, (PLANTED, "cas", 0.01)),
+        (figures.plot_layers_heatmap, (PLANTED, "cas", 0.01)),
+        (figures.plot_matrix, (PLANTED, "cas", 0.01)),
+        (figures.plot_drops, (PLANTED, ["cas"], 0.01)),
+        (figures.plot_dose, (PLANTED, ["cas"])),
+        (figures.plot_baseline, ()),
+    ):
+        ax = host.add_subplot()
+        assert plot(tables, *arguments, ax=ax) is host
+        assert ax.has_data() or ax.images
+        host.clear()
+
+
+def test_a_selector_without_neurons_says_so(tmp_path):
+    folder = build(tmp_path, models=(PLANTED,), selectors=["cas"], fractions=(0.01,))
+    made = figures.read(folder)
+    made.layers["count"] = 0
+    for plot in (figures.plot_layers, figures.plot_layers_by_culture, figures.plot_layers_heatmap):
+        figure = plot(made, PLANTED, "cas", 0.01)
+        assert "0 neurons" in " ".join(texts(figure))
+    assert "no neuron selected" in texts(figures.plot_layers(made, PLANTED, "cas", 0.01))
+
+
+def test_one_culture_and_one_fraction(tmp_path):
+    made = figures.read(build(tmp_path, cultures=["Ελλάδα"], models=(PLANTED,), selectors=["cas"], fractions=(0.01,)))
+    made.summary["cross_drop"] = np.nan
+    made.evidence.drop(made.evidence.index, inplace=True)
+    for stem, figure in every_figure(made):
+        assert texts(figure), stem
+
+
+def test_many_cultures_keep_their_labels_apart(tmp_path):
+    names = [f"Country {i:02}-Language" for i in range(45)]
+    made = figures.read(build(tmp_path, cultures=names, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    figure = figures.plot_matrix(made, DEMO, "cas", 0.01)
+    figure.canvas.draw()
+    boxes = sorted(
+        (t.get_window_extent().y0, t.get_window_extent().y1) for t in figure.axes[0].get_yticklabels() if t.get_text()
+    )
+    assert len(boxes) > 10
+    assert all(above[0] - below[1] > -2 for below, above in pairwise(boxes))
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_every_name_is_drawn_or_escaped_and_never_an_empty_box(tables, monkeypatch, tmp_path, found):
+    if not found:  # a machine without further fonts
+        monkeypatch.setattr(fonts, "system_fonts", lambda: ())
+        fonts._family_for.cache_clear()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # matplotlib warns of a missing glyph
+            figures.save(figures.plot_matrix(tables, PLANTED, "cas", 0.01), tmp_path / "matrix")
+        drawn = fonts.printable("日本 Ελλάδα")
+        assert drawn.endswith(" Ελλάδα")
+        if not found:
+            assert drawn == "<65E5><672C> Ελλάδα"
+    finally:
+        fonts._family_for.cache_clear()
+
+
+def test_names_are_literal_shortened_and_on_one_line():
+    assert fonts.printable("a\nb\x07") == "a b<7>"
+    assert fonts.label("$x$") == r"\$x\$"
+    assert fonts.label("Indonesia-Minangkabau", 12) == "Indone…kabau"
+    assert len(fonts.shorten("日" * 20, 10)) <= 6
+    assert fonts.labels(["A" * 30, "A" * 31], 9) == ["AAAA…AAAA", "AAAA…AAAA (2)"]
+    figure = style.figure(3, 1)
+    figure.text(0, 0, fonts.label("costs $5 and $6$"))
+    text = figure.texts[0]
+    assert text._preprocess_math(text.get_text()) == ("costs $5 and $6$", False)
+
+
+def test_same_bytes_in_another_process(tmp_path):
+    build(tmp_path / "tables", models=(PLANTED,), selectors=["cas"], fractions=(0.01,), cultures=["A", "Ελλάδα"])
+    program = (
+        "import sys; from culture_neurons import figures as f; t = f.read(sys.argv[1] + '/tables');"
+        "f.save(f.plot_matrix(t, 'planted-qwen2.5-vl', 'cas', 0.01), sys.argv[1] + '/' + sys.argv[2])"
+    )
+    for seed in "12":
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, str(tmp_path), f"v2.5_{seed}"],
+            check=True,
+            env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), "PYTHONHASHSEED": seed},
+        )
+    for suffix in ("pdf", "png"):
+        one, two = ((tmp_path / f"v2.5_{seed}.{suffix}").read_bytes() for seed in "12")
+        assert one == two
+        assert not any(word in one for word in (b"CreationDate", b"Software", b"matplotlib.org"))
+    assert b"/Subtype /CIDFontType2" in (tmp_path / "v2.5_1.pdf").read_bytes()  # Type 42, as publishers want
+
+
+def test_captions_have_counts_and_mark_the_planted_model(tables):
+    entries = captions.model_entries(tables, PLANTED, ["cas"], 0.01) + captions.overview_entries(tables, 0.01)
+    for entry in entries:
+        assert "planted" in entry.caption
+        assert any(character.isdigit() for character in entry.caption)
+        assert entry.caption.count(". ") <= 2, entry.caption
+    assert "planted" not in " ".join(
+        e.caption for e in captions.model_entries(tables, DEMO, ["cas"], 0.01)
+    )
+    assert r"planted\-qwen2\.5\-vl" in captions.as_rst(entries)
+
+
+def test_culture_names_stay_text(tmp_path):
+    made = figures.read(build(tmp_path, cultures=["007", "NA"], models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    assert made.cultures == ["007", "NA"]
+    assert contents.matrix(made, DEMO, "cas", 0.01, "drop")[0] == ["007", "NA"]
+
+
+def test_a_table_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,))
+    (tmp_path / "summary.csv").unlink()
+    with pytest.raises(FileError, match=r"summary\.csv: no such file"):
+        figures.read(tmp_path)
+    build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,))
+    (tmp_path / "layers.csv").write_text("model,selector\n", encoding="utf-8")
+    with pytest.raises(FileError, match="'top_fraction' is missing"):
+        figures.read(tmp_path)
+
+
+def test_unknown_names_have_the_nearest_known_one(tables):
+    with pytest.raises(ConfigError, match="did you mean 'cas'"):
+        contents.require(tables.selectors(DEMO), "csa", "selector")
+    with pytest.raises(ConfigError, match=r"no result at top fraction 0\.3"):
+        contents.require_fraction(tables.summary, 0.3)
+
+
+def test_wilson_by_hand():
+    # n = 10, p = 0.5: centre 0.5, half width z sqrt(0.025 + z^2 / 400) / (1 + z^2 / 10).
+    low, high = wilson(np.array([5, 0]), np.array([10, 0]))
+    np.testing.assert_allclose([low[0], high[0]], [0.2366, 0.7634], atol=1e-4)
+    assert (low[1], high[1]) == pytest.approx((0, 1), abs=1e-6)

@@ -1,0 +1,230 @@
+"""The report: verdicts from the evidence alone, the planted control marked everywhere, text from data escaped."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import figures, report
+from culture_neurons.errors import ConfigError, FileError
+from tests.figures_tables import VERDICTS, build
+
+EVIL = '"><img src=x onerror=alert(1)> {{ 7*7 }}'
+MODELS = ("demo-qwen2.5-vl", "planted-qwen2.5-vl")
+#: The smallest PNG: one white pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff3f0005fe02fe0def46b8"
+    "0000000049454e44ae426082"
+)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each list item, headline, caption and table row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.parts: dict[str, list[str]] = {"li": [], "p": [], "figcaption": [], "tr": [], "style": []}
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in self.parts:
+            self.open.append(tag)
+            self.parts[tag].append("")
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        if self.open:
+            self.parts[self.open[-1]][-1] += data
+
+
+def folder(path, **options):
+    options = {"selectors": ["cas", "mad", "random-matched"], "fractions": (0.005, 0.01), "models": MODELS} | options
+    return build(path / "tables", **options)
+
+
+def counts(cultures=("A", "B")):
+    rows = [(c, k, s, 10) for c in cultures for k in ("food", "art") for s in ("evaluate", "identify")]
+    return pd.DataFrame(rows, columns=["culture", "category", "split", "n"])
+
+
+def page(path, tables=None, **options):
+    tables = tables if tables is not None else figures.read(folder(path))
+    given = {"counts": counts(), "dropped": pd.DataFrame(columns=["sample_id", "culture", "reason"]), "run": {}}
+    return report.render(tables, path, **given | options)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return figures.read(folder(tmp_path_factory.mktemp("report")))
+
+
+def test_text_from_data_is_escaped(tmp_path):
+    names = [EVIL, "<script>alert(1)</script>", "' onload='x", "a\u202eb"]
+    made = figures.read(folder(tmp_path, cultures=names, models=(f"m{EVIL}",)))
+    made.baseline["model"] = f"m{EVIL}"
+    (tmp_path / "overview.png").write_bytes(PNG)
+    html = page(
+        tmp_path, made, counts=counts(names), run={"dataset": EVIL, "config": {EVIL: EVIL}, "code": {EVIL: EVIL}},
+        dropped=pd.DataFrame({"sample_id": ["1"], "culture": [EVIL], "reason": [f"label {EVIL}"]}),
+        training={f"m{EVIL}": {f"accuracy {EVIL}": 0.5}},
+    )  # fmt: skip
+    parsed = Page(html)
+    assert not any(tag == "script" for tag, _ in parsed.tags)
+    assert [attributes["src"][:22] for tag, attributes in parsed.tags if tag == "img"] == ["data:image/png;base64,"]
+    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "{{ 7*7 }}" in html  # shown, not run
+    assert "\u202e" not in html
+    assert EVIL in " ".join(parsed.parts["tr"])
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path, tables):
+    parsed = Page(page(tmp_path, tables))
+    for tag, attributes in parsed.tags:
+        assert tag not in ("script", "link", "iframe", "object"), tag
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/png")), (tag, attributes)
+    assert "url(" not in parsed.parts["style"][0]
+    assert "@import" not in parsed.parts["style"][0]
+
+
+def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
+    html = page(tmp_path, tables)
+    order = [html.index(f'id="{name}"') for name in ("summary", "data", "models", "figures", "tables", "methods")]
+    assert order == sorted(order)
+    row = tables.summary[
+        (tables.summary["model"] == "planted-qwen2.5-vl")
+        & (tables.summary["selector"] == "cas")
+        & (tables.summary["top_fraction"] == 0.01)
+    ].iloc[0]
+    items = Page(html).parts["li"]
+    sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i)
+    assert f"lowers its accuracy by {-row['self_drop']:.1f} points" in sentence
+    assert "random masks of the same size change it by −0.2 points" in sentence
+    assert "95 % interval" in sentence
+    assert "adjusted p = 0.001" in sentence
+    assert "480 questions" in sentence
+    assert "culture-specific" in sentence
+    assert any("demo-qwen2.5-vl: masking" in i and "not distinguishable from random masks" in i for i in items)
+
+
+def test_everything_that_shows_the_planted_model_says_so(tmp_path, tables):
+    for stem in ("overview", "baseline", "drops_planted-qwen2.5-vl", "matrix_planted-qwen2.5-vl_cas"):
+        (tmp_path / f"{stem}.png").write_bytes(PNG)
+    html = page(tmp_path, tables, run={"models": {"planted-qwen2.5-vl": {"train": {}}}})
+    parsed = Page(html)
+    shown = [
+        text for name in ("li", "p", "figcaption", "tr") for text in parsed.parts[name] if "planted-qwen2.5-vl" in text
+    ]
+    assert len(shown) > 20
+    for text in shown:
+        without = text.replace("planted-qwen2.5-vl", "")
+        assert "planted" in without, text
+    assert len(parsed.parts["figcaption"]) == 4
+    assert "What “planted” means" in html
+    demo = figures.read(folder(tmp_path / "demo", models=("demo-qwen2.5-vl",)))
+    assert "What “planted” means" not in page(tmp_path, demo)
+
+
+def test_the_verdict_never_depends_on_the_mark(tmp_path):
+    made = figures.read(folder(tmp_path))
+    marked = report.findings(made, 0.01)
+    for name in ("baseline", "summary", "effects", "layers", "evidence"):
+        getattr(made, name)["planted"] = "no"
+    bare = report.findings(made, 0.01)
+    verdicts = [[(m, s["verdict"]) for i in f["items"] for m, s in i["said"].items()] for f in (*marked, *bare)]
+    assert verdicts[:2] == verdicts[2:]
+    assert not any(f["planted"] for f in bare)
+
+
+def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
+    made = figures.read(folder(tmp_path, models=("planted-qwen2.5-vl",)))
+    assert [h["measures"] for h in report.findings(made, 0.01)[0]["headlines"]] == [
+        ["accuracy", "log-probability of the right option"]
+    ]
+    keep = (made.evidence["measure"] == "accuracy") & (made.evidence["selector"] == "mad")
+    made.evidence.loc[keep, "verdict"] = VERDICTS[1]
+    first, second = report.findings(made, 0.01)[0]["headlines"]
+    assert [(p["words"], p["selectors"]) for p in first["parts"]] == [
+        ("culture-specific", ["CAS"]), ("damage that is not specific to the culture", ["MAD"]),
+    ]  # fmt: skip
+    assert second["measures"] == ["log-probability of the right option"]
+
+
+def test_without_evidence_nothing_is_claimed(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    made.evidence.drop(made.evidence.index, inplace=True)
+    assert "no comparison with random masks was made" in page(tmp_path, made)
+
+
+def test_words_for_changes():
+    assert report._lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
+    assert report._lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
+    assert report._lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    assert "no measured effect" in report._lowered(np.nan, "its accuracy", "points", 1)
+    assert report.number(-0.04, 1) == "0.0"
+    assert report.number(-1.25, 2) == "−1.25"
+    assert report.number(float("nan")) == "–"
+    assert report.number(12345) == "12,345"
+
+
+def test_data_and_dropped_rows_are_counted(tmp_path, tables):
+    dropped = pd.DataFrame(
+        {"sample_id": list("abc"), "culture": ["A", "A", None], "reason": ["few", "few", "empty question"]}
+    )
+    html = page(tmp_path, tables, dropped=dropped)
+    assert "80 questions were kept and 3 rows were left out" in html
+    rows = [re.sub(r"\s+", " ", row).strip() for row in Page(html).parts["tr"]]
+    assert "fewA2" in rows
+    assert "empty question(none)1" in rows
+    assert "A2020202040" in rows  # food, art, identify, evaluate, all
+    assert "all cultures4040404080" in rows
+    assert "No row was left out." in page(tmp_path, tables)
+
+
+def test_models_have_revision_training_and_baseline(tmp_path, tables):
+    run = {"models": {"demo-qwen2.5-vl": {"path": "org/model", "revision": "abc123"}}}
+    training = {"planted-qwen2.5-vl": {"dev": {"accuracy": 0.975}, "steps": 900, "history": [0.1, 0.9]}}
+    table = report.models_table(tables, run, training).set_index("model")
+    assert table.loc["demo-qwen2.5-vl", "revision"] == "abc123"
+    assert table.loc["planted-qwen2.5-vl", "source"] == "trained in this run"
+    assert table.loc["planted-qwen2.5-vl", "training: dev.accuracy (%)"] == 97.5
+    expected = 100 * tables.baseline.loc[tables.baseline["model"] == "demo-qwen2.5-vl", "accuracy"].mean()
+    assert table.loc["demo-qwen2.5-vl", "baseline accuracy (%)"] == pytest.approx(expected)
+
+
+def test_long_tables_are_cut_and_say_so():
+    long = report.table(pd.DataFrame({"a": range(report.MOST_ROWS + 5)}), "evidence")
+    assert len(long["rows"]) == report.MOST_ROWS
+    assert long["left_out"] == 5
+
+
+def test_same_input_same_page(tmp_path, tables):
+    assert page(tmp_path, tables) == page(tmp_path, tables)
+
+
+def test_versions_are_read_without_importing():
+    assert {"numpy", "pandas", "h5py"} <= report.versions().keys()
+
+
+def test_the_top_fraction_of_the_summary(tmp_path, tables):
+    assert report.main_fraction(tables) == 0.01
+    assert report.main_fraction(tables, 0.005) == 0.005
+    with pytest.raises(ConfigError, match=r"no result at top fraction 0\.2; the tables have \[0\.005, 0\.01\]"):
+        report.main_fraction(tables, 0.2)
+
+
+def test_a_damaged_figure_is_an_error_that_names_it(tmp_path, tables):
+    (tmp_path / "baseline.png").write_bytes(b"half a fi")
+    with pytest.raises(FileError, match=r"baseline\.png: damaged"):
+        page(tmp_path, tables)
