@@ -79,11 +79,16 @@ def gates(model: nn.Module, keep: torch.Tensor) -> Iterator[list[torch.Tensor]]:
 
 
 def random_part(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Which channels of a block [layer, channel] to zero: all, a random part, or the first ones in layer order."""
-    size = shape[0] * shape[1]
-    kind, share = rng.random(), rng.uniform(0.2, 1.0)
-    order = np.arange(size) if kind < 0.25 else rng.permutation(size)
-    return (order < (size if kind > 0.7 else np.ceil(share * size))).reshape(shape)
+    """Which channels of a block [layer, channel] to zero: bool, all of them or a random part."""
+    layers, channels = shape
+    if rng.random() < 0.3:
+        return np.ones(shape, dtype=bool)
+    # A part is scattered over the layers, or fills layer after layer: selectors prefer either.
+    if rng.random() < 0.5:
+        order = rng.permutation(layers * channels).reshape(shape)
+    else:
+        order = rng.permutation(layers)[:, None] * channels + np.arange(channels)
+    return order < np.ceil(rng.uniform(0.3, 0.8) * layers * channels)
 
 
 def masks(blocks: np.ndarray, which: np.ndarray, neurons: int, rng: np.random.Generator | None) -> torch.Tensor:
@@ -122,7 +127,7 @@ def plant(
     recipe: Recipe,
     instruction: str = prompts.INSTRUCTION,
     prompt_seed: int = 0,
-    reporter: Reporter = Reporter(),
+    reporter: Reporter = training.SILENT,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Plant culture neurons in a trained demo model, in place: the table of them, and a summary.
 
@@ -152,6 +157,8 @@ def plant(
         )
     summary = {
         "planted": True,
+        "plant_steps": recipe.plant_steps,
+        "plant_seed": recipe.seed,
         "dev_accuracy": accuracy,
         "dev_accuracy_without_own_block": own,
         "dev_accuracy_without_another_block": cross,

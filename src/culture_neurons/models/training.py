@@ -51,8 +51,8 @@ class Recipe:
     batch: int = 32
     learning_rate: float = 0.003
     weight_decay: float = 0.05
-    plant_steps: int = 400
-    plant_channels: int = 8
+    plant_steps: int = 300
+    plant_channels: int = 4  # per culture and layer
     firing_loss: bool = True
 
     @classmethod
@@ -81,6 +81,9 @@ class Reporter:
 
     say: Callable[[str], None] = lambda line: None
     watch: Callable[[Iterable[Any], int, str], Iterable[Any]] = lambda items, total, what: items
+
+
+SILENT = Reporter()
 
 
 @dataclass(frozen=True)
@@ -253,8 +256,8 @@ def schedule(limit: int, goal: float, rest: int = 50, window: int = 20) -> Itera
 
 
 def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
-                 recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
-    """Stage 1. Two linear heads on the mean feature tell the culture and the motif, then are dropped."""
+                 recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> int:  # fmt: skip
+    """Stage 1. Two linear heads on the mean feature tell the culture and the motif, then are dropped; steps used."""
     n_cultures, _, n_motifs = lesson.words.shape
     hidden = model.get_input_embeddings().weight.shape[1]
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -273,6 +276,7 @@ def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Exa
         accuracy.append((right[0] & right[1]).float().mean().item())
     reporter.say(f"vision: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % told apart")
     freeze_vision(model)
+    return len(accuracy)
 
 
 def freeze_vision(model: nn.Module) -> None:
@@ -286,8 +290,8 @@ def _vision(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def train_facts(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
-                recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
-    """Stage 2. The right word at the line feed before the options."""
+                recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> int:  # fmt: skip
+    """Stage 2. The right word at the line feed before the options; steps used."""
     optimiser = Optimiser(model.named_parameters(), recipe)
     steps = schedule(recipe.facts_steps, 0.95)
     for step, factor, accuracy in reporter.watch(steps, recipe.facts_steps, "facts"):
@@ -299,6 +303,7 @@ def train_facts(model: nn.Module, features: torch.Tensor, examples: synthetic.Ex
         optimiser.step(F.cross_entropy(logits, batch.word), factor)
         accuracy.append((logits.argmax(dim=1) == batch.word).float().mean().item())
     reporter.say(f"facts: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % of words right")
+    return len(accuracy)
 
 
 def answer_losses(
@@ -318,8 +323,8 @@ def answer_losses(
 
 
 def train_answers(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
-                  recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> None:  # fmt: skip
-    """Stage 3. Whole prompts."""
+                  recipe: Recipe, rng: np.random.Generator, reporter: Reporter) -> int:  # fmt: skip
+    """Stage 3. Whole prompts; steps used."""
     optimiser = Optimiser(model.named_parameters(), recipe)
     steps = schedule(recipe.steps, 0.94)
     for step, factor, accuracy in reporter.watch(steps, recipe.steps, "answers"):
@@ -331,6 +336,7 @@ def train_answers(model: nn.Module, features: torch.Tensor, examples: synthetic.
         optimiser.step(losses.mean(), factor)
         accuracy.append(right.float().mean().item())
     reporter.say(f"answers: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % right")
+    return len(accuracy)
 
 
 @torch.no_grad()
@@ -385,7 +391,7 @@ def train(
     recipe: Recipe,
     instruction: str = prompts.INSTRUCTION,
     prompt_seed: int = 0,
-    reporter: Reporter = Reporter(),
+    reporter: Reporter = SILENT,
     **sizes: int,
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
     """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
@@ -395,6 +401,7 @@ def train(
     best = 0.0
     for attempt in range(max(1, recipe.attempts)):
         trial = replace(recipe, seed=recipe.seed + 1000 * attempt)
+        reporter.say(f"{architecture}: attempt {attempt + 1}, seed {trial.seed}")
         with one_thread():
             model, processor = demo.build(architecture, world, trial.seed, instruction, **sizes)
             lesson = lessons(model, processor, world, instruction)
@@ -402,17 +409,17 @@ def train(
             rng = np.random.default_rng([trial.seed, 3])
             model.train()
             values = pixels(processor, examples)
-            train_vision(model, values, examples, lesson, trial, rng, reporter)
+            steps = train_vision(model, values, examples, lesson, trial, rng, reporter)
             features = all_features(model, values, lesson.image_size)
-            train_facts(model, features, examples, lesson, trial, rng, reporter)
-            train_answers(model, features, examples, lesson, trial, rng, reporter)
+            steps += train_facts(model, features, examples, lesson, trial, rng, reporter)
+            steps += train_answers(model, features, examples, lesson, trial, rng, reporter)
             model.eval()
             accuracy = dev_accuracy(model, processor, world, trial, instruction, prompt_seed)
         best = max(best, accuracy)
         reporter.say(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
         if accuracy >= recipe.min_accuracy:
-            summary = {"architecture": architecture, "seed": trial.seed, "dev_accuracy": accuracy, "planted": False}
-            return model, processor, summary
+            summary = {"architecture": architecture, "planted": False, "seed": trial.seed}
+            return model, processor, summary | {"attempts": attempt + 1, "steps": steps, "dev_accuracy": accuracy}
     raise ModelError(
         f"{architecture}: training reached {100 * best:.1f} % on dev images in {max(1, recipe.attempts)} attempts;"
         f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
