@@ -11,11 +11,11 @@ from culture_neurons.steps import cli
 def main(o: argparse.Namespace) -> None:
     from culture_neurons import figures
     from culture_neurons.figures import captions
-    from culture_neurons.figures.tables import nearest_fraction, require
+    from culture_neurons.figures.tables import require, require_fraction
     from culture_neurons.files import write_text
 
     tables = figures.read(o.tables)
-    nearest_fraction(tables.summary, o.top_fraction)
+    require_fraction(tables.summary, o.top_fraction)
     if o.overview:
         entries = captions.overview_entries(tables, o.top_fraction)
         drawn = figures.overview_figures(tables, o.selectors, o.top_fraction)
