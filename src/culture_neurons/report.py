@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +52,8 @@ MEASURES = {
     "accuracy": ("accuracy", "points", 1),
     "logprob": ("log-probability of the right option", "nats", 3),
 }
+#: Columns that the page leaves to the files: intervals are in the figures, and rates in effects.csv.
+LEFT_OUT = {"summary": r"_(low|high)$|well_formed|flip", "evidence": r"^(unit|n_controls|n_cultures)$"}
 #: Rows of a table that the page shows; longer ones are named with their file.
 MOST_ROWS = 2000
 
@@ -307,6 +310,10 @@ def figure_groups(tables: Tables, folder: Path, selectors: list[str], top_fracti
     return {"overview": overview.get("overview"), "baseline": overview.get("baseline"), "models": models}
 
 
+def _without(frame: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    return frame[[c for c in frame.columns if not re.search(pattern, c)]]
+
+
 def versions() -> dict[str, str]:
     """Installed versions, read without importing anything; packages that are not here are left out."""
     result = {}
@@ -341,12 +348,13 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    evidence = {"difference": 3, "ci_low": 3, "ci_high": 3, "p_value": 4, "p_adjusted": 4}
-    summary = {"self_drop": 2, "cross_drop": 2, "specificity": 2, "random_self_drop": 2}
+    evidence = dict.fromkeys(("difference", "ci_low", "ci_high"), 3)
+    evidence |= dict.fromkeys(("p_value", "p_adjusted", "p_questions", "p_masks"), 4)
+    summary = {c: 3 if "logprob" in c else 2 for c in tables.summary if "drop" in c or "specific" in c}
     shown = [
-        table(tables.summary, "summary", summary),
-        table(tables.evidence, "evidence", evidence),
-        table(tables.baseline, "baseline", {"accuracy": 3, "well_formed_rate": 3}),
+        table(_without(tables.summary, LEFT_OUT["summary"]), "summary", summary),
+        table(_without(tables.evidence, LEFT_OUT["evidence"]), "evidence", evidence),
+        table(tables.baseline, "baseline", {"accuracy": 3, "well_formed_rate": 3, "logprob": 3}),
         *([table(tables.planted, "planted", {"precision": 3, "recall": 3})] if len(tables.planted) else []),
     ]
     return environment.get_template(TEMPLATE.name).render(
