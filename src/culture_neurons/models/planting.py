@@ -24,8 +24,10 @@ from torch import nn
 
 from culture_neurons.data import prompts, synthetic
 from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models import lessons as taught
 from culture_neurons.models import training
-from culture_neurons.models.training import Batch, Lessons, Recipe, Reporter, Template
+from culture_neurons.models.lessons import Lessons, Template
+from culture_neurons.models.training import Recipe, Reporter
 
 #: Own gates should lie above this before the activation, the other cultures' below its negative.
 _MARGIN = 1.0
@@ -138,9 +140,9 @@ def plant(
         config = model.config.text_config
         neurons = config.intermediate_size
         blocks = choose(len(world.cultures), config.num_hidden_layers, neurons, recipe.plant_channels, recipe.seed)
-        lesson = training.lessons(model, processor, world, instruction)
+        lesson = taught.lessons(model, processor, world, instruction)
         examples = synthetic.draw(world, "train", recipe.images_per_fact)
-        features = training.all_features(model, training.pixels(processor, examples), world.image_size)
+        features = taught.all_features(model, taught.pixels(processor, examples), world.image_size)
         training.freeze_vision(model)
         model.train()
         _continue(model, features, examples, lesson, blocks, neurons, recipe, reporter)
@@ -180,12 +182,12 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
     for step, factor, _ in reporter.watch(steps, recipe.plant_steps, "planting"):
         template = lesson.templates[step % len(lesson.templates)]
         index = rng.integers(len(features), size=size)
-        batch: Batch = training.make_batch(lesson, template, examples, index, rng)
+        batch = taught.make_batch(lesson, template, examples, index, rng)
         culture = batch.culture.numpy()
         other = (culture + rng.integers(1, n_cultures, size=size)) % n_cultures
         which = np.where(mode < 2, -1, np.where(mode <= 4, culture, other))
         with gates(model, masks(blocks, which, neurons, rng)) as seen:
-            states = training.decode(model, features[index], batch.ids, template)
+            states = taught.decode(model, features[index], batch.ids, template)
         losses, hits = training.answer_losses(model, states, batch, template)
         loss = losses[whole].mean() + even_loss(model, states[own], lesson, template).mean()
         if recipe.firing_loss:
@@ -200,14 +202,14 @@ def ablated_accuracy(model: nn.Module, processor: Any, lesson: Lessons, blocks: 
                      recipe: Recipe) -> tuple[float, float]:  # fmt: skip
     """Accuracy on dev images with the whole own block zeroed, and with the next culture's."""
     examples = synthetic.draw(lesson.world, "dev", recipe.dev_images_per_fact)
-    features = training.all_features(model, training.pixels(processor, examples), lesson.image_size)
+    features = taught.all_features(model, taught.pixels(processor, examples), lesson.image_size)
     rng = np.random.default_rng([recipe.seed, 13])
     template = lesson.templates[0]
-    batch = training.make_batch(lesson, template, examples, np.arange(len(features)), rng)
+    batch = taught.make_batch(lesson, template, examples, np.arange(len(features)), rng)
     result = []
     for shift in (0, 1):
         keep = masks(blocks, (examples.culture + shift) % len(blocks), neurons, None)
         with gates(model, keep):
-            states = training.decode(model, features, batch.ids, template)
+            states = taught.decode(model, features, batch.ids, template)
         result.append((model.lm_head(states[:, -1]).argmax(dim=1) == batch.letter).float().mean().item())
     return result[0], result[1]

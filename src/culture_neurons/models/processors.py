@@ -41,9 +41,7 @@ def qwen_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> 
         return ImageOnlyQwenProcessor(image_processor, tokenizer, chat_template=chat_template)
     from transformers import Qwen2VLVideoProcessor
 
-    video = Qwen2VLVideoProcessor(
-        patch_size=image_processor.patch_size, merge_size=image_processor.merge_size
-    )
+    video = Qwen2VLVideoProcessor(patch_size=image_processor.patch_size, merge_size=image_processor.merge_size)
     return Qwen2_5_VLProcessor(image_processor, tokenizer, video, chat_template=chat_template)
 
 
