@@ -112,7 +112,7 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
             ax.set_ylabel("Mask of culture")
             ax.yaxis.set_label_coords(-(left - 0.12) / width, 0.5)
         else:
-            ax.tick_params(labelleft=False)
+            ax.set_yticks([])
     return fig
 
 
