@@ -22,7 +22,10 @@ CONFIG = {
     # Trained for a few steps only: what the model knows does not matter here.
     "models": {
         "trained": {
-            "train": {"architecture": "qwen2.5-vl", "steps": 2, "min_accuracy": 0.0},
+            "train": {
+                "architecture": "qwen2.5-vl", "min_accuracy": 0.0, "attempts": 1, "images_per_fact": 1,
+                "vision_steps": 2, "facts_steps": 2, "steps": 2,
+            },  # fmt: skip
             "batch_size": 16,
         },
         "loaded": {"path": "models/loaded", "batch_size": 16},
