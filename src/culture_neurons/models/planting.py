@@ -178,7 +178,7 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
     mode = np.arange(size) * 8 // size  # 0, 1: whole; 2-4: without the own block; 5-7: without another
     whole, own = torch.from_numpy((mode < 2) | (mode > 4)), torch.from_numpy((mode >= 2) & (mode <= 4))
     right: list[float] = []
-    steps = training.schedule(recipe.plant_steps, goal=2.0, rest=recipe.plant_steps // 3)
+    steps = training.schedule(recipe.plant_steps, goal=2.0, rest=max(1, recipe.plant_steps // 3))
     for step, factor, _ in reporter.watch(steps, recipe.plant_steps, "planting"):
         template = lesson.templates[step % len(lesson.templates)]
         index = rng.integers(len(features), size=size)

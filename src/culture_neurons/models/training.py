@@ -74,15 +74,20 @@ class Recipe:
                 raise ConfigError(f"training: unknown key {key!r}{nearest(key, known)}")
             kinds = (int, float) if isinstance(known[key], float) else (type(known[key]),)
             # bool is an int in Python, but no number of steps.
-            if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(known[key], bool) or value < 0:
-                raise ConfigError(f"training: {key} is {value!r}; expected {_kind(known[key])}")
+            fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(known[key], bool)
+            if not fits or value < _least(key, known[key]):
+                raise ConfigError(f"training: {key} is {value!r}; expected {_kind(key, known[key])}")
         return cls(**options)
 
 
-def _kind(default: Any) -> str:
+def _least(key: str, default: Any) -> int:
+    return 1 if isinstance(default, int) and not isinstance(default, bool) and key != "seed" else 0
+
+
+def _kind(key: str, default: Any) -> str:
     if isinstance(default, bool):
         return "true or false"
-    return "a number from 0" if isinstance(default, float) else "an integer from 0"
+    return f"{'a number' if isinstance(default, float) else 'an integer'} from {_least(key, default)}"
 
 
 @dataclass(frozen=True)
@@ -285,7 +290,7 @@ def train(
     Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
     """
     best = 0.0
-    for attempt in range(max(1, recipe.attempts)):
+    for attempt in range(recipe.attempts):
         trial = replace(recipe, seed=recipe.seed + 1000 * attempt)
         reporter.say(f"{architecture}: attempt {attempt + 1}, seed {trial.seed}")
         with one_thread():
@@ -307,6 +312,6 @@ def train(
             summary = {"architecture": architecture, "planted": False, "seed": trial.seed}
             return model, processor, summary | {"attempts": attempt + 1, "steps": steps, "dev_accuracy": accuracy}
     raise ModelError(
-        f"{architecture}: training reached {100 * best:.1f} % on dev images in {max(1, recipe.attempts)} attempts;"
+        f"{architecture}: training reached {100 * best:.1f} % on dev images in {recipe.attempts} attempts;"
         f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
     )
