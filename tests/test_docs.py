@@ -1,0 +1,284 @@
+"""README and docs say what is there: links, commands, settings, columns, and examples that run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from culture_neurons import config, files, selection, selectors, store
+from culture_neurons.data import cvqa, samples, synthetic, table
+from culture_neurons.steps import score, select, tabulate
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/method.md", "docs/outputs.md"]
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": set(synthetic.DEFAULTS)}
+#: The selector that the README adds as an example.
+EXAMPLE = "lift"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def code_words(text: str) -> list[str]:
+    """What stands in backticks within a line, and each line of the shell blocks."""
+    shell = [line.partition("#")[0] for block in blocks(text, "bash") for line in block.splitlines()]
+    return shell + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+
+
+def section(text: str, heading: str) -> str:
+    """The part of a page from a heading to the next one of the same or a higher level."""
+    level = len(heading) - len(heading.lstrip("#"))
+    found = re.search(rf"^{re.escape(heading)}.*?\n(.*?)(?=^#{{1,{level}}} |\Z)", text, re.M | re.S)
+    assert found, f"no section {heading!r}"
+    return found[1]
+
+
+def missing_links(page: str, text: str) -> list[str]:
+    """Relative links of a page to files that do not exist."""
+    found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    # The pictures of the demo are added by hand after a run; the links to them are checked by name.
+    local = [target for target in found if "://" not in target and not target.startswith("docs/images/")]
+    return [target for target in local if not (ROOT / page).parent.joinpath(target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    assert missing_links(page, TEXT[page]) == []
+    assert missing_links("README.md", "[a](docs/nowhere.md) and [b](LICENSE)") == ["docs/nowhere.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    assert "demo" in targets
+    named = {target for words in code_words(TEXT[page]) for target in re.findall(r"\bmake ([a-z-]+)", words)}
+    assert named - targets == set()
+    assert page != "README.md" or {"demo", "test", "help"} <= named
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_package_exist(page: str) -> None:
+    for name in {n for words in code_words(TEXT[page]) for n in re.findall(r"\bculture_neurons(?:\.\w+)+", words)}:
+        if importlib.util.find_spec(name.rpartition(".")[0]) is None:
+            pytest.fail(f"{page}: {name}")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_exist(page: str) -> None:
+    # A path with a placeholder, as tests/test_<name>.py, is no path.
+    path = re.compile(r"(?:^|\s)((?:src|config|workflow|tests|docs|envs|tools)/[\w./-]+)(?![\w./<{-])")
+    paths = {found for words in code_words(TEXT[page]) for found in path.findall(words)}
+    paths = {path for path in paths if EXAMPLE not in path}  # made below
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+
+
+def setting_exists(dotted: str) -> bool:
+    """Whether a dotted name such as figures.top_fraction is a setting of the config; a star stands for any key."""
+    schema: dict[str, Any] = SCHEMA
+    for part in dotted.split("."):
+        known = schema.get("properties", {})
+        if part == "*":
+            return bool(known)
+        if part not in known:
+            return False
+        schema = known[part]
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_dotted_settings_are_in_the_schema(page: str) -> None:
+    assert setting_exists("figures.top_fraction")
+    assert not setting_exists("figures.top_fractions")
+    tops = "|".join(SCHEMA["properties"])
+    names = [w for w in code_words(TEXT[page]) if re.fullmatch(rf"(?:{tops})(?:\.[\w*]+)+", w)]
+    assert [name for name in names if not setting_exists(name)] == []
+
+
+def test_settings_named_in_the_rerun_table_are_in_the_schema() -> None:
+    rows = re.findall(r"^\| (.*?) \|", section(TEXT["README.md"], "## What runs again after a change"), re.M)
+    named = {word for row in rows for word in re.findall(r"`([\w.*]+)`", row)}
+    stanza = set(SCHEMA["properties"]["models"]["additionalProperties"]["properties"])
+    assert {"top_fractions", "batch_size"} <= named
+    assert {n for n in named if n not in stanza and not setting_exists(n)} == set()
+
+
+def problem(snippet: dict[str, Any]) -> str:
+    """What is wrong with a snippet laid over the default config, or ""."""
+    try:
+        config.check(DEFAULT | snippet, SCHEMA)
+        source = snippet.get("data", {}).get("source", {})
+        unknown = set(source) - SOURCE_KEYS.get(source.get("type"), set()) - {"labels"}
+        return f"unknown keys of the source: {sorted(unknown)}" if unknown else ""
+    except config.ConfigError as error:
+        return str(error)
+
+
+def test_config_snippets_are_accepted(example: ModuleType) -> None:
+    snippets = [yaml.safe_load(block) for block in blocks(TEXT["README.md"], "yaml")]
+    assert {key for snippet in snippets for key in snippet} >= {"models", "data", "selectors"}
+    assert [problem(snippet) for snippet in snippets] == [""] * len(snippets)
+    assert "tabel" in problem({"data": {"source": {"type": "tabel"}}})
+    assert "colums" in problem({"data": {"source": {"type": "table", "colums": {}}}})
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The README's selector, added as it says: a file, an import, and a line in the registry."""
+    text = section(TEXT["README.md"], "## Add a selector")
+    path = tmp_path / f"{EXAMPLE}.py"
+    path.write_text(blocks(text, "python")[0], encoding="utf-8")
+    name = f"culture_neurons.selectors.{EXAMPLE}"
+    assert f"src/{name.replace('.', '/')}.py" in text
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, name, module)
+    line = next(word for word in code_words(text) if "Selector(" in word)
+    entry = eval("{" + line + "}", {**vars(selectors), **vars(module)})
+    assert list(entry) == [EXAMPLE]
+    monkeypatch.setitem(selectors.SELECTORS, EXAMPLE, entry[EXAMPLE])
+    return module
+
+
+def test_selector_example_runs(example: ModuleType) -> None:
+    test = blocks(section(TEXT["README.md"], "## Add a selector"), "python")[1]
+    namespace: dict[str, Any] = {}
+    exec(test, namespace)
+    run = [function for name, function in namespace.items() if name.startswith("test_")]
+    assert run
+    for function in run:
+        function()
+    statistics = selectors.Statistics(["a", "b"], [10, 10], [[[6, 5, 0]], [[2, 5, 0]]], np.ones((2, 1, 3)))
+    mask = selection.select(selectors.score(EXAMPLE, statistics, floor=0.05), ["a", "b"], 0.5)
+    assert mask[["culture", "layer", "neuron"]].to_numpy().tolist() == [["a", 0, 0]]
+
+
+CULTURES = ["Ona", "Terra", "Ulm"]
+MODEL = "demo-llava-mistral"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with results/demo as a run leaves it, from made-up statistics and answers."""
+    folder = tmp_path_factory.mktemp("run")
+    results = folder / "results/demo"
+    model = results / MODEL
+    rng = np.random.default_rng(0)
+    ids = [f"q{i:02d}" for i in range(24)]
+    rows = pd.DataFrame({
+        "sample_id": ids, "culture": [CULTURES[i % 3] for i in range(24)], "category": "dish", "question": "Which?",
+        "options": [["x", "y"]] * 24, "label": 0, "image": None, "image_id": "",
+        "split": ["identify"] * 12 + ["evaluate"] * 12,
+    })  # fmt: skip
+    samples.write_samples(results / "samples.parquet", rows, {"images": {"type": "none"}, "step": "prepare",
+                                                              "code": "0", "version": "0"})  # fmt: skip
+    identity = {"model": MODEL, "revision": "r", "dtype": "float32", "token_rule": "all"}
+    answers = rows[["sample_id", "culture", "split"]].assign(
+        option_order=[[0, 1]] * 24, prediction=0, correct=True, well_formed=True, logprobs=[[-0.1, -2.0]] * 24
+    )
+    files.write_table(model / "predictions.parquet", answers, identity)
+    with store.statistics_writer(
+        model / "statistics.h5", ids[:12], list(rows["culture"][:12]), "act_fn", 2, 50, identity
+    ) as writer:
+        fired = rng.integers(0, 10, (12, 2, 50))
+        writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5)
+    call(score, "--statistics", model / "statistics.h5", "--selector", "cas", "--out", model / "scores/cas.h5")
+    mask = model / "masks/cas_top0.01.parquet"
+    call(select, "--scores", model / "scores/cas.h5", "--selector", "cas", "--top-fraction", "0.01", "--out", mask)
+    asked = answers[answers["split"] == "evaluate"].drop(columns=["split", "option_order"])
+    masked = pd.concat([asked.assign(mask_culture=name) for name in CULTURES])
+    ablation = model / "ablation/cas_top0.01.parquet"
+    files.write_table(ablation, masked[["mask_culture", *asked.columns]], identity)
+    chosen = pd.read_parquet(mask)[["culture", "site", "layer", "neuron"]]
+    files.write_csv(model / "planted.csv", chosen)
+    call(
+        tabulate, "--samples", results / "samples.parquet", "--predictions", f"{MODEL}={model}/predictions.parquet",
+        "--masks", f"{MODEL}/cas/0.01={mask}", "--ablations", f"{MODEL}/cas/0.01={ablation}",
+        "--planted", f"{MODEL}={model}/planted.csv", "--replicates", "20", "--out-dir", results / "tables",
+    )  # fmt: skip
+    return folder
+
+
+def call(step: ModuleType, *words: object) -> None:
+    step.main(step.arguments().parse_args([str(word) for word in words]))
+
+
+def test_snippets_of_the_outputs_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+    namespace: dict[str, Any] = {}
+    for block in blocks(TEXT["docs/outputs.md"], "python"):
+        exec(block, namespace)
+    assert namespace["fired"].shape == (12, 2, 50)
+    assert namespace["scores"].shape == (3, 2, 50)
+    assert namespace["made"]["images"] == {"type": "none"}
+
+
+def documented(name: str) -> set[str]:
+    """The names in backticks in the section of a file."""
+    return {word for words in code_words(section(TEXT["docs/outputs.md"], f"### `{name}`"))
+            for word in re.findall(r"[\w/]+", words)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["effects", "summary", "layers", "baseline", "evidence", "planted"])
+def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
+    columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)
+    listed = documented(f"{name}.csv") if name != "planted" else documented("planted.csv")
+    intervals = {c for c in columns if c.endswith(("_low", "_high")) and not c.startswith("ci_")}
+    described = {"model", "selector", "top_fraction", "mask_culture", "eval_culture", "culture", "planted"}
+    assert columns - intervals - described - listed == set()
+    assert name == "summary" or not intervals
+    rows = re.findall(r"^\| (`.*?) \|", section(TEXT["docs/outputs.md"], f"### `{name}.csv`"), re.M)
+    assert {word for row in rows for word in re.findall(r"`(\w+)`", row)} - columns == set()
+
+
+@pytest.mark.parametrize(
+    ("heading", "file"),
+    [
+        ("samples.parquet", "samples.parquet"),
+        ("predictions.parquet", f"{MODEL}/predictions.parquet"),
+        ("masks/{selector}_top{r}.parquet", f"{MODEL}/masks/cas_top0.01.parquet"),
+        ("ablation/{selector}_top{r}.parquet", f"{MODEL}/ablation/cas_top0.01.parquet"),
+    ],
+)
+def test_columns_of_the_parquet_files_are_documented(run: Path, heading: str, file: str) -> None:
+    columns = set(pq.read_schema(run / "results/demo" / file).names)
+    rows = re.findall(r"^\| (`.*?) \|", section(TEXT["docs/outputs.md"], f"### `{heading}`"), re.M)
+    assert columns - documented(heading) == set()
+    assert {word for row in rows for word in re.findall(r"`(\w+)`", row)} - columns == set()
+
+
+def test_data_sets_of_the_statistics_are_documented(run: Path) -> None:
+    text = section(TEXT["docs/outputs.md"], "### `statistics.h5`")
+    rows = {path: row for row in re.findall(r"^\| `/.*$", text, re.M) for path in re.findall(r"`(/[\w/]+)`", row)}
+    with h5py.File(run / f"results/demo/{MODEL}/statistics.h5") as file:
+        found: dict[str, h5py.Dataset] = {}
+        file.visititems(lambda name, item: found.update({f"/{name}": item}) if isinstance(item, h5py.Dataset) else None)
+        assert set(found) == set(rows)
+        for path in ("/act_fn/fired", "/act_fn/positive_sum", "/tokens"):
+            assert str(found[path].dtype) in rows[path]
+        assert "schema" in file.attrs
+        assert set(json.loads(file["metadata"][0])) >= {"model", "revision", "dtype", "token_rule"}
