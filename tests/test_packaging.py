@@ -41,6 +41,7 @@ CONFIRMED = {
     "pillow": "12.0.0",
     "pytorch": "2.13.0",
     "scipy": "1.17.1",
+    "seaborn": "0.13.2",
     "transformers": "5.15.1",
 }
 UNCONFIRMED = "# not yet confirmed on conda-forge"
