@@ -30,7 +30,8 @@ def test_a_saved_processor_loads_and_gives_the_same_inputs(architecture, tmp_pat
     expected, found = inputs(processor), inputs(processors.load_processor(tmp_path))
     assert expected.keys() == found.keys()
     for key in expected:
-        np.testing.assert_array_equal(expected[key], found[key])
+        # With torchvision, the loaded processor computes in another order than the one that was saved.
+        np.testing.assert_allclose(expected[key], found[key], rtol=0, atol=1e-6)
 
 
 @pytest.fixture
