@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from culture_neurons.figures import fonts, style
-from culture_neurons.figures.layers import colour_bar, frame, named_axis, nothing
+from culture_neurons.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
 from culture_neurons.figures.tables import (
     Tables,
     drops,
@@ -50,21 +50,21 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     # Under a point, and under a twentieth of a nat, colours would only show noise.
     limit = max(limit, 1.0 if measure == "accuracy" else 0.05)
     colours = style.mpl.colormaps["PuOr"].with_extremes(bad=style.FAINT)
-    image = ax.imshow(values, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    image = heat_map(ax, values, colours, -limit, limit)
     n = len(cultures)
     ax.add_collection(PatchCollection(
-        [Rectangle((i - 0.5, i - 0.5), 1, 1) for i in range(n)],
+        [Rectangle((i, i), 1, 1) for i in range(n)],
         facecolor="none", edgecolor=style.INK, linewidth=0.8, clip_on=False,
     ))  # fmt: skip
     width, height = ax.get_window_extent().size / ax.figure.dpi
     if n and width / n >= 0.27 and height / n >= 0.15:
         for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
             strong = abs(values[i, j]) > 0.6 * limit
-            ax.text(j, i, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,
+            ax.text(j + 0.5, i + 0.5, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,
                     color="white" if strong else style.INK)  # fmt: skip
     every = max(1, int(np.ceil(0.1 / max(1e-9, min(width, height) / max(1, n)))))
-    named_axis(ax.yaxis, cultures, every)
-    named_axis(ax.xaxis, cultures, every, rotation=90)
+    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
+    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
     ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
     ax.set_xlabel("Evaluated culture")
     frame(ax)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from culture_neurons.figures import fonts, style
@@ -154,9 +156,10 @@ def plot_layers_heatmap(
         ax.set_title(f"{title(tables, model)}: {selector_name(selector)}, top {percent(top_fraction)}", loc="left")
     colours = style.mpl.colormaps["viridis"].with_extremes(bad=style.FAINT)
     high = float(np.nanmax(share)) if np.isfinite(share).any() else 1.0
-    image = ax.imshow(share, aspect="auto", cmap=colours, vmin=0, vmax=high, interpolation="nearest")
-    named_axis(ax.yaxis, cultures)
-    ax.set_xticks(layer_ticks(n_layers, 1.2 if n_layers <= 12 else 4.5))
+    image = heat_map(ax, share, colours, 0, high)
+    named_axis(ax.yaxis, cultures, offset=0.5)
+    layers = layer_ticks(n_layers, 1.2 if n_layers <= 12 else 4.5)
+    ax.set_xticks([layer + 0.5 for layer in layers], layers, rotation=0)
     ax.set_xlabel("Decoder layer")
     ax.tick_params(length=0, labelsize=style.SMALL)
     frame(ax)
@@ -164,10 +167,21 @@ def plot_layers_heatmap(
     return ax.figure
 
 
-def named_axis(axis, cultures: list[str], every: int = 1, **options) -> None:
+def heat_map(ax: Axes, values: np.ndarray, colours: Colormap, low: float, high: float):
+    """Draw `values` [row, column] as cells, the first row on top; returns what a colour bar needs.
+
+    Cell (i, j) has its centre at (j + 0.5, i + 0.5). A missing value has the map's colour for bad ones.
+    """
+    if not values.size:
+        return ax.imshow(np.zeros((1, 1)), cmap=colours, vmin=low, vmax=high, alpha=0)
+    sns.heatmap(values, ax=ax, cmap=colours, vmin=low, vmax=high, cbar=False, xticklabels=False, yticklabels=False)
+    return ax.collections[0]
+
+
+def named_axis(axis, cultures: list[str], every: int = 1, offset: float = 0.0, **options) -> None:
     """Label an axis with culture names, one per unit (or every so many, where there is no room)."""
-    shown = fonts.labels(cultures)
-    axis.set_ticks(range(0, len(cultures), every), shown[::every], **options)
+    places = [i + offset for i in range(0, len(cultures), every)]
+    axis.set_ticks(places, fonts.labels(cultures)[::every], **options)
 
 
 def frame(ax: Axes) -> None:
