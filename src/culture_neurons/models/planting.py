@@ -6,8 +6,9 @@ own culture's block it has to spread its answer evenly over the options, without
 culture's block it has to answer as before. A second loss makes a block fire (g > 0) on its
 culture's questions and stay silent on all others.
 
-Without that firing loss (`firing_loss: false`) the blocks still carry the knowledge, but they
-may act through the negative branch of SiLU, where selectors that count g > 0 can't see them.
+Without that firing loss (`firing_loss: false`, which takes about 700 `plant_steps`) the blocks
+carry the knowledge all the same, but mostly act through the negative branch of SiLU, where
+selectors that count g > 0 can't see them: CAS then finds about one planted neuron in eight.
 """
 
 from __future__ import annotations
