@@ -54,6 +54,15 @@ def test_without_torchvision_qwen_gets_an_image_only_processor(qwen):
     assert (given["mm_token_type_ids"] == (given["input_ids"] == found.image_token_id)).all()
 
 
+def test_arguments_reach_the_image_processor(qwen):
+    image = Image.new("RGB", (84, 84))
+    grids = []
+    for more in ({}, {"min_pixels": 28 * 28, "max_pixels": 28 * 28}):
+        found = processors.load_processor(qwen, **more)
+        grids.append(found.image_processor([image], return_tensors="np")["image_grid_thw"].tolist())
+    assert grids == [[[1, 4, 4]], [[1, 2, 2]]]
+
+
 def test_the_folder_names_the_stock_class(qwen):
     settings = json.loads((qwen / "processor_config.json").read_text(encoding="utf-8"))
     assert settings["processor_class"] == "Qwen2_5_VLProcessor"

@@ -74,7 +74,7 @@ def test_planting_that_fails_leaves_nothing(trained, tmp_path, step):
         (["--source", '{"type": "cvqa"}'], ConfigError, "synthetic source only; found type 'cvqa'"),
         (["--architecture", "llava"], ConfigError, "architecture 'llava' is unknown"),
         (["--options", '{"stepz": 1}'], ConfigError, "unknown key 'stepz'"),
-        (["--init", "/nowhere"], ModelError, "/nowhere: no model that this step trained"),
+        (["--init", "/nowhere"], ModelError, "/nowhere: no model that the train step wrote"),
     ],
 )
 def test_mistakes_are_named(tmp_path, step, more, error, expected):

@@ -6,12 +6,15 @@ style of their family: `save_pretrained` and `from_pretrained` work as for the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModelForImageTextToText,
     CLIPVisionConfig,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
@@ -22,10 +25,12 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
 )
+from transformers.utils import logging
 
 from culture_neurons.data import prompts, synthetic
-from culture_neurons.errors import ConfigError, nearest
-from culture_neurons.models.processors import qwen_processor
+from culture_neurons.errors import ConfigError, ModelError, nearest
+from culture_neurons.files import first_line
+from culture_neurons.models.processors import load_processor, qwen_processor
 
 ARCHITECTURES = ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2")
 
@@ -216,3 +221,28 @@ def _llava(architecture: str, words: PreTrainedTokenizerFast, image_size: int, s
         chat_template=words.chat_template,
     )
     return LlavaNextForConditionalGeneration(config), processor
+
+
+def save(folder: Path, model: Any, processor: Any, summary: Mapping[str, Any]) -> None:
+    """Write a Hugging Face folder, and `training.json` with how the model was trained."""
+    logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    text = json.dumps(dict(summary), indent=2, sort_keys=True) + "\n"
+    (folder / "training.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def load(folder: Path, architecture: str) -> tuple[Any, Any, dict[str, Any]]:
+    """A model that `save` wrote, its processor and its summary.
+
+    Raises ModelError when the folder is no such model, or holds another architecture.
+    """
+    logging.disable_progress_bar()
+    try:
+        summary = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        model, processor = AutoModelForImageTextToText.from_pretrained(folder), load_processor(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: no model that the train step wrote ({first_line(error)})") from None
+    if summary.get("architecture") != architecture:
+        raise ModelError(f"{folder}: a model of {summary.get('architecture')!r}; expected {architecture!r}")
+    return model, processor, summary

@@ -17,6 +17,8 @@ from transformers.utils import is_torchvision_available
 
 #: Values of `model_type` whose processor has a video half.
 _QWEN = ("qwen2_5_vl", "qwen2_vl")
+#: Arguments of `from_pretrained` that say where the files are; only these concern the config too.
+_WHERE = ("revision", "trust_remote_code", "local_files_only", "cache_dir", "token", "subfolder")
 
 
 class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):
@@ -48,14 +50,14 @@ def qwen_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> 
 def load_processor(path: str | Path, **kwargs: Any) -> Any:
     """The processor of a Hugging Face folder or hub name.
 
-    kwargs go to `from_pretrained` (revision, trust_remote_code, ...). For Qwen2.5-VL and
+    kwargs go to `from_pretrained` (revision, trust_remote_code, max_pixels, ...). For Qwen2.5-VL and
     Qwen2-VL it is the stock processor where torchvision is installed and the folder has the
     settings of a video processor, and the image-only one otherwise; any other model gets what
     AutoProcessor finds, which for a text-only model is its tokenizer.
 
     Raises OSError or ValueError as `from_pretrained` does.
     """
-    config = AutoConfig.from_pretrained(path, **kwargs)
+    config = AutoConfig.from_pretrained(path, **{key: kwargs[key] for key in _WHERE if key in kwargs})
     if config.model_type in _QWEN and not (is_torchvision_available() and _has_video(path)):
         return ImageOnlyQwenProcessor.from_pretrained(path, **kwargs)
     return AutoProcessor.from_pretrained(path, **kwargs)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from culture_neurons import files
 from culture_neurons.data import prompts
-from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli
 
 
 def main(o: argparse.Namespace) -> None:
     """A synthetic source's settings -> a Hugging Face folder with training.json; with --plant, planted.csv too."""
-    import transformers
-
     from culture_neurons.data import synthetic
-    from culture_neurons.models import planting, training
+    from culture_neurons.models import demo, planting, training
 
-    transformers.utils.logging.disable_progress_bar()
     if o.plant != bool(o.planted_out):
         raise ConfigError("--plant and --planted-out go together: a planted model comes with the list of its neurons")
     if o.source.get("type", "synthetic") != "synthetic":
@@ -32,37 +28,16 @@ def main(o: argparse.Namespace) -> None:
         "reporter": training.Reporter(cli.log.info, cli.progress),
     }
     if o.init:
-        model, processor, summary = start(o.init, o.architecture)
+        model, processor, summary = demo.load(o.init, o.architecture)
     else:
         model, processor, summary = training.train(o.architecture, world, recipe, **prompt)
     if o.plant:
         planted, effects = planting.plant(model, processor, world, recipe, **prompt)
         summary |= effects
     with files.atomic(o.out) as folder:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        files.write_text(folder / "training.json", json.dumps(summary, indent=2, sort_keys=True) + "\n")
+        demo.save(folder, model, processor, summary)
     if o.plant:
         files.write_csv(o.planted_out, planted)
-
-
-def start(folder: Path, architecture: str) -> tuple:
-    """A model that an earlier run trained, its processor, and its training.json.
-
-    Raises ModelError when the folder is none of those, or holds another architecture.
-    """
-    from transformers import AutoModelForImageTextToText
-
-    from culture_neurons.models.processors import load_processor
-
-    try:
-        summary = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        model, processor = AutoModelForImageTextToText.from_pretrained(folder), load_processor(folder)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: no model that this step trained ({files.first_line(error)})") from None
-    if summary.get("architecture") != architecture:
-        raise ModelError(f"{folder}: a model of {summary.get('architecture')!r}; expected {architecture!r}")
-    return model, processor, summary
 
 
 def arguments() -> argparse.ArgumentParser:
