@@ -14,6 +14,9 @@ from pathlib import Path
 
 PACKAGE = "culture_neurons"
 ROOT = Path(__file__).resolve().parent
+#: Tables of names that import nothing: a line more changes no result, so they are part of no closure. What they name
+#: is added where it is used (`closure(step, *selectors.modules(name))`).
+TABLES = {f"{PACKAGE}.selectors.registry"}
 
 
 def _path(module: str) -> Path | None:
@@ -48,17 +51,16 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(name for name in found if name != module and _path(name))
 
 
-def closure(module: str) -> list[Path]:
-    """Source files that `module` needs, directly or through others, sorted; its own among them.
+def closure(*modules: str) -> list[Path]:
+    """Source files that `modules` need, directly or through others, sorted; their own among them.
 
     Templates that lie beside a module under the same name (`report.html.j2`) count as its source.
     """
     seen: set[str] = set()
-    parts = module.split(".")
-    todo = [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+    todo = [".".join(parts[:i]) for parts in (m.split(".") for m in modules) for i in range(1, len(parts) + 1)]
     while todo:
         name = todo.pop()
-        if name not in seen:
+        if name not in seen and name not in TABLES:
             seen.add(name)
             todo.extend(imports(name))
     files = {_path(name) for name in seen}
@@ -67,9 +69,9 @@ def closure(module: str) -> list[Path]:
 
 
 @cache
-def code_digest(module: str) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of the sources that `module` needs."""
+def code_digest(*modules: str) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of the sources that `modules` need."""
     digest = hashlib.sha256()
-    for path in closure(module):
+    for path in closure(*modules):
         digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

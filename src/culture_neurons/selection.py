@@ -62,15 +62,15 @@ def select(
         if np.isnan(row).any():
             raise ConfigError(f"the scores of culture {culture!r} hold values that are no numbers (nan)")
     entry = selectors.resolve(selector) if selector else None
-    if entry is None or entry.choose is None:
+    if entry is None or not entry.choose:
         chosen = [top(row.ravel(), size) for row in scores]
     elif entry.needs_reference:
         if statistics is None or reference is None:
             raise ConfigError(f"selector {selector} needs the statistics and a reference mask")
         flat = _flat_reference(reference, cultures, scores.shape[1:], site)
-        chosen = entry.choose(scores, size, probability=_probability(statistics, cultures), reference=flat)
+        chosen = selectors.function(entry.choose)(scores, size, probability=_probability(statistics, cultures), reference=flat)
     else:
-        chosen = entry.choose(scores, size)
+        chosen = selectors.function(entry.choose)(scores, size)
     return _table(scores, cultures, chosen, site)
 
 

@@ -182,3 +182,23 @@ def test_unknown_setting_and_dtype(folder):
         load({"name": "m", "path": str(folder), "revison": "main"})
     with pytest.raises(ConfigError, match="did you mean 'float16'"):
         load({"name": "m", "path": str(folder), "dtype": "flaot16"})
+
+
+@pytest.mark.parametrize("key", ["use_safetensors", "weights_only", "device_map"])
+def test_arguments_that_would_undo_a_promise_are_refused(folder, key):
+    with pytest.raises(ConfigError, match=f"from_pretrained: '{key}'"):
+        load({"name": "m", "path": str(folder), "from_pretrained": {key: False}})
+
+
+def test_unknown_argument_of_from_pretrained_is_no_traceback(folder):
+    with pytest.raises(ModelError, match="load_in_9bit"):
+        load({"name": "m", "path": str(folder), "from_pretrained": {"load_in_9bit": True}})
+
+
+def test_processor_settings_reach_the_processor(folders, questions):
+    counts = []
+    for settings in ({}, {"processor": {"min_pixels": 28 * 28, "max_pixels": 28 * 28}}):
+        loaded = load({"name": "m", "path": folders["qwen2.5-vl"], **settings})
+        batch = prepare(loaded, questions.samples[:1], questions.opener, Prompt())
+        counts.append(int((batch.inputs["input_ids"] == loaded.image_token_id).sum()))
+    assert counts == [4, 1]

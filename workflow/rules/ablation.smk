@@ -23,10 +23,11 @@ rule ablate:
         gpu=model_stanza("gpus"),
         mem_mb=model_stanza("mem_mb"),
         batch_size=model_stanza("batch_size"),
+        device_map=device_map,
     params:
         model=model_settings,
         prompt=as_json(config["prompt"]),
     shell:
         "python -m culture_neurons.steps.ablate --samples {input.samples:q} --masks {input.masks:q}"
-        " --model {params.model:q} --prompt {params.prompt:q} --batch-size {resources.batch_size}"
+        " --model {params.model:q} --prompt {params.prompt:q} --batch-size {resources.batch_size} --device-map {resources.device_map:q}"
         " --threads {threads} --outcomes-out {output.outcomes:q} --log {log:q}"

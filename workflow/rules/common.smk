@@ -17,10 +17,9 @@ for variable, folder in [("PYTHONPATH", os.path.abspath(SOURCE)), ("PATH", os.pa
     os.environ[variable] = os.pathsep.join([folder, *(path for path in before if path and path != folder)])
 
 from culture_neurons import config as settings
+from culture_neurons import selectors
 from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.provenance import ROOT, closure
-from culture_neurons.selectors import options as method_options
-from culture_neurons.selectors import resolve
 
 SCHEMA = os.path.join(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
 try:
@@ -37,12 +36,12 @@ TRAINED = [name for name, model in MODELS.items() if "train" in model]
 PLANTED = [name for name in TRAINED if MODELS[name]["train"].get("plant")]
 SELECTORS = {name: dict(options or {}) for name, options in config["selectors"].items()}
 METHODS = {name: options.pop("method", name) for name, options in SELECTORS.items()}
-CONTROLS = [name for name, method in METHODS.items() if resolve(method).control]
+CONTROLS = [name for name, method in METHODS.items() if selectors.resolve(method).control]
 SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
 #: Keys of a model's stanza that say how jobs run, and not what is loaded.
-JOB_KEYS = ("train", "batch_size", "threads", "gpus", "mem_mb")
+JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 SHARDS = config["recording"]["shards"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 PROVENANCE = f"{RESULTS}/tables/provenance.json"
@@ -59,9 +58,15 @@ wildcard_constraints:
     shard=r"[0-9]+",
 
 
-def code(step):
-    """Source files that a step imports: an edit to one of them reruns the rule."""
-    return [os.path.join(SOURCE, "culture_neurons", path.relative_to(ROOT)) for path in closure(f"culture_neurons.steps.{step}")]
+def code(step, *modules):
+    """Source files that a step imports, and `modules`: an edit to one of them reruns the rule."""
+    files = closure(f"culture_neurons.steps.{step}", *modules)
+    return [os.path.join(SOURCE, "culture_neurons", path.relative_to(ROOT)) for path in files]
+
+
+def selector_code(step):
+    """An input function: the code of a step and of the one selector that it runs."""
+    return lambda wildcards: code(step, *selectors.modules(METHODS[wildcards.selector]))
 
 
 def as_json(value):
@@ -92,6 +97,12 @@ def planted_start(wildcards):
     return f"{RESULTS}/{start}/model" if start else []
 
 
+def device_map(wildcards):
+    """Where a model lies: a name, or a dict as JSON; "" for the default."""
+    value = MODELS[wildcards.model].get("device_map", "")
+    return value if isinstance(value, str) else as_json(value)
+
+
 def train_options(wildcards):
     """Options of a training beside what has an argument of its own."""
     options = MODELS[wildcards.model]["train"]
@@ -106,9 +117,9 @@ def selector_options(wildcards):
 def reference_masks(wildcards):
     """The masks whose layers and activation deciles a matched control copies; nothing for other selectors."""
     method = METHODS[wildcards.selector]
-    if not resolve(method).needs_reference:
+    if not selectors.resolve(method).needs_reference:
         return []
-    reference = SELECTORS[wildcards.selector].get("match", method_options(method)["match"])
+    reference = SELECTORS[wildcards.selector].get("match", selectors.options(method)["match"])
     return [f"{RESULTS}/{wildcards.model}/masks/{reference}_top{fraction}.parquet" for fraction in FRACTIONS]
 
 
@@ -116,8 +127,8 @@ def per_mask_file(folder):
     """Files of all models, selectors and fractions, each with its name model/selector/fraction."""
     return {
         f"{model}/{selector}/{fraction}": f"{RESULTS}/{model}/{folder}/{selector}_top{fraction}.parquet"
-        for model in MODELS
-        for selector in SELECTORS
+        for model in sorted(MODELS)
+        for selector in sorted(SELECTORS)
         for fraction in FRACTIONS
     }
 

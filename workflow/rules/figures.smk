@@ -5,7 +5,7 @@ rule tabulate:
     """Put the outcomes of all models into tables; with intervals, tests and what the evidence says."""
     input:
         samples=f"{RESULTS}/samples.parquet",
-        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in MODELS],
+        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)],
         masks=per_mask_file("masks").values(),
         outcomes=per_mask_file("ablation").values(),
         planted=[f"{RESULTS}/{model}/planted.csv" for model in PLANTED],
@@ -23,11 +23,11 @@ rule tabulate:
     resources:
         mem_mb=4000,
     params:
-        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in MODELS}),
+        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)}),
         masks=named(per_mask_file("masks")),
         outcomes=named(per_mask_file("ablation")),
         planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
-        controls=CONTROLS,
+        controls=sorted(CONTROLS),
         folder=subpath(output[0], parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {params.predictions:q}"

@@ -19,12 +19,13 @@ rule infer:
     resources:
         gpu=model_stanza("gpus"),
         mem_mb=model_stanza("mem_mb"),
-        # A resource, not a parameter: results don't depend on it, so a change must not rerun anything.
+        # Resources, not parameters: results don't depend on them, so a change must not rerun anything.
         batch_size=model_stanza("batch_size"),
+        device_map=device_map,
     params:
         model=model_settings,
         prompt=as_json(config["prompt"]),
     shell:
         "python -m culture_neurons.steps.infer --samples {input.samples:q} --model {params.model:q}"
-        " --prompt {params.prompt:q} --batch-size {resources.batch_size} --threads {threads}"
+        " --prompt {params.prompt:q} --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --predictions-out {output.predictions:q} --log {log:q}"

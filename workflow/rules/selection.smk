@@ -5,7 +5,7 @@ rule score:
     """Score every neuron for every culture with one selector."""
     input:
         statistics=f"{RESULTS}/{{model}}/statistics.h5",
-        code=code("score"),
+        code=selector_code("score"),
     output:
         scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
     log:
@@ -31,7 +31,7 @@ rule select:
         scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
         statistics=f"{RESULTS}/{{model}}/statistics.h5",
         references=reference_masks,
-        code=code("select"),
+        code=selector_code("select"),
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
     log:

@@ -21,6 +21,7 @@ rule record:
         gpu=model_stanza("gpus"),
         mem_mb=model_stanza("mem_mb"),
         batch_size=model_stanza("batch_size"),
+        device_map=device_map,
     params:
         model=model_settings,
         prompt=as_json(config["prompt"]),
@@ -32,7 +33,7 @@ rule record:
         "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
         " --model {params.model:q} --prompt {params.prompt:q} --site {params.site} --token-rule {params.tokens}"
         " --min-correct {params.min_correct} --shard {wildcards.shard} --shards {params.shards}"
-        " --batch-size {resources.batch_size} --threads {threads}"
+        " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --statistics-out {output.statistics:q} --log {log:q}"
 
 

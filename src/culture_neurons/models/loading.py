@@ -36,8 +36,11 @@ from culture_neurons.models.processors import load_processor
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
 SETTINGS = {
     "name", "path", "revision", "dtype", "device_map", "attn_implementation",
-    "trust_remote_code", "from_pretrained", "chat_template",
+    "trust_remote_code", "from_pretrained", "processor", "chat_template",
 }  # fmt: skip
+#: Arguments of `from_pretrained` that have a key of their own, or that would let a pickle be read.
+_OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
+_REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -83,6 +86,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     device_map           for accelerate: "auto", "cpu", "cuda:0", a dict; default: "auto" with a GPU
     attn_implementation  eager, sdpa, flash_attention_2 ...
     from_pretrained      anything else that `from_pretrained` takes, quantisation among it
+    processor            arguments of the processor, such as max_pixels of Qwen2.5-VL
     chat_template        Jinja text or file, for a model that has none
 
     `threads` bounds the CPU threads of this process, None leaves them.
@@ -109,16 +113,16 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         more["device_map"] = settings.get("device_map") or "auto"
     if settings.get("attn_implementation"):
         more["attn_implementation"] = settings["attn_implementation"]
-    more |= settings.get("from_pretrained") or {}
+    more |= _further(name, settings.get("from_pretrained") or {})
     try:
         config = AutoConfig.from_pretrained(path, **where)
         auto = _auto_class(config, name, where["trust_remote_code"])
         model, info = auto.from_pretrained(path, config=config, output_loading_info=True, **where, **more)
         if auto is AutoModelForImageTextToText:
-            processor = load_processor(path, **where)
+            processor = load_processor(path, **where, **(settings.get("processor") or {}))
         else:
             processor = AutoTokenizer.from_pretrained(path, **where)
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
             "expected a folder with config.json, safetensors and processor files, or a hub name that can be reached"
@@ -136,6 +140,16 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     return loaded
+
+
+def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's own arguments of `from_pretrained`, checked."""
+    for key in arguments:
+        if key in _OWN_KEYS:
+            raise ConfigError(f"model {name!r}: from_pretrained: {key!r} belongs beside from_pretrained, not in it")
+        if key in _REFUSED:
+            raise ConfigError(f"model {name!r}: from_pretrained: {key!r} can't be set; only safetensors are read")
+    return dict(arguments)
 
 
 def folder_digest(folder: Path) -> str:

@@ -1,58 +1,21 @@
 """Selectors: from statistics to a score per (culture, layer, neuron); higher = more sensitive.
 
 To add one, write a pure function in a file of its own, `score(statistics, *, option=default) ->
-float64 [culture, layer, neuron]`, and list it in `SELECTORS`. Scores that are not positive are never chosen.
+float64 [culture, layer, neuron]`, and list it in `registry.py`. Scores that are not positive are never chosen.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from culture_neurons.errors import ConfigError, nearest
-from culture_neurons.selectors.cas import cas
-from culture_neurons.selectors.lap import lap
-from culture_neurons.selectors.lape import choose_original, lape, lape_original
-from culture_neurons.selectors.mad import mad
-from culture_neurons.selectors.matched import choose_matched, matched
-from culture_neurons.selectors.uniform import uniform
+from culture_neurons.selectors.registry import ALIASES, SELECTORS, Selector
 from culture_neurons.types import Statistics
-
-
-@dataclass(frozen=True)
-class Selector:
-    """One method.
-
-    score            function of the statistics and keyword options
-    choose           None for the top of each culture by score; else a function of (scores float32
-                     [culture, layer, neuron], budget, probability=, reference=) that returns flat
-                     indices per culture, best first
-    needs_reference  whether `choose` needs the statistics and another selector's mask (option `match`)
-    control          whether the masks are a random control
-    """
-
-    score: Callable[..., np.ndarray]
-    choose: Callable[..., list[np.ndarray]] | None = None
-    needs_reference: bool = False
-    control: bool = False
-
-
-SELECTORS: dict[str, Selector] = {
-    "lap": Selector(lap),
-    "lape": Selector(lape),
-    "lape-original": Selector(lape_original, choose=choose_original),
-    "mad": Selector(mad),
-    "cas": Selector(cas),
-    "random": Selector(uniform, control=True),
-    "random-matched": Selector(matched, choose=choose_matched, needs_reference=True, control=True),
-}
-
-#: Other names of the same method.
-ALIASES = {"conact": "cas"}
 
 
 def resolve(name: str) -> Selector:
@@ -64,9 +27,21 @@ def resolve(name: str) -> Selector:
     return SELECTORS[key]
 
 
+def function(place: str) -> Callable[..., Any]:
+    """The function at "file:function" of this folder; a selector's file is imported when it is needed."""
+    file, _, name = place.partition(":")
+    return getattr(import_module(f"{__name__}.{file}"), name)
+
+
+def modules(name: str) -> list[str]:
+    """The modules that hold a selector's functions: what its results depend on beside the steps."""
+    entry = resolve(name)
+    return sorted({f"{__name__}.{place.partition(':')[0]}" for place in (entry.score, entry.choose) if place})
+
+
 def options(name: str) -> dict[str, Any]:
     """The options of a selector and their defaults. Raises ConfigError for an unknown selector."""
-    parameters = inspect.signature(resolve(name).score).parameters.values()
+    parameters = inspect.signature(function(resolve(name).score)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
@@ -91,13 +66,14 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     Raises ConfigError for an unknown selector or option, or a value out of range.
     """
     check(name, given)
+    method = function(resolve(name).score)
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
-        return resolve(name).score(statistics, **given)
+        return method(statistics, **given)
     by_name = Statistics(
         [statistics.cultures[i] for i in order],
         statistics.tokens[order],
         statistics.fired[order],
         statistics.positive_sum[order],
     )
-    return resolve(name).score(by_name, **given)[np.argsort(order)]
+    return method(by_name, **given)[np.argsort(order)]

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger("culture_neurons")
 
 #: Arguments that say where and how fast, not what: they stay out of the provenance.
-_NOT_SCIENCE = {"log", "threads", "batch_size", "device"}
+_NOT_SCIENCE = {"log", "threads", "batch_size", "device_map"}
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -43,15 +43,18 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def provenance(step: str, arguments: argparse.Namespace, **more: Any) -> dict[str, Any]:
-    """What made a file: the step, its settings, the package version and the digest of its code."""
+def provenance(step: str, arguments: argparse.Namespace, using: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """What made a file: the step, its settings, the package version and the digest of its code.
+
+    `using` names modules that the step chose by name, a selector's for example.
+    """
     settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
     settings = {k: v for k, v in settings.items() if not _holds_path(v)}
     return {
         "step": step,
         "settings": settings,
         "version": __version__,
-        "code": code_digest(f"culture_neurons.steps.{step}"),
+        "code": code_digest(f"culture_neurons.steps.{step}", *using),
         **more,
     }
 

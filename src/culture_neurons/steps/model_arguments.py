@@ -17,6 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=cli.json_object, required=True, help="JSON: name, path, dtype ...")
     parser.add_argument("--prompt", type=cli.json_object, default={}, help="JSON: instruction, seed, answer ...")
     parser.add_argument("--batch-size", type=int, default=16, help="samples per forward pass")
+    parser.add_argument("--device-map", default="", help="where the model lies, for accelerate: a name, or JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
 
 
@@ -26,7 +27,8 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
     from culture_neurons.models.loading import load
 
     prompt = Prompt(**o.prompt)
-    loaded = load(o.model, threads=o.threads)
+    where = cli.json_object(o.device_map) if o.device_map.startswith("{") else o.device_map
+    loaded = load(o.model | ({"device_map": where} if where else {}), threads=o.threads)
     cli.log.info(
         "%s: %d layers of %d neurons, %s, revision %s",
         loaded.name,

@@ -40,7 +40,7 @@ def main(o: argparse.Namespace) -> None:
         _say(mask, cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
         files.write_table(out, mask, cli.provenance(
-            "select", settings, **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size,
+            "select", settings, selectors.modules(o.selector), **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size,
             top_fraction=fraction, selector=o.selector, options=o.options,
         ))  # fmt: skip
 
