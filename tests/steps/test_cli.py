@@ -43,7 +43,7 @@ def test_json_that_is_no_object(text: str, message: str) -> None:
 def test_provenance_has_the_science_and_no_paths() -> None:
     options = argparse.Namespace(
         seed=1, top_fraction=0.01, samples=Path("/x/samples.parquet"), masks=[Path("a")], log=None, threads=4,
-        batch_size=8, device="cpu", prompt={"seed": 0},
+        batch_size=8, device_map="cpu", prompt={"seed": 0},
     )  # fmt: skip
     made = cli.provenance("cli", options, model="m")
     assert made["settings"] == {"prompt": {"seed": 0}, "seed": 1, "top_fraction": 0.01}
