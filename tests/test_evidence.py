@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import evidence
+from culture_neurons import evaluation, evidence
 from culture_neurons.evaluation import Baseline, Changes
 
 
@@ -79,6 +81,30 @@ def test_pair_leaves_out_cultures_without_a_mask():
     paired = evidence.pair(base, fewer)
     assert paired.cultures == names[1:]
     np.testing.assert_array_equal(paired.matrix["logprob"], evidence.pair(base, whole).matrix["logprob"][1:, 1:])
+
+
+def test_the_summary_is_over_the_same_questions():
+    # c0 has no mask, and c3 no questions: neither counts, in self or in cross.
+    names, whole = world(4, 5)
+    asked = whole.culture != "c3"
+    base = Baseline(*(getattr(whole, f.name)[asked] for f in dataclasses.fields(Baseline)))
+    changes = change(np.random.default_rng(0), names[1:], base, harm=0.3, own=0.2)
+    paired = evidence.pair(base, changes)
+    assert paired.cultures == ["c1", "c2"]
+    result = evaluation.summary(evaluation.effects(base, changes, names))
+
+    def macro(values):
+        return pytest.approx(values.reshape(2, 5).mean(axis=1).mean())
+
+    assert result["self_drop"] == macro(paired.own["accuracy"])
+    assert result["cross_drop"] == macro(paired.cross["accuracy"])
+    assert result["cross_logprob_drop"] == macro(paired.cross["logprob"])
+    assert result["specificity"] == macro(paired.own["accuracy"] - paired.cross["accuracy"])
+    own, other = [0] * 5 + [1] * 5, [1] * 5 + [0] * 5  # rows of the masks c1 and c2, for the questions of c1 and c2
+    for name in ("flipped", "well_formed"):
+        column = {"flipped": "flip_rate", "well_formed": "well_formed_rate"}[name]
+        assert result[f"self_{column}"] == macro(getattr(changes, name)[own, np.arange(5, 15)])
+        assert result[f"cross_{column}"] == macro(getattr(changes, name)[other, np.arange(5, 15)])
 
 
 CONTROLS = {"r1": "cas", "r2": "cas", "r3": "cas"}

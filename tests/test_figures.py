@@ -215,6 +215,16 @@ def test_captions_have_counts_and_mark_the_planted_model(tables):
     assert r"planted\-qwen2\.5\-vl" in captions.as_rst(entries)
 
 
+def test_captions_of_means_count_the_questions_of_cultures_with_a_mask(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    made.effects.drop(made.effects.index[made.effects["mask_culture"] == NAMES[0]], inplace=True)
+    entries = captions.model_entries(made, DEMO, ["cas"], 0.01) + captions.overview_entries(made, 0.01)
+    said = {entry.kind: entry.caption for entry in entries}
+    for kind in ("drops", "dose", "overview"):
+        assert "420 evaluated questions" in said[kind], kind
+    assert "480 evaluated questions" in said["matrix"]
+
+
 def test_culture_names_stay_text(tmp_path):
     made = figures.read(build(tmp_path, cultures=["007", "NA"], models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
     assert made.cultures == ["007", "NA"]

@@ -215,8 +215,11 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
     self_drop is the mean over cultures of the drop under the own mask; cross_drop the mean over masks of the
     mean drop on the other cultures; specificity = self_drop - cross_drop. NaN where no cell has questions.
+    Only cultures that have both a mask and questions count, as in `evidence.pair`, so that self and cross are
+    over the same questions and the same masks.
     """
-    asked = table[table["n"] > 0]
+    judged = set(table["mask_culture"]) & set(table.loc[table["n"] > 0, "eval_culture"])
+    asked = table[table["mask_culture"].isin(judged) & table["eval_culture"].isin(judged)]
     same = asked["mask_culture"] == asked["eval_culture"]
     result = {}
     for column in ("drop", "logprob_drop", "flip_rate", "well_formed_rate"):

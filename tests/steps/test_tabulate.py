@@ -166,6 +166,25 @@ def test_summary_is_the_mean_of_the_effects(made):
         assert row["self_drop_low"] <= row["self_drop"] <= row["self_drop_high"]
 
 
+def test_a_culture_without_a_mask_is_in_no_average(made, tmp_path):
+    mask, metadata = files.read_table(made / "control" / "masks" / "cas_top0.05.parquet")
+    metadata = {**metadata, "cultures": CULTURES[:-1]}
+    files.write_table(tmp_path / "mask.parquet", mask, metadata)
+    ablation, found = files.read_table(made / "control" / "ablation" / "cas_top0.05.parquet")
+    files.write_table(tmp_path / "ablation.parquet", ablation, {**found, "mask": metadata})
+    chosen = [(f"--{kind}s", [f"control/cas/0.05={tmp_path}/{kind}.parquet"]) for kind in ("mask", "ablation")]
+    run(made, *chosen, ("--random", []), out="fewer", models=("control",))
+    row = table(made, "summary", "fewer").iloc[0]
+    assert (row["n_cultures"], row["n"]) == (5, 100)
+    assert set(table(made, "evidence", "fewer")["n"]) == {100}
+    effects = table(made, "effects", "fewer")
+    assert set(effects["eval_culture"]) == set(CULTURES)
+    other = effects[(effects["mask_culture"] != effects["eval_culture"]) & (effects["eval_culture"] != "c5")]
+    assert row["cross_drop"] == pytest.approx(other["drop"].mean())
+    proof = table(made, "evidence", "fewer").query("measure == 'accuracy' and comparison == 'self-vs-cross'")
+    assert proof["difference"].item() == pytest.approx(row["specificity"])
+
+
 def test_evidence_tells_the_control_from_the_plain_model(made):
     evidence = table(made, "evidence")
     assert set(evidence["selector"]) == {"cas", "lap"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from culture_neurons.figures.effects import asked
+from culture_neurons.figures.effects import asked, judged
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
 from culture_neurons.figures.titles import plural
 
@@ -29,12 +29,12 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
     """The figures of one model: drops and dose, then four per selector."""
     top, who = f"top {percent(top_fraction)}", named(tables, model)
     counted = [asked(tables, model, s, top_fraction) for s in selectors]
-    n = plural(max(counted, default=0), "evaluated question")
+    n = plural(max((judged(tables, model, s, top_fraction) for s in selectors), default=0), "evaluated question")
     entries = [
         Entry(f"drops_{model}", "drops", model, "", (
             f"{who}: change of accuracy (points) and of the right option's log-probability (nats) when a culture's "
-            f"neurons ({top}) are masked: on its own questions, on the other cultures', and under random masks of "
-            f"the same size. {n}; small dots are single cultures, large marks are means over cultures with "
+            f"neurons ({top}) are masked: on its own questions, on the other cultures', and under random masks. "
+            f"{n}; small dots are single cultures, large marks are means over cultures with "
             f"95 % intervals."
         )),
         Entry(f"dose_{model}", "dose", model, "", (
@@ -73,10 +73,11 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
     who = ", ".join(named(tables, m) for m in tables.models)
     per_model = {questions(tables, m) or 0 for m in tables.models}
     n = plural(max(per_model, default=0), "question")
+    counted = [judged(tables, m, s, top_fraction) for m in tables.models for s in tables.selectors(m)]
     return [
         Entry("overview", "overview", "", "", (
             f"Change on the own culture, on other cultures and under random masks (top {percent(top_fraction)}), by "
-            f"selector and model: {who}. {n} per model."
+            f"selector and model: {who}. {plural(max(counted, default=0), 'evaluated question')} per model."
         )),
         Entry("baseline", "baseline", "", "", (
             f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."

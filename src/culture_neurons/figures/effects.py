@@ -38,6 +38,12 @@ def asked(tables: Tables, model: str, selector: str, top_fraction: float) -> int
     return int(part.groupby("eval_culture")["n"].max().sum()) if len(part) else 0
 
 
+def judged(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
+    """Number of evaluated questions of cultures that have a mask: those that self and cross are means over."""
+    part = rows(tables.effects, model, selector, top_fraction)
+    return int(part.loc[part["mask_culture"] == part["eval_culture"], "n"].sum())
+
+
 def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fraction: float, measure: str = "accuracy"):
     """Heat map on `ax`: mask culture down, evaluated culture across, diagonal outlined; returns the image.
 

@@ -146,10 +146,10 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     parts["evidence"].append(proof)
     for effects, average in zip(parts["effects"], averages.to_dict("records"), strict=True):
         chosen = list(sizes[average["selector"], average["top_fraction"]].values())
+        judged = paired[average["selector"], average["top_fraction"]]
         parts["summary"].append(pd.DataFrame([{
             **evaluation.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
-            "n_cultures": len(paired[average["selector"], average["top_fraction"]].cultures),
-            "n": len(base.sample_id),
+            "n_cultures": len(judged.cultures), "n": len(judged.own["accuracy"]),
         }]))  # fmt: skip
     parts["baseline"].append(evaluation.baseline_table(predictions, base, cultures))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}
