@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from culture_neurons import files
-from culture_neurons.data import cvqa, images, reasons, sources
+from culture_neurons.data import cvqa, hub, images, reasons, sources
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import prepare
@@ -104,6 +104,20 @@ def test_labels_of_a_second_table(cvqa_parquet: Write, tmp_path: Path) -> None:
     mirror = cvqa_parquet([record(i) for i in range(3)], "mirror.parquet")
     rows = cvqa.read({"type": "cvqa", "path": path, "labels": {"path": mirror, "id": "ID", "label": "Label"}}).rows
     assert rows["label"].tolist() == [0, 1, 2]
+
+
+def test_a_table_of_labels_that_is_not_there_is_noticed_before_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the data set was opened")
+
+    monkeypatch.setattr(hub, "open_rows", refuse)
+    labels = {"path": str(tmp_path / "labels.csv"), "id": "ID", "label": "Label"}
+    with pytest.raises(DataError, match=r"source\.labels\.path: no such file: .*labels\.csv\n  .*ask its authors"):
+        cvqa.read({"type": "cvqa", "labels": labels})
+    with pytest.raises(ConfigError, match=r"source\.labels\.id: expected a text"):
+        cvqa.read({"type": "cvqa", "labels": labels | {"id": None}})
 
 
 def test_one_language_per_country(cvqa_parquet: Write) -> None:

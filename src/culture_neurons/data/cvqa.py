@@ -37,6 +37,11 @@ KEYS = ("type", "path", "revision", "split", "language", "one_language_per_count
 #: language -> columns of the question and of its options
 TEXTS = {"english": ("Translated Question", "Translated Options"), "native": ("Question", "Options")}
 
+WITHOUT_LABELS = (
+    "the hub's copy of CVQA hides the answers: ask its authors for a table from ID to label, or set source.path to a copy"
+    " that has them and remove source.labels"
+)
+
 
 def read(spec: Mapping[str, Any]) -> SourceTable:
     """Read CVQA, or data of its schema; see the module's text for `spec`.
@@ -52,6 +57,8 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     if not isinstance(one_language, bool):
         raise ConfigError(f"source.one_language_per_country: expected true or false, found {one_language!r}")
     kind = labels.check_kind(spec, "source")
+    if spec.get("labels"):
+        labels.check_table(spec["labels"], "source.labels", WITHOUT_LABELS)  # before a download of gigabytes
     path, split = spec.get("path", "afaji/cvqa"), spec.get("split", "test")
     opened = hub.open_rows(path, spec.get("revision"), split)
 

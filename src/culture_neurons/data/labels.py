@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -60,16 +61,26 @@ def index(label: Any) -> tuple[int, str]:
     return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
 
 
-def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str) -> list[Any]:
-    """The labels of `ids` from a second table: {"path": ..., "id": column, "label": column}; None where it has none.
+def check_table(settings: Mapping[str, Any], where: str, help: str = "") -> None:
+    """Check the settings of a second table of labels, and that it is there, before anything costly is read.
 
-    Raises ConfigError for wrong keys, DataError when the table can't be read, when it gives one id two
-    labels, or when none of `ids` is in it.
+    Raises ConfigError for wrong keys, DataError (with `help`, a further line) when there is no such file.
     """
     check_keys(settings, ("path", "id", "label"), where)
     for key in ("path", "id", "label"):
         if not isinstance(settings.get(key), str):
             raise ConfigError(f"{where}.{key}: expected a text, found {settings.get(key)!r}")
+    if not Path(settings["path"]).is_file():
+        raise DataError(f"{where}.path: no such file: {settings['path']}" + (f"\n  {help}" if help else ""))
+
+
+def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str) -> list[Any]:
+    """The labels of `ids` from a second table: {"path": ..., "id": column, "label": column}; None where it has none.
+
+    Raises as `check_table` does, and DataError when the table can't be read, when it gives one id two
+    labels, or when none of `ids` is in it.
+    """
+    check_table(settings, where)
     path = settings["path"]
     table = tabular.read(path, [settings["id"], settings["label"]], where)
     known: dict[str, Any] = {}
