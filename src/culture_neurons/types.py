@@ -38,12 +38,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sums over the valid tokens of every sample of each culture (METHOD: K, S, T).
+    """Sums over the tokens that count, of all questions of each culture; g is a neuron's activation at a token.
 
     cultures         names, in the order of the first axis
-    tokens           T, int64 [culture]: number of valid tokens
-    fired            K, int64 [culture, layer, neuron]: tokens with g > 0
-    positive_sum     S, float64 [culture, layer, neuron]: sum of max(g, 0)
+    tokens           T, int64 [culture]: how many tokens count
+    fired            K, int64 [culture, layer, neuron]: on how many of them the neuron fires, g > 0
+    positive_sum     S, float64 [culture, layer, neuron]: how strongly, the sum of max(g, 0)
 
     Raises ConfigError when shapes disagree, a culture occurs twice, or K > T.
     """
