@@ -211,7 +211,14 @@ def test_citation_names_the_sources() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["license"] == PROJECT["license"] == "MIT"
     numbers = {i["value"] for r in citation["references"] for i in r["identifiers"]}
-    assert numbers == {"arXiv:2510.24942", "arXiv:2510.08284", "arXiv:2402.16438", "arXiv:2406.05967"}
+    code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*") if p.suffix in (".py", ".j2"))
+    assert numbers == {f"arXiv:{number}" for number in re.findall(r"arXiv\s+(\d{4}\.\d{5})", code)}
+
+
+def test_profiles_that_are_named_exist() -> None:
+    texts = [ROOT / "pyproject.toml", ROOT / "Makefile", *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {m for p in texts for m in re.findall(r"--profile[ =]([\w./-]*\w)", p.read_text(encoding="utf-8"))}
+    assert [name for name in named if not any((ROOT / folder / name).is_dir() for folder in ("", "profiles"))] == []
 
 
 def tool(name: str) -> ModuleType:
