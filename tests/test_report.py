@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import figures, report
+from culture_neurons import evidence, figures, report
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.figures import captions
 from tests.figures_tables import VERDICTS, build
 
 EVIL = '"><img src=x onerror=alert(1)> {{ 7*7 }}'
@@ -110,7 +111,7 @@ def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
     items = Page(html).parts["li"]
     sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i)
     assert f"lowers its accuracy by {-row['self_drop']:.1f} points" in sentence
-    assert "random masks of the same size change it by −0.2 points" in sentence
+    assert "and random masks change it by −0.2 points" in sentence
     assert "95 % interval" in sentence
     assert "adjusted p = 0.001" in sentence
     assert "480 questions" in sentence
@@ -159,6 +160,51 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
         ("culture-specific", ["CAS"]), ("damage that is not specific to the culture", ["MAD"]),
     ]  # fmt: skip
     assert second["measures"] == ["log-probability of the right option"]
+
+
+def test_every_verdict_has_plain_words(tmp_path):
+    verdicts = [evidence.SPECIFIC, evidence.UNSPECIFIC, evidence.NOTHING, evidence.TOO_FEW, evidence.UNTESTED]
+    assert list(report.HEADLINES) == verdicts
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    for verdict, words in (
+        (evidence.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too few"),
+        (evidence.UNTESTED, "not tested, as random masks or questions are missing (CAS, MAD)"),
+    ):
+        made.evidence["verdict"] = verdict
+        assert any(words in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
+
+
+def test_a_comparison_that_was_not_made_is_said_so(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    made.evidence.loc[made.evidence["comparison"] == "self-vs-random", "difference"] = np.nan
+    details = [i for i in Page(page(tmp_path, made)).parts["li"] if "against random masks: not tested; against" in i]
+    assert len(details) == 4  # two selectors, two measures
+
+
+MATCHED = {"method": "random-matched"}
+
+
+@pytest.mark.parametrize(
+    ("selectors", "said"),
+    [
+        ({"cas": {}, "lape": None, "random": {}, "random-matched": {"seed": 1}, "again": {**MATCHED, "match": "cas"}},
+         "size of the masks of CAS, whichever selector they judge."),
+        ({"random-matched": {"match": "lape"}}, "size of the masks of LAPE, whichever"),
+        ({"m1": MATCHED, "m2": {**MATCHED, "match": "mine"}, "random": None}, "are matched to CAS, mine: culture by"),
+        ({"cas": {}, "random": {}}, "as many neurons as a mask may have, anywhere"),
+    ],
+)  # fmt: skip
+def test_the_page_says_what_the_random_masks_are(tmp_path, tables, selectors, said):
+    parts = Page(page(tmp_path, tables, run={"config": {"selectors": selectors}})).parts
+    assert any(said in p and "culture-specific" in p for p in parts["p"])
+    assert any(said in i and "random-matched: the controls" in i for i in parts["li"])
+
+
+def test_unknown_controls_are_not_described(tmp_path, tables):
+    html = page(tmp_path, tables)
+    assert "whichever selector" not in html
+    assert "of the same size" not in html
+    assert captions.controls({"cas": {}}) == captions.controls(None) == ""
 
 
 def test_without_evidence_nothing_is_claimed(tmp_path):

@@ -42,8 +42,8 @@ HEADLINES = {
     SPECIFIC: "culture-specific",
     DAMAGE: "damage that is not specific to the culture",
     NOTHING: NOTHING,
-    TOO_FEW: TOO_FEW,
-    UNTESTED: "not tested, for want of random masks or questions",
+    TOO_FEW: "no verdict, as there are too few cultures to tell an effect from luck",
+    UNTESTED: "not tested, as random masks or questions are missing",
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 
@@ -104,6 +104,8 @@ def _by(value: float, unit: str, decimals: int) -> str:
 
 
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
+    if not np.isfinite(row["difference"]):
+        return UNTESTED
     return (
         f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
         f"{number(row['ci_high'], decimals)}, adjusted {_p(float(row['p_adjusted']))})"
@@ -159,7 +161,7 @@ def _finding(
         "text": (
             f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
             f"{_lowered(drop['self'].value, f'its {what}', unit, decimals)}; it changes the other cultures' "
-            f"{_by(drop['cross'].value, unit, decimals)}, and random masks of the same size change it "
+            f"{_by(drop['cross'].value, unit, decimals)}, and random masks change it "
             f"{_by(drop['random'].value, unit, decimals)}"
         ),
         "detail": "; ".join(
@@ -362,6 +364,7 @@ def render(
         top=percent(top_fraction),
         models=[captions.named(tables, m) for m in tables.models],
         findings=findings(tables, top_fraction),
+        controls=plain(captions.controls((run.get("config") or {}).get("selectors"))),
         any_planted=any(tables.is_planted(m) for m in tables.models),
         n_questions=plural(max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"),
         n_cultures=plural(len(tables.cultures), "culture"),

@@ -1,8 +1,11 @@
-"""One caption per figure, made of the tables, for the report and for `snakemake --report` alike."""
+"""One caption per figure, made of the tables, for the report and for `snakemake --report` alike; and what the
+random masks in them are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from culture_neurons.figures.effects import asked, judged
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
@@ -83,6 +86,30 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
             f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."
         )),
     ]  # fmt: skip
+
+
+def controls(selectors: Mapping[str, Any] | None) -> str:
+    """What the random masks are that selectors are held against, from the config's selectors (name -> options).
+
+    The choice is that of `evidence.controls_for`: plain random masks only where no matched ones were run.
+    """
+    methods = {name: (options or {}).get("method", name) for name, options in (selectors or {}).items()}
+    matched = [name for name, method in methods.items() if method == "random-matched"]
+    names = list(dict.fromkeys(selector_name((selectors[name] or {}).get("match", "cas")) for name in matched))
+    if len(names) == 1:
+        return (
+            f"Random masks have, culture by culture, the layers, liveliness (how often neurons fire) and size of the "
+            f"masks of {names[0]}, whichever selector they judge."
+        )
+    if names:
+        return (
+            f"Random masks are matched to {', '.join(names)}: culture by culture, they have the layers, "
+            "liveliness (how often neurons fire) and size of that selector's masks. Each of these selectors is held "
+            "against those matched to it, any other against all of them."
+        )
+    if "random" in methods.values():
+        return "Random masks take as many neurons as a mask may have, anywhere in the model."
+    return ""
 
 
 def _rst(text: str) -> str:
