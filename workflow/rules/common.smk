@@ -98,8 +98,8 @@ def planted_start(wildcards):
 
 
 def device_map(wildcards):
-    """Where a model lies: a name, or a dict as JSON; "" for the default."""
-    value = MODELS[wildcards.model].get("device_map", "")
+    """Where a model lies: a name, or a dict as JSON; "default" leaves it to the step."""
+    value = MODELS[wildcards.model].get("device_map", "default")
     return value if isinstance(value, str) else as_json(value)
 
 

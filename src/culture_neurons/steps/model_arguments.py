@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=cli.json_object, required=True, help="JSON: name, path, dtype ...")
     parser.add_argument("--prompt", type=cli.json_object, default={}, help="JSON: instruction, seed, answer ...")
     parser.add_argument("--batch-size", type=int, default=16, help="samples per forward pass")
-    parser.add_argument("--device-map", default="", help="where the model lies, for accelerate: a name, or JSON")
+    parser.add_argument("--device-map", default="default", help="where the model lies: a name, or JSON for accelerate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
 
 
@@ -27,8 +27,10 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
     from culture_neurons.models.loading import load
 
     prompt = Prompt(**o.prompt)
-    where = cli.json_object(o.device_map) if o.device_map.startswith("{") else o.device_map
-    loaded = load(o.model | ({"device_map": where} if where else {}), threads=o.threads)
+    settings = dict(o.model)
+    if o.device_map != "default":
+        settings["device_map"] = cli.json_object(o.device_map) if o.device_map.startswith("{") else o.device_map
+    loaded = load(settings, threads=o.threads)
     cli.log.info(
         "%s: %d layers of %d neurons, %s, revision %s",
         loaded.name,
