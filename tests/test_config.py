@@ -81,7 +81,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: expected either"),
         (("models", "neither"), {}, r"neither: expected either"),
         (("models", "DEMO-qwen2.5-vl"), {"path": "x"}, r"differ in case only"),
-        (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*did you mean 'demo-llava"),
+        (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*mean 'demo-llava"),
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
         (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
         (("prompt", "answer"), "generat", r"did you mean 'generate'"),

@@ -35,8 +35,9 @@ def language_model(tmp_path_factory) -> str:
         tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
         chat_template="{% for m in messages %}user\n{{ m['content'] }}\n{% endfor %}assistant\n",
     )  # fmt: skip
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=24,
-                                         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2))  # fmt: skip
+    config = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
+    model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
@@ -79,8 +80,8 @@ def test_model_spread_over_devices_by_accelerate_gives_the_same_numbers(folders,
 
 
 def test_further_arguments_reach_from_pretrained(folder):
+    arguments = {"quantization_config": {"quant_method": "no_such_quantiser"}}
     with pytest.raises(ModelError, match="no_such_quantiser"):
-        arguments = {"quantization_config": {"quant_method": "no_such_quantiser"}}
         load({"name": "m", "path": str(folder), "from_pretrained": arguments})
 
 

@@ -25,7 +25,7 @@ CONFIG = {
             "train": {
                 "architecture": "qwen2.5-vl", "min_accuracy": 0.0, "attempts": 1, "images_per_fact": 1,
                 "vision_steps": 2, "facts_steps": 2, "steps": 2,
-            },  # fmt: skip
+            },
             "batch_size": 16,
         },
         "loaded": {"path": "models/loaded", "batch_size": 16},
@@ -34,7 +34,7 @@ CONFIG = {
     "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
     "top_fractions": [0.05, 0.2],
     "figures": {"top_fraction": 0.05},
-}
+}  # fmt: skip
 
 
 class Project:

@@ -38,8 +38,8 @@ KEYS = ("type", "path", "revision", "split", "language", "one_language_per_count
 TEXTS = {"english": ("Translated Question", "Translated Options"), "native": ("Question", "Options")}
 
 WITHOUT_LABELS = (
-    "the hub's copy of CVQA hides the answers: ask its authors for a table from ID to label, or set source.path to a copy"
-    " that has them and remove source.labels"
+    "the hub's copy of CVQA hides the answers: ask its authors for a table from ID to label, or set source.path to a"
+    " copy that has them and remove source.labels"
 )
 
 
