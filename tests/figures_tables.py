@@ -50,9 +50,23 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                         effects.append((model, selector, r, mask, other, n, base[other], masked, drop, nats,
                                         min(1.0, abs(drop) / 80), 0.999, mark))  # fmt: skip
                 s, x = float(np.mean(own)), float(np.mean(cross or [np.nan]))
-                summary.append((model, selector, r, s, x, s - x, -0.2, mark, 0.05 * s, 0.05 * x, -0.01,
-                                *(v + e for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
-                                *(0.05 * (v + e) for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w))))
+                summary.append(
+                    (
+                        model,
+                        selector,
+                        r,
+                        s,
+                        x,
+                        s - x,
+                        -0.2,
+                        mark,
+                        0.05 * s,
+                        0.05 * x,
+                        -0.01,
+                        *(v + e for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
+                        *(0.05 * (v + e) for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
+                    )
+                )
                 if selector.startswith("random"):
                     continue
                 for measure, scale in (("accuracy", 1.0), ("logprob", 0.05)):

@@ -209,9 +209,7 @@ def test_captions_have_counts_and_mark_the_planted_model(tables):
         assert "planted" in entry.caption
         assert any(character.isdigit() for character in entry.caption)
         assert entry.caption.count(". ") <= 2, entry.caption
-    assert "planted" not in " ".join(
-        e.caption for e in captions.model_entries(tables, DEMO, ["cas"], 0.01)
-    )
+    assert "planted" not in " ".join(e.caption for e in captions.model_entries(tables, DEMO, ["cas"], 0.01))
     assert r"planted\-qwen2\.5\-vl" in captions.as_rst(entries)
 
 

@@ -87,9 +87,7 @@ def test_top_of_many_ties():
     np.testing.assert_array_equal(top(scores, 10), np.arange(10))
 
 
-@pytest.mark.parametrize(
-    ("shape", "cultures"), [((2, 3), ["a", "b"]), ((2, 1, 3), ["a"]), ((2, 1, 3), ["a", "a"])]
-)
+@pytest.mark.parametrize(("shape", "cultures"), [((2, 3), ["a", "b"]), ((2, 1, 3), ["a"]), ((2, 1, 3), ["a", "a"])])
 def test_shapes_and_names_are_checked(shape, cultures):
     with pytest.raises(ConfigError, match="one name per culture"):
         select(np.ones(shape), cultures, 1.0)

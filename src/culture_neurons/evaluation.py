@@ -122,9 +122,7 @@ def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> B
     )  # fmt: skip
 
 
-def changes(
-    base: Baseline, ablation: pd.DataFrame, sizes: dict[str, int], source: str, base_source: str
-) -> Changes:
+def changes(base: Baseline, ablation: pd.DataFrame, sizes: dict[str, int], source: str, base_source: str) -> Changes:
     """Compare the answers under each culture's mask with the baseline, question by question.
 
     ablation   rows of one ablation file

@@ -68,7 +68,9 @@ def select(
         if statistics is None or reference is None:
             raise ConfigError(f"selector {selector} needs the statistics and a reference mask")
         flat = _flat_reference(reference, cultures, scores.shape[1:], site)
-        chosen = selectors.function(entry.choose)(scores, size, probability=_probability(statistics, cultures), reference=flat)
+        chosen = selectors.function(entry.choose)(
+            scores, size, probability=_probability(statistics, cultures), reference=flat
+        )
     else:
         chosen = selectors.function(entry.choose)(scores, size)
     return _table(scores, cultures, chosen, site)

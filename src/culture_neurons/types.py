@@ -67,9 +67,7 @@ class Statistics:
                 " expected [culture] and [culture, layer, neuron]"
             )
         if self.fired.shape != self.positive_sum.shape:
-            raise ConfigError(
-                f"statistics: fired {self.fired.shape} and positive_sum {self.positive_sum.shape} differ"
-            )
+            raise ConfigError(f"statistics: fired {self.fired.shape} and positive_sum {self.positive_sum.shape} differ")
         if self.fired.size and (self.fired > self.tokens[:, None, None]).any():
             raise ConfigError("statistics: a neuron fired on more tokens than there are")
 

@@ -38,18 +38,14 @@ def test_option_orders_are_uniform() -> None:
 
 
 def test_orders_under_two_seeds_are_independent() -> None:
-    both = Counter(
-        (prompts.option_order(f"s{i}", 3, 0), prompts.option_order(f"s{i}", 3, 1)) for i in range(3600)
-    )
+    both = Counter((prompts.option_order(f"s{i}", 3, 0), prompts.option_order(f"s{i}", 3, 1)) for i in range(3600))
     orders = list(permutations(range(3)))
     table = [[both[a, b] for b in orders] for a in orders]
     assert chi2_contingency(table).pvalue > 1e-3
 
 
 def test_orders_of_neighbouring_samples_are_independent() -> None:
-    both = Counter(
-        (prompts.option_order(f"s{i}", 3, 0), prompts.option_order(f"s{i + 1}", 3, 0)) for i in range(3600)
-    )
+    both = Counter((prompts.option_order(f"s{i}", 3, 0), prompts.option_order(f"s{i + 1}", 3, 0)) for i in range(3600))
     orders = list(permutations(range(3)))
     assert chi2_contingency([[both[a, b] for b in orders] for a in orders]).pvalue > 1e-3
 

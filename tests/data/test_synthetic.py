@@ -63,9 +63,7 @@ def test_default_names_exercise_spaces_and_scripts():
 
 def test_parts_share_no_image():
     world = synthetic.world({"cultures": 2, "categories": 1, "motifs": 2})
-    seen = [
-        {image.tobytes() for image in synthetic.draw(world, part, 5).pixels} for part in ("data", "train", "dev")
-    ]
+    seen = [{image.tobytes() for image in synthetic.draw(world, part, 5).pixels} for part in ("data", "train", "dev")]
     assert [len(images) for images in seen] == [20, 20, 20]
     assert len(set.union(*seen)) == 60
 

@@ -68,8 +68,8 @@ def test_planted_models_are_marked_in_every_table():
 def test_report_is_one_page_that_says_planted_and_has_every_figure():
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
     assert page.rstrip().endswith("</html>")
-    assert "src=\"http" not in page
-    assert "href=\"http" not in page.replace("href=\"https://arxiv.org", "")
+    assert 'src="http' not in page
+    assert 'href="http' not in page.replace('href="https://arxiv.org', "")
     assert "planted" in page
     assert page.count("data:image/png;base64,") >= 4 * len(CONFIG["models"])
     for model in CONFIG["models"]:

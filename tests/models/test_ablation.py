@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from culture_neurons.models.ablation import evaluate
+from culture_neurons.models.ablation import evaluate, image_features_kept
 from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import Prompt, answer, batches, prepare
 from culture_neurons.types import NeuronMask
@@ -39,6 +40,26 @@ def test_outcomes_equal_a_loop_of_one_mask_and_one_sample(loaded, questions):
             else:
                 changed += not np.allclose(a.logprobs, untouched.logprobs, atol=1e-3)
     assert changed
+
+
+def test_images_pass_through_the_vision_tower_once_per_batch_and_the_model_is_left_as_it_was(loaded, questions):
+    inner = loaded.model.model
+    tower = inner.visual if hasattr(inner, "visual") else inner.vision_tower
+    runs = []
+    handle = tower.register_forward_hook(lambda *_: runs.append(1))
+    try:
+        batches_ = batches(loaded, questions.samples, questions.opener, PROMPT, 8)
+        assert len(list(evaluate(loaded, batches_, MASKS, PROMPT))) == 3
+        assert len(runs) == 3
+        with pytest.raises(ZeroDivisionError), image_features_kept(loaded.model):
+            raise ZeroDivisionError
+        assert "get_image_features" not in vars(inner)
+        batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
+        answer(loaded, batch, PROMPT)
+        answer(loaded, batch, PROMPT)
+        assert len(runs) == 5
+    finally:
+        handle.remove()
 
 
 def test_each_input_is_processed_once(one, questions):

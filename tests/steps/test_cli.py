@@ -84,9 +84,7 @@ def test_a_defect_keeps_its_traceback(
         assert "ZeroDivisionError" in text
 
 
-def test_level_of_the_log_is_the_environments(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_level_of_the_log_is_the_environments(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("CULTURE_NEURONS_LOG", "WARNING")
     run(monkeypatch, lambda o: cli.log.info("not shown"))
     assert capsys.readouterr().err == ""

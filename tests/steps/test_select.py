@@ -14,9 +14,7 @@ METADATA = {"model": "tiny", "revision": "abc", "dtype": "float32", "token_rule"
 def folder(tmp_path):
     rng = np.random.default_rng(0)
     ids = [f"s{i}" for i in range(6)]
-    with store.statistics_writer(
-        tmp_path / "statistics.h5", ids, list("bababa"), "act_fn", 2, 50, METADATA
-    ) as writer:
+    with store.statistics_writer(tmp_path / "statistics.h5", ids, list("bababa"), "act_fn", 2, 50, METADATA) as writer:
         fired = rng.integers(0, 10, (6, 2, 50))
         writer.write(ids, np.full(6, 9), np.minimum(fired, 9), fired * 0.5)
     for method in ("cas", "lape-original", "random-matched"):

@@ -205,16 +205,18 @@ def _shape(y: np.ndarray, x: np.ndarray, motif: np.ndarray) -> np.ndarray:
     """Where a motif is dark, bool [n, size, size]; it lies in the square |x|, |y| <= 1."""
     inside = np.maximum(abs(x), abs(y)) <= 1
     radius = np.hypot(x, y)
-    shapes = np.stack([
-        radius < 0.9,
-        abs(y) < 0.35,
-        abs(x) < 0.35,
-        abs(abs(x) - abs(y)) < 0.3,
-        abs(radius - 0.75) < 0.25,
-        np.minimum(abs(x), abs(y)) < 0.25,
-        (x * y) > 0,
-        y > abs(x) * 1.8 - 0.9,
-    ])  # [motif, n, size, size]
+    shapes = np.stack(
+        [
+            radius < 0.9,
+            abs(y) < 0.35,
+            abs(x) < 0.35,
+            abs(abs(x) - abs(y)) < 0.3,
+            abs(radius - 0.75) < 0.25,
+            np.minimum(abs(x), abs(y)) < 0.25,
+            (x * y) > 0,
+            y > abs(x) * 1.8 - 0.9,
+        ]
+    )  # [motif, n, size, size]
     return shapes[motif, np.arange(len(motif))] & inside
 
 
@@ -243,18 +245,20 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
             if asked[culture] == place.samples_per_culture:
                 continue
             asked[culture] += 1
-            rows.append({
-                "sample_id": f"synthetic-{len(rows):05d}",
-                "question": question(place, category, template),
-                "options": [str(w) for w in place.words[culture, category, order]],
-                "label": int(np.flatnonzero(order == motif)[0]),
-                "category": place.categories[category],
-                "image": image,
-                "image_id": f"image-{index:05d}",
-                "culture": place.cultures[culture],
-                "country": place.cultures[culture],
-                "language": LANGUAGES[culture % len(LANGUAGES)],
-            })
+            rows.append(
+                {
+                    "sample_id": f"synthetic-{len(rows):05d}",
+                    "question": question(place, category, template),
+                    "options": [str(w) for w in place.words[culture, category, order]],
+                    "label": int(np.flatnonzero(order == motif)[0]),
+                    "category": place.categories[category],
+                    "image": image,
+                    "image_id": f"image-{index:05d}",
+                    "culture": place.cultures[culture],
+                    "country": place.cultures[culture],
+                    "language": LANGUAGES[culture % len(LANGUAGES)],
+                }
+            )
     return SourceTable(rows=pd.DataFrame(rows), images={"type": "embedded"})
 
 

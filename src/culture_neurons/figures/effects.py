@@ -123,9 +123,7 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
 
 
 def _legend(fig: Figure, kinds: list[str], small: bool) -> None:
-    handles = [
-        Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in kinds
-    ]
+    handles = [Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in kinds]
     texts = [KINDS[k] for k in kinds]
     if small:
         handles.append(Line2D([], [], color=style.VERMILLION, marker="o", linestyle="none", markersize=2.5, alpha=0.45))

@@ -34,9 +34,7 @@ def _steps(ax: Axes, counts: np.ndarray, colour: str) -> None:
 
 
 @style.with_style
-def plot_layers(
-    tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None
-) -> Figure:
+def plot_layers(tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None) -> Figure:
     """Histogram over layers of the neurons of all cultures together: count (left) and share (right).
 
     A neuron that a selector gives to two cultures counts twice. The dashed line is the count of
@@ -142,8 +140,10 @@ def plot_layers_heatmap(
         cell = 0.165 if len(cultures) <= 40 else 0.12
         head, bottom, left = 0.66, 0.4, 1.28
         fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
-        lines = [f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
-                 f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}"]
+        lines = [
+            f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
+            f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}",
+        ]
         if width == style.DOUBLE:
             lines = ["; ".join(lines)]
             head -= 0.13

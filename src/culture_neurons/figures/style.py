@@ -45,6 +45,7 @@ def mark(kind: str, size: float) -> dict[str, Any]:
         "markeredgewidth": 0.9 if hollow else 0.5,
     }
 
+
 TEXT, SMALL = 7.5, 7.0
 
 RC: dict[str, Any] = {

@@ -25,7 +25,7 @@ def plural(n: int, noun: str) -> str:
 
 
 def basis(tables: Tables, model: str) -> str:
-    """", from 480 questions": how many questions the statistics come from, where the tables say so."""
+    """ ", from 480 questions": how many questions the statistics come from, where the tables say so."""
     n = questions(tables, model, "n_identify_correct")
     return "" if n is None else f", from {plural(n, 'question')}"
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
 
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import Answer, Batch, Prompt, answer
+from culture_neurons.models.inference import Answer, Batch, Prompt, answer, on_device
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import NeuronMask
 
@@ -15,20 +20,51 @@ def evaluate(
 ) -> Iterator[tuple[Batch, list[list[Answer]]]]:
     """For each batch, the answers under each mask: [mask][sample].
 
-    Batches run in the outer loop, so that only one batch of inputs is held. A mask without
-    neurons is the model as it is; all such masks share one forward pass per batch.
+    Batches run in the outer loop, so that only one batch of inputs is held; its images pass through
+    the vision tower once, because masks touch the decoder only. A mask without neurons is the model
+    as it is; all such masks share one forward pass per batch.
     """
     with ablate(loaded.adapter, masks) as ablation:
         for batch in batches:
+            batch = replace(batch, inputs=on_device(loaded, batch))
             untouched: list[Answer] | None = None
             answers = []
-            for index, mask in enumerate(masks):
-                if len(mask) == 0 and untouched is not None:
-                    answers.append(untouched)
-                    continue
-                ablation.use(index)
-                answers.append(answer(loaded, batch, prompt))
-                ablation.check()
-                if len(mask) == 0:
-                    untouched = answers[-1]
+            with image_features_kept(loaded.model):
+                for index, mask in enumerate(masks):
+                    if len(mask) == 0 and untouched is not None:
+                        answers.append(untouched)
+                        continue
+                    ablation.use(index)
+                    answers.append(answer(loaded, batch, prompt))
+                    ablation.check()
+                    if len(mask) == 0:
+                        untouched = answers[-1]
             yield batch, answers
+
+
+@contextmanager
+def image_features_kept(model: nn.Module) -> Iterator[None]:
+    """Inside, the model computes the features of the same image tensor once; outside, it is as it was.
+
+    Numbers don't change: the same tensors are handed out again. A model that has no
+    `get_image_features` (a language model) is left alone.
+    """
+    inner: Any = getattr(model, "model", model)
+    compute = getattr(inner, "get_image_features", None)
+    if compute is None:
+        yield
+        return
+    kept: list[tuple[Any, Any]] = []
+
+    def once(pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
+        for image, features in kept:
+            if image is pixel_values:
+                return features
+        kept.append((pixel_values, compute(pixel_values, *args, **kwargs)))
+        return kept[-1][1]
+
+    inner.get_image_features = once
+    try:
+        yield
+    finally:
+        del inner.get_image_features

@@ -83,10 +83,12 @@ def tokenizer(architecture: str, texts: Iterable[str]) -> PreTrainedTokenizerFas
     gives offsets. Its vocabulary depends on the set of words alone, not on their order.
     """
     template, special, end = _STYLES[architecture]
-    split = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"),
-        pre_tokenizers.Split(Regex(r"\n|[^\w\s]"), "isolated"),
-    ])
+    split = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"),
+            pre_tokenizers.Split(Regex(r"\n|[^\w\s]"), "isolated"),
+        ]
+    )
     words = {"\n", "user", "assistant", "system", *prompts.LETTERS[:10], *"().,:;!?'"}
     words.update(piece for text in texts for piece, _ in split.pre_tokenize_str(text))
     vocabulary = {token: i for i, token in enumerate([*special, "<unk>", *sorted(words)])}

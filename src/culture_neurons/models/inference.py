@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def _length(sample: Sample) -> int:
 def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt) -> Batch:
     """Render, tokenise and pad the prompts of one batch."""
     orders = [prompts.option_order(s.sample_id, len(s.options), prompt.seed) for s in samples]
-    plain = [_without_special_tokens(s, loaded) for s in samples]
+    special = _special_tokens(loaded)
+    plain = [_without_special_tokens(s, special) for s in samples]
     contents = [prompts.content(s, order) for s, order in zip(plain, orders, strict=True)]
     texts = [
         _render(loaded, prompts.user_text(s, order, prompt.instruction), s.image is not None)
@@ -120,10 +121,14 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
     return Batch(samples, orders, inputs, content)
 
 
-def _without_special_tokens(sample: Sample, loaded: Loaded) -> Sample:
-    """Break up texts in the data that the tokenizer would read as control tokens, such as "<image>"."""
-    special = {str(t) for t in loaded.tokenizer.all_special_tokens} | set(loaded.tokenizer.get_added_vocab())
-    special = {t for t in special if len(t) > 1 and not t.isalnum()}
+def _special_tokens(loaded: Loaded) -> list[str]:
+    """Texts that the tokenizer reads as control tokens, such as "<image>"; long ones first."""
+    tokens = {str(t) for t in loaded.tokenizer.all_special_tokens} | set(loaded.tokenizer.get_added_vocab())
+    return sorted((t for t in tokens if len(t) > 1 and not t.isalnum()), key=lambda t: (-len(t), t))
+
+
+def _without_special_tokens(sample: Sample, special: Sequence[str]) -> Sample:
+    """Break up control tokens in the data's texts, so that they are read as text."""
 
     def plain(text: str) -> str:
         for token in special:
@@ -131,7 +136,7 @@ def _without_special_tokens(sample: Sample, loaded: Loaded) -> Sample:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
 
-    return Sample(**{**vars(sample), "question": plain(sample.question), "options": tuple(map(plain, sample.options))})
+    return replace(sample, question=plain(sample.question), options=tuple(map(plain, sample.options)))
 
 
 def _render(loaded: Loaded, text: str, with_image: bool) -> str:
@@ -181,10 +186,15 @@ def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
 
     Raises ModelError when the vocabulary has no token for a letter.
     """
-    vocabulary = loaded.tokenizer.get_vocab()
+    tokenizer = loaded.tokenizer
+
+    def known(token: str) -> list[int]:
+        # Not through get_vocab, which copies 150,000 entries at every call.
+        found = tokenizer.convert_tokens_to_ids(token)
+        return [found] if found is not None and tokenizer.convert_ids_to_tokens(found) == token else []
+
     result = [
-        [vocabulary[form.format(letter)] for form in _LETTER_FORMS if form.format(letter) in vocabulary]
-        for letter in prompts.LETTERS[:n_options]
+        [i for form in _LETTER_FORMS for i in known(form.format(letter))] for letter in prompts.LETTERS[:n_options]
     ]
     for letter, ids in zip(prompts.LETTERS, result, strict=False):
         if not ids:

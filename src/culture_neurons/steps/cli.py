@@ -25,9 +25,7 @@ _NOT_SCIENCE = {"log", "threads", "batch_size", "device_map"}
 
 def parser(description: str) -> argparse.ArgumentParser:
     """An argument parser with the options that all steps have."""
-    result = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     result.add_argument("--log", type=Path, help="also write the log here")
     return result
 

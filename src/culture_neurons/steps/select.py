@@ -39,10 +39,10 @@ def main(o: argparse.Namespace) -> None:
         size = selection.budget(fraction, layers, neurons)
         _say(mask, cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
-        files.write_table(out, mask, cli.provenance(
-            "select", settings, selectors.modules(o.selector), **identity, cultures=sorted(cultures), layers=layers, neurons=neurons, budget=size,
-            top_fraction=fraction, selector=o.selector, options=o.options,
-        ))  # fmt: skip
+        made_by = cli.provenance("select", settings, selectors.modules(o.selector), **identity)
+        made_by |= {"cultures": sorted(cultures), "layers": layers, "neurons": neurons, "budget": size}
+        made_by |= {"top_fraction": fraction, "selector": o.selector, "options": o.options}
+        files.write_table(out, mask, made_by)
 
 
 def _say(mask: Any, cultures: list[str], size: int, fraction: str, reference: Any) -> None:
