@@ -29,17 +29,17 @@ setup:
 	@"$(PYTHON)" tools/set_up.py
 
 demo: setup
-	$(RUN) snakemake --cores $(CORES)
+	$(RUN) snakemake --cores $(CORES) --quiet rules
 	@echo "The report is at results/demo/report.html"
 
 check-demo: setup
 	$(PYTEST) tests/demo
 
 figures: setup
-	$(RUN) snakemake --cores $(CORES) figures
+	$(RUN) snakemake --cores $(CORES) --quiet rules figures
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --ignore=tests/demo
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --ignore=tests/demo
 
 lint: setup
 	$(RUN) ruff check .

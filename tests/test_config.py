@@ -67,7 +67,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("selectors", "mine"), {"method": "ladle"}, r"unknown selector 'ladle' \(did you mean 'lape'"),
         (("selectors", "mad"), {"normalize": True}, r"unknown option 'normalize' \(did you mean 'normalise'"),
         (("selectors", "random-matched"), {"match": "con"}, r"match: 'con' is not among the selectors"),
-        (("selectors", "random-matched"), {"match": "random-matched-2"}, r"'random-matched-2' is itself a random control"),
+        (("selectors", "random-matched"), {"match": "random-matched-2"}, r"'random-matched-2' is itself a random"),
         (("top_fractions",), [0.01, 0], r"top_fractions: 1: 0 is not valid; expected more than 0"),
         (("top_fractions",), [1.5], r"1.5 is not valid; expected at most 1"),
         (("top_fractions",), [-0.01], r"-0.01 is not valid; expected more than 0"),
