@@ -39,7 +39,7 @@ figures: setup
 	$(RUN) snakemake --cores $(CORES) --quiet rules figures
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --dist loadgroup --ignore=tests/demo
+	$(PYTEST) -n $(WORKERS) --ignore=tests/demo
 
 lint: setup
 	$(RUN) ruff check .

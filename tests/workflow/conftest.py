@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
@@ -77,24 +78,35 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """The small project after a complete run."""
+def finished(tmp_path_factory, worker_id) -> Project:
+    """The small project after a complete run; made once, also when several workers share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / "finished"
+    with FileLock(shared / "finished.lock"):
+        if not (folder / "results" / "small" / "report.html").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder).run()
+    return Project(folder)
+
+
+def build(folder: Path) -> Project:
+    """A project with our workflow, the small config, and a model to load."""
     from culture_neurons.data import synthetic
     from culture_neurons.models import demo
 
-    folder = tmp_path_factory.mktemp("workflow") / "project"
     folder.mkdir()
     for part in PARTS:
-        source = ROOT / part
-        copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, folder / part, **({"ignore": shutil.ignore_patterns("__pycache__")} if source.is_dir() else {}))
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / part, folder / part)
     world = synthetic.world({"cultures": 3})
     model, processor = demo.build("llava-next-mistral", world, seed=5, layers=2, hidden=32, intermediate=48)
     model.save_pretrained(folder / "models" / "loaded")
     processor.save_pretrained(folder / "models" / "loaded")
     project = Project(folder)
     project.write(CONFIG)
-    project.run()
     return project
 
 

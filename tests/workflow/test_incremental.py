@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 LAST = {"tabulate": 1, "draw_model": 2, "draw_overview": 1, "report": 1}
 

@@ -145,6 +145,16 @@ def figure_files():
     return [f"{RESULTS}/figures/{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png")]
 
 
+def run_settings():
+    """What the report shows of the config; how jobs run is left out, so that a change of it draws nothing again."""
+    models = {
+        name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
+        for name, model in MODELS.items()
+    }
+    shown = config | {"models": models}
+    return {"dataset": config["dataset"], "config": shown, "models": models, "selectors": SHOWN, "top_fraction": TOP}
+
+
 def tables_folder(wildcards, input):
     """Where the tables lie that a rule reads."""
     return os.path.dirname(input.tables[0])
