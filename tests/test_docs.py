@@ -54,8 +54,7 @@ def section(text: str, heading: str) -> str:
 def missing_links(page: str, text: str) -> list[str]:
     """Relative links of a page to files that do not exist."""
     found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
-    # The pictures of the demo are added by hand after a run; the links to them are checked by name.
-    local = [target for target in found if "://" not in target and not target.startswith("docs/images/")]
+    local = [target for target in found if "://" not in target]
     return [target for target in local if not (ROOT / page).parent.joinpath(target).exists()]
 
 

@@ -68,9 +68,8 @@ def test_a_users_error_is_one_line_and_status_1(
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, main, "--log", str(log))
     assert caught.value.code == 1
-    expected = "kept 3 of 4\nerror: table.csv: row 4: label 9\n"
-    assert capsys.readouterr().err == expected
-    assert log.read_text(encoding="utf-8") == expected
+    assert capsys.readouterr().err == "[step] kept 3 of 4\n[step] error: table.csv: row 4: label 9\n"
+    assert log.read_text(encoding="utf-8") == "kept 3 of 4\nerror: table.csv: row 4: label 9\n"
 
 
 def test_a_defect_keeps_its_traceback(
@@ -88,6 +87,15 @@ def test_level_of_the_log_is_the_environments(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("CULTURE_NEURONS_LOG", "WARNING")
     run(monkeypatch, lambda o: cli.log.info("not shown"))
     assert capsys.readouterr().err == ""
+
+
+def test_lines_on_the_terminal_say_whose_they_are_and_those_of_the_log_do_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "model-2.5" / "train.log"
+    run(monkeypatch, lambda o: cli.log.info("done"), "--log", str(path))
+    assert capsys.readouterr().err == "[model-2.5/train] done\n"
+    assert path.read_text(encoding="utf-8") == "done\n"
 
 
 def test_progress_passes_everything_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -116,6 +116,7 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
         high = max(ax.get_xlim()[1] for ax in panels) if panels else 1
         for ax in panels:
             ax.set_xlim(low, high)
+            style.ticks(ax.xaxis, max(2, int(width / 0.42)))
         y = height - head - cell - row * (cell + between) - 0.3
         fig.text((left + (style.DOUBLE - left - right) / 2) / style.DOUBLE, y / height, MEASURES[measure][1],
                  ha="center", va="center")  # fmt: skip

@@ -77,13 +77,22 @@ def progress(items: Iterable[T], total: int, what: str, every: float = 15.0) -> 
             log.info("%s: %d of %d (%.0f s left)", what, done, total, (now - start) / done * (total - done))
 
 
+def _job(log_file: Path) -> str:
+    """The name of a job, from its log: "demo-qwen2.5-vl/train" for results/demo/logs/demo-qwen2.5-vl/train.log."""
+    parts = log_file.with_suffix("").parts
+    return "/".join(parts[parts.index("logs") + 1 :] if "logs" in parts[:-1] else parts[-1:])
+
+
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line, run `main`, and leave with 1 and a short message on a user's error."""
     options = arguments.parse_args()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    terminal = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [terminal]
     if options.log:
         options.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
+        # Jobs run side by side: on the terminal each line says whose it is.
+        terminal.setFormatter(logging.Formatter(f"[{_job(options.log)}] %(message)s"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers)
     log.setLevel(os.environ.get("CULTURE_NEURONS_LOG", "INFO"))
     try:
