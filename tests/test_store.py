@@ -45,6 +45,13 @@ def test_statistics_per_culture_equal_a_float64_sum(tmp_path):
         np.testing.assert_allclose(statistics.positive_sum[c], positive_sum[rows].astype(float).sum(axis=0), rtol=1e-12)
 
 
+def test_attributes_tell_other_readers_what_the_file_is(tmp_path):
+    with h5py.File(write(tmp_path / "s.h5", samples())) as file:
+        assert dict(file.attrs) == META | {"schema": 1, "site": "act_fn"}
+        assert file["act_fn/fired"].chunks is not None
+        assert file["act_fn/fired"].id.get_create_plist().get_nfilters() == 2
+
+
 def test_shards_merge_to_the_same_bytes_in_any_number_and_order(tmp_path):
     data = samples()
     digests = set()

@@ -7,13 +7,13 @@ Statistics, one file per model (`statistics.h5`), sums over the valid tokens of 
     /tokens                 int32   [sample]                  T: valid tokens
     /sample_id, /culture    UTF-8   [sample]                  rows are sorted by sample_id
     /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
-    attribute `schema`      version of this layout
+    attributes              schema (version of this layout), site, model, revision, dtype, token_rule
 
 Scores, one file per model and selector (`scores/{selector}.h5`):
 
     /{site}                 float32 [culture, layer, neuron]  -inf: never selected
     /culture                UTF-8   [culture]
-    /metadata, `schema`     as above
+    /metadata, attributes   as above
 
 All arrays are chunked and carry a Fletcher-32 checksum per chunk, so damage is found when
 a chunk is read; the large ones are compressed (Blosc2, Zstandard, bit shuffle).
@@ -223,7 +223,11 @@ def _blocks(file: h5py.File, site: str) -> Iterator[tuple[slice, np.ndarray, np.
 
 def _write_metadata(file: h5py.File, site: str, metadata: Mapping[str, Any]) -> None:
     file.attrs["schema"] = SCHEMA
-    # A data set and no attribute: attributes have no checksum.
+    file.attrs["site"] = site
+    for key in _SAME_IN_SHARDS:
+        if key in metadata:
+            file.attrs[key] = metadata[key]
+    # What is read back is a data set: attributes, which are there for other readers, have no checksum.
     _write_strings(file, "metadata", [json.dumps({**metadata, "site": site}, sort_keys=True, ensure_ascii=False)])
 
 

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.ablation import evaluate
 from culture_neurons.models.inference import Prompt, answer, prepare
 from culture_neurons.models.loading import folder_digest, load
 from culture_neurons.models.recording import sums
 from culture_neurons.types import NeuronMask, Sample
+
+PAPER = Path(__file__).parents[2] / "config" / "paper-vlm.yaml"
 
 
 @pytest.fixture
@@ -203,3 +207,27 @@ def test_processor_settings_reach_the_processor(folders, questions):
         batch = prepare(loaded, questions.samples[:1], questions.opener, Prompt())
         counts.append(int((batch.inputs["input_ids"] == loaded.image_token_id).sum()))
     assert counts == [4, 1]
+
+
+def test_tokens_without_an_embedding_get_a_row_of_zeros(folder, questions):
+    before = load({"name": "m", "path": str(folder)})
+    rows = before.model.get_input_embeddings().weight.shape[0]
+    batch = prepare(before, questions.samples[:2], questions.opener, Prompt())
+    expected = [a.prediction for a in answer(before, batch, Prompt())]
+    before.tokenizer.add_tokens(["<new>", "<newer>"])
+    before.processor.save_pretrained(folder)
+    after = load({"name": "m", "path": str(folder)})
+    for table in (after.model.get_input_embeddings(), after.model.get_output_embeddings()):
+        assert table.weight.shape[0] == rows + 2
+        assert not table.weight[rows:].any()
+    assert [a.prediction for a in answer(after, batch, Prompt())] == expected
+
+
+def test_chat_template_of_the_paper_config_places_the_image(folders, questions):
+    template = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["models"]["pangea-7b"]["chat_template"]
+    loaded = load({"name": "m", "path": folders["llava-next-qwen2"], "chat_template": template})
+    text = loaded.processor.apply_chat_template(messages("Which?\nA. x", True), add_generation_prompt=True)
+    assert text == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n<image>\nWhich?\nA. x<|im_end|>\n<|im_start|>assistant\n"
+    )

@@ -132,6 +132,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         raise ModelError(f"model {name!r}: {path!r} lacks {len(missing)} weights, {missing[0]!r} the first")
     if settings.get("chat_template"):
         processor.chat_template = _chat_template(str(settings["chat_template"]))
+    _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
@@ -163,6 +164,20 @@ def folder_digest(folder: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:12]
+
+
+@torch.no_grad()
+def _fit_vocabulary(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give every token of the tokenizer a row in the embeddings: some checkpoints (Pangea) have none for the image.
+
+    The new rows are zero: as input, image features take their place, and as output they never win.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+            if table is not None:
+                table.weight[rows:] = 0
 
 
 def _local_folder(name: str, path: str) -> Path | None:
