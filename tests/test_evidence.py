@@ -174,3 +174,22 @@ def test_only_controls():
     table, averages = compare(0, selectors={})
     assert len(table) == 0
     assert len(averages) == 3
+
+
+@pytest.mark.parametrize(
+    ("mask", "control", "same"),
+    [(100, 100, True), (100, 91, True), (100, 89, False), (10, 102, False), (0, 0, True), (np.nan, 10, True)],
+)
+def test_controls_of_another_size_are_not_used(mask, control, same):
+    assert evidence.same_size(mask, control) == same
+    rng = np.random.default_rng(3)
+    names, base = world(8, 20)
+    made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}
+    paired = {
+        (s, "0.01"): evidence.pair(base, change(rng, names, base, **how), control if s in CONTROLS else mask)
+        for s, how in made.items()
+    }
+    table, averages = evidence.compare(base, paired, CONTROLS, 200)
+    assert (evidence.UNTESTED not in set(table["verdict"])) == same
+    assert (table["n_controls"] == (3 if same else 0)).all()
+    assert averages.set_index("selector")["random_self_drop"].notna()["cas"] == same

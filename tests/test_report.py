@@ -157,7 +157,7 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
     made.evidence.loc[keep, "verdict"] = VERDICTS[1]
     first, second = report.findings(made, 0.01)[0]["headlines"]
     assert [(p["words"], p["selectors"]) for p in first["parts"]] == [
-        ("culture-specific", ["CAS"]), ("damage that is not specific to the culture", ["MAD"]),
+        ("culture-specific", ["CAS"]), ("damage, not shown to be specific to the culture", ["MAD"]),
     ]  # fmt: skip
     assert second["measures"] == ["log-probability of the right option"]
 
@@ -168,7 +168,7 @@ def test_every_verdict_has_plain_words(tmp_path):
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, words in (
         (evidence.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too few"),
-        (evidence.UNTESTED, "not tested, as random masks or questions are missing (CAS, MAD)"),
+        (evidence.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
     ):
         made.evidence["verdict"] = verdict
         assert any(words in p for p in Page(page(tmp_path, made)).parts["p"]), verdict

@@ -6,7 +6,7 @@ What a schema can't say is checked here: names that refer to each other, and sel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _check_models(models: Mapping[str, Any]) -> None:
+def _check_case(kind: str, names: Iterable[str]) -> None:
     folded: dict[str, str] = {}
+    for name in names:
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            raise ConfigError(f"{kind}: {name} and {other} differ in case only; some systems would mix their files")
+
+
+def _check_models(models: Mapping[str, Any]) -> None:
+    _check_case("models", models)
     for name, stanza in models.items():
         if ("train" in stanza) == ("path" in stanza):
             raise ConfigError(f"models: {name}: expected either path (a model to load) or train (a demo model to make)")
-        other = folded.setdefault(name.lower(), name)
-        if other != name:
-            raise ConfigError(f"models: {name} and {other} differ in case only; some systems would mix their folders")
         start = (stanza.get("train") or {}).get("init")
         if start is not None and (start == name or "train" not in models.get(start, {})):
             trained = [other for other, s in models.items() if "train" in s and other != name]
@@ -96,6 +101,7 @@ def _check_models(models: Mapping[str, Any]) -> None:
 
 
 def _check_selectors(chosen: Mapping[str, Any]) -> None:
+    _check_case("selectors", chosen)
     for name, options in chosen.items():
         given = dict(options or {})
         method = given.pop("method", name)

@@ -37,6 +37,8 @@ from culture_neurons.evaluation import Baseline, Changes
 UNITS = {"accuracy": "points", "logprob": "nats"}
 COMPARISONS = ("self-vs-random", "self-vs-cross")
 LEVEL = 0.05
+#: Random masks that differ more from the judged ones in their mean number of neurons are not used.
+SIZE_TOLERANCE = 0.1
 
 SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
@@ -58,6 +60,7 @@ class Paired:
     own        measure -> float64 [question]: change under the mask of the question's own culture
     cross      measure -> float64 [question]: mean change under the other masks; nan with one culture
     matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
+    neurons    mean number of neurons in a mask, nan if it is not known
 
     Questions are those of `cultures`, in the order of the baseline.
     """
@@ -66,10 +69,11 @@ class Paired:
     own: dict[str, np.ndarray]
     cross: dict[str, np.ndarray]
     matrix: dict[str, np.ndarray]
+    neurons: float = np.nan
 
 
-def pair(base: Baseline, change: Changes) -> Paired:
-    """Reduce the changes; accuracy in points, log-probability in nats."""
+def pair(base: Baseline, change: Changes, neurons: float = np.nan) -> Paired:
+    """Reduce the changes; accuracy in points, log-probability in nats. `neurons`: mean size of the masks."""
     keep = np.isin(base.culture.astype(str), change.masks)
     cultures = sorted(set(base.culture[keep]))
     rows = [change.masks.index(name) for name in cultures]
@@ -85,7 +89,7 @@ def pair(base: Baseline, change: Changes) -> Paired:
         others = len(cultures) - 1
         cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(place), np.nan)
         matrix[measure] = values @ group / group.sum(axis=0)
-    return Paired(cultures, own, cross, matrix)
+    return Paired(cultures, own, cross, matrix, neurons)
 
 
 def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
@@ -100,6 +104,14 @@ def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
     return mine or matched or sorted(controls)
 
 
+def same_size(mask: float, control: float) -> bool:
+    """Whether a random control has the size of the masks that it judges, within `SIZE_TOLERANCE`.
+
+    A larger one does more harm by its size alone, and a smaller one less.
+    """
+    return not abs(mask - control) > SIZE_TOLERANCE * max(mask, control)
+
+
 def compare(
     base: Baseline,
     paired: Mapping[tuple[str, str], Paired],
@@ -110,7 +122,8 @@ def compare(
     """All comparisons of one model.
 
     paired     (selector, top_fraction) -> its reduced changes; all of the same cultures
-    controls   see `controls_for`; controls themselves get no rows of evidence
+    controls   see `controls_for`; controls themselves get no rows of evidence, and one of another size than
+               the masks at hand is left out (`same_size`)
 
     Returns the evidence (columns `COLUMNS`) and, per (selector, top_fraction), the macro averages of the random
     controls on the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`).
@@ -135,6 +148,7 @@ def compare(
     rows, averages = [], []
     for key in keys:
         held = [(name, key[1]) for name in controls_for(key[0], controls) if (name, key[1]) in paired]
+        held = [control for control in held if same_size(paired[key].neurons, paired[control].neurons)]
         averages.append({"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)})
         if key[0] in controls:
             continue
@@ -163,7 +177,7 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     unspecific damage                       worse than random masks, not worse than the other cultures' masks
     not distinguishable from random masks   otherwise
     too few cultures to tell                where no arrangement of so few masks could give p < 0.05
-    not tested                              without random masks or questions
+    not tested                              without random masks of the same size, or without questions
     """
     if not np.isfinite(random["p_value"]):
         return UNTESTED

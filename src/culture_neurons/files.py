@@ -76,6 +76,18 @@ def read_table(
     return table.to_pandas(), json.loads(blob)
 
 
+def check_same_model(
+    path: str | Path, identity: Mapping[str, Any], other: str | Path, found: Mapping[str, Any]
+) -> None:
+    """Raise FileError when `other`, whose metadata is `found`, is from another model or revision than `path`."""
+    for key, value in identity.items():
+        if found.get(key) != value:
+            raise FileError(
+                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
+                " a results folder from another model revision? Delete the older file and run again"
+            )
+
+
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     """Write a CSV table: UTF-8, line feed, floats with 10 significant digits, missing as empty."""
     with atomic(path) as temporary:

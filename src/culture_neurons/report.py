@@ -40,10 +40,10 @@ UNTESTED = "not tested"
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
     SPECIFIC: "culture-specific",
-    DAMAGE: "damage that is not specific to the culture",
+    DAMAGE: "damage, not shown to be specific to the culture",
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few cultures to tell an effect from luck",
-    UNTESTED: "not tested, as random masks or questions are missing",
+    UNTESTED: "not tested, as random masks of its size or questions are missing",
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 

@@ -173,6 +173,20 @@ def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
     return Statistics(cultures, tokens, fired, positive_sum), {**metadata, "site": site, "samples": samples}
 
 
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a statistics or scores file, without its arrays."""
+    with _open(path) as file:
+        return _read_metadata(file, path)[1]
+
+
+def count(path: str | Path) -> dict[str, tuple[int, int]]:
+    """Per culture, sorted by name: number of samples and of tokens; the large arrays are not read."""
+    with _open(path) as file:
+        _read_metadata(file, path)
+        tokens, labels = file["tokens"][()], np.array(_strings(file, "culture"), dtype=object)
+    return {str(name): (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in sorted(set(labels))}
+
+
 def write_scores(
     path: str | Path, scores: np.ndarray, cultures: Sequence[str], site: str, metadata: Mapping[str, Any]
 ) -> None:

@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import inference
 from culture_neurons.models.inference import Prompt, answer, batches, forward, on_device, prepare
+from culture_neurons.models.loading import load
 
 PROMPT = Prompt(seed=5)
 
@@ -49,11 +51,62 @@ def test_answers_do_not_depend_on_batch_size_or_order(loaded, questions):
 
 
 def test_content_tokens_are_the_words_of_question_and_options(loaded, questions):
-    batch = prepare(loaded, questions.samples[:8], questions.opener, PROMPT)
+    batch = prepare(loaded, questions.samples[:8], questions.opener, PROMPT, content=True)
     tokenizer = loaded.tokenizer
     for b, (sample, order) in enumerate(zip(batch.samples, batch.orders, strict=True)):
         marked = tokenizer.convert_ids_to_tokens(batch.inputs["input_ids"][b][batch.content[b]].tolist())
         assert "".join(marked).replace("\n", "") == prompts.content(sample, order).replace("\n", "").replace(" ", "")
+
+
+def test_template_that_this_does_not_know_is_refused_when_the_content_is_asked_for(one, questions, monkeypatch):
+    """A placeholder that the processor replaces by another token shifts the offsets by an unknown amount."""
+    real = one.processor.__call__
+
+    def shifted(self, **arguments):
+        result = real(**arguments)
+        if "offset_mapping" in result:
+            last = int((result["input_ids"][0] == one.image_token_id).nonzero()[-1, 0])
+            result["offset_mapping"][:, last + 1 :] += 6
+        return result
+
+    monkeypatch.setattr(type(one.processor), "__call__", shifted)
+    with pytest.raises(ModelError, match="use token rule all, image or last"):
+        prepare(one, questions.samples[:1], questions.opener, PROMPT, content=True)
+    assert prepare(one, questions.samples[:1], questions.opener, PROMPT).content is None
+
+
+def test_image_that_the_processor_refuses_names_the_samples(folders, questions):
+    loaded = load({"name": "qwen", "path": folders["qwen2.5-vl"]})
+    with pytest.raises(ModelError, match=rf"{questions.samples[0].sample_id}.*aspect ratio"):
+        prepare(loaded, questions.samples[:1], lambda image: Image.new("RGB", (2000, 3)), PROMPT)
+
+
+def test_images_of_many_shapes_in_one_batch_are_answered_as_alone(loaded, questions):
+    shapes = [(56, 56), (200, 40), (30, 180), (333, 222), (57, 400), (640, 480)]
+    samples = questions.samples[: len(shapes)]
+    pictures = {
+        s.image["bytes"]: questions.opener(s.image).resize(shape) for s, shape in zip(samples, shapes, strict=True)
+    }
+
+    def opener(image):
+        return pictures[image["bytes"]]
+
+    together = answer(loaded, prepare(loaded, samples, opener, PROMPT), PROMPT)
+    for sample, a in zip(samples, together, strict=True):
+        alone = answer(loaded, prepare(loaded, [sample], opener, PROMPT), PROMPT)[0]
+        np.testing.assert_allclose(a.logprobs, alone.logprobs, atol=1e-4)
+        assert a.prediction == alone.prediction
+
+
+def test_saved_generation_settings_do_not_bend_greedy_decoding(loaded, questions, monkeypatch):
+    batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
+    seen = []
+    monkeypatch.setattr(type(loaded.tokenizer), "batch_decode", lambda self, ids, **_: seen.append(ids) or ["", ""])
+    prompt = Prompt(seed=5, answer="generate", max_new_tokens=6)
+    answer(loaded, batch, prompt)
+    monkeypatch.setattr(loaded.model.generation_config, "repetition_penalty", 9.0)
+    answer(loaded, batch, prompt)
+    assert torch.equal(seen[0], seen[1])
 
 
 def test_question_without_image_is_asked_without_one(loaded, questions):

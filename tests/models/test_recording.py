@@ -4,7 +4,7 @@ import torch
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.models.inference import Prompt, batches, prepare
-from culture_neurons.models.recording import sums, token_weights
+from culture_neurons.models.recording import NEED_CONTENT, sums, token_weights
 from culture_neurons.types import TOKEN_RULES
 
 PROMPT = Prompt(seed=5)
@@ -13,7 +13,7 @@ PROMPT = Prompt(seed=5)
 def recorded(loaded, questions, rule, batch_size):
     result = {}
     for samples, tokens, fired, positive_sum in sums(
-        loaded, batches(loaded, questions.samples, questions.opener, PROMPT, batch_size), rule
+        loaded, batches(loaded, questions.samples, questions.opener, PROMPT, batch_size, rule in NEED_CONTENT), rule
     ):
         for i, sample in enumerate(samples):
             result[sample.sample_id] = tokens[i], fired[i], positive_sum[i]
@@ -32,7 +32,7 @@ def test_sums_do_not_depend_on_batch_size(loaded, questions, rule):
 
 
 def test_token_rules_part_the_prompt(loaded, questions):
-    batch = prepare(loaded, questions.samples[:6], questions.opener, PROMPT)
+    batch = prepare(loaded, questions.samples[:6], questions.opener, PROMPT, content=True)
     rules = {rule: token_weights(loaded, batch, rule) for rule in TOKEN_RULES}
     assert torch.equal(rules["all"], batch.inputs["attention_mask"].bool())
     assert torch.equal(rules["content"], rules["image"] | rules["text"])
@@ -56,5 +56,7 @@ def test_unknown_rule_and_sample_without_such_tokens_are_refused(one, questions)
     batch = prepare(one, [replace(questions.samples[0], image=None)], questions.opener, PROMPT)
     with pytest.raises(ConfigError, match="did you mean 'content'"):
         token_weights(one, batch, "contents")
+    with pytest.raises(ConfigError, match="prepared without"):
+        token_weights(one, batch, "text")
     with pytest.raises(ConfigError, match=questions.samples[0].sample_id):
         token_weights(one, batch, "image")

@@ -24,6 +24,6 @@ def test_out_of_memory_names_the_batch_size(base, tmp_path, monkeypatch, step):
     def no_memory(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate")
 
-    monkeypatch.setattr("culture_neurons.models.inference.prepare", no_memory)
+    monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
     with pytest.raises(ModelError, match="batch size 8"):
         step.run(infer, *step.shared(base), "--predictions-out", tmp_path / "p.parquet")

@@ -109,6 +109,11 @@ def train_options(wildcards):
     return as_json({key: value for key, value in options.items() if key not in ("architecture", "plant", "init")})
 
 
+def registry_entry(wildcards):
+    """How the registry lists a selector: the registry is no input, so that a new line reruns nothing."""
+    return repr(selectors.resolve(METHODS[wildcards.selector]))
+
+
 def selector_options(wildcards):
     """Options of a selector, as JSON."""
     return as_json(SELECTORS[wildcards.selector])
@@ -161,7 +166,10 @@ def tables_folder(wildcards, input):
 
 
 def local_sources():
-    """Files of the data set on this machine: when one changes, everything that follows runs again."""
+    """Single files of the data set on this machine: when one changes, everything that follows runs again.
+
+    Folders (of images, or made by `save_to_disk`) are not watched: their times change without their content.
+    """
     source = config["data"]["source"]
     paths = [source.get("path"), (source.get("labels") or {}).get("path")]
     return [path for path in paths if path and os.path.isfile(path)]

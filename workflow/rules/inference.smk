@@ -19,7 +19,7 @@ rule infer:
     resources:
         gpu=model_stanza("gpus"),
         mem_mb=model_stanza("mem_mb"),
-        # Resources, not parameters: results don't depend on them, so a change must not rerun anything.
+        # Resources, not parameters: beyond the last digits results don't depend on them, so a change reruns nothing.
         batch_size=model_stanza("batch_size"),
         device_map=device_map,
     params:

@@ -19,6 +19,7 @@ rule score:
         mem_mb=4000,
     params:
         method=lambda wildcards: METHODS[wildcards.selector],
+        entry=registry_entry,
         options=selector_options,
     shell:
         "python -m culture_neurons.steps.score --statistics {input.statistics:q} --selector {params.method}"
@@ -45,6 +46,7 @@ rule select:
         mem_mb=4000,
     params:
         method=lambda wildcards: METHODS[wildcards.selector],
+        entry=registry_entry,
         options=selector_options,
         fractions=FRACTIONS,
     shell:

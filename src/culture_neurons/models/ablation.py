@@ -54,14 +54,13 @@ def image_features_kept(model: nn.Module) -> Iterator[None]:
     if compute is None:
         yield
         return
-    kept: list[tuple[Any, Any]] = []
+    last: tuple[Any, Any] = (None, None)
 
     def once(pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
-        for image, features in kept:
-            if image is pixel_values:
-                return features
-        kept.append((pixel_values, compute(pixel_values, *args, **kwargs)))
-        return kept[-1][1]
+        nonlocal last
+        if last[0] is not pixel_values:
+            last = pixel_values, compute(pixel_values, *args, **kwargs)
+        return last[1]
 
     inner.get_image_features = once
     try:

@@ -8,6 +8,7 @@ protocol of Zhao et al. (arXiv 2510.24942): greedy decoding of at most 20 tokens
 from __future__ import annotations
 
 import inspect
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
+from culture_neurons.files import first_line
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import Sample
 
@@ -56,13 +58,13 @@ class Batch:
 
     orders     the shuffled order of each sample's options
     inputs     tensors for the model's forward pass, [batch, ...]
-    content    bool [batch, token]: text tokens of the question and its options
+    content    bool [batch, token]: text tokens of the question and its options; None if not asked for
     """
 
     samples: Sequence[Sample]
     orders: Sequence[tuple[int, ...]]
     inputs: Mapping[str, torch.Tensor]
-    content: torch.Tensor
+    content: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,27 @@ class Answer:
 
 
 def batches(
-    loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt, batch_size: int
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    opener: Opener,
+    prompt: Prompt,
+    batch_size: int,
+    content: bool = False,
 ) -> Iterator[Batch]:
-    """Process samples into batches of similar length, so that little is padded; each input is processed once."""
+    """Process samples into batches of similar length, so that little is padded; each input is processed once.
+
+    `content` asks for the tokens of the question and its options, which needs a tokenizer with offsets.
+    """
     ordered = sorted(samples, key=lambda s: (s.image is None, _length(s), s.sample_id))
     for start in range(0, len(ordered), batch_size):
-        yield prepare(loaded, ordered[start : start + batch_size], opener, prompt)
+        yield prepare(loaded, ordered[start : start + batch_size], opener, prompt, content)
 
 
 def _length(sample: Sample) -> int:
     return len(sample.question) + sum(map(len, sample.options))
 
 
-def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt) -> Batch:
+def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt, content: bool = False) -> Batch:
     """Render, tokenise and pad the prompts of one batch."""
     orders = [prompts.option_order(s.sample_id, len(s.options), prompt.seed) for s in samples]
     special = _special_tokens(loaded)
@@ -99,8 +109,9 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
     ]
     images = [opener(s.image) for s in samples if s.image is not None]
     if images and loaded.image_token_id is None:
+        sample = next(s for s in samples if s.image is not None)
         raise ModelError(
-            f"model {loaded.name!r} is a language model and sample {samples[0].sample_id!r} has an image; "
+            f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
             "set images: none in the data source"
         )
     bos = loaded.tokenizer.bos_token
@@ -108,17 +119,27 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
         "text": texts,
         "return_tensors": "pt",
         "padding": True,
-        "return_offsets_mapping": True,
+        "return_offsets_mapping": content,
         # A chat template that writes the start token itself must not get a second one.
         "add_special_tokens": not (bos and texts[0].startswith(bos)),
     }
     if images:
         arguments["images"] = images
-    inputs = dict(loaded.processor(**arguments))
-    offsets = inputs.pop("offset_mapping")
-    content = _content_tokens(loaded, inputs, offsets, texts, contents)
-    inputs.pop("token_type_ids", None)
-    return Batch(samples, orders, inputs, content)
+    try:
+        inputs = dict(loaded.processor(**arguments))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        # Such as an image of 2000 x 3 pixels, which Qwen's processor refuses.
+        ids = ", ".join(repr(s.sample_id) for s in samples[:5])
+        raise ModelError(
+            f"model {loaded.name!r}: its processor refuses one of the samples {ids}"
+            f"{' ...' if len(samples) > 5 else ''} ({first_line(error)}); leave it out, or set processor"
+        ) from None
+    offsets = inputs.pop("offset_mapping", None)
+    accepted = inspect.signature(loaded.model.forward).parameters
+    if "token_type_ids" not in accepted:
+        inputs.pop("token_type_ids", None)
+    marked = _content_tokens(loaded, inputs, offsets, texts, contents) if content else None
+    return Batch(samples, orders, inputs, marked)
 
 
 def _special_tokens(loaded: Loaded) -> list[str]:
@@ -163,22 +184,32 @@ def _content_tokens(
 
     The processor writes an image placeholder out as many, so that offsets behind it are shifted
     by the same amount in the whole rest of the text; images stand before the content.
+
+    Raises ModelError when the marked tokens are not those of the content: the template or the
+    processor of the model writes something that this does not know.
     """
     ids, token_id = inputs["input_ids"], loaded.image_token_id
     placeholder = loaded.tokenizer.convert_ids_to_tokens(token_id) if token_id is not None else None
     result = torch.zeros(ids.shape, dtype=torch.bool)
+    valid = inputs["attention_mask"].bool()
     for b, (text, content) in enumerate(zip(texts, contents, strict=True)):
         start = text.rfind(content.strip())
-        if start < 0:
-            raise ModelError(
-                f"model {loaded.name!r}: its chat template changes the question, so the tokens of "
-                "the content can't be told; use token rule all, image or last"
-            )
         end = start + len(content.strip())
         at = (ids[b] == token_id).nonzero() if token_id is not None else torch.empty(0)
         shift = int(offsets[b, at[-1, 0], 1]) - (text.rfind(placeholder) + len(placeholder)) if len(at) else 0
-        result[b] = (offsets[b, :, 0] < end + shift) & (offsets[b, :, 1] > start + shift)
-    return result & inputs["attention_mask"].bool()
+        result[b] = (offsets[b, :, 0] < end + shift) & (offsets[b, :, 1] > start + shift) & valid[b]
+        if start < 0 or not _same_ends(loaded.tokenizer.decode(ids[b][result[b]]), content):
+            raise ModelError(
+                f"model {loaded.name!r}: the tokens of the question can't be told in its prompts; "
+                "use token rule all, image or last"
+            )
+    return result
+
+
+def _same_ends(text: str, content: str, n: int = 4) -> bool:
+    """Whether two texts begin and end with the same letters and digits, whatever the tokenizer did to the rest."""
+    a, b = ([c for c in unicodedata.normalize("NFKC", t).casefold() if c.isalnum()] for t in (text, content))
+    return a[:n] == b[:n] and a[-n:] == b[-n:]
 
 
 def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
@@ -210,6 +241,8 @@ def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     if prompt.answer == "generate":
         output = loaded.model.generate(
             **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
+            # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.
+            repetition_penalty=1.0, no_repeat_ngram_size=0,
             pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
         logits = output.logits[0]

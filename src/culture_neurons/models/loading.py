@@ -40,6 +40,7 @@ SETTINGS = {
 }  # fmt: skip
 #: Arguments of `from_pretrained` that have a key of their own, or that would let a pickle be read.
 _OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
+_SECRET = {"token", "use_auth_token"}
 _REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -146,6 +147,10 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
 def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The user's own arguments of `from_pretrained`, checked."""
     for key in arguments:
+        if key in _SECRET:
+            raise ConfigError(
+                f"model {name!r}: from_pretrained: {key!r} would be written into every result; use HF_TOKEN instead"
+            )
         if key in _OWN_KEYS:
             raise ConfigError(f"model {name!r}: from_pretrained: {key!r} belongs beside from_pretrained, not in it")
         if key in _REFUSED:

@@ -13,6 +13,9 @@ from culture_neurons.models.inference import Batch, forward, on_device
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import TOKEN_RULES, Sample
 
+#: Rules for which batches are prepared with `content`.
+NEED_CONTENT = ("content", "text")
+
 
 def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
     """Which tokens count, bool [batch, token].
@@ -27,6 +30,8 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
     """
     if rule not in TOKEN_RULES:
         raise ConfigError(f"token rule {rule!r}{nearest(rule, TOKEN_RULES)}; known: {', '.join(TOKEN_RULES)}")
+    if rule in NEED_CONTENT and batch.content is None:
+        raise ConfigError(f"token rule {rule!r}: the batch was prepared without the tokens of its content")
     ids = batch.inputs["input_ids"]
     valid = batch.inputs["attention_mask"].bool()
     image = (ids == loaded.image_token_id) & valid if loaded.image_token_id is not None else torch.zeros_like(valid)
@@ -34,7 +39,8 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
         weights = torch.zeros_like(valid)
         weights[:, -1] = True  # prompts are padded on the left
     else:
-        weights = {"all": valid, "content": image | batch.content, "image": image, "text": batch.content}[rule]
+        content = batch.content if batch.content is not None else torch.zeros_like(valid)
+        weights = {"all": valid, "content": image | content, "image": image, "text": content}[rule]
     empty = (weights.sum(dim=1) == 0).nonzero()
     if len(empty):
         sample = batch.samples[int(empty[0])]

@@ -30,6 +30,7 @@ def read_masks(path: Path) -> tuple[list, dict]:
     return masks, metadata
 
 
+@model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, mask files -> one file of outcomes per mask file"""
     import numpy as np

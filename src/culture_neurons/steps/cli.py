@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,11 +41,20 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def provenance(step: str, arguments: argparse.Namespace, using: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+def provenance(
+    step: str,
+    arguments: argparse.Namespace,
+    using: Sequence[str] = (),
+    after: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
     """What made a file: the step, its settings, the package version and the digest of its code.
 
-    `using` names modules that the step chose by name, a selector's for example.
+    `using` names modules that the step chose by name, a selector's for example. `after` is the metadata
+    of the file that the step read: `history` then lists the code of the steps before.
     """
+    if after and "step" in after:
+        more["history"] = {**after.get("history", {}), after["step"]: after["code"]}
     settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
     settings = {k: v for k, v in settings.items() if not _holds_path(v)}
     return {

@@ -12,10 +12,10 @@ def main(o: argparse.Namespace) -> None:
     """statistics shards -> statistics.h5"""
     from culture_neurons import store
 
-    store.merge_statistics(o.shards, o.statistics_out, cli.provenance("merge", o))
-    statistics, metadata = store.read_statistics(o.statistics_out)
-    for culture, tokens in zip(statistics.cultures, statistics.tokens, strict=True):
-        cli.log.info("%s: %d samples, %d tokens", culture, metadata["samples"][culture], tokens)
+    made_by = cli.provenance("merge", o, after=store.read_metadata(o.shards[0]))
+    store.merge_statistics(o.shards, o.statistics_out, made_by)
+    for culture, (samples, tokens) in store.count(o.statistics_out).items():
+        cli.log.info("%s: %d samples, %d tokens", culture, samples, tokens)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +43,35 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
     return loaded, prompt
 
 
-def batches(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str) -> Any:
-    """Processed batches, with progress."""
+def batches(
+    o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str, content: bool = False
+) -> Any:
+    """Processed batches, with progress; see `models.inference.batches`."""
     from culture_neurons.models.inference import batches
 
     if not samples:
         return
     total = -(-len(samples) // o.batch_size)
-    try:
-        yield from cli.progress(batches(loaded, samples, opener, prompt, o.batch_size), total, f"{loaded.name}: {what}")
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
-            raise
-        raise ModelError(
-            f"model {loaded.name!r}: out of memory at batch size {o.batch_size}; "
-            "set a smaller batch_size for this model"
-        ) from None
+    processed = batches(loaded, samples, opener, prompt, o.batch_size, content)
+    yield from cli.progress(processed, total, f"{loaded.name}: {what}")
+
+
+def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """Decorate a step: say what to do when its device has too little memory."""
+
+    @wraps(main)
+    def run(o: argparse.Namespace) -> None:
+        try:
+            main(o)
+        except RuntimeError as error:
+            if "out of memory" not in str(error).lower():
+                raise
+            name = o.model.get("name")
+            raise ModelError(
+                f"model {name!r}: out of memory at batch size {o.batch_size}; set a smaller batch_size for it"
+            ) from None
+
+    return run
 
 
 def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:

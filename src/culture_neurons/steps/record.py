@@ -29,11 +29,12 @@ def chosen(predictions, min_correct: int) -> tuple[list[str], dict[str, int]]:
     return sorted(ids), left_out
 
 
+@model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, predictions.parquet -> one shard of statistics"""
     from culture_neurons import files, store
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models.recording import sums
+    from culture_neurons.models.recording import NEED_CONTENT, sums
 
     if not 0 <= o.shard < o.shards:
         raise ConfigError(f"shard {o.shard} of {o.shards}: expected 0 to {o.shards - 1}")
@@ -56,7 +57,8 @@ def main(o: argparse.Namespace) -> None:
         loaded.adapter.n_neurons,
         made_by,
     ) as writer:
-        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations")
+        content = o.token_rule in NEED_CONTENT
+        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations", content)
         for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
             writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)
     cli.log.info(

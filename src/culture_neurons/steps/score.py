@@ -20,7 +20,7 @@ def main(o: argparse.Namespace) -> None:
     for culture, row in zip(statistics.cultures, scores, strict=True):
         cli.log.info("%s: %d of %d neurons have a positive score", culture, np.count_nonzero(row > 0), row.size)
     kept = {key: metadata.get(key) for key in ("model", "revision", "token_rule")}
-    made_by = cli.provenance("score", o, selectors.modules(o.selector), **kept, samples=metadata["samples"])
+    made_by = cli.provenance("score", o, selectors.modules(o.selector), metadata, **kept, samples=metadata["samples"])
     store.write_scores(o.out, scores, statistics.cultures, metadata["site"], made_by)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli
 
 
@@ -26,20 +26,20 @@ def main(o: argparse.Namespace) -> None:
     statistics = None
     if matched:
         statistics, found = store.read_statistics(o.statistics)
-        _same_model(o.scores, identity, o.statistics, found)
+        files.check_same_model(o.scores, identity, o.statistics, found)
     layers, neurons = scores.shape[1:]
     for i, (fraction, out) in enumerate(zip(o.top_fraction, o.out, strict=True)):
         reference = None
         if matched:
             reference, found = files.read_table(references[i], ["culture", "site", "layer", "neuron"])
-            _same_model(o.scores, identity, references[i], found)
+            files.check_same_model(o.scores, identity, references[i], found)
         mask = selection.select(
             scores, cultures, fraction, site, selector=o.selector, statistics=statistics, reference=reference
         )
         size = selection.budget(fraction, layers, neurons)
         _say(mask, cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
-        made_by = cli.provenance("select", settings, selectors.modules(o.selector), **identity)
+        made_by = cli.provenance("select", settings, selectors.modules(o.selector), metadata, **identity)
         made_by |= {"cultures": sorted(cultures), "layers": layers, "neurons": neurons, "budget": size}
         made_by |= {"top_fraction": fraction, "selector": o.selector, "options": o.options}
         files.write_table(out, mask, made_by)
@@ -54,15 +54,6 @@ def _say(mask: Any, cultures: list[str], size: int, fraction: str, reference: An
         key = ["culture", "site", "layer", "neuron"]
         shared = len(mask.merge(reference[key], on=key))
         cli.log.info("%d of %d neurons are the reference's own: their bins have no others", shared, len(mask))
-
-
-def _same_model(path: Path, identity: dict, other: Path, found: dict) -> None:
-    for key, value in identity.items():
-        if found.get(key) != value:
-            raise FileError(
-                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
-                " a results folder from another model revision? Delete the older file and run again"
-            )
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -92,6 +92,8 @@ class _History:
             step = self._steps.setdefault(metadata["step"], {"code": set(), "version": set()})
             step["code"].add(metadata["code"])
             step["version"].add(metadata["version"])
+        for name, code in metadata.get("history", {}).items():
+            self._steps.setdefault(name, {"code": set(), "version": set()})["code"].add(code)
         if metadata.get("dtype"):
             self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
 
@@ -121,10 +123,10 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     for key in keys:
         name, fraction = key[1:]
         mask, made = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
-        _same_model(prediction_file, identity, masks[key], made)
+        files.check_same_model(prediction_file, identity, masks[key], made)
         size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
         ablation, found = files.read_table(ablations[key], ["mask_culture", *(c for c in asked if c != "split")])
-        _same_model(prediction_file, identity, ablations[key], found)
+        files.check_same_model(prediction_file, identity, ablations[key], found)
         history.add(made)
         history.add(found)
         if found.get("mask", made) != made:
@@ -138,7 +140,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["layers"].append(evaluation.layers(mask, made["cultures"], made["layers"]).assign(**names))
         if planted is not None:
             parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = evidence.pair(base, change)
+        paired[name, fraction] = evidence.pair(base, change, sum(size.values()) / max(1, len(size)))
         sizes[name, fraction] = size
         if paired[name, fraction].cultures != next(iter(paired.values())).cultures:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
@@ -172,15 +174,6 @@ def _paths(arguments: list[str], option: str, depth: int) -> dict[tuple[str, ...
 
 def _names(keys: Any) -> str:
     return ", ".join(sorted(key[0] for key in keys)) or "none"
-
-
-def _same_model(path: Path, identity: dict, other: Path, found: dict) -> None:
-    for key, value in identity.items():
-        if found.get(key) != value:
-            raise FileError(
-                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
-                " a results folder from another model revision? Delete the older file and run again"
-            )
 
 
 def arguments() -> argparse.ArgumentParser:
