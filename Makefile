@@ -36,7 +36,7 @@ check-demo: setup
 	$(PYTEST) tests/demo
 
 figures: setup
-	$(RUN) snakemake --cores $(CORES) --quiet rules figures
+	$(RUN) snakemake figures --cores $(CORES) --quiet rules
 
 test: setup
 	$(PYTEST) -n $(WORKERS) --ignore=tests/demo

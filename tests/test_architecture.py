@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"errors", "types", "files", "seeds"},
     "selectors": {"errors", "types", "seeds"},
     "models": {"errors", "types", "files", "seeds", "data"},
-    "config": {"errors", "selectors"},
+    "config": {"errors", "types", "selectors"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
@@ -49,7 +49,7 @@ HOMES: dict[str, set[str]] = {
     "hdf5plugin": {"store"},
     "matplotlib": {"figures"},
     "seaborn": {"figures"},
-    "jinja2": {"report"},
+    "jinja2": {"report", "models"},
     "snakemake": set(),
 }
 #: Tests of no single module.

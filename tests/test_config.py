@@ -18,6 +18,7 @@ def read(name="config.yaml"):
 
 def changed(path, value):
     config = read()
+    config["selectors"]["x_cas"] = {"method": "cas"}  # with a model demo-qwen2.5-vl_x it makes two pairs of one name
     *parents, last = path
     node = config
     for key in parents:
@@ -66,15 +67,22 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("selectors", "casx"), {}, r"selectors: casx: unknown selector 'casx' \(did you mean 'cas'"),
         (("selectors", "mine"), {"method": "ladle"}, r"unknown selector 'ladle' \(did you mean 'lape'"),
         (("selectors", "mad"), {"normalize": True}, r"unknown option 'normalize' \(did you mean 'normalise'"),
-        (("selectors", "random-matched"), {"match": "con"}, r"match: 'con' is not among the selectors"),
-        (("selectors", "random-matched"), {"match": "random-matched-2"}, r"'random-matched-2' is itself a random"),
-        (("top_fractions",), [0.01, 0], r"top_fractions: 1: 0 is not valid; expected more than 0"),
-        (("top_fractions",), [1.5], r"1.5 is not valid; expected at most 1"),
-        (("top_fractions",), [-0.01], r"-0.01 is not valid; expected more than 0"),
+        (("selectors", "random-matched"), {"match": "cast"}, r"match: 'cast' \(did you mean 'cas'\?\); expected"),
+        (("selectors", "random-matched"), {"match": "random-matched-2"}, r"'random-matched-2'.* control: lap, lape"),
+        (("top_fractions",), [0.01, 0], r"top_fractions: 1: 0 is not valid; expected a number in \(0, 1\]"),
+        (("top_fractions",), [1.5], r"1.5 is not valid; expected a number in \(0, 1\]"),
+        (("top_fractions",), [-0.01], r"-0.01 is not valid; expected a number in \(0, 1\]"),
         (("top_fractions",), ["1%"], r"'1%' is not valid; expected number"),
         (("top_fractions",), [], r"at least 1 of them"),
         (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
         (("recording", "tokens"), "contents", r"expected one of all, content, .* \(did you mean 'content'"),
+        (("top_fractions",), [0.1, 1e-12], r"different numbers of at least 1e-10"),
+        (("selectors",), {"random": {}}, r"random: only random controls; expected at least one other selector"),
+        (("selectors", "lape"), {"activation_quantile": 3}, r"selectors: lape: .*activation_quantile.*3"),
+        (("selectors", "random"), {"seed": "x"}, r"selectors: random: .*seed.*'x'"),
+        (("selectors", "CAS"), {"method": "cas"}, r"CAS and cas differ in case only"),
+        (("models", "demo-qwen2.5-vl_x"), {"path": "x"}, r"would share their figures' names"),
+        (("data", "filter", "group_by"), "category", r"planted-control: neurons are planted per culture"),
         (("dataset",), "../elsewhere", r"dataset: '../elsewhere' is not valid"),
         (("models", "a/b"), {"path": "x"}, r"models: 'a/b' is not valid; expected a name of letters"),
         (("models", "tables"), {"path": "x"}, r"'tables' is not valid; expected a name"),

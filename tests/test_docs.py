@@ -126,9 +126,10 @@ def test_settings_named_in_the_rerun_table_are_in_the_schema() -> None:
 
 
 def problem(snippet: dict[str, Any]) -> str:
-    """What is wrong with a snippet laid over the default config, or ""."""
+    """What is wrong with a snippet laid over the default config, or ""; other data have models of their own."""
+    models = {"models": {"any": {"path": "owner/model"}}} if "data" in snippet else {}
     try:
-        config.check(DEFAULT | snippet, SCHEMA)
+        config.check(DEFAULT | models | snippet, SCHEMA)
         source = snippet.get("data", {}).get("source", {})
         unknown = set(source) - SOURCE_KEYS.get(source.get("type"), set()) - {"labels"}
         return f"unknown keys of the source: {sorted(unknown)}" if unknown else ""

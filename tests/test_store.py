@@ -152,6 +152,25 @@ def test_truncated_foreign_and_missing_files(tmp_path):
         assert name in str(error.value)
 
 
+def test_file_of_the_right_schema_with_a_group_for_a_data_set(tmp_path):
+    path = write(tmp_path / "s.h5", samples())
+    with h5py.File(path, "a") as file:
+        del file["tokens"]
+        file.create_group("tokens")
+    with pytest.raises(FileError, match="damaged"):
+        store.read_statistics(path)
+
+
+def test_counts_are_those_of_the_statistics(tmp_path):
+    path = write(tmp_path / "s.h5", samples())
+    statistics, metadata = store.read_statistics(path)
+    expected = {
+        c: (metadata["samples"][c], int(t)) for c, t in zip(statistics.cultures, statistics.tokens, strict=True)
+    }
+    assert store.count(path) == expected
+    assert store.read_metadata(path) == META
+
+
 def test_scores_come_back_as_float32_with_their_cultures(tmp_path):
     scores = np.random.default_rng(0).normal(size=(2, *SHAPE))
     scores[0, 0, 0] = -np.inf

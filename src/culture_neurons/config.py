@@ -16,6 +16,10 @@ from jsonschema.exceptions import ValidationError
 
 from culture_neurons import selectors
 from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.types import Statistics
+
+#: Two cultures and two neurons: enough for a selector to refuse its options.
+_TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
@@ -29,8 +33,12 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     if errors:
         raise ConfigError(_message(errors[0]))
     _check_models(config["models"])
+    _check_planted(config)
     _check_selectors(config["selectors"])
+    _check_figures(config["models"], config["selectors"])
     fractions = [fraction_text(f) for f in config["top_fractions"]]
+    if "0" in fractions or len(set(fractions)) < len(fractions):
+        raise ConfigError(f"top_fractions: {config['top_fractions']}: expected different numbers of at least 1e-10")
     shown = (config.get("figures") or {}).get("top_fraction")
     if shown is not None and fraction_text(shown) not in fractions:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
@@ -59,6 +67,9 @@ def _message(error: ValidationError) -> str:
         missing = [key for key in limit if key not in value]
         found = f" (found {', '.join(map(str, value))})" if value else ""
         return f"{prefix}key {missing[0]!r} is missing{found}"
+    if {"exclusiveMinimum", "maximum"} <= error.schema.keys() and rule in ("exclusiveMinimum", "maximum"):
+        low, high = error.schema["exclusiveMinimum"], error.schema["maximum"]
+        return f"{prefix}{_short(value)} is not valid; expected a number in ({low}, {high}]"
     expected = {
         "enum": lambda: f"one of {', '.join(map(str, limit))}{nearest(value, limit)}",
         "type": lambda: " or ".join(limit) if isinstance(limit, list) else str(limit),
@@ -100,22 +111,45 @@ def _check_models(models: Mapping[str, Any]) -> None:
             raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{hint}")
 
 
+def _check_planted(config: Mapping[str, Any]) -> None:
+    column = (config["data"].get("filter") or {}).get("group_by", "culture")
+    planted = [name for name, stanza in config["models"].items() if (stanza.get("train") or {}).get("plant")]
+    if planted and column != "culture":
+        raise ConfigError(
+            f"models: {planted[0]}: neurons are planted per culture, but data: filter: group_by is {column!r}; "
+            "expected culture, or no planted model"
+        )
+
+
+def _check_figures(models: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Files of figures are named {kind}_{model}_{selector}: no two may be the same."""
+    seen: dict[str, str] = {}
+    for model in models:
+        for selector in chosen:
+            pair = f"model {model} with selector {selector}"
+            other = seen.setdefault(f"{model}_{selector}", pair)
+            if other != pair:
+                raise ConfigError(f"{other} and {pair} would share their figures' names; rename one of them")
+
+
 def _check_selectors(chosen: Mapping[str, Any]) -> None:
     _check_case("selectors", chosen)
-    for name, options in chosen.items():
-        given = dict(options or {})
-        method = given.pop("method", name)
+    given = {name: dict(options or {}) for name, options in chosen.items()}
+    methods = {name: options.pop("method", name) for name, options in given.items()}
+    for name, method in methods.items():
         try:
-            selectors.check(method, given)
+            selectors.check(method, given[name])
+            selectors.score(method, _TOY, **given[name])  # refuses values out of range, before any work is done
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
+    judged = [name for name, method in methods.items() if not selectors.resolve(method).control]
+    if not judged:
+        raise ConfigError(f"selectors: {', '.join(chosen)}: only random controls; expected at least one other selector")
+    for name, method in methods.items():
         if selectors.resolve(method).needs_reference:
-            reference = given.get("match", selectors.options(method)["match"])
-            known = [other for other in chosen if other != name]
-            if reference not in known:
+            reference = given[name].get("match", selectors.options(method)["match"])
+            if reference not in judged:
                 raise ConfigError(
-                    f"selectors: {name}: match: {reference!r} is not among the selectors"
-                    f"{nearest(reference, known)}; known: {', '.join(known)}"
+                    f"selectors: {name}: match: {reference!r}{nearest(reference, judged)}; expected a selector of "
+                    f"this config that is no random control: {', '.join(judged)}"
                 )
-            if selectors.resolve((chosen[reference] or {}).get("method", reference)).control:
-                raise ConfigError(f"selectors: {name}: match: {reference!r} is itself a random control")

@@ -219,7 +219,7 @@ def _open(path: str | Path) -> Iterator[h5py.File]:
             yield file
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
-    except (OSError, KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise FileError(
             f"{path}: damaged, or no file of this project ({first_line(error)}); delete it and run again"
         ) from None

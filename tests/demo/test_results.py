@@ -9,6 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from culture_neurons.data.samples import read_samples
+from culture_neurons.models.inference import Prompt, answer, prepare
+from culture_neurons.models.loading import load
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "demo"
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -82,3 +86,14 @@ def test_figures_are_there_as_pdf_and_png():
             for kind in ("layers", "layers-by-culture", "layers-heatmap", "matrix"):
                 for suffix in ("pdf", "png"):
                     assert (RESULTS / "figures" / f"{kind}_{model}_{selector}.{suffix}").stat().st_size > 1000
+
+
+def test_generated_answers_agree_with_the_log_probabilities():
+    """The demo models are not trained to stop, so one token is asked for; it is parsed as in the paper."""
+    samples, opener = read_samples(RESULTS / "samples.parquet", split="evaluate")
+    loaded = load({"name": "m", "path": str(RESULTS / ORGANIC[0] / "model")})
+    batch = prepare(loaded, samples[:24], opener, Prompt())
+    by_logprob = answer(loaded, batch, Prompt())
+    generated = answer(loaded, batch, Prompt(answer="generate", max_new_tokens=1))
+    assert [a.prediction for a in generated] == [a.prediction for a in by_logprob]
+    assert all(a.well_formed for a in generated)

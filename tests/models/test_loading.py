@@ -231,3 +231,26 @@ def test_chat_template_of_the_paper_config_places_the_image(folders, questions):
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         "<|im_start|>user\n<image>\nWhich?\nA. x<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_chat_template_is_text_or_a_file_that_exists(folder, tmp_path):
+    (tmp_path / "own.jinja").write_text("{{ messages[0]['content'] }}", encoding="utf-8")
+    loaded = load({"name": "m", "path": str(folder), "chat_template": str(tmp_path / "own.jinja")})
+    assert loaded.processor.chat_template == "{{ messages[0]['content'] }}"
+    with pytest.raises(ConfigError, match=r"chat_template: 'nofile.jinja' is neither"):
+        load({"name": "m", "path": str(folder), "chat_template": "nofile.jinja"})
+
+
+@pytest.mark.parametrize("template", ["{% for x %}", "{{ raise_exception('no such role') }}"])
+def test_chat_template_that_fails_is_no_traceback(folder, questions, template):
+    loaded = load({"name": "m", "path": str(folder), "chat_template": template})
+    with pytest.raises(ModelError, match="set chat_template"):
+        prepare(loaded, questions.samples[:1], questions.opener, Prompt())
+
+
+def test_unknown_processor_argument_and_device_that_is_not_there(folder):
+    with pytest.raises(ConfigError, match=r"processor: unknown argument 'max_pixel' \(did you mean 'max_pixels'"):
+        load({"name": "m", "path": str(folder), "processor": {"max_pixel": 5}})
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="can't load"):
+            load({"name": "m", "path": str(folder), "device_map": "cuda:3"})

@@ -75,9 +75,17 @@ def test_edited_module_reruns_what_uses_it(project, module, expected):
     assert project.planned() == expected
 
 
+def test_file_of_a_local_model_that_changes_reruns_that_model(project):
+    path = project.folder / "models" / "loaded" / "config.json"
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    jobs = project.planned()
+    assert (jobs["infer"], jobs["record"], jobs["ablate"], jobs["train"]) == (1, 1, 3, 0)
+
+
 def test_prompt_reruns_inference_but_not_the_data(project):
     config = project.read()
-    config["prompt"] = {"seed": 2}
+    # Braces are text here, and no wildcards.
+    config["prompt"] = {"seed": 2, "instruction": "Answer with one {letter} only."}
     project.write(config)
     jobs = project.planned()
     assert jobs["infer"] == 2

@@ -1,10 +1,14 @@
 """The real workflow, from data to report."""
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import yaml
 
 pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
 
 COLUMNS = {
     "effects": "model selector top_fraction mask_culture eval_culture n baseline_accuracy masked_accuracy drop "
@@ -122,3 +126,10 @@ def test_snakemake_report_works(project):
     project.run("--report", "snakemake-report.html")
     page = (project.folder / "snakemake-report.html").read_text(encoding="utf-8")
     assert "matrix_loaded_cas" in page
+
+
+def test_commands_of_the_makefile_are_understood(project):
+    commands = re.findall(r"\$\(RUN\) snakemake (.+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert len(commands) >= 3
+    for command in commands:
+        project.run(*command.replace("$(CORES)", "2").split(), "--dry-run")

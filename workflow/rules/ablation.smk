@@ -26,7 +26,7 @@ rule ablate:
         device_map=device_map,
     params:
         model=model_settings,
-        prompt=as_json(config["prompt"]),
+        prompt=fixed(config["prompt"]),
     shell:
         "python -m culture_neurons.steps.ablate --samples {input.samples:q} --masks {input.masks:q}"
         " --model {params.model:q} --prompt {params.prompt:q} --batch-size {resources.batch_size} --device-map {resources.device_map:q}"

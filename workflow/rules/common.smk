@@ -75,8 +75,14 @@ def as_json(value):
 
 
 def model_folder(wildcards):
-    """The folder of a model that a rule trains; nothing for a model that is loaded from elsewhere."""
-    return f"{RESULTS}/{wildcards.model}/model" if wildcards.model in TRAINED else []
+    """What a model's jobs read: the folder that a rule trains, or the files of a folder on this machine; nothing for
+    a model from the hub."""
+    if wildcards.model in TRAINED:
+        return f"{RESULTS}/{wildcards.model}/model"
+    stanza = MODELS[wildcards.model]
+    files = sorted(str(path) for path in Path(stanza["path"]).glob("*") if path.is_file())
+    template = stanza.get("chat_template", "")
+    return files + [template] * ("{" not in template and os.path.isfile(template))
 
 
 def model_settings(wildcards):
@@ -89,6 +95,12 @@ def model_settings(wildcards):
 def model_stanza(key):
     """An input function for one value of a model's stanza."""
     return lambda wildcards: MODELS[wildcards.model][key]
+
+
+def fixed(value):
+    """Nested settings that are the same for every job; through a function, since braces in a plain text would be
+    read as wildcards."""
+    return lambda wildcards: as_json(value)
 
 
 def planted_start(wildcards):

@@ -20,8 +20,8 @@ rule prepare:
     resources:
         mem_mb=4000,
     params:
-        source=as_json(config["data"]["source"]),
-        filter=as_json(config["data"]["filter"]),
+        source=fixed(config["data"]["source"]),
+        filter=fixed(config["data"]["filter"]),
         identify=config["data"]["split"]["identify"],
         seed=config["data"]["split"]["seed"],
     shell:

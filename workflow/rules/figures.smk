@@ -120,7 +120,7 @@ rule report:
     resources:
         mem_mb=2000,
     params:
-        run=as_json(run_settings()),
+        run=fixed(run_settings()),
         tables=tables_folder,
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),

@@ -24,7 +24,7 @@ rule infer:
         device_map=device_map,
     params:
         model=model_settings,
-        prompt=as_json(config["prompt"]),
+        prompt=fixed(config["prompt"]),
     shell:
         "python -m culture_neurons.steps.infer --samples {input.samples:q} --model {params.model:q}"
         " --prompt {params.prompt:q} --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"

@@ -21,8 +21,8 @@ rule train:
     resources:
         mem_mb=2000,
     params:
-        source=as_json(config["data"]["source"]),
-        prompt=as_json(config["prompt"]),
+        source=fixed(config["data"]["source"]),
+        prompt=fixed(config["prompt"]),
         architecture=lambda wildcards: MODELS[wildcards.model]["train"]["architecture"],
         options=train_options,
     shell:
@@ -52,8 +52,8 @@ rule plant:
     resources:
         mem_mb=2000,
     params:
-        source=as_json(config["data"]["source"]),
-        prompt=as_json(config["prompt"]),
+        source=fixed(config["data"]["source"]),
+        prompt=fixed(config["prompt"]),
         architecture=lambda wildcards: MODELS[wildcards.model]["train"]["architecture"],
         options=train_options,
         start=lambda wildcards, input: ["--init", input.start] if input.start else [],

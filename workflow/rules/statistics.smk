@@ -24,7 +24,7 @@ rule record:
         device_map=device_map,
     params:
         model=model_settings,
-        prompt=as_json(config["prompt"]),
+        prompt=fixed(config["prompt"]),
         site=config["recording"]["site"],
         tokens=config["recording"]["tokens"],
         min_correct=config["recording"]["min_correct"],

@@ -131,7 +131,7 @@ def apply(rows: pd.DataFrame, chosen: Settings, check_images: ImageCheck | None 
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
     if len(sizes) < 2:
-        raise DataError(_too_few(sizes, why))
+        raise DataError(_too_few(sizes, why, records))
     return Filtered(*_tables(records, why, rows))
 
 
@@ -243,11 +243,16 @@ def _by_size(records: Sequence[Mapping[str, Any]], why: list[str], chosen: Setti
             why[i] = reasons.NOT_LARGEST if record["culture"] in enough else reasons.FEW_SAMPLES
 
 
-def _too_few(sizes: Mapping[str, int], why: Sequence[str]) -> str:
+def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]]) -> str:
     left = ", ".join(f"{culture} ({n})" for culture, n in sorted(sizes.items())) or "none"
     counts = Counter(reason for reason in why if reason)
     parts = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
-    return f"fewer than two cultures are left of {len(why)} rows: {left}\n  rows left out: {parts}"
+    example = ""
+    if counts:
+        commonest = counts.most_common(1)[0][0]
+        record = next(r for r, reason in zip(records, why, strict=True) if reason == commonest)
+        example = f"; for example {printable(record['sample_id'])!r} ({commonest}), label {str(record['label'])[:40]!r}"
+    return f"fewer than two cultures are left of {len(why)} rows: {left}\n  rows left out: {parts}{example}"
 
 
 def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

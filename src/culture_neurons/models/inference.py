@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 
 from culture_neurons.data import prompts
@@ -166,9 +167,9 @@ def _render(loaded: Loaded, text: str, with_image: bool) -> str:
         chat = [{"role": "user", "content": text}]
     try:
         return loaded.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    except ValueError as error:
+    except (ValueError, TemplateError) as error:
         raise ModelError(
-            f"model {loaded.name!r} has no chat template ({str(error).splitlines()[0]}); "
+            f"model {loaded.name!r}: no chat template, or one that fails ({first_line(error)}); "
             "set chat_template in its stanza of the config"
         ) from None
 

@@ -120,10 +120,12 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         auto = _auto_class(config, name, where["trust_remote_code"])
         model, info = auto.from_pretrained(path, config=config, output_loading_info=True, **where, **more)
         if auto is AutoModelForImageTextToText:
-            processor = load_processor(path, **where, **(settings.get("processor") or {}))
+            further = dict(settings.get("processor") or {})
+            processor = load_processor(path, **where, **further)
+            _check_processor(name, processor, further)
         else:
             processor = AutoTokenizer.from_pretrained(path, **where)
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
             "expected a folder with config.json, safetensors and processor files, or a hub name that can be reached"
@@ -132,7 +134,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     if missing:
         raise ModelError(f"model {name!r}: {path!r} lacks {len(missing)} weights, {missing[0]!r} the first")
     if settings.get("chat_template"):
-        processor.chat_template = _chat_template(str(settings["chat_template"]))
+        processor.chat_template = _chat_template(name, str(settings["chat_template"]))
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
@@ -213,5 +215,22 @@ def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
     )
 
 
-def _chat_template(text: str) -> str:
-    return Path(text).read_text(encoding="utf-8") if "{" not in text and Path(text).is_file() else text
+def _chat_template(name: str, text: str) -> str:
+    """Jinja text as it is; text without a brace is the name of a file that holds it."""
+    if "{" in text:
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"model {name!r}: chat_template: {text!r} is neither a template nor a readable file"
+        ) from None
+
+
+def _check_processor(name: str, processor: Any, arguments: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an argument that neither the processor nor its image processor knows."""
+    parts = [processor, getattr(processor, "image_processor", None)]
+    known = {key for part in parts if part is not None for key in vars(part)} | {"min_pixels", "max_pixels"}
+    for key in arguments:
+        if key not in known:
+            raise ConfigError(f"model {name!r}: processor: unknown argument {key!r}{nearest(key, known)}")
