@@ -223,6 +223,95 @@ def test_captions_of_means_count_the_questions_of_cultures_with_a_mask(tmp_path)
     assert "480 evaluated questions" in said["matrix"]
 
 
+def test_headings_count_the_same_questions_as_captions(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas", "random-matched"], fractions=(0.005, 0.01)))
+    made.effects.drop(made.effects.index[made.effects["mask_culture"] == NAMES[0]], inplace=True)
+    for figure in (
+        figures.plot_drops(made, DEMO, ["cas"], 0.01),
+        figures.plot_dose(made, DEMO, ["cas"]),
+        figures.plot_overview(made, [DEMO], ["cas"], 0.01),
+    ):
+        assert "; 420 questions" in figure.texts[1].get_text()
+
+
+def small_gains(folder):
+    """Tables in which every change is a small gain, and ends of intervals lie beyond all values."""
+    made = figures.read(build(folder, models=(DEMO,), selectors=["cas", "mad"], fractions=(0.005, 0.01)))
+    made.effects["drop"], made.effects["logprob_drop"] = 1.2, 0.06
+    for infix, unit in (("", 1.0), ("logprob_", 0.05)):
+        for kind, value in (("self", 1.1), ("cross", 0.9), ("random_self", 0.2)):
+            for end, add in (("", 0.0), ("_low", -0.3), ("_high", 0.7)):
+                made.summary[f"{kind}_{infix}drop{end}"] = unit * (value + add)
+    return made
+
+
+def test_small_gains_are_not_cut_off(tmp_path):
+    made = small_gains(tmp_path)
+    for figure in (figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
+                   figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01)):  # fmt: skip
+        for ax in figure.axes:
+            low, high = ax.get_xlim()
+            shown = [x for line in ax.lines if line.get_transform() == ax.transData for x in line.get_xdata()]
+            shown += [x for dots in ax.collections for x in dots.get_offsets()[:, 0]]
+            assert max(shown) in (pytest.approx(1.8), pytest.approx(0.09))
+            assert low < min(shown)
+            assert max(shown) < high
+    for i, ax in enumerate(figures.plot_dose(made, DEMO, ["cas", "mad"]).axes):
+        assert ax.get_ylim()[0] < -0.05
+        assert ax.get_ylim()[1] > (1.8 if i < 2 else 0.09)
+
+
+def test_noise_does_not_fill_the_width(tmp_path):
+    made = small_gains(tmp_path)
+    changes = [c for c in made.summary if "drop" in c]
+    made.summary[changes] *= 0.01
+    made.effects[["drop", "logprob_drop"]] *= 0.01
+    for ax, smallest in zip(figures.plot_drops(made, DEMO, ["cas"], 0.01).axes, (2.0, 0.1), strict=True):
+        assert ax.get_xlim() == pytest.approx((-1.1 * smallest, 0.35 * smallest))
+
+
+def test_cultures_without_neurons_are_not_counted(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    made.layers.loc[made.layers["culture"].isin(NAMES[:2]), "count"] = 0
+    said = f"{made.layers['count'].sum()} neurons of 6 cultures"
+    for plot in (figures.plot_layers, figures.plot_layers_by_culture, figures.plot_layers_heatmap):
+        assert said in " ".join(text.get_text() for text in plot(made, DEMO, "cas", 0.01).texts)
+    of_layers = [e for e in captions.model_entries(made, DEMO, ["cas"], 0.01) if e.kind.startswith("layers")]
+    assert len(of_layers) == 3
+    assert all(said in e.caption for e in of_layers)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_random_masks_are_named_only_where_they_are_drawn(tmp_path, known):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas", "mad"], fractions=(0.005, 0.01)))
+    if not known:
+        made.summary[[c for c in made.summary if c.startswith("random")]] = np.nan
+    for figure in (
+        figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
+        figures.plot_dose(made, DEMO, ["cas", "mad"]),
+        figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01),
+    ):
+        words = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert words[:2] == ["own culture", "other cultures"]
+        assert ("random mask" in words) is known
+    entries = captions.model_entries(made, DEMO, ["cas", "mad"], 0.01) + captions.overview_entries(made, 0.01)
+    said = {e.kind: e.caption for e in entries}
+    ends = ", on the other cultures', and under random masks. " if known else " and on the other cultures'. "
+    assert f"are masked: on its own questions{ends}" in said["drops"]
+    ends = ", on other cultures, and under random masks (" if known else " and on other cultures ("
+    assert f"Change on the own culture{ends}" in said["overview"]
+
+
+@pytest.mark.parametrize("models", [(DEMO,), (DEMO, PLANTED)])
+def test_labels_of_the_overview_are_below_the_middle_of_its_panels(tables, models):
+    figure = figures.plot_overview(tables, list(models), ["cas"], 0.01)
+    places = [ax.get_position() for ax in figure.axes]
+    labels = [t for t in figure.texts if "change (" in t.get_text()]
+    assert len(labels) == 2
+    for label in labels:
+        assert label.get_position()[0] == pytest.approx((min(p.x0 for p in places) + max(p.x1 for p in places)) / 2)
+
+
 def test_culture_names_stay_text(tmp_path):
     made = figures.read(build(tmp_path, cultures=["007", "NA"], models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
     assert made.cultures == ["007", "NA"]

@@ -181,6 +181,35 @@ def test_a_comparison_that_was_not_made_is_said_so(tmp_path):
     assert len(details) == 4  # two selectors, two measures
 
 
+def test_what_was_not_measured_is_not_spoken_of(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    unknown = [c for c in made.summary if c.startswith("random")]
+    made.summary[unknown] = np.nan
+    (said,) = {s["text"].partition("; ")[2] for s in said_of(made, "CAS", "accuracy")}
+    assert re.fullmatch(r"it changes the other cultures' by \S+ points", said)
+    made.summary[[c for c in made.summary if c.startswith("cross")]] = np.nan
+    (said,) = {s["text"] for s in said_of(made, "CAS", "accuracy")}
+    assert said.endswith(" points")
+    assert ";" not in said
+    assert "unknown" not in page(tmp_path, made)
+
+
+def said_of(tables, selector, measure):
+    items = [item for finding in report.findings(tables, 0.01) for item in finding["items"]]
+    return [item["said"][measure] for item in items if item["selector"] == selector]
+
+
+def test_the_summary_table_has_the_intervals(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",), selectors=["cas"], fractions=(0.01,)))
+    made.summary[["self_drop", "self_drop_low", "self_drop_high"]] = [-1.5, -2.25, 0.5]
+    made.summary[["cross_drop", "cross_drop_low", "cross_drop_high"]] = [-0.25, np.nan, np.nan]
+    shown = Page(page(tmp_path, made)).parts["tr"]
+    assert any("\N{MINUS SIGN}1.50 [\N{MINUS SIGN}2.25, 0.50]\N{MINUS SIGN}0.25\N{MINUS SIGN}1" in row for row in shown)
+    header = next(row for row in shown if "random self drop" in row)
+    assert "low" not in header
+    assert "high" not in header
+
+
 MATCHED = {"method": "random-matched"}
 
 

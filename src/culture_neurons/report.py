@@ -24,11 +24,9 @@ from markupsafe import Markup
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, percent, questions, rows, selector_name
-from culture_neurons.figures.titles import MINUS, plural
+from culture_neurons.figures.titles import DASH, number, plural
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-#: For a missing value.
-DASH = "\N{EN DASH}"
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
 
 SPECIFIC = "culture-specific"
@@ -52,8 +50,10 @@ MEASURES = {
     "accuracy": ("accuracy", "points", 1),
     "logprob": ("log-probability of the right option", "nats", 3),
 }
-#: Columns that the page leaves to the files: intervals are in the figures, and rates in effects.csv.
-LEFT_OUT = {"summary": r"_(low|high)$|well_formed|flip", "evidence": r"^(unit|n_controls|n_cultures)$"}
+#: Columns that the page leaves to the files; rates are in effects.csv too.
+LEFT_OUT = {"summary": r"well_formed|flip", "evidence": r"^(unit|n_controls|n_cultures)$"}
+#: Changes (x_drop) that are shown with their intervals (x_drop_low, x_drop_high).
+INTERVALS = [f"{kind}{infix}" for kind in ("self", "cross", "random_self") for infix in ("", "_logprob")]
 #: Rows of a table that the page shows; longer ones are named with their file.
 MOST_ROWS = 2000
 
@@ -64,20 +64,6 @@ def plain(text: Any) -> str:
         f"<{ord(c):X}>" if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202a\u202b\u202c\u202d\u202e" else c
         for c in " ".join(str(text).split())
     )
-
-
-def number(value: Any, decimals: int | None = None) -> str:
-    """A number for a table: fixed decimals, or four significant digits; a dash for a missing one."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return DASH
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}"
-    if decimals is None and float(value).is_integer() and abs(value) < 1e6:
-        return f"{value:.0f}".replace("-", MINUS)
-    text = f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}"
-    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", MINUS)
 
 
 def _p(value: float) -> str:
@@ -94,13 +80,6 @@ def _lowered(value: float, what: str, unit: str, decimals: int) -> str:
     if float(size) == 0:
         return f"leaves {what} unchanged (0 {unit})"
     return f"{'lowers' if value < 0 else 'raises'} {what} by {size} {unit}"
-
-
-def _by(value: float, unit: str, decimals: int) -> str:
-    """ "by -0.1 points": a change that follows another one in a sentence."""
-    if not np.isfinite(value):
-        return "by an unknown amount"
-    return f"by {number(value, decimals)} {unit}"
 
 
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
@@ -155,14 +134,17 @@ def _finding(
     drop = drops(tables, model, selector, top_fraction, measure)
     against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
     verdict = str(evidence["verdict"].iloc[0])
+    others = ", and ".join(
+        f"{who_else} {number(drop[kind].value, decimals)} {unit}"
+        for kind, who_else in (("cross", "it changes the other cultures' by"), ("random", "random masks change it by"))
+        if np.isfinite(drop[kind].value)  # what was not measured is not spoken of
+    )
     return {
         "verdict": verdict,
         "badge": BADGES.get(verdict, "nothing"),
         "text": (
             f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
-            f"{_lowered(drop['self'].value, f'its {what}', unit, decimals)}; it changes the other cultures' "
-            f"{_by(drop['cross'].value, unit, decimals)}, and random masks change it "
-            f"{_by(drop['random'].value, unit, decimals)}"
+            f"{_lowered(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
         ),
         "detail": "; ".join(
             f"against {name}: {against[key]}"
@@ -197,21 +179,34 @@ def _order(verdict: str) -> tuple[int, str]:
     return (known.index(verdict) if verdict in known else len(known), verdict)
 
 
+def _bracket(ends: list[Any], decimals: int | None) -> str:
+    return f" [{', '.join(number(v, decimals) for v in ends)}]" if ends and not any(map(pd.isna, ends)) else ""
+
+
 def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """A table for the page: header, rows of (text, is number), and how many rows were left out."""
+    """A table for the page: header, rows of (text, is number), and how many rows were left out.
+
+    The ends of `INTERVALS` become a bracket behind their value.
+    """
     decimals = decimals or {}
+    ends = {f"{c}_drop": (f"{c}_drop_low", f"{c}_drop_high") for c in INTERVALS}
+    ends = {c: pair for c, pair in ends.items() if {c, *pair} <= set(frame)}
+    hidden = {end for pair in ends.values() for end in pair}
     numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns}
     body = []
     for record in frame.head(MOST_ROWS).to_dict("records"):
         mark = str(record.get("planted", "")) == "yes"
         cells = [
-            (number(v, decimals.get(c)), True) if numeric[c] else (plain(DASH if pd.isna(v) else v), False)
+            (number(v, decimals.get(c)) + _bracket([record[e] for e in ends.get(c, ())], decimals.get(c)), True)
+            if numeric[c]
+            else (plain(DASH if pd.isna(v) else v), False)
             for c, v in record.items()
+            if c not in hidden
         ]
         body.append({"planted": mark, "cells": cells})
     return {
         "name": name,
-        "columns": [(str(c).replace("_", " "), numeric[c]) for c in frame.columns],
+        "columns": [(str(c).replace("_", " "), numeric[c]) for c in frame.columns if c not in hidden],
         "rows": body,
         "left_out": max(0, len(frame) - MOST_ROWS),
         "total": len(frame),

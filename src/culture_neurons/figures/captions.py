@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from culture_neurons.figures.effects import asked, judged
+from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
-from culture_neurons.figures.titles import plural
+from culture_neurons.figures.titles import found, plural
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,39 @@ def named(tables: Tables, model: str) -> str:
     return f"{model} (planted)" if tables.is_planted(model) else model
 
 
+def _listed(parts: list[str]) -> str:
+    """ "a", "a and b", "a, b, and c"."""
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}"
+
+
 def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction: float) -> list[Entry]:
     """The figures of one model: drops and dose, then four per selector."""
     top, who = f"top {percent(top_fraction)}", named(tables, model)
     counted = [asked(tables, model, s, top_fraction) for s in selectors]
-    n = plural(max((judged(tables, model, s, top_fraction) for s in selectors), default=0), "evaluated question")
+    n = plural(most_judged(tables, model, selectors, [top_fraction]), "evaluated question")
+    of_all = plural(most_judged(tables, model, compared(tables, [model], selectors)), "evaluated question")
+    words = {"self": "on its own questions", "cross": "on the other cultures'", "random": "under random masks"}
+    where = _listed([words[kind] for kind in kinds(tables, model, selectors, [top_fraction])])
     entries = [
         Entry(f"drops_{model}", "drops", model, "", (
             f"{who}: change of accuracy (points) and of the right option's log-probability (nats) when a culture's "
-            f"neurons ({top}) are masked: on its own questions, on the other cultures', and under random masks. "
+            f"neurons ({top}) are masked{where and ': '}{where}. "
             f"{n}; small dots are single cultures, large marks are means over cultures with "
             f"95 % intervals."
         )),
         Entry(f"dose_{model}", "dose", model, "", (
             f"{who}: the same changes against the size of the mask, as a share of all neurons (log scale), with "
-            f"95 % intervals. {n}."
+            f"95 % intervals. {of_all}."
         )),
     ]  # fmt: skip
     for selector, of in zip(selectors, counted, strict=True):
-        cultures, counts = layer_counts(tables, model, selector, top_fraction)
+        _, counts = layer_counts(tables, model, selector, top_fraction)
         name = selector_name(selector)
         identified = questions(tables, model, "n_identify_correct")
         source = "" if identified is None else f", chosen on {plural(identified, 'correctly answered question')}"
-        basis = f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{source}"
+        basis = f"{found(counts)}{source}"
         entries += [
             Entry(f"matrix_{model}_{selector}", "matrix", model, selector, (
                 f"{who}: change under the mask of one culture (rows, {name}, {top}) on the questions of each "
@@ -76,11 +86,15 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
     who = ", ".join(named(tables, m) for m in tables.models)
     per_model = {questions(tables, m) or 0 for m in tables.models}
     n = plural(max(per_model, default=0), "question")
-    counted = [judged(tables, m, s, top_fraction) for m in tables.models for s in tables.selectors(m)]
+    shown = compared(tables, tables.models, dict.fromkeys(s for m in tables.models for s in tables.selectors(m)))
+    counted = [most_judged(tables, m, shown, [top_fraction]) for m in tables.models]
+    drawn = {kind for m in tables.models for kind in kinds(tables, m, shown, [top_fraction])}
+    words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
+    where = _listed([words[kind] for kind in KINDS if kind in drawn])
     return [
         Entry("overview", "overview", "", "", (
-            f"Change on the own culture, on other cultures and under random masks (top {percent(top_fraction)}), by "
-            f"selector and model: {who}. {plural(max(counted, default=0), 'evaluated question')} per model."
+            f"Change {where}{where and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
+            f"{plural(max(counted, default=0), 'evaluated question')} per model."
         )),
         Entry("baseline", "baseline", "", "", (
             f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
@@ -30,6 +32,8 @@ MEASURES = {
     "logprob": ("logprob_drop", "Log-probability change (nats)", 1),
 }
 KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
+#: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
+SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
 
 
 def asked(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
@@ -42,6 +46,36 @@ def judged(tables: Tables, model: str, selector: str, top_fraction: float) -> in
     """Number of evaluated questions of cultures that have a mask: those that self and cross are means over."""
     part = rows(tables.effects, model, selector, top_fraction)
     return int(part.loc[part["mask_culture"] == part["eval_culture"], "n"].sum())
+
+
+def most_judged(tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float] = ()) -> int:
+    """The largest of `judged` over selectors and fractions (default: all that a selector has)."""
+    fractions = list(fractions)
+    return max(
+        (judged(tables, model, s, r) for s in selectors for r in fractions or _fractions(tables, model, s)), default=0
+    )
+
+
+def compared(tables: Tables, models: Iterable[str], selectors: Iterable[str]) -> list[str]:
+    """Selectors without those that are random controls in all `models`; all of them where that leaves none."""
+    models, selectors = list(models), list(selectors)
+    return [s for s in selectors if not all(is_control(tables, m, s) for m in models)] or selectors
+
+
+def kinds(
+    tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float], measures: Iterable[str] = MEASURES
+) -> list[str]:
+    """Those of `KINDS` that the tables have a value of, in the order of `KINDS`: what figures draw and captions name.
+
+    A random control is not compared with itself.
+    """
+    fractions, measures = list(fractions), list(measures)
+    found: set[str] = set()
+    for selector in selectors:
+        values = [drops(tables, model, selector, r, measure) for r in fractions for measure in measures]
+        found |= {k for k in KINDS if (k != "random" or not is_control(tables, model, selector))
+                  and any(np.isfinite(v[k].value) for v in values)}  # fmt: skip
+    return [kind for kind in KINDS if kind in found]
 
 
 def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fraction: float, measure: str = "accuracy"):
@@ -122,12 +156,16 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
     return fig
 
 
-def _legend(fig: Figure, kinds: list[str], small: bool) -> None:
-    handles = [Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in kinds]
-    texts = [KINDS[k] for k in kinds]
+def _legend(fig: Figure, drawn: Iterable[str], small: bool) -> None:
+    """What the marks of the kinds that were drawn mean; `small` adds the small dots."""
+    drawn = [kind for kind in KINDS if kind in set(drawn)]
+    handles = [Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in drawn]
+    texts = [KINDS[k] for k in drawn]
     if small:
         handles.append(Line2D([], [], color=style.VERMILLION, marker="o", linestyle="none", markersize=2.5, alpha=0.45))
         texts.append("own culture, each")
+    if not texts:
+        return
     h = fig.get_size_inches()[1]
     fig.legend(handles, texts, loc="lower center", ncols=len(texts), bbox_to_anchor=(0.5, 0.01 / h),
                handletextpad=0.2, columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
@@ -146,26 +184,25 @@ def draw_drops(
     ax.axvline(0, color="#999999", linewidth=0.7)
     for i in range(1, len(selectors)):
         ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
-    lowest = 0.0
+    low, high = 0.0, 0.0  # of all that is drawn
     for i, selector in enumerate(selectors):
         own = own_changes(tables, model, selector, top_fraction, column)
         if each and len(own):
             ax.scatter(own, np.full(len(own), i - 0.36), s=5, color=style.VERMILLION, alpha=0.45,
                        linewidths=0, zorder=2)  # fmt: skip
-            lowest = max(lowest, float(np.abs(own).max()))
+            low, high = min(low, float(own.min())), max(high, float(own.max()))
         values = drops(tables, model, selector, top_fraction, measure)
-        # A random control is not compared with itself.
-        for kind in ("self", "cross") if is_control(tables, model, selector) else offsets:
+        for kind in kinds(tables, model, [selector], [top_fraction], [measure]):
             at, y = values[kind], i + offsets[kind]
-            if np.isfinite(at.value):
-                ax.plot([at.low, at.high], [y, y], color=style.KINDS[kind][0], linewidth=1.2, zorder=3)
-                ax.plot([at.value], [y], linestyle="none", zorder=4, **style.mark(kind, 5))
-                lowest = max([lowest, *(abs(v) for v in (at.value, at.low, at.high) if np.isfinite(v))])
+            ax.plot([at.low, at.high], [y, y], color=style.KINDS[kind][0], linewidth=1.2, zorder=3)
+            ax.plot([at.value], [y], linestyle="none", zorder=4, **style.mark(kind, 5))
+            ends = [v for v in (at.value, at.low, at.high) if np.isfinite(v)]
+            low, high = min([low, *ends]), max([high, *ends])
     ax.set_ylim(len(selectors) - 0.5, -0.5)
     ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
-    smallest = 2.0 if measure == "accuracy" else 0.1
-    if lowest < smallest:  # do not blow noise up to the width of the figure
-        ax.set_xlim(-1.1 * smallest, 0.35 * smallest)
+    smallest = SMALLEST[measure]
+    if max(-low, high) < smallest:  # do not blow noise up to the width of the figure, and cut nothing off
+        ax.set_xlim(min(-1.1 * smallest, 1.1 * low), max(0.35 * smallest, 1.1 * high))
     style.ticks(ax.xaxis, 6)
     ax.set_xlabel(text)
     ax.tick_params(axis="y", length=0)
@@ -188,7 +225,7 @@ def plot_drops(
     left, right, gap, head, foot = 1.3, 0.12, 0.25, 0.5, 0.6
     width, height = (style.DOUBLE - left - right - gap) / 2, max(1, len(selectors)) * 0.3
     fig = style.figure(style.DOUBLE, head + height + foot)
-    n = max((asked(tables, model, s, top_fraction) for s in selectors), default=0)
+    n = most_judged(tables, model, selectors, [top_fraction])
     style.heading(fig, title(tables, model, 60), [
         f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; "
         f"{plural(n, 'question')}",
@@ -197,7 +234,8 @@ def plot_drops(
         ax = style.axes(fig, left + i * (width + gap), foot, width, height)
         draw_drops(ax, tables, model, selectors, top_fraction, measure)
         ax.tick_params(labelleft=i == 0)
-    _legend(fig, list(KINDS), small=True)
+    own = any(len(own_changes(tables, model, s, top_fraction, c)) for s in selectors for c, *_ in MEASURES.values())
+    _legend(fig, kinds(tables, model, selectors, [top_fraction]), small=own)
     return fig
 
 
@@ -213,12 +251,11 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     # Before anything is drawn: matplotlib can't find limits for a single fraction by itself.
     ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     values = [drops(tables, model, selector, r, measure) for r in fractions]
-    for kind in ("cross", "self", "random"):
-        y = np.array([v[kind].value for v in values])
-        if np.isfinite(y).any():
-            ax.vlines(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
-                      color=style.KINDS[kind][0], linewidth=1.0, alpha=0.7)  # fmt: skip
-            ax.plot(fractions, y, linewidth=1.1, **style.mark(kind, 4.2))
+    drawn = kinds(tables, model, [selector], fractions, [measure])
+    for kind in sorted(drawn, key=("cross", "self", "random").index):
+        ax.vlines(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
+                  color=style.KINDS[kind][0], linewidth=1.0, alpha=0.7)  # fmt: skip
+        ax.plot(fractions, [v[kind].value for v in values], linewidth=1.1, **style.mark(kind, 4.2))
     ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
@@ -247,7 +284,7 @@ def plot_dose(
         ax.set_xlabel("Top fraction (%)")
         ax.set_ylabel(MEASURES[measure][1])
         return ax.figure
-    shown = [s for s in selectors if not is_control(tables, model, s)] or list(selectors)
+    shown = compared(tables, [model], selectors)
     n_columns = min(5, max(1, len(shown)))
     blocks = -(-len(shown) // n_columns) or 1
     left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
@@ -256,7 +293,7 @@ def plot_dose(
     block = 2 * cell + gap_y
     fig = style.figure(style.DOUBLE, head + blocks * block + (blocks - 1) * between + foot)
     height = fig.get_size_inches()[1]
-    n = max((asked(tables, model, s, r) for s in shown for r in _fractions(tables, model, s)), default=0)
+    n = most_judged(tables, model, shown)
     style.heading(fig, title(tables, model, 60), [
         f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}",
     ])  # fmt: skip
@@ -274,10 +311,10 @@ def plot_dose(
                 ax.set_ylabel(text.replace(" change", "\nchange"), linespacing=1.05)
                 ax.yaxis.set_label_coords(-0.42 / width, 0.5)
             panels.append(ax)
-        _common_y(panels, 2.0 if measure == "accuracy" else 0.1)
+        _common_y(panels, SMALLEST[measure])
     fig.text((left + n_columns * width / 2 + (n_columns - 1) * gap / 2) / style.DOUBLE, 0.27 / height,
              "Top fraction of all neurons, per culture (%)", ha="center")  # fmt: skip
-    _legend(fig, list(KINDS), small=False)
+    _legend(fig, [k for s in shown for k in kinds(tables, model, [s], _fractions(tables, model, s))], small=False)
     return fig
 
 
@@ -290,7 +327,7 @@ def _common_y(panels: list[Axes], smallest: float) -> None:
     ends = [value for ax in panels for value in ax.dataLim.intervaly if np.isfinite(value)] or [0.0]
     low, high = min(ends), max(ends)
     if max(abs(low), abs(high)) < smallest:
-        low, high = -smallest, 0.3 * smallest
+        low, high = min(-smallest, low), max(0.3 * smallest, high)
     margin = 0.08 * (high - low)
     for ax in panels:
         ax.set_ylim(low - margin, high + margin)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from culture_neurons.figures import fonts, style
 from culture_neurons.figures.tables import Tables, layer_counts, percent, selector_name
-from culture_neurons.figures.titles import basis, plural, title
+from culture_neurons.figures.titles import basis, found, title
 
 #: Panels in a row of small multiples, at most.
 COLUMNS = 5
@@ -40,14 +40,14 @@ def plot_layers(tables: Tables, model: str, selector: str, top_fraction: float, 
     A neuron that a selector gives to two cultures counts twice. The dashed line is the count of
     an even spread. Draws on `ax` if given; returns the figure.
     """
-    cultures, counts = layer_counts(tables, model, selector, top_fraction)
+    _, counts = layer_counts(tables, model, selector, top_fraction)
     total = counts.sum(axis=0)  # (layer,)
     everything = int(total.sum())
     if ax is None:
         fig = style.figure(style.SINGLE, 2.3)
         style.heading(fig, title(tables, model), [
             f"Neurons per layer, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{plural(everything, 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}",
+            f"{found(counts)}{basis(tables, model)}",
         ])  # fmt: skip
         ax = style.axes(fig, 0.52, 0.38, style.SINGLE - 0.52 - 0.5, 1.32)
     else:
@@ -91,7 +91,7 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
     fig = style.figure(style.DOUBLE, head + bottom + n_rows * cell + (n_rows - 1) * gap_y)
     style.heading(fig, title(tables, model), [
         f"Neurons per layer and culture, {selector_name(selector)}, top {percent(top_fraction)}; "
-        f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}",
+        f"{found(counts)}{basis(tables, model)}",
     ])  # fmt: skip
     top = max(1.0, float(counts.max(initial=0)) * 1.08)
     ticks = layer_ticks(n_layers, width)
@@ -142,7 +142,7 @@ def plot_layers_heatmap(
         fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
         lines = [
             f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{plural(int(counts.sum()), 'neuron')} of {plural(len(cultures), 'culture')}{basis(tables, model)}",
+            f"{found(counts)}{basis(tables, model)}",
         ]
         if width == style.DOUBLE:
             lines = ["; ".join(lines)]

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.figures import fonts, style
-from culture_neurons.figures.effects import KINDS, MEASURES, _legend, asked, draw_drops
+from culture_neurons.figures.effects import MEASURES, _legend, compared, draw_drops, kinds, most_judged
 from culture_neurons.figures.layers import named_axis
-from culture_neurons.figures.tables import Tables, is_control, percent, questions, rows
+from culture_neurons.figures.tables import Tables, percent, questions, rows
 from culture_neurons.figures.titles import CHANGE, PLANTED, plural, title
 
 
@@ -89,14 +89,16 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
 @style.with_style
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
     """Self, cross and random changes by selector: a column of panels per model, on common axes."""
-    shown = [s for s in selectors if not all(is_control(tables, m, s) for m in models)] or list(selectors)
+    shown = compared(tables, models, selectors)
     left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
     head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
-    width = min(2.6, (style.DOUBLE - left - right - (len(models) - 1) * gap) / max(1, len(models)))
+    columns = max(1, len(models))
+    width = min(2.6, (style.DOUBLE - left - right - (columns - 1) * gap) / columns)
+    total = columns * width + (columns - 1) * gap
     cell = max(0.6, 0.24 * len(shown))
     fig = style.figure(style.DOUBLE, head + 2 * cell + between + foot)
     height = fig.get_size_inches()[1]
-    n = max((asked(tables, m, s, top_fraction) for m in models for s in shown), default=0)
+    n = max((most_judged(tables, m, shown, [top_fraction]) for m in models), default=0)
     planted = any(tables.is_planted(m) for m in models)
     style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
         f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model",
@@ -118,7 +120,6 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
             ax.set_xlim(low, high)
             style.ticks(ax.xaxis, max(2, int(width / 0.42)))
         y = height - head - cell - row * (cell + between) - 0.3
-        fig.text((left + (style.DOUBLE - left - right) / 2) / style.DOUBLE, y / height, MEASURES[measure][1],
-                 ha="center", va="center")  # fmt: skip
-    _legend(fig, list(KINDS), small=False)
+        fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")
+    _legend(fig, [k for m in models for k in kinds(tables, m, shown, [top_fraction])], small=False)
     return fig

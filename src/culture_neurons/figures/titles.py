@@ -1,6 +1,11 @@
-"""Words that figures share: model names with the mark of the planted control, counts, signs."""
+"""Words that figures and report share: model names with the mark of the planted control, counts, signs."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
 
 from culture_neurons.figures import fonts
 from culture_neurons.figures.tables import Tables, questions
@@ -8,6 +13,8 @@ from culture_neurons.figures.tables import Tables, questions
 PLANTED = "planted"
 #: The typographic minus sign, as wide as a plus.
 MINUS = "\N{MINUS SIGN}"
+#: For a missing value.
+DASH = "\N{EN DASH}"
 #: What every change is, and how sure.
 CHANGE = f"masked {MINUS} baseline, 95\N{NO-BREAK SPACE}% intervals"
 
@@ -24,6 +31,12 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def found(counts: np.ndarray) -> str:
+    """ "40 neurons of 8 cultures", from counts [culture, layer]: only cultures that have any neuron."""
+    cultures = int((counts.sum(axis=1) > 0).sum())
+    return f"{plural(int(counts.sum()), 'neuron')} of {plural(cultures, 'culture')}"
+
+
 def basis(tables: Tables, model: str) -> str:
     """ ", from 480 questions": how many questions the statistics come from, where the tables say so."""
     n = questions(tables, model, "n_identify_correct")
@@ -34,3 +47,17 @@ def signed(value: float, decimals: int) -> str:
     """A number with its sign, and plain 0 for what rounds to nothing."""
     text = f"{value:+.{decimals}f}"
     return "0" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def number(value: Any, decimals: int | None = None) -> str:
+    """A number for a table: fixed decimals, or four significant digits; a dash for a missing one."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return DASH
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if decimals is None and float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", MINUS)
+    text = f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}"
+    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", MINUS)
