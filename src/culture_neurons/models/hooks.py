@@ -7,7 +7,7 @@ silent hook would give plausible numbers that mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -76,21 +76,8 @@ def record(model: nn.Module | Adapter) -> Iterator[Recorder]:
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     recorder = Recorder(adapter.n_layers)
-
-    def hook(layer: int):
-        def run(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
-            recorder._add(layer, output)
-
-        return run
-
-    handles = []
-    try:
-        for layer, activation in enumerate(adapter.activations):
-            handles.append(activation.register_forward_hook(hook(layer)))
+    with _attached(adapter, recorder._add):
         yield recorder
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Ablation:
@@ -147,18 +134,22 @@ def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask], factor: floa
                 f"model ({adapter.n_layers} layers of {adapter.n_neurons} neurons); was it made for another model?"
             )
     ablation = Ablation(adapter, masks, factor)
+    with _attached(adapter, ablation._apply):
+        yield ablation
 
-    def hook(layer: int):
-        def run(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
-            return ablation._apply(layer, output)
 
-        return run
+@contextmanager
+def _attached(adapter: Adapter, react: Callable[[int, torch.Tensor], torch.Tensor | None]) -> Iterator[None]:
+    """Call `react(layer, g)` at every layer's activation; a tensor that it returns takes the place of g."""
+
+    def hook(layer: int) -> Callable[..., torch.Tensor | None]:
+        return lambda module, args, output: react(layer, output)
 
     handles = []
     try:
         for layer, activation in enumerate(adapter.activations):
             handles.append(activation.register_forward_hook(hook(layer)))
-        yield ablation
+        yield
     finally:
         for handle in handles:
             handle.remove()
