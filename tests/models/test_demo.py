@@ -11,6 +11,7 @@ from transformers import LlavaNextForConditionalGeneration, Qwen2_5_VLForConditi
 from culture_neurons.data import prompts, synthetic
 from culture_neurons.errors import ConfigError
 from culture_neurons.models import demo
+from culture_neurons.models.loading import load
 from culture_neurons.types import Sample
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
@@ -122,3 +123,19 @@ def test_larger_images_work_too():
         given = processor(images=[image], text=chats(processor, ["Which dish is this?"]), return_tensors="pt")
         with torch.no_grad():
             assert np.isfinite(model(**given).logits.numpy()).all()
+
+
+def test_generation_ends_with_an_option_letter(tmp_path):
+    model, processor = demo.build("llava-next-qwen2", layers=1, hidden=16, vision_hidden=16)
+    demo.save(tmp_path, model, processor, {})
+    loaded = load({"name": "m", "path": str(tmp_path)})
+    stops = loaded.tokenizer.convert_ids_to_tokens(loaded.model.generation_config.eos_token_id)
+    assert stops == ["<|im_end|>", *"ABCDEFGHIJ"]
+    letter = loaded.tokenizer.convert_tokens_to_ids("C")
+    loaded.model.lm_head = torch.nn.Linear(16, len(loaded.tokenizer))  # a model that says C whatever it is asked
+    torch.nn.init.zeros_(loaded.model.lm_head.weight)
+    loaded.model.lm_head.bias.data[:] = 0
+    loaded.model.lm_head.bias.data[letter] = 9
+    ids = torch.tensor([[5, 6, 7]])
+    out = loaded.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
+    assert out[0, 3:].tolist() == [letter]

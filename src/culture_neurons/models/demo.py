@@ -37,6 +37,8 @@ ARCHITECTURES = ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2")
 #: Sizes of a demo model. Heads are 16 wide; there are half as many key-value heads as heads.
 SIZES = {"layers": 4, "hidden": 64, "intermediate": 256, "vision_layers": 2, "vision_hidden": 64}
 _HEAD = 16
+#: Option letters that a demo model's tokenizer knows.
+N_LETTERS = 10
 
 _CHAT_ML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -89,7 +91,7 @@ def tokenizer(architecture: str, texts: Iterable[str]) -> PreTrainedTokenizerFas
             pre_tokenizers.Split(Regex(r"\n|[^\w\s]"), "isolated"),
         ]
     )
-    words = {"\n", "user", "assistant", "system", *prompts.LETTERS[:10], *"().,:;!?'"}
+    words = {"\n", "user", "assistant", "system", *prompts.LETTERS[:N_LETTERS], *"().,:;!?'"}
     words.update(piece for text in texts for piece, _ in split.pre_tokenize_str(text))
     vocabulary = {token: i for i, token in enumerate([*special, "<unk>", *sorted(words)])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -141,6 +143,9 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, processor = assemble(architecture, words, world.image_size, size)
+    # An answer is one letter, and training ends there: generation stops with it too.
+    letters = words.convert_tokens_to_ids(list(prompts.LETTERS[:N_LETTERS]))
+    model.generation_config.eos_token_id = [words.eos_token_id, *letters]
     return model.eval(), processor
 
 
