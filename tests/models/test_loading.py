@@ -12,7 +12,7 @@ from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.ablation import evaluate
 from culture_neurons.models.inference import Prompt, answer, prepare
-from culture_neurons.models.loading import folder_digest, load
+from culture_neurons.models.loading import SETTINGS, folder_digest, load
 from culture_neurons.models.recording import sums
 from culture_neurons.types import NeuronMask, Sample
 
@@ -221,6 +221,25 @@ def test_tokens_without_an_embedding_get_a_row_of_zeros(folder, questions):
         assert table.weight.shape[0] == rows + 2
         assert not table.weight[rows:].any()
     assert [a.prediction for a in answer(after, batch, Prompt())] == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture"),
+    [
+        ("qwen2.5-vl-7b", "qwen2.5-vl"),
+        ("llava-v1.6-mistral-7b", "llava-next-mistral"),
+        ("pangea-7b", "llava-next-qwen2"),
+    ],
+)
+def test_stanzas_of_the_paper_config_are_understood_by_their_architecture(folders, questions, model, architecture):
+    stanza = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["models"][model]
+    settings = {key: value for key, value in stanza.items() if key in SETTINGS}
+    settings["processor"] = dict(settings.get("processor", {}))
+    if "patch_size" in settings["processor"]:
+        settings["processor"]["patch_size"] = 28  # of the tiny model
+    loaded = load(settings | {"name": model, "path": folders[architecture]})
+    batch = prepare(loaded, questions.samples[:2], questions.opener, Prompt())
+    assert len(answer(loaded, batch, Prompt())) == 2
 
 
 def test_chat_template_of_the_paper_config_places_the_image(folders, questions):

@@ -128,7 +128,7 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
         arguments["images"] = images
     try:
         inputs = dict(loaded.processor(**arguments))
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError) as error:
         # Such as an image of 2000 x 3 pixels, which Qwen's processor refuses.
         ids = ", ".join(repr(s.sample_id) for s in samples[:5])
         raise ModelError(
