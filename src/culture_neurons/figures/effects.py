@@ -127,7 +127,7 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
         return ax.figure
     cultures, _ = matrix(tables, model, selector, top_fraction, "drop")
     n = max(1, len(cultures))
-    left, right, gap, head, bar = 1.34, 0.08, 0.16, 0.5, 0.52
+    left, right, gap, head, bar = 1.38, 0.08, 0.16, 0.5, 0.52
     foot = 0.34 + 0.058 * max((len(name) for name in fonts.labels(cultures)), default=0)
     stacked = n > 26  # one below the other: labels need 0.1 inches each
     width = style.DOUBLE - left - right if stacked else (style.DOUBLE - left - right - gap) / 2

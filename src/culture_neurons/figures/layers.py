@@ -138,7 +138,7 @@ def plot_layers_heatmap(
     if ax is None:
         width = style.SINGLE if n_layers <= 12 else style.DOUBLE
         cell = 0.165 if len(cultures) <= 40 else 0.12
-        head, bottom, left = 0.66, 0.4, 1.28
+        head, bottom, left = 0.66, 0.4, 1.36
         fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
         lines = [
             f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",

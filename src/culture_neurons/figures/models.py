@@ -52,7 +52,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
             f"{plural(n, 'question')} per model, 95\N{NO-BREAK SPACE}% intervals{_chance(tables)}",
         ])  # fmt: skip
         height = fig.get_size_inches()[1]
-        ax = style.axes(fig, 1.28, foot, style.SINGLE - 1.28 - 0.12, height - head - foot)
+        ax = style.axes(fig, 1.36, foot, style.SINGLE - 1.36 - 0.12, height - head - foot)
     offsets = np.linspace(-0.32, 0.32, len(models)) if len(models) > 1 else [0.0]
     at = {culture: i for i, culture in enumerate(cultures)}
     handles = []
