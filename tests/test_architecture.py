@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import culture_neurons
+from culture_neurons import provenance
 
 SRC = Path(culture_neurons.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
@@ -159,6 +160,8 @@ def test_a_bad_import_is_noticed(tmp_path: Path, name: str, source: str, problem
 
 TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
+#: Steps that compute with a model; all others have to run where torch is not installed (envs/analysis.yaml).
+WITH_A_MODEL = ("steps.ablate", "steps.infer", "steps.record", "steps.train")
 
 
 def python(code: str) -> str:
@@ -173,17 +176,29 @@ def python(code: str) -> str:
 def test_help_of_a_step_is_light(step: str) -> None:
     out = python(
         "import runpy, sys\n"
+        "before = set(sys.modules)\n"
         "sys.argv = ['step', '--help']\n"
         "try:\n"
         f"    runpy.run_module('culture_neurons.{step}', run_name='__main__')\n"
         "except SystemExit as leave:\n"
         "    assert leave.code == 0, leave.code\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'matplotlib', 'h5py'} & set(sys.modules)\n"
-        "print('heavy:', *sorted(heavy))\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print('others:', *sorted(loaded - set(sys.stdlib_module_names) - {'culture_neurons'}))\n"
     )
     assert "usage:" in out
     assert "--log" in out
-    assert out.rstrip().splitlines()[-1] == "heavy:"
+    # The standard library and ourselves load in a tenth of a second; NumPy alone would double that.
+    assert out.rstrip().splitlines()[-1] == "others:"
+
+
+def test_steps_without_a_model_load_no_torch() -> None:
+    # Each import statement that they could reach is run, those in functions too.
+    without = [f"culture_neurons.{step}" for step in STEPS if step not in WITH_A_MODEL]
+    assert len(without) == len(STEPS) - len(WITH_A_MODEL)
+    sources = [path for path in provenance.closure(*without) if path.suffix == ".py"]
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    lines = {ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)}
+    python(f"import sys\nfor line in {sorted(lines)}:\n    exec(line)\n    assert 'torch' not in sys.modules, line\n")
 
 
 def test_every_step_has_its_two_functions() -> None:

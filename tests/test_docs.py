@@ -20,7 +20,8 @@ import yaml
 
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
-from culture_neurons.steps import score, select, tabulate
+from culture_neurons.steps import mask as choose
+from culture_neurons.steps import score, tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/method.md", "docs/outputs.md"]
@@ -208,7 +209,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5)
     call(score, "--statistics", model / "statistics.h5", "--selector", "cas", "--out", model / "scores/cas.h5")
     mask = model / "masks/cas_top0.01.parquet"
-    call(select, "--scores", model / "scores/cas.h5", "--selector", "cas", "--top-fraction", "0.01", "--out", mask)
+    call(choose, "--scores", model / "scores/cas.h5", "--selector", "cas", "--top-fraction", "0.01", "--out", mask)
     asked = answers[answers["split"] == "evaluate"].drop(columns=["split", "option_order"])
     masked = pd.concat([asked.assign(mask_culture=name) for name in CULTURES])
     ablation = model / "ablation/cas_top0.01.parquet"

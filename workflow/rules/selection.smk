@@ -26,19 +26,19 @@ rule score:
         " --options {params.options:q} --out {output.scores:q} --log {log:q}"
 
 
-rule select:
+rule mask:
     """Choose the top fractions of all neurons for every culture."""
     input:
         scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
         statistics=f"{RESULTS}/{{model}}/statistics.h5",
         references=reference_masks,
-        code=selector_code("select"),
+        code=selector_code("mask"),
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
     log:
-        f"{LOGS}/{{model}}/select_{{selector}}.log",
+        f"{LOGS}/{{model}}/mask_{{selector}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/select_{{selector}}.tsv"
+        f"{BENCHMARKS}/{{model}}/mask_{{selector}}.tsv"
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -50,6 +50,6 @@ rule select:
         options=selector_options,
         fractions=FRACTIONS,
     shell:
-        "python -m culture_neurons.steps.select --scores {input.scores:q} --statistics {input.statistics:q}"
+        "python -m culture_neurons.steps.mask --scores {input.scores:q} --statistics {input.statistics:q}"
         " --selector {params.method} --options {params.options:q} --top-fraction {params.fractions}"
         " --reference {input.references:q} --out {output.masks:q} --log {log:q}"

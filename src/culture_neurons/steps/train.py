@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons import files
-from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli
 
 
 def main(o: argparse.Namespace) -> None:
     """A synthetic source's settings -> a Hugging Face folder with training.json; with --plant, planted.csv too."""
-    from culture_neurons.data import synthetic
+    from culture_neurons import files
+    from culture_neurons.data import prompts, synthetic
     from culture_neurons.models import demo, planting, training
 
     if o.plant != bool(o.planted_out):

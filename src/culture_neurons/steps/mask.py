@@ -39,7 +39,7 @@ def main(o: argparse.Namespace) -> None:
         size = selection.budget(fraction, layers, neurons)
         _say(mask, cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
-        made_by = cli.provenance("select", settings, selectors.modules(o.selector), metadata, **identity)
+        made_by = cli.provenance("mask", settings, selectors.modules(o.selector), metadata, **identity)
         made_by |= {"cultures": sorted(cultures), "layers": layers, "neurons": neurons, "budget": size}
         made_by |= {"top_fraction": fraction, "selector": o.selector, "options": o.options}
         files.write_table(out, mask, made_by)

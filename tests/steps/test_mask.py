@@ -5,7 +5,8 @@ import pytest
 
 from culture_neurons import files, store
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import score, select
+from culture_neurons.steps import mask as step
+from culture_neurons.steps import score
 
 METADATA = {"model": "tiny", "revision": "abc", "dtype": "float32", "token_rule": "all"}
 
@@ -30,7 +31,7 @@ def run_score(folder, method):
 
 def run(folder, method, *more, fraction="0.1"):
     out = folder / f"{method}_top{fraction}.parquet"
-    select.main(select.arguments().parse_args(
+    step.main(step.arguments().parse_args(
         ["--scores", f"{folder}/{method}.h5", "--selector", method, "--top-fraction", fraction, "--out", str(out),
          *more]
     ))  # fmt: skip
