@@ -22,7 +22,8 @@ class Sample:
     """One multiple-choice question.
 
     `label` is the index of the right option in `options`. `image` is a reference that
-    `data.images` opens, or None; samples with equal `image_id` show the same image.
+    `data.images` opens, or None; samples with equal `image_id` show the same image. `image_size` is its
+    width and height in pixels, None where they are not known.
     """
 
     sample_id: str
@@ -34,6 +35,7 @@ class Sample:
     split: str = ""
     image: Mapping[str, Any] | None = None
     image_id: str = ""
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def test_reading_neither_decodes_nor_copies_images(
     assert open_image({"row": 0}).size == (6, 4)
     with pytest.raises(DataError, match="image of row 1: unreadable image"):
         open_image({"row": 1})
-    found = list(images.problems([{"row": 1}, {"row": 0}], table.images, threads=2))
-    assert found == [reasons.BAD_IMAGE, ""]
+    found = list(images.inspect([{"row": 1}, {"row": 0}], table.images, threads=2))
+    assert found == [(reasons.BAD_IMAGE, None), ("", (6, 4))]
 
 
 def test_an_image_without_bytes_is_not_a_question_without_an_image(cvqa_parquet: Write) -> None:
@@ -86,7 +86,7 @@ def test_an_image_without_bytes_is_not_a_question_without_an_image(cvqa_parquet:
     table = cvqa.read({"type": "cvqa", "path": path})
     assert table.rows["image"].tolist() == [None, {"row": 1}]
     assert table.rows["image_id"].tolist() == ["", "row:1"]
-    assert list(images.problems([{"row": 1}], table.images)) == [reasons.BAD_IMAGE]
+    assert list(images.inspect([{"row": 1}], table.images)) == [(reasons.BAD_IMAGE, None)]
 
 
 def test_hidden_labels_are_refused(cvqa_parquet: Write) -> None:

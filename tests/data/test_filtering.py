@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from culture_neurons.data import filtering, reasons
+from culture_neurons.data.images import Inspected
 from culture_neurons.errors import ConfigError, DataError
 from tests.data.conftest import raw
 
@@ -28,7 +29,7 @@ def changed(column: str, value: Any, row: int = 3, n: int = 8) -> pd.DataFrame:
 def test_valid_rows_are_kept_and_sorted() -> None:
     found = apply(raw(12).iloc[::-1])
     assert found.kept["sample_id"].tolist() == sorted(f"s{i}" for i in range(12))
-    assert list(found.kept) == [*filtering.REQUIRED, "culture"]
+    assert list(found.kept) == [*filtering.REQUIRED, "culture", *filtering.IMAGE_SIZE]
     assert found.dropped.empty
     assert list(found.dropped) == ["sample_id", "culture", "reason"]
 
@@ -174,15 +175,16 @@ def test_group_columns_are_text() -> None:
 def test_images_are_checked_once_where_still_wanted() -> None:
     seen: list[Any] = []
 
-    def check(references: Sequence[Any]) -> list[str]:
+    def check(references: Sequence[Any]) -> list[Inspected]:
         seen.extend(references)
-        return [reasons.BAD_IMAGE if r == {"row": 4} else "" for r in references]
+        return [Inspected(reasons.BAD_IMAGE) if r == {"row": 4} else Inspected("", (r["row"], 9)) for r in references]
 
     rows = raw(9, culture=list("ABC") * 3, image=[{"row": i} for i in range(9)])
     rows.at[0, "label"] = 9
     found = apply(rows, check, cultures=["A", "B"])
     assert seen == [{"row": i} for i in (1, 3, 4, 6, 7)]
     assert found.dropped.set_index("sample_id").loc["s4", "reason"] == reasons.BAD_IMAGE
+    assert found.kept.set_index("sample_id").loc["s3", ["width", "height"]].tolist() == [3, 9]
     seen.clear()
     assert "s4" in apply(rows, check, cultures=["A", "B"], check_images=False).kept["sample_id"].tolist()
     assert seen == []

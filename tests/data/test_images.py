@@ -60,7 +60,8 @@ def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     bombs = [{"bytes": png(size=(6, 6))}, {"bytes": png(size=(9, 9))}, {"bytes": png(size=(4, 5))}]
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")  # as outside the tests: Pillow itself only warns of the first
-        assert list(images.problems(bombs, EMBEDDED)) == [reasons.BAD_IMAGE, reasons.BAD_IMAGE, ""]
+        found = list(images.inspect(bombs, EMBEDDED))
+        assert found == [(reasons.BAD_IMAGE, None), (reasons.BAD_IMAGE, None), ("", (4, 5))]
         with pytest.raises(DataError, match="6 × 6 pixels, more than 20"):
             images.opener(EMBEDDED)(bombs[0])
 
@@ -88,19 +89,19 @@ def test_paths_never_leave_the_root(root: Path, path: str) -> None:
     how = {"type": "files", "root": str(root)}
     with pytest.raises(DataError, match="lies outside the image root"):
         images.opener(how)({"path": path})
-    assert list(images.problems([{"path": path}], how)) == [reasons.IMAGE_OUTSIDE]
+    assert list(images.inspect([{"path": path}], how)) == [(reasons.IMAGE_OUTSIDE, None)]
 
 
 @pytest.mark.parametrize("path", ["none.png", "a b", "broken.png", "pipe.png", "a\x00b", "\ud800", "", "a" * 5000])
 def test_paths_without_an_image(root: Path, path: str) -> None:
     how = {"type": "files", "root": str(root)}
-    assert list(images.problems([{"path": path}], how)) == [reasons.BAD_IMAGE]
+    assert list(images.inspect([{"path": path}], how)) == [(reasons.BAD_IMAGE, None)]
 
 
-def test_problems_keep_the_order(root: Path) -> None:
+def test_findings_keep_the_order_and_sizes_are_those_of_the_open_image(root: Path) -> None:
     references = [{"path": p} for p in ("a b/ü.png", "broken.png", "../secret.png")] * 20 + [None]
-    expected = ["", reasons.BAD_IMAGE, reasons.IMAGE_OUTSIDE] * 20 + [""]
-    assert list(images.problems(references, {"type": "files", "root": str(root)}, threads=4)) == expected
+    expected = [("", (6, 4)), (reasons.BAD_IMAGE, None), (reasons.IMAGE_OUTSIDE, None)] * 20 + [("", None)]
+    assert list(images.inspect(references, {"type": "files", "root": str(root)}, threads=4)) == expected
 
 
 @pytest.mark.parametrize(("how", "reference"), [

@@ -13,7 +13,10 @@ from tests.data.conftest import png, raw
 
 
 def rows(image: list) -> pd.DataFrame:
-    return raw(len(image), image=image).assign(split=["identify", "evaluate", "identify"][: len(image)])
+    split = ["identify", "evaluate", "identify"][: len(image)]
+    return raw(len(image), image=image).assign(
+        split=split, width=[6, None, 7][: len(image)], height=[4, None, 8][: len(image)]
+    )
 
 
 @pytest.mark.parametrize("image", [
@@ -27,6 +30,7 @@ def test_what_is_written_is_read(tmp_path: Path, image: list) -> None:
     assert [sample.image for sample in found] == image
     assert all(type(sample.image["row"]) is int for sample in found if sample.image and "row" in sample.image)
     assert found[1] == Sample("s1", "A", "food", "Which, 1?", ("a", "b", "c"), 1, "evaluate", None, "")
+    assert [sample.image_size for sample in found] == [(6, 4), None, (7, 8)]
 
 
 def test_one_split_and_its_opener(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.data import labels, reasons
+from culture_neurons.data.images import Inspected
 from culture_neurons.data.prompts import LETTERS
 from culture_neurons.data.sources import EXCLUDED, REQUIRED, check_keys
 from culture_neurons.data.text import clean, clean_line, encodable, has_control, missing, printable
@@ -37,8 +38,11 @@ NO_CATEGORY = "unspecified"
 #: Columns that can't be grouped by.
 _NO_GROUPS = {*REQUIRED, EXCLUDED} - {"category"}
 
-#: Takes references to images (or None); gives, per reference, a reason of `reasons`, or "".
-ImageCheck = Callable[[Sequence[Mapping[str, Any] | None]], Iterable[str]]
+#: Columns with the size of the image as opened, in pixels.
+IMAGE_SIZE = ("width", "height")
+
+#: Takes references to images (or None); gives, per reference, what `images.inspect` found.
+ImageCheck = Callable[[Sequence[Mapping[str, Any] | None]], Iterable[Inspected]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Settings:
 class Filtered:
     """The samples (cleaned, sorted by id, with the column culture) and the rows left out.
 
-    kept       columns of `sources.REQUIRED`, culture, and the group columns of the source
+    kept       columns of `sources.REQUIRED`, culture, width and height of the image in pixels (None where it was
+               not looked at), and the group columns of the source
     dropped    sample_id, culture (both "" where unknown), reason; sorted
     """
 
@@ -126,8 +131,9 @@ def apply(rows: pd.DataFrame, chosen: Settings, check_images: ImageCheck | None 
     _choose(records, why, "category", chosen.categories, reasons.CATEGORY_NOT_CHOSEN, "filter.categories")
     if chosen.check_images and check_images is not None:
         left = [i for i, reason in enumerate(why) if not reason]
-        for i, problem in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
-            why[i] = problem
+        for i, found in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
+            why[i] = found.problem
+            records[i]["width"], records[i]["height"] = found.size or (None, None)
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
     if len(sizes) < 2:
@@ -258,7 +264,7 @@ def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Map
 def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows kept and the rows left out, both sorted."""
     good = sorted((r for r, reason in zip(records, why, strict=True) if not reason), key=lambda r: r["sample_id"])
-    names = [name for name in dict.fromkeys((*REQUIRED, "culture", *rows.columns)) if name != EXCLUDED]
+    names = [name for name in dict.fromkeys((*REQUIRED, "culture", *IMAGE_SIZE, *rows.columns)) if name != EXCLUDED]
     kept = pd.DataFrame({name: pd.Series([_value(r, name) for r in good], dtype=object) for name in names})
     bad = sorted(
         (printable(r["sample_id"]), printable(r["culture"]), reason)
@@ -272,6 +278,8 @@ def _value(record: Mapping[str, Any], name: str) -> Any:
     """A cell of the table that is kept: the label as an int, group columns as text or None."""
     if name == "label":
         return labels.index(record[name])[0]
+    if name in IMAGE_SIZE:
+        return record.get(name)
     if name in REQUIRED or name == "culture":
         return record[name]
     return printable(clean_line(record[name])) or None

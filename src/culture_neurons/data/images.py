@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -31,6 +31,13 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 Reference = Mapping[str, Any]
 Opener = Callable[[Reference | None], Image.Image | None]
 Loader = Callable[[Reference], bytes]
+
+
+class Inspected(NamedTuple):
+    """What a look at an image found: why it can't be used, or "", and its width and height as opened, in pixels."""
+
+    problem: str
+    size: tuple[int, int] | None = None
 
 
 class OutsideRoot(DataError):
@@ -84,27 +91,27 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise DataError(f"{name}: unreadable image ({first_line(error)})") from None
 
 
-def problems(references: Sequence[Reference | None], images: Mapping[str, Any], threads: int = 1) -> Iterator[str]:
-    """Decode every image once; yield per reference, in order, the reason why it can't be used, or "".
+def inspect(references: Sequence[Reference | None], images: Mapping[str, Any], threads: int = 1) -> Iterator[Inspected]:
+    """Decode every image once; yield per reference, in order, whether it can be used, and its size.
 
     Only one image per thread is held in memory, and none is kept.
     """
     open_image = opener(images)
 
-    def problem(reference: Reference | None) -> str:
+    def look(reference: Reference | None) -> Inspected:
         try:
-            open_image(reference)
+            image = open_image(reference)
         except OutsideRoot:
-            return reasons.IMAGE_OUTSIDE
+            return Inspected(reasons.IMAGE_OUTSIDE)
         except DataError:
-            return reasons.BAD_IMAGE
-        return ""
+            return Inspected(reasons.BAD_IMAGE)
+        return Inspected("", None if image is None else image.size)
 
     # Pillow warns of odd images, also of those that `decode` refuses as too large. Filters are global
     # and not safe to change in a thread: set them once, around the pool.
     with warnings.catch_warnings(), ThreadPoolExecutor(max(1, threads)) as pool:
         warnings.simplefilter("ignore")
-        yield from pool.map(problem, references)
+        yield from pool.map(look, references)
 
 
 def content_id(data: bytes) -> str:

@@ -16,13 +16,19 @@ from culture_neurons.types import Sample
 
 #: Columns that `samples.parquet` always has, in this order; the group columns of the source follow.
 COLUMNS = (
-    "sample_id", "culture", "category", "question", "options", "label", "split", "image", "image_id",
+    "sample_id", "culture", "category", "question", "options", "label", "split", "image", "image_id", "width", "height",
 )  # fmt: skip
 
 #: One of the fields is set; the whole is null for a question without an image.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("row", pa.int64())])
 
-_TYPES = {"options": pa.list_(pa.string()), "label": pa.int64(), "image": IMAGE}
+_TYPES = {
+    "options": pa.list_(pa.string()),
+    "label": pa.int64(),
+    "image": IMAGE,
+    "width": pa.int64(),
+    "height": pa.int64(),
+}
 
 
 def write_samples(path: str | Path, rows: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
@@ -67,4 +73,5 @@ def _sample(row: dict[str, Any]) -> Sample:
         split=row["split"],
         image=reference,
         image_id=row["image_id"],
+        image_size=None if pd.isna(row["width"]) else (int(row["width"]), int(row["height"])),
     )

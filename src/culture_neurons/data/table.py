@@ -39,7 +39,19 @@ ROLES = ("sample_id", "question", "options", "label", "category", "image", "imag
 IMAGES = ("none", "path", "bytes")
 
 #: Names of `samples.parquet` that a column of the file must not take.
-_RESERVED = {"sample_id", "question", "options", "label", "category", "image", "image_id", "split", "excluded"}
+_RESERVED = {
+    "sample_id",
+    "question",
+    "options",
+    "label",
+    "category",
+    "image",
+    "image_id",
+    "split",
+    "excluded",
+    "width",
+    "height",
+}
 
 
 def read(spec: Mapping[str, Any]) -> SourceTable:

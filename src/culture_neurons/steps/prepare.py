@@ -17,8 +17,8 @@ def main(o: argparse.Namespace) -> None:
     table = sources.read(o.source)
     cli.log.info("%d rows read", len(table.rows))
 
-    def check(references: list) -> list[str]:
-        found = images.problems(references, table.images, o.threads)
+    def check(references: list) -> list:
+        found = images.inspect(references, table.images, o.threads)
         return list(cli.progress(found, len(references), "checking images"))
 
     filtered = filtering.apply(table.rows, chosen, check)
