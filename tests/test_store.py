@@ -108,13 +108,54 @@ def test_activation_that_is_not_finite_names_sample_and_layer(tmp_path, value):
         w.write(ids, tokens, fired, positive_sum)
 
 
-def test_too_many_tokens_are_refused_and_not_wrapped_around(tmp_path):
-    ids, cultures, _, fired, positive_sum = samples(1)
-    with (
-        pytest.raises(FileError, match="65536 tokens"),
-        store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META) as w,
-    ):
-        w.write(ids, np.array([65536]), fired, positive_sum)
+def fired_type(path):
+    with h5py.File(path) as file:
+        return file["act_fn/fired"].dtype
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16), (65536, np.uint32)]
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_counts_have_the_narrowest_type_that_holds_them(tmp_path, largest, expected, order):
+    ids, cultures, tokens, fired, positive_sum = samples()
+    fired %= 256
+    # The large one comes first or last: either way nothing wraps around.
+    fired[0, 1, 2] = largest
+    tokens = np.maximum(tokens, fired.max(axis=(1, 2)))
+    data = ids, cultures, tokens, fired, positive_sum
+    assert fired_type(write(tmp_path / "s.h5", data, order=order)) == expected
+    with h5py.File(tmp_path / "s.h5") as file:
+        np.testing.assert_array_equal(file["act_fn/fired"][:], fired)
+        assert set(file["act_fn"]) == {"fired", "positive_sum"}
+
+
+def test_counts_grow_wider_over_many_chunks_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.statistics, "_CHUNK_BYTES", 3 * SHAPE[0] * SHAPE[1] * 4)
+    ids, cultures, _, fired, positive_sum = samples()
+    fired[5:] = fired[5:] + 300
+    fired[20:] = fired[20:] + 70000
+    data = ids, cultures, fired.max(axis=(1, 2)), fired, positive_sum
+    path = write(tmp_path / "s.h5", data)
+    with h5py.File(path) as file:
+        assert (file["act_fn/fired"].dtype, file["act_fn/fired"].chunks) == (np.uint32, (3, *SHAPE))
+        np.testing.assert_array_equal(file["act_fn/fired"][:], fired)
+        np.testing.assert_array_equal(file["act_fn/positive_sum"][:], positive_sum)
+
+
+def test_type_of_merged_counts_does_not_depend_on_the_shards(tmp_path):
+    ids, cultures, _, fired, positive_sum = samples()
+    fired %= 256
+    fired[11, 1, 2] = 256
+    data = ids, cultures, fired.max(axis=(1, 2)), fired, positive_sum
+    digests = set()
+    for n in (1, 2, 5):
+        shards = [write(tmp_path / f"{n}-{k}.h5", data, list(range(23))[k::n]) for k in range(n)]
+        assert {fired_type(path).name for path in shards} == ({"uint16"} if n == 1 else {"uint8", "uint16"})
+        store.merge_statistics(shards, tmp_path / "merged.h5", {})
+        assert fired_type(tmp_path / "merged.h5") == np.uint16
+        digests.add((tmp_path / "merged.h5").read_bytes())
+    assert len(digests) == 1
 
 
 def test_any_flipped_bit_is_found_or_changes_nothing(tmp_path):
@@ -183,5 +224,6 @@ def test_scores_come_back_as_float32_with_their_cultures(tmp_path):
 
 
 def test_same_content_gives_the_same_bytes(tmp_path):
-    data = samples()
+    ids, cultures, tokens, fired, positive_sum = samples()
+    data = ids, cultures, tokens, fired % 256, positive_sum
     assert write(tmp_path / "1.h5", data).read_bytes() == write(tmp_path / "2.h5", data, order=-1).read_bytes()

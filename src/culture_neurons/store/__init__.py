@@ -1,0 +1,45 @@
+"""HDF5 files: the only owner of their layout.
+
+Statistics, one file per model (`statistics.h5`), sums over the valid tokens of each sample:
+
+    /{site}/fired           unsigned [sample, layer, neuron]  K: tokens with g > 0
+    /{site}/positive_sum    float32  [sample, layer, neuron]  S: sum of max(g, 0)
+    /tokens                 int32    [sample]                 T: valid tokens
+    /sample_id, /culture    UTF-8    [sample]                 rows are sorted by sample_id
+    /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
+    attributes              schema (version of this layout), site, model, revision, dtype, token_rule
+
+K has the narrowest of uint8, uint16 and uint32 that holds the largest value of the file.
+
+Scores, one file per model and selector (`scores/{selector}.h5`):
+
+    /{site}                 float32  [culture, layer, neuron] -inf: never selected
+    /culture                UTF-8    [culture]
+    /metadata, attributes   as above
+
+All arrays are chunked and carry a Fletcher-32 checksum per chunk, so damage is found when
+a chunk is read; the large ones are compressed (Blosc2, Zstandard, bit shuffle).
+"""
+
+from __future__ import annotations
+
+from culture_neurons.store.scores import read_scores, write_scores
+from culture_neurons.store.statistics import (
+    StatisticsWriter,
+    count,
+    merge_statistics,
+    read_metadata,
+    read_statistics,
+    statistics_writer,
+)
+
+__all__ = [
+    "StatisticsWriter",
+    "count",
+    "merge_statistics",
+    "read_metadata",
+    "read_scores",
+    "read_statistics",
+    "statistics_writer",
+    "write_scores",
+]

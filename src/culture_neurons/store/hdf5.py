@@ -1,0 +1,81 @@
+"""HDF5 as all our files use it: errors in one line, metadata, and arrays with checksums."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from culture_neurons.errors import FileError
+from culture_neurons.files import first_line
+
+SCHEMA = 1
+#: Metadata that is the same in all shards of one file; attributes show it to other readers too.
+IDENTITY = ("model", "revision", "dtype", "token_rule")
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[h5py.File]:
+    """Open for reading; whatever HDF5 finds wrong, now or while reading, becomes a FileError."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file") from None
+    except (OSError, LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise FileError(
+            f"{path}: damaged, or no file of this project ({first_line(error)}); delete it and run again"
+        ) from None
+
+
+def packed(chunks: tuple[int, ...]) -> dict[str, Any]:
+    """Options of a large data set: compressed, with a checksum per chunk; none for an empty one."""
+    if not all(chunks):
+        return {}
+    blosc = hdf5plugin.Blosc2(cname="zstd", clevel=3, filters=hdf5plugin.Blosc2.BITSHUFFLE)
+    return {"chunks": chunks, "fletcher32": True, **blosc}
+
+
+def write_array(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """A small array, in one chunk with a checksum."""
+    options = {"chunks": values.shape, "fletcher32": True} if values.size else {}
+    file.create_dataset(name, data=values, **options)
+
+
+def write_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
+    """Texts, as UTF-8."""
+    encoded = [value.encode() for value in values]
+    width = max([len(value) for value in encoded] + [1])
+    # Fixed width keeps the text in the chunk, under its checksum; variable-length text has none.
+    write_array(file, name, np.array(encoded, dtype=h5py.string_dtype("utf-8", width)))
+
+
+def read_strings(file: h5py.File, name: str) -> list[str]:
+    """Texts that `write_strings` wrote."""
+    return [value.decode() for value in file[name][()]]
+
+
+def write_metadata(file: h5py.File, site: str, metadata: Mapping[str, Any]) -> None:
+    """Schema, site and `metadata`, which goes into a file as JSON."""
+    file.attrs["schema"] = SCHEMA
+    file.attrs["site"] = site
+    for key in IDENTITY:
+        if key in metadata:
+            file.attrs[key] = metadata[key]
+    # What is read back is a data set: attributes, which are there for other readers, have no checksum.
+    write_strings(file, "metadata", [json.dumps({**metadata, "site": site}, sort_keys=True, ensure_ascii=False)])
+
+
+def read_metadata(file: h5py.File, path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The site and the metadata. Raises FileError for a file of another layout."""
+    schema = file.attrs.get("schema")
+    if schema != SCHEMA:
+        raise FileError(f"{path}: file layout {schema!r}, expected {SCHEMA}; delete it and run again")
+    metadata = json.loads(read_strings(file, "metadata")[0])
+    return metadata.pop("site"), metadata
