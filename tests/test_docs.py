@@ -192,7 +192,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [f"q{i:02d}" for i in range(24)]
     rows = pd.DataFrame({
         "sample_id": ids, "culture": [CULTURES[i % 3] for i in range(24)], "category": "dish", "question": "Which?",
-        "options": [["x", "y"]] * 24, "label": 0, "image": None, "image_id": "",
+        "options": [["x", "y"]] * 24, "label": 0, "image": None, "image_id": "", "width": None, "height": None,
         "split": ["identify"] * 12 + ["evaluate"] * 12,
     })  # fmt: skip
     samples.write_samples(results / "samples.parquet", rows, {"images": {"type": "none"}, "step": "prepare",
