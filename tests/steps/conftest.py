@@ -40,6 +40,7 @@ def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("steps")
     source = synthetic.read({"cultures": 3, "samples_per_culture": 24})
     rows = source.rows.assign(split=["identify", "evaluate"] * (len(source.rows) // 2)).sort_values("sample_id")
+    rows = rows.assign(width=None, height=None)
     write_samples(folder / "samples.parquet", rows, {"images": source.images})
     model, processor = demo.build("llava-next-qwen2", seed=3, **SIZES)
     model.save_pretrained(folder / "model")
