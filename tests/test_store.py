@@ -7,7 +7,7 @@ import pytest
 from culture_neurons import store
 from culture_neurons.errors import FileError
 
-META = {"model": "m", "revision": "r", "dtype": "float32", "token_rule": "all"}
+META = {"model": "m", "revision": "r", "dtype": "float32", "token_rule": "all", "mantissa_bits": 23}
 SHAPE = (3, 20)  # layers, neurons
 
 
@@ -81,6 +81,9 @@ def test_shards_of_another_revision_or_with_a_common_sample_are_refused(tmp_path
     other = write(tmp_path / "2.h5", data, [2, 3], META | {"revision": "older"})
     with pytest.raises(FileError, match="older"):
         store.merge_statistics([one, other], tmp_path / "m.h5", {})
+    rounded = write(tmp_path / "4.h5", data, [4, 5], META | {"mantissa_bits": 8})
+    with pytest.raises(FileError, match=r"4\.h5: .*'all', 8\) differs from .*'all', 23\)"):
+        store.merge_statistics([one, rounded], tmp_path / "m.h5", {})
     again = write(tmp_path / "3.h5", data, [1, 2])
     with pytest.raises(FileError, match="'s001' is also in"):
         store.merge_statistics([one, again], tmp_path / "m.h5", {})

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from culture_neurons import files, store
@@ -13,6 +14,18 @@ def test_statistics_hold_the_correct_identify_samples_and_nothing_else(base, tmp
     assert metadata["samples"] == chosen["culture"].value_counts().to_dict()
     assert metadata["token_rule"] == "content"
     assert statistics.fired.shape == (chosen["culture"].nunique(), 2, 48)
+
+
+def test_sums_are_rounded_as_asked_and_the_log_says_what_they_take(base, tmp_path, caplog, step):
+    with caplog.at_level("INFO"):
+        exact, _ = store.read_statistics(step.recorded(base, tmp_path / "23.h5", "--mantissa-bits", 23))
+        rounded, metadata = store.read_statistics(step.recorded(base, tmp_path / "6.h5", "--mantissa-bits", 6))
+    assert metadata["mantissa_bits"] == 6
+    np.testing.assert_array_equal(rounded.fired, exact.fired)
+    np.testing.assert_allclose(rounded.positive_sum, exact.positive_sum, rtol=2**-7)
+    assert not np.allclose(rounded.positive_sum, exact.positive_sum, rtol=2**-12)
+    size, raw = store.bytes_on_disk(tmp_path / "6.h5")
+    assert f" kB per sample on disk, {100 * size / raw:.0f} % of the plain sums" in caplog.text
 
 
 def test_culture_with_too_few_correct_answers_is_left_out(base, tmp_path, caplog, step):

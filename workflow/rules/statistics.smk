@@ -28,11 +28,13 @@ rule record:
         site=config["recording"]["site"],
         tokens=config["recording"]["tokens"],
         min_correct=config["recording"]["min_correct"],
+        mantissa_bits=config["recording"]["mantissa_bits"],
         shards=SHARDS,
     shell:
         "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
         " --model {params.model:q} --prompt {params.prompt:q} --site {params.site} --token-rule {params.tokens}"
-        " --min-correct {params.min_correct} --shard {wildcards.shard} --shards {params.shards}"
+        " --min-correct {params.min_correct} --mantissa-bits {params.mantissa_bits}"
+        " --shard {wildcards.shard} --shards {params.shards}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --statistics-out {output.statistics:q} --log {log:q}"
 

@@ -56,18 +56,21 @@ def main(o: argparse.Namespace) -> None:
         loaded.adapter.n_layers,
         loaded.adapter.n_neurons,
         made_by,
+        mantissa_bits=o.mantissa_bits,
     ) as writer:
         content = o.token_rule in NEED_CONTENT
         batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations", content)
         for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
             writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)
+    size, raw = store.bytes_on_disk(o.statistics_out)
     cli.log.info(
-        "%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk",
+        "%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk, %.0f %% of the plain sums",
         loaded.name,
         len(samples),
         o.shard + 1,
         o.shards,
-        o.statistics_out.stat().st_size / max(1, len(samples)) / 1000,
+        size / max(1, len(samples)) / 1000,
+        100 * size / max(1, raw),
     )
 
 
@@ -79,6 +82,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--site", default="act_fn", help="where neurons are recorded")
     parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
     parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
+    parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
     parser.add_argument("--shard", type=int, default=0, help="which part of the samples, from 0")
     parser.add_argument("--shards", type=int, default=1, help="number of parts")
     parser.add_argument("--statistics-out", type=Path, required=True, help="HDF5 file of this shard")

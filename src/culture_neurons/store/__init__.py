@@ -7,9 +7,10 @@ Statistics, one file per model (`statistics.h5`), sums over the valid tokens of 
     /tokens                 int32    [sample]                 T: valid tokens
     /sample_id, /culture    UTF-8    [sample]                 rows are sorted by sample_id
     /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
-    attributes              schema (version of this layout), site, model, revision, dtype, token_rule
+    attributes              schema (version of this layout), site, model, revision, dtype, token_rule, mantissa_bits
 
-K has the narrowest of uint8, uint16 and uint32 that holds the largest value of the file.
+K has the narrowest of uint8, uint16 and uint32 that holds the largest value of the file. S is rounded to
+`mantissa_bits` bits of mantissa when it is recorded, and never again; 23: not at all.
 
 Scores, one file per model and selector (`scores/{selector}.h5`):
 
@@ -18,14 +19,16 @@ Scores, one file per model and selector (`scores/{selector}.h5`):
     /metadata, attributes   as above
 
 All arrays are chunked and carry a Fletcher-32 checksum per chunk, so damage is found when
-a chunk is read; the large ones are compressed (Blosc2, Zstandard, bit shuffle).
+a chunk is read; the large ones are compressed with Blosc2 (Zstandard, bytes shuffled), the small ones with gzip.
 """
 
 from __future__ import annotations
 
+from culture_neurons.store.rounding import EXACT, round_mantissa
 from culture_neurons.store.scores import read_scores, write_scores
 from culture_neurons.store.statistics import (
     StatisticsWriter,
+    bytes_on_disk,
     count,
     merge_statistics,
     read_metadata,
@@ -34,12 +37,15 @@ from culture_neurons.store.statistics import (
 )
 
 __all__ = [
+    "EXACT",
     "StatisticsWriter",
+    "bytes_on_disk",
     "count",
     "merge_statistics",
     "read_metadata",
     "read_scores",
     "read_statistics",
+    "round_mantissa",
     "statistics_writer",
     "write_scores",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from culture_neurons.errors import FileError
 from culture_neurons.files import atomic
 from culture_neurons.store import hdf5
+from culture_neurons.store.rounding import EXACT, check_mantissa_bits, round_mantissa
 from culture_neurons.types import Statistics
 
 _CHUNK_BYTES = 1 << 20
@@ -30,9 +31,11 @@ class StatisticsWriter:
         site: str,
         n_layers: int,
         n_neurons: int,
+        mantissa_bits: int,
         fired_type: np.dtype | type,
     ) -> None:
         n = len(sample_ids)
+        self._mantissa_bits = mantissa_bits
         self._row = {sample_id: row for row, sample_id in enumerate(sample_ids)}
         self._site, self._shape = site, (n, n_layers, n_neurons)
         self._chunks = (min(n, max(1, _CHUNK_BYTES // (n_layers * n_neurons * 4))), n_layers, n_neurons)
@@ -60,6 +63,7 @@ class StatisticsWriter:
             self._widen(needed)
         # NumPy converts many times faster than HDF5.
         fired = np.asarray(fired).astype(self._fired.dtype, copy=False)
+        positive_sum = round_mantissa(positive_sum, self._mantissa_bits)
         for i, sample_id in enumerate(sample_ids):
             row = self._row[sample_id]
             self._tokens[row] = tokens[i]
@@ -96,17 +100,22 @@ def statistics_writer(
     n_layers: int,
     n_neurons: int,
     metadata: Mapping[str, Any],
+    mantissa_bits: int = EXACT,
     fired_type: np.dtype | type = np.uint8,
 ) -> Iterator[StatisticsWriter]:
     """Open a statistics file for the given samples, which must be sorted by id; rename it into place at the end.
 
-    K is stored as `fired_type`, and in a wider type as soon as a larger value arrives.
+    mantissa_bits   to which S is rounded (see `round_mantissa`); noted in the metadata
+    fired_type      in which K is stored; a wider one as soon as a larger value arrives
+
+    Raises FileError for ids out of order, ConfigError for mantissa_bits outside 1 to 23.
     """
+    check_mantissa_bits(mantissa_bits)
     if list(sample_ids) != sorted(set(sample_ids)):
         raise FileError(f"{path}: sample ids must be sorted and unique")
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest", rdcc_nbytes=_CACHE_BYTES) as file:
-        hdf5.write_metadata(file, site, metadata)
-        writer = StatisticsWriter(file, sample_ids, cultures, site, n_layers, n_neurons, fired_type)
+        hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
+        writer = StatisticsWriter(file, sample_ids, cultures, site, n_layers, n_neurons, mantissa_bits, fired_type)
         yield writer
         writer.close()
 
@@ -114,8 +123,8 @@ def statistics_writer(
 def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata: Mapping[str, Any]) -> None:
     """Merge shards into one file; the result is the same whatever their number and order.
 
-    Raises FileError when shards disagree on the model, its revision, dtype, token rule, site
-    or shape, or when a sample lies in two of them.
+    Raises FileError when shards disagree on the model, its revision, dtype, token rule, mantissa bits,
+    site or shape, or when a sample lies in two of them.
     """
     where: dict[str, tuple[int, int]] = {}
     culture: dict[str, str] = {}
@@ -139,9 +148,10 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
                 culture[sample_id] = name
     site, (n_layers, n_neurons) = first[0], first[1]
     ids = sorted(where)
-    merged = {**metadata, **dict(zip(hdf5.IDENTITY, first[2:], strict=True))}
+    known = zip(hdf5.IDENTITY, first[2:], strict=True)
+    merged = {**metadata, **{key: value for key, value in known if value is not None}}
     with statistics_writer(
-        target, ids, [culture[i] for i in ids], site, n_layers, n_neurons, merged, fired_type
+        target, ids, [culture[i] for i in ids], site, n_layers, n_neurons, merged, fired_type=fired_type
     ) as writer:
         for path in shards:
             with hdf5.opened(path) as file:
@@ -177,6 +187,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a statistics or scores file, without its arrays."""
     with hdf5.opened(path) as file:
         return hdf5.read_metadata(file, path)[1]
+
+
+def bytes_on_disk(path: str | Path) -> tuple[int, int]:
+    """The size of a statistics file, and that of its K and S as plain arrays."""
+    with hdf5.opened(path) as file:
+        site, _ = hdf5.read_metadata(file, path)
+        raw = file[f"{site}/fired"].nbytes + file[f"{site}/positive_sum"].nbytes
+    return Path(path).stat().st_size, raw
 
 
 def count(path: str | Path) -> dict[str, tuple[int, int]]:
