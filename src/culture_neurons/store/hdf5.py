@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import hdf5plugin
 import numpy as np
 
 from culture_neurons.errors import FileError
-from culture_neurons.files import first_line
+from culture_neurons.files import atomic, first_line
 
 SCHEMA = 1
 #: Metadata that is the same in all shards of one file; attributes show it to other readers too.
@@ -32,6 +34,46 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
         raise FileError(
             f"{path}: damaged, or no file of this project ({first_line(error)}); delete it and run again"
         ) from None
+
+
+@contextmanager
+def created(path: str | Path, cache_bytes: int = 1 << 20) -> Iterator[h5py.File]:
+    """Open a new file for writing and rename it to `path` at the end; after an error there is none.
+
+    Raises FileError when it can't be written.
+    """
+    with atomic(path) as temporary:
+        with writing(path):
+            file = h5py.File(temporary, "w", libver="latest", rdcc_nbytes=cache_bytes)
+        try:
+            yield file
+            with writing(path):
+                file.flush()
+        except BaseException:
+            _discard(file)
+            raise
+        file.close()
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Whatever HDF5 can't write (the disk is full) becomes a FileError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = re.search(r"error message = '([^']*)'", str(error))
+        raise FileError(f"{path}: can't be written ({reason[1] if reason else first_line(error)})") from None
+
+
+def _discard(file: h5py.File) -> None:
+    """Close a file that nobody wants any more.
+
+    When HDF5 can't write what it still holds in memory, it does not close the file, tries again when the process
+    ends, and crashes. So the rest goes where there is always room.
+    """
+    with open(os.devnull, "r+b") as nowhere, suppress(OSError, RuntimeError):
+        os.dup2(nowhere.fileno(), file.id.get_vfd_handle())
+        file.close()
 
 
 def packed(chunks: tuple[int, ...]) -> dict[str, Any]:

@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from culture_neurons.errors import FileError
-from culture_neurons.files import atomic
-from culture_neurons.store.hdf5 import opened, packed, read_metadata, read_strings, write_metadata, write_strings
+from culture_neurons.store.hdf5 import (
+    created,
+    opened,
+    packed,
+    read_metadata,
+    read_strings,
+    write_metadata,
+    write_strings,
+    writing,
+)
 
 
 def write_scores(
@@ -22,7 +29,7 @@ def write_scores(
     if scores.ndim != 3 or len(scores) != len(cultures):
         expected = "expected [culture, layer, neuron]"
         raise FileError(f"{path}: scores {scores.shape} for {len(cultures)} cultures; {expected}")
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with created(path) as file, writing(path):
         write_metadata(file, site, metadata)
         file.create_dataset(site, data=scores, **packed((min(1, len(scores)), *scores.shape[1:])))
         write_strings(file, "culture", cultures)
