@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from culture_neurons.data.samples import read_samples
-from culture_neurons.models.inference import Prompt, answer, prepare
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 
 ROOT = Path(__file__).parents[2]

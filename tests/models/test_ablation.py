@@ -1,9 +1,17 @@
+import logging
+
 import numpy as np
 import pytest
+import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from culture_neurons.models.ablation import evaluate, image_features_kept
+from culture_neurons.models import ablation, replay
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.adapters import adapt
+from culture_neurons.models.batching import run
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import Prompt, answer, batches, prepare
+from culture_neurons.models.inference import answer, forward, letters_of, on_device
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask
 
 PROMPT = Prompt(seed=5)
@@ -12,63 +20,148 @@ MASKS = [
     NeuronMask("b", "act_fn", [], []),
     NeuronMask("c", "act_fn", [1] * 48, np.arange(48)),
     NeuronMask("d", "act_fn", [], []),
+    NeuronMask("e", "act_fn", [0], [7]),
+    NeuronMask("f", "act_fn", [0], [7]),
 ]
 
 
-def test_outcomes_equal_a_loop_of_one_mask_and_one_sample(loaded, questions):
-    got = {}
-    processed = batches(loaded, questions.samples, questions.opener, PROMPT, 8)
-    for batch, answers in evaluate(loaded, processed, MASKS, PROMPT):
-        assert len(answers) == len(MASKS)
-        for index, mask in enumerate(MASKS):
-            for sample, a in zip(batch.samples, answers[index], strict=True):
-                got[mask.culture, sample.sample_id] = a
+def evaluated(loaded, questions, batch_size, masks=MASKS, prompt=PROMPT):
+    """Answers by mask and sample id."""
+    result = {}
+    with evaluator(loaded, masks, prompt) as evaluate:
+        for batch, answers in run(loaded, questions.samples, questions.opener, prompt, batch_size, evaluate):
+            assert len(answers) == len(masks)
+            for mask, row in zip(masks, answers, strict=True):
+                result |= {(mask.culture, s.sample_id): a for s, a in zip(batch.samples, row, strict=True)}
+    return result
+
+
+def naive(loaded, questions, n, masks=MASKS, prompt=PROMPT):
+    """One mask, one sample: the image processed again, a whole forward pass."""
+    result = {}
+    for sample in questions.samples[:n]:
+        for mask in masks:
+            batch = prepare(loaded, [sample], questions.opener, prompt)
+            with ablate(loaded.model, [mask]) as hooks:
+                hooks.use(0)
+                result[mask.culture, sample.sample_id] = answer(loaded, batch, prompt)[0]
+    return result
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_outcomes_equal_a_loop_of_one_mask_and_one_sample(loaded, questions, batch_size):
+    got = evaluated(loaded, questions, batch_size)
     assert len(got) == len(MASKS) * len(questions.samples)
     changed = 0
-    for sample in questions.samples[:5]:
-        batch = prepare(loaded, [sample], questions.opener, PROMPT)
-        untouched = answer(loaded, batch, PROMPT)[0]
-        for mask in MASKS:
-            with ablate(loaded.model, [mask]) as ablation:
-                ablation.use(0)
-                expected = answer(loaded, batch, PROMPT)[0]
-            a = got[mask.culture, sample.sample_id]
-            assert a.prediction == expected.prediction
-            np.testing.assert_allclose(a.logprobs, expected.logprobs, atol=1e-4)
-            if len(mask) == 0:
-                np.testing.assert_allclose(a.logprobs, untouched.logprobs, atol=1e-4)
-            else:
-                changed += not np.allclose(a.logprobs, untouched.logprobs, atol=1e-3)
+    expected = naive(loaded, questions, 5)
+    for key, a in expected.items():
+        assert (got[key].prediction, got[key].well_formed) == (a.prediction, a.well_formed)
+        np.testing.assert_allclose(got[key].logprobs, a.logprobs, atol=1e-4)
+        untouched = expected["b", key[1]]
+        changed += not np.allclose(a.logprobs, untouched.logprobs, atol=1e-3)
     assert changed
 
 
-def test_images_pass_through_the_vision_tower_once_per_batch_and_the_model_is_left_as_it_was(loaded, questions):
+def test_generated_answers_under_masks_equal_the_loop(one, questions):
+    prompt = Prompt(seed=5, answer="generate", max_new_tokens=3)
+    got = evaluated(one, questions, 8, MASKS[:3], prompt)
+    for key, a in naive(one, questions, 3, MASKS[:3], prompt).items():
+        assert got[key].prediction == a.prediction
+        np.testing.assert_allclose(got[key].logprobs, a.logprobs, atol=1e-4)
+
+
+def test_what_no_mask_changes_is_computed_once(loaded, questions):
+    """Per batch: vision, and each layer's attention, before a mask acts; then what follows, once per distinct mask."""
     inner = loaded.model.model
     tower = inner.visual if hasattr(inner, "visual") else inner.vision_tower
-    runs = []
-    handle = tower.register_forward_hook(lambda *_: runs.append(1))
+    layers = loaded.adapter.layers
+    counted = {"tower": tower, "attention 0": layers[0].self_attn, "attention 1": layers[1].self_attn}
+    counted |= {"gate 0": layers[0].mlp.gate_proj, "down 0": layers[0].mlp.down_proj}
+    runs = dict.fromkeys(counted, 0)
+
+    def count(name):
+        def hook(module, args, output):
+            # What is kept is handed out by a stand-in; a real run is seen by its own sum.
+            runs[name] += getattr(module.forward, "__name__", "") != "<lambda>"
+
+        return hook
+
+    handles = [module.register_forward_hook(count(name)) for name, module in counted.items()]
     try:
-        batches_ = batches(loaded, questions.samples, questions.opener, PROMPT, 8)
-        assert len(list(evaluate(loaded, batches_, MASKS, PROMPT))) == 3
-        assert len(runs) == 3
-        with pytest.raises(ZeroDivisionError), image_features_kept(loaded.model):
-            raise ZeroDivisionError
-        assert "get_image_features" not in vars(inner)
-        batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
-        answer(loaded, batch, PROMPT)
-        answer(loaded, batch, PROMPT)
-        assert len(runs) == 5
+        batch = prepare(loaded, questions.samples[:8], questions.opener, PROMPT)
+        with evaluator(loaded, MASKS, PROMPT) as evaluate:
+            evaluate(batch)  # the first batch also checks that the decoder can be entered
+            runs |= dict.fromkeys(runs, 0)
+            evaluate(batch)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+    # Masks a and e act in layer 0, c in layer 1, b nowhere: d and f equal others. Layer 0 runs for keeping and to
+    # go on to layer 1 (its attention), for a and for e (its MLP alone); layer 1 for a, e, c, and to the end for b.
+    assert runs == {"tower": 1, "attention 0": 2, "gate 0": 2, "down 0": 4, "attention 1": 4}
 
 
-def test_each_input_is_processed_once(one, questions):
-    processed = []
+def test_model_is_left_as_it_was_after_an_error(loaded, questions, monkeypatch):
+    batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
+    before = answer(loaded, batch, PROMPT)
+    monkeypatch.setattr(loaded.adapter.norm, "forward", None, raising=False)
+    with pytest.raises(TypeError), evaluator(loaded, MASKS, PROMPT) as evaluate:
+        evaluate(batch)
+    monkeypatch.undo()
+    assert answer(loaded, batch, PROMPT) == before
+    for module in (m for layer in loaded.adapter.layers for m in layer.modules()):
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert "forward" not in vars(module)
 
-    def counted():
-        for batch in batches(one, questions.samples, questions.opener, PROMPT, 8):
-            processed.extend(s.sample_id for s in batch.samples)
-            yield batch
 
-    assert len(list(evaluate(one, counted(), MASKS, PROMPT))) == 3
-    assert sorted(processed) == sorted(s.sample_id for s in questions.samples)
+def test_decoder_that_cannot_be_entered_runs_whole_passes(one, questions, monkeypatch, caplog):
+    expected = evaluated(one, questions, 8)
+    monkeypatch.setattr(ablation, "enter_checked", lambda loaded, inputs: None)
+    with caplog.at_level(logging.WARNING):
+        got = evaluated(one, questions, 8)
+    assert "whole forward passes" in caplog.text
+    for key, a in expected.items():
+        assert got[key].prediction == a.prediction
+        np.testing.assert_allclose(got[key].logprobs, a.logprobs, atol=1e-4)
+
+
+def test_logits_that_are_capped_after_the_head_are_noticed():
+    """Gemma 2 bends its logits: normalising and projecting does not give them."""
+    sizes = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
+    ids = torch.randint(1, 60, (2, 6), generator=torch.Generator().manual_seed(0))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    found = []
+    for cap in (None, 0.01):
+        torch.manual_seed(0)
+        model = Gemma2ForCausalLM(Gemma2Config(**sizes, final_logit_softcapping=cap)).eval()
+        loaded = type("Loaded", (), {"name": "g", "model": model, "adapter": adapt(model)})
+        with torch.inference_mode():
+            found.append(replay.enter_checked(loaded, inputs))
+    assert found[0] is not None
+    assert found[1] is None
+
+
+def test_entered_decoder_gives_the_logits_of_a_whole_pass_from_every_layer(loaded, questions):
+    batch = prepare(loaded, questions.samples[:6], questions.opener, PROMPT)
+    inputs = on_device(loaded, batch)
+    with torch.inference_mode():
+        expected = forward(loaded, inputs).logits[:, -1]
+        entered = replay.enter(loaded, inputs)
+        for layer in range(loaded.adapter.n_layers + 1):
+            entered.advance(layer)
+            torch.testing.assert_close(entered.logits(), expected, atol=1e-5, rtol=1e-5)
+            entered.keep()
+            torch.testing.assert_close(entered.logits(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_letters_are_read_from_the_whole_vocabulary(loaded, questions):
+    batch = prepare(loaded, questions.samples[:4], questions.opener, PROMPT)
+    letters = letters_of(loaded, batch)
+    logits = torch.randn(4, len(loaded.tokenizer), generator=torch.Generator().manual_seed(1))
+    reading = letters.read(logits.bfloat16())
+    p = logits.bfloat16().double().softmax(dim=-1)
+    expected = torch.stack([p[:, ids].sum(dim=-1).log() for ids in letters.tokens], dim=1)
+    torch.testing.assert_close(reading.by_letter.double(), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(reading.best, p.argmax(dim=-1))

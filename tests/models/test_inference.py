@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import inference
-from culture_neurons.models.inference import Prompt, answer, batches, forward, on_device, prepare
+from culture_neurons.models.batching import run
+from culture_neurons.models.inference import answer, forward, on_device
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 
 PROMPT = Prompt(seed=5)
@@ -16,9 +19,9 @@ PROMPT = Prompt(seed=5)
 
 def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
     result = {}
-    for batch in batches(loaded, samples or questions.samples, questions.opener, prompt, batch_size):
-        for sample, a in zip(batch.samples, answer(loaded, batch, prompt), strict=True):
-            result[sample.sample_id] = a
+    ask = partial(answer, loaded, prompt=prompt)
+    for batch, found in run(loaded, samples or questions.samples, questions.opener, prompt, batch_size, ask):
+        result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
     return result
 
 

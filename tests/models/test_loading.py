@@ -10,8 +10,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
-from culture_neurons.models.ablation import evaluate
-from culture_neurons.models.inference import Prompt, answer, prepare
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import SETTINGS, folder_digest, load
 from culture_neurons.models.recording import sums
 from culture_neurons.types import NeuronMask, Sample
@@ -74,8 +76,10 @@ def test_model_spread_over_devices_by_accelerate_gives_the_same_numbers(folders,
     results = []
     for loaded in (spread, whole):
         batch = prepare(loaded, questions.samples[:3], questions.opener, Prompt())
-        _, outcomes = next(evaluate(loaded, [batch], mask, Prompt()))
-        _, tokens, fired, positive_sum = next(sums(loaded, [batch], "all"))
+        with evaluator(loaded, mask, Prompt()) as evaluate:
+            outcomes = evaluate(batch)
+        with record(loaded.adapter) as recorder:
+            tokens, fired, positive_sum = sums(loaded, batch, "all", recorder)
         results.append(
             (answer(loaded, batch, Prompt()), outcomes, tokens.tolist(), fired.tolist(), positive_sum.tolist())
         )

@@ -1,9 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.models.inference import Prompt, batches, prepare
+from culture_neurons.models.batching import run
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.recording import NEED_CONTENT, sums, token_weights
 from culture_neurons.types import TOKEN_RULES
 
@@ -12,11 +16,10 @@ PROMPT = Prompt(seed=5)
 
 def recorded(loaded, questions, rule, batch_size):
     result = {}
-    for samples, tokens, fired, positive_sum in sums(
-        loaded, batches(loaded, questions.samples, questions.opener, PROMPT, batch_size, rule in NEED_CONTENT), rule
-    ):
-        for i, sample in enumerate(samples):
-            result[sample.sample_id] = tokens[i], fired[i], positive_sum[i]
+    with record(loaded.adapter) as recorder:
+        work, content = partial(sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
+        for batch, found in run(loaded, questions.samples, questions.opener, PROMPT, batch_size, work, content):
+            result |= {s.sample_id: row for s, *row in zip(batch.samples, *found, strict=True)}
     return result
 
 

@@ -20,10 +20,10 @@ def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
     assert not any("batch" in key or "thread" in key for key in metadata["settings"])
 
 
-def test_out_of_memory_names_the_batch_size(base, tmp_path, monkeypatch, step):
+def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypatch, step):
     def no_memory(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate")
 
     monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
-    with pytest.raises(ModelError, match="batch size 8"):
+    with pytest.raises(ModelError, match="even for one question at a time\n.*device_map"):
         step.run(infer, *step.shared(base), "--predictions-out", tmp_path / "p.parquet")

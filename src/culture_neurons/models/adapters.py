@@ -44,6 +44,8 @@ LAYOUTS = (
     Layout("w1", "w3", "w2"),
 )
 _ACTIVATIONS = ("act_fn", "activation_fn", "act")
+#: Names of the normalisation between the last decoder layer and the head.
+_NORMS = ("norm", "final_layernorm", "final_norm", "ln_f")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,19 @@ class Adapter:
     layers       decoder layers, input side first
     activations  the activation module of each layer's MLP, whose output is g
     n_neurons    neurons per layer (the MLP's intermediate width)
+    mlps         the MLP of each layer
+    before       modules of each layer whose output no mask in it can change: attention, gate and up projections
+    norm, head   what turns the last layer's output into logits; None where they are not found
     """
 
     model_type: str
     layers: Sequence[nn.Module]
     activations: Sequence[nn.Module]
     n_neurons: int
+    mlps: Sequence[nn.Module] = ()
+    before: Sequence[Sequence[nn.Module]] = ()
+    norm: nn.Module | None = None
+    head: nn.Module | None = None
 
     @property
     def n_layers(self) -> int:
@@ -83,7 +92,16 @@ def adapt(model: nn.Module) -> Adapter:
         raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
     for i in sorted({0, len(layers) - 1}):
         _check(parts[i][0], parts[i][1], activations[i], model_type, i)
-    return Adapter(model_type, tuple(layers), tuple(activations), widths.pop())
+    return Adapter(
+        model_type,
+        tuple(layers),
+        tuple(activations),
+        widths.pop(),
+        mlps=tuple(mlp for mlp, _ in parts),
+        before=[_before(layer, mlp, layout) for layer, (mlp, layout) in zip(layers, parts, strict=True)],
+        norm=_norm(model, layers),
+        head=_head(model),
+    )
 
 
 def _unknown(model_type: str, why: str) -> ModelError:
@@ -95,14 +113,33 @@ def _unknown(model_type: str, why: str) -> ModelError:
     )
 
 
-def _decoder_layers(model: nn.Module, model_type: str) -> list[nn.Module]:
+def _before(layer: nn.Module, mlp: nn.Module, layout: Layout) -> list[nn.Module]:
+    """The attention of a layer, if it has one under its usual name, and the projections before the activation."""
+    modules = [getattr(layer, "self_attn", None), getattr(mlp, layout.gate), getattr(mlp, layout.up or layout.gate)]
+    return [m for i, m in enumerate(modules) if isinstance(m, nn.Module) and m not in modules[:i]]
+
+
+def _norm(model: nn.Module, layers: nn.ModuleList) -> nn.Module | None:
+    """The normalisation that stands beside the list of layers."""
+    beside = next((m for m in model.modules() if any(child is layers for child in m.children())), None)
+    found = [getattr(beside, name, None) for name in _NORMS]
+    return next((module for module in found if isinstance(module, nn.Module)), None)
+
+
+def _head(model: nn.Module) -> nn.Module | None:
+    """The output embeddings."""
+    get = getattr(model, "get_output_embeddings", None)
+    return get() if callable(get) else None
+
+
+def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:
     path = DECODER_LAYERS.get(model_type)
     if path is not None:
         module: object = model
         for name in path.split("."):
             module = getattr(module, name, None)
         if isinstance(module, nn.ModuleList) and len(module):
-            return list(module)
+            return module
         raise _unknown(model_type, f"it has no list of layers at {path}")
     get_decoder = getattr(model, "get_decoder", None)
     decoder = get_decoder() if callable(get_decoder) else model
@@ -112,7 +149,7 @@ def _decoder_layers(model: nn.Module, model_type: str) -> list[nn.Module]:
         if isinstance(child, nn.ModuleList) and len(child) and all(_layout(getattr(c, "mlp", None)) for c in child)
     ]
     if len(found) == 1:
-        return list(found[0][1])
+        return found[0][1]
     if found:
         raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in found)})")
     raise _unknown(model_type, "its decoder has no list of layers with gated MLPs")
@@ -176,14 +213,15 @@ def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: st
         gate, up = gate_up(x), getattr(mlp, layout.up)(x)
     else:
         gate, up = gate_up(x).chunk(2, dim=-1)
-        if not _close(seen[0], activation(gate)):
+        if not close(seen[0], activation(gate)):
             gate, up = up, gate
     g = activation(gate)
-    if not (_close(seen[0], g) and _close(output, getattr(mlp, layout.down)(g * up))):
+    if not (close(seen[0], g) and close(output, getattr(mlp, layout.down)(g * up))):
         raise _unknown(model_type, f"the MLP of layer {index} does not compute down(act(gate x) * up x)")
 
 
-def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two results agree to 1e-4 of their scale (half precision: 5e-2)."""
     tolerance = 1e-4 if a.dtype in (torch.float32, torch.float64) else 5e-2
     scale = b.float().abs().max().clamp_min(1e-6)
     return a.shape == b.shape and bool(((a.float() - b.float()).abs().max() / scale) <= tolerance)

@@ -18,6 +18,9 @@ from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.types import NeuronMask
 
+#: Numbers of float32 that `token_sums` works on at a time on a CPU: 1 MiB.
+_CACHED = 1 << 18
+
 
 class Recorder:
     """Sums of one forward pass at a time; see `record`."""
@@ -25,11 +28,13 @@ class Recorder:
     def __init__(self, n_layers: int) -> None:
         self._n_layers = n_layers
         self._weights: torch.Tensor | None = None
+        self._left_out: dict[torch.device, torch.Tensor] = {}
         self._sums: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def start(self, weights: torch.Tensor) -> None:
-        """Announce a forward pass: `weights` bool [batch, token], true where a token counts."""
+        """Announce a forward pass: `weights` bool [batch, token] on the CPU, true where a token counts."""
         self._weights = weights
+        self._left_out = {}
         self._sums = {}
 
     def _add(self, layer: int, g: torch.Tensor) -> None:
@@ -42,29 +47,61 @@ class Recorder:
                 f"layer {layer}: activations of shape {tuple(g.shape)} for token weights "
                 f"{tuple(self._weights.shape)}; expected [batch, token, neuron]"
             )
-        weights = self._weights.to(g.device, non_blocking=True)
-        fired = torch.empty((g.shape[0], g.shape[2]), dtype=torch.int32, device=g.device)
-        positive_sum = torch.empty((g.shape[0], g.shape[2]), dtype=torch.float32, device=g.device)
-        # One sample at a time, so that the float32 copy is [token, neuron], never the whole batch.
-        for b in range(g.shape[0]):
-            positive = torch.where(weights[b, :, None], g[b].float(), 0.0).clamp_min_(0.0)
-            positive_sum[b] = positive.sum(dim=0)
-            fired[b] = (positive > 0).sum(dim=0)
-        self._sums[layer] = fired, positive_sum
+        if g.device not in self._left_out:
+            self._left_out[g.device] = (~self._weights).flatten().nonzero()[:, 0].to(g.device)
+        self._sums[layer] = token_sums(g.detach(), self._left_out[g.device])
 
     def collect(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """T int64 [sample], K int32 and S float32 [sample, layer, neuron] of the last forward pass.
 
-        Raises ModelError when the hook of a layer did not run.
+        The sums stay on the device until here. Raises ModelError when the hook of a layer did not run.
         """
         silent = [layer for layer in range(self._n_layers) if layer not in self._sums]
         if silent or self._weights is None:
             raise ModelError(f"no activations came from layers {silent}: the model bypasses its activation modules")
-        fired = torch.stack([self._sums[i][0].cpu() for i in range(self._n_layers)], dim=1)
-        positive_sum = torch.stack([self._sums[i][1].cpu() for i in range(self._n_layers)], dim=1)
-        tokens = self._weights.sum(dim=1).cpu()
-        self._weights, self._sums = None, {}
+        device = self._sums[0][0].device
+        fired, positive_sum = (
+            _to_host(torch.stack([self._sums[i][k].to(device) for i in range(self._n_layers)], dim=1).to(dtype))
+            for k, dtype in enumerate((torch.int32, torch.float32))
+        )
+        tokens = self._weights.sum(dim=1)
+        self._weights, self._left_out, self._sums = None, {}, {}
         return tokens.numpy(), fired.numpy(), positive_sum.numpy()
+
+
+def token_sums(g: torch.Tensor, left_out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """K and S of a layer, float32 [batch, neuron], exact for K below 2^24 tokens.
+
+    g         [batch, token, neuron], float16, bfloat16 or float32; it is not changed
+    left_out  int64: positions of [batch * token] that don't count
+
+    Memory traffic is what this costs, so it reads and writes as little as it can. On a CPU a few samples at a
+    time stay in the cache, and the sums over tokens are products with a row of ones.
+    """
+    batch, tokens, neurons = g.shape
+    if g.device.type != "cpu":
+        positive = g.clamp_min(0).contiguous()
+        positive.view(-1, neurons).index_fill_(0, left_out, 0)
+        fired = torch.linalg.vector_norm(positive, 0, dim=1, dtype=torch.float32)
+        return fired, positive.sum(dim=1, dtype=torch.float32)
+    fired, positive_sum = torch.empty(2, batch, neurons).unbind()
+    step = max(1, _CACHED // max(1, tokens * neurons))
+    ones = torch.ones(min(step, batch), 1, tokens)
+    for start in range(0, batch, step):
+        part = g[start : start + step].float().clamp_min(0).contiguous()
+        at = left_out[(left_out >= start * tokens) & (left_out < (start + step) * tokens)] - start * tokens
+        part.view(-1, neurons).index_fill_(0, at, 0)
+        row = ones[: len(part)]
+        torch.bmm(row, part, out=positive_sum[start : start + step, None])
+        torch.bmm(row, part.sign_(), out=fired[start : start + step, None])
+    return fired, positive_sum
+
+
+def _to_host(values: torch.Tensor) -> torch.Tensor:
+    """On the CPU; from a GPU through memory that it can write to directly."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
 
 
 @contextmanager
@@ -84,34 +121,42 @@ class Ablation:
     """Which mask is in force; see `ablate`."""
 
     def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask], factor: float) -> None:
-        self._masks = masks
         self._factor = factor
-        self._shape = adapter.n_layers, adapter.n_neurons
-        self._devices = [_device(layer) for layer in adapter.layers]
+        self._width = adapter.n_neurons
+        # Indices of all masks go to the devices now, so that changing masks waits for nothing.
+        devices = [_device(layer) for layer in adapter.layers]
+        self._neurons = [
+            {
+                int(layer): torch.from_numpy(mask.neuron[mask.layer == layer]).to(devices[layer])
+                for layer in np.unique(mask.layer)
+            }
+            for mask in masks
+        ]
+        self._in_force: dict[int, torch.Tensor] = {}
         self._gain: dict[int, torch.Tensor] = {}
-        self._runs = np.zeros(adapter.n_layers, dtype=np.int64)
+        self._runs = [0] * adapter.n_layers
 
     def use(self, index: int | None) -> None:
         """Put mask `index` in force from the next forward pass on; None: the model as it is."""
+        self._in_force = {} if index is None else self._neurons[index]
         self._gain = {}
-        self._runs[:] = 0
-        if index is None:
-            return
-        mask = self._masks[index]
-        for layer in np.unique(mask.layer):
-            gain = torch.ones(self._shape[1])
-            gain[torch.from_numpy(mask.neuron[mask.layer == layer])] = self._factor
-            self._gain[int(layer)] = gain.to(self._devices[layer])
+        self._runs = [0] * len(self._runs)
 
-    def check(self) -> None:
-        """Raise ModelError unless every layer's hook ran since `use`, each equally often."""
-        if len(set(self._runs)) != 1 or not self._runs[0]:
-            raise ModelError(f"hooks ran {self._runs.tolist()} times per layer: the mask was not applied throughout")
+    def check(self, first: int = 0) -> None:
+        """Raise ModelError unless the hooks of all layers from `first` on ran since `use`, each equally often."""
+        runs = self._runs[first:]
+        if any(layer < first for layer in self._in_force) or len(set(runs)) > 1 or 0 in runs:
+            raise ModelError(f"hooks ran {self._runs} times per layer: the mask was not applied throughout")
 
     def _apply(self, layer: int, g: torch.Tensor) -> torch.Tensor | None:
         self._runs[layer] += 1
-        gain = self._gain.get(layer)
-        return None if gain is None else g * gain.to(g.device, g.dtype)
+        neurons = self._in_force.get(layer)
+        if neurons is None:
+            return None
+        if layer not in self._gain:
+            gain = torch.ones(self._width, dtype=g.dtype, device=g.device)
+            self._gain[layer] = gain.index_fill_(0, neurons.to(g.device), self._factor)
+        return g * self._gain[layer]
 
 
 @contextmanager

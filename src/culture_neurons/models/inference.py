@@ -8,64 +8,21 @@ protocol of Zhao et al. (arXiv 2510.24942): greedy decoding of at most 20 tokens
 from __future__ import annotations
 
 import inspect
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
-from PIL import Image
 
 from culture_neurons.data import prompts
-from culture_neurons.errors import ConfigError, ModelError, nearest
-from culture_neurons.files import first_line
+from culture_neurons.errors import ModelError
+from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
-from culture_neurons.types import Sample
-
-#: Opens the image reference of a sample (RGB), or gives None for None.
-Opener = Callable[[Mapping[str, Any] | None], Image.Image | None]
+from culture_neurons.models.vision import image_features_kept
 
 #: How one option letter can stand in a vocabulary: alone, after a space (byte-level BPE or SentencePiece).
 _LETTER_FORMS = ("{}", "Ġ{}", "▁{}")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What the model is asked, beside the sample.
-
-    instruction     the fixed last line of the user's turn
-    seed            of the order of the options
-    answer          "logprob" or "generate"
-    max_new_tokens  for "generate"
-    """
-
-    instruction: str = prompts.INSTRUCTION
-    seed: int = 1
-    answer: str = "logprob"
-    max_new_tokens: int = 20
-
-    def __post_init__(self) -> None:
-        if self.answer not in ("logprob", "generate"):
-            raise ConfigError(
-                f"answer {self.answer!r}{nearest(self.answer, ('logprob', 'generate'))}; expected logprob or generate"
-            )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples with their processed inputs, padded on the left.
-
-    orders     the shuffled order of each sample's options
-    inputs     tensors for the model's forward pass, [batch, ...]
-    content    bool [batch, token]: text tokens of the question and its options; None if not asked for
-    """
-
-    samples: Sequence[Sample]
-    orders: Sequence[tuple[int, ...]]
-    inputs: Mapping[str, torch.Tensor]
-    content: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,140 +34,16 @@ class Answer:
     logprobs: tuple[float, ...]
 
 
-def batches(
-    loaded: Loaded,
-    samples: Sequence[Sample],
-    opener: Opener,
-    prompt: Prompt,
-    batch_size: int,
-    content: bool = False,
-) -> Iterator[Batch]:
-    """Process samples into batches of similar length, so that little is padded; each input is processed once.
+@dataclass(frozen=True)
+class Reading:
+    """What is read off the logits of a batch, still on the device.
 
-    `content` asks for the tokens of the question and its options, which needs a tokenizer with offsets.
+    by_letter  float32 [batch, letter]: log-probability of each option letter in the whole vocabulary
+    best       int64 [batch]: the most likely token
     """
-    ordered = sorted(samples, key=lambda s: (s.image is None, _length(s), s.sample_id))
-    for start in range(0, len(ordered), batch_size):
-        yield prepare(loaded, ordered[start : start + batch_size], opener, prompt, content)
 
-
-def _length(sample: Sample) -> int:
-    return len(sample.question) + sum(map(len, sample.options))
-
-
-def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: Prompt, content: bool = False) -> Batch:
-    """Render, tokenise and pad the prompts of one batch."""
-    orders = [prompts.option_order(s.sample_id, len(s.options), prompt.seed) for s in samples]
-    special = _special_tokens(loaded)
-    plain = [_without_special_tokens(s, special) for s in samples]
-    contents = [prompts.content(s, order) for s, order in zip(plain, orders, strict=True)]
-    texts = [
-        _render(loaded, prompts.user_text(s, order, prompt.instruction), s.image is not None)
-        for s, order in zip(plain, orders, strict=True)
-    ]
-    images = [opener(s.image) for s in samples if s.image is not None]
-    if images and loaded.image_token_id is None:
-        sample = next(s for s in samples if s.image is not None)
-        raise ModelError(
-            f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
-            "set images: none in the data source"
-        )
-    bos = loaded.tokenizer.bos_token
-    arguments: dict[str, Any] = {
-        "text": texts,
-        "return_tensors": "pt",
-        "padding": True,
-        "return_offsets_mapping": content,
-        # A chat template that writes the start token itself must not get a second one.
-        "add_special_tokens": not (bos and texts[0].startswith(bos)),
-    }
-    if images:
-        arguments["images"] = images
-    try:
-        inputs = dict(loaded.processor(**arguments))
-    except (ValueError, TypeError) as error:
-        # Such as an image of 2000 x 3 pixels, which Qwen's processor refuses.
-        ids = ", ".join(repr(s.sample_id) for s in samples[:5])
-        raise ModelError(
-            f"model {loaded.name!r}: its processor refuses one of the samples {ids}"
-            f"{' ...' if len(samples) > 5 else ''} ({first_line(error)}); leave it out, or set processor"
-        ) from None
-    offsets = inputs.pop("offset_mapping", None)
-    accepted = inspect.signature(loaded.model.forward).parameters
-    if "token_type_ids" not in accepted:
-        inputs.pop("token_type_ids", None)
-    marked = _content_tokens(loaded, inputs, offsets, texts, contents) if content else None
-    return Batch(samples, orders, inputs, marked)
-
-
-def _special_tokens(loaded: Loaded) -> list[str]:
-    """Texts that the tokenizer reads as control tokens, such as "<image>"; long ones first."""
-    tokens = {str(t) for t in loaded.tokenizer.all_special_tokens} | set(loaded.tokenizer.get_added_vocab())
-    return sorted((t for t in tokens if len(t) > 1 and not t.isalnum()), key=lambda t: (-len(t), t))
-
-
-def _without_special_tokens(sample: Sample, special: Sequence[str]) -> Sample:
-    """Break up control tokens in the data's texts, so that they are read as text."""
-
-    def plain(text: str) -> str:
-        for token in special:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
-
-    return replace(sample, question=plain(sample.question), options=tuple(map(plain, sample.options)))
-
-
-def _render(loaded: Loaded, text: str, with_image: bool) -> str:
-    chat = prompts.messages(text, with_image)
-    if loaded.image_token_id is None:  # templates of language models expect plain text
-        chat = [{"role": "user", "content": text}]
-    try:
-        return loaded.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    except (ValueError, TemplateError) as error:
-        raise ModelError(
-            f"model {loaded.name!r}: no chat template, or one that fails ({first_line(error)}); "
-            "set chat_template in its stanza of the config"
-        ) from None
-
-
-def _content_tokens(
-    loaded: Loaded,
-    inputs: Mapping[str, torch.Tensor],
-    offsets: torch.Tensor,
-    texts: Sequence[str],
-    contents: Sequence[str],
-) -> torch.Tensor:
-    """Tokens of question and options, bool [batch, token], by their character offsets.
-
-    The processor writes an image placeholder out as many, so that offsets behind it are shifted
-    by the same amount in the whole rest of the text; images stand before the content.
-
-    Raises ModelError when the marked tokens are not those of the content: the template or the
-    processor of the model writes something that this does not know.
-    """
-    ids, token_id = inputs["input_ids"], loaded.image_token_id
-    placeholder = loaded.tokenizer.convert_ids_to_tokens(token_id) if token_id is not None else None
-    result = torch.zeros(ids.shape, dtype=torch.bool)
-    valid = inputs["attention_mask"].bool()
-    for b, (text, content) in enumerate(zip(texts, contents, strict=True)):
-        start = text.rfind(content.strip())
-        end = start + len(content.strip())
-        at = (ids[b] == token_id).nonzero() if token_id is not None else torch.empty(0)
-        shift = int(offsets[b, at[-1, 0], 1]) - (text.rfind(placeholder) + len(placeholder)) if len(at) else 0
-        result[b] = (offsets[b, :, 0] < end + shift) & (offsets[b, :, 1] > start + shift) & valid[b]
-        if start < 0 or not _same_ends(loaded.tokenizer.decode(ids[b][result[b]]), content):
-            raise ModelError(
-                f"model {loaded.name!r}: the tokens of the question can't be told in its prompts; "
-                "use token rule all, image or last"
-            )
-    return result
-
-
-def _same_ends(text: str, content: str, n: int = 4) -> bool:
-    """Whether two texts begin and end with the same letters and digits, whatever the tokenizer did to the rest."""
-    a, b = ([c for c in unicodedata.normalize("NFKC", t).casefold() if c.isalnum()] for t in (text, content))
-    return a[:n] == b[:n] and a[-n:] == b[-n:]
+    by_letter: torch.Tensor
+    best: torch.Tensor
 
 
 def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
@@ -234,34 +67,71 @@ def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
     return result
 
 
+class Letters:
+    """The tokens of the first option letters, ready for the device where logits come out."""
+
+    def __init__(self, loaded: Loaded, n_options: int) -> None:
+        self.tokens = letter_tokens(loaded, n_options)
+        forms = max(map(len, self.tokens))
+        self._index = torch.tensor([ids + ids[:1] * (forms - len(ids)) for ids in self.tokens])  # (letter, form)
+        self._padding = torch.tensor([[f >= len(ids) for f in range(forms)] for ids in self.tokens])
+
+    def read(self, logits: torch.Tensor) -> Reading:
+        """Read logits [batch, vocabulary]; nothing waits for the device, but for the first batch."""
+        if self._index.device != logits.device:
+            self._index, self._padding = self._index.to(logits.device), self._padding.to(logits.device)
+        logits = logits.float()
+        letters = logits[:, self._index].masked_fill(self._padding, -torch.inf)  # (batch, letter, form)
+        by_letter = letters.logsumexp(dim=-1) - logits.logsumexp(dim=-1, keepdim=True)
+        return Reading(by_letter, logits.argmax(dim=-1))
+
+
 @torch.inference_mode()
 def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     """Answer every sample of a batch; logits are computed at the last position only."""
+    letters = letters_of(loaded, batch)
     inputs = on_device(loaded, batch)
-    texts: list[str | None] = [None] * len(batch.samples)
-    if prompt.answer == "generate":
-        output = loaded.model.generate(
-            **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
-            # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.
-            repetition_penalty=1.0, no_repeat_ngram_size=0,
-            pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
-        )  # fmt: skip
-        logits = output.logits[0]
-        new = output.sequences[:, inputs["input_ids"].shape[1] :]
-        texts = list(loaded.tokenizer.batch_decode(new, skip_special_tokens=True))
-    else:
-        logits = forward(loaded, inputs).logits[:, -1]
-    logprobs = logits.float().log_softmax(dim=-1)
-    best = logprobs.argmax(dim=-1).cpu().numpy()
-    letters = letter_tokens(loaded, max(len(order) for order in batch.orders))
-    by_letter = torch.stack([logprobs[:, ids].logsumexp(dim=-1) for ids in letters], dim=1).cpu().numpy()
+    with image_features_kept(loaded.model, batch.image_of):
+        reading, texts = ask(loaded, inputs, prompt, letters)
+    return answers(loaded, batch, letters, reading, texts)
+
+
+def letters_of(loaded: Loaded, batch: Batch) -> Letters:
+    """The letters that the options of a batch need."""
+    return Letters(loaded, max(len(order) for order in batch.orders))
+
+
+def ask(
+    loaded: Loaded, inputs: Mapping[str, torch.Tensor], prompt: Prompt, letters: Letters
+) -> tuple[Reading, list[str] | None]:
+    """One whole forward pass, or a generation: what is read at the answer's position, and the generated texts."""
+    if prompt.answer == "logprob":
+        return letters.read(forward(loaded, inputs).logits[:, -1]), None
+    output = loaded.model.generate(
+        **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
+        # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.
+        repetition_penalty=1.0, no_repeat_ngram_size=0,
+        pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    new = output.sequences[:, inputs["input_ids"].shape[1] :]
+    return letters.read(output.logits[0]), list(loaded.tokenizer.batch_decode(new, skip_special_tokens=True))
+
+
+def answers(
+    loaded: Loaded, batch: Batch, letters: Letters, reading: Reading, texts: Sequence[str] | None = None
+) -> list[Answer]:
+    """What a reading means for each sample. Raises ModelError for a log-probability that is no number."""
+    by_letter, best = reading.by_letter.cpu().numpy(), reading.best.cpu().numpy()
     if np.isnan(by_letter).any():
         bad = batch.samples[int(np.isnan(by_letter).any(axis=1).argmax())]
         raise ModelError(
             f"model {loaded.name!r}: not-a-number in the answer to sample {bad.sample_id!r}; "
             "try dtype bfloat16 or float32"
         )
-    return [_answer(order, by_letter[b], int(best[b]), letters, texts[b]) for b, order in enumerate(batch.orders)]
+    return [
+        _answer(order, by_letter[b], int(best[b]), letters.tokens, None if texts is None else texts[b])
+        for b, order in enumerate(batch.orders)
+    ]
 
 
 def _answer(

@@ -31,6 +31,7 @@ from transformers.utils import logging as hf_logging
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.adapters import Adapter, adapt
+from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.processors import load_processor
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
@@ -103,6 +104,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         raise ConfigError(f"model {name!r}: dtype {dtype!r}{nearest(dtype, _DTYPES)}; expected {', '.join(_DTYPES)}")
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     hf_logging.disable_progress_bar()
     folder = _local_folder(name, path)
     where = {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
 import numpy as np
 import torch
 
 from culture_neurons.errors import ConfigError, nearest
-from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import Batch, forward, on_device
+from culture_neurons.models.hooks import Recorder
+from culture_neurons.models.inference import forward, on_device
+from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
-from culture_neurons.types import TOKEN_RULES, Sample
+from culture_neurons.models.vision import image_features_kept
+from culture_neurons.types import TOKEN_RULES
 
 #: Rules for which batches are prepared with `content`.
 NEED_CONTENT = ("content", "text")
@@ -49,13 +49,9 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def sums(
-    loaded: Loaded, batches: Iterable[Batch], rule: str
-) -> Iterator[tuple[Sequence[Sample], np.ndarray, np.ndarray, np.ndarray]]:
-    """For each batch: its samples, T [sample], K and S [sample, layer, neuron] (see `types.Statistics`)."""
-    with record(loaded.adapter) as recorder:
-        for batch in batches:
-            weights = token_weights(loaded, batch, rule)
-            recorder.start(weights.to(loaded.model.device))
-            forward(loaded, on_device(loaded, batch))
-            yield batch.samples, *recorder.collect()
+def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """T [sample], K and S [sample, layer, neuron] of a batch (see `types.Statistics`), inside `hooks.record`."""
+    recorder.start(token_weights(loaded, batch, rule))
+    with image_features_kept(loaded.model, batch.image_of):
+        forward(loaded, on_device(loaded, batch))
+    return recorder.collect()

@@ -29,6 +29,7 @@ from torch import nn
 from culture_neurons.data import prompts, synthetic
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.models import demo
+from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.lessons import (
     Batch,
     Lessons,
@@ -268,6 +269,7 @@ def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recip
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run on one thread: sums in another order would give other weights."""
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -38,7 +38,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models.ablation import evaluate
+    from culture_neurons.models.ablation import evaluator
 
     if len(o.masks) != len(o.outcomes_out):
         raise ConfigError(f"{len(o.masks)} mask files and {len(o.outcomes_out)} outputs; expected as many")
@@ -50,14 +50,15 @@ def main(o: argparse.Namespace) -> None:
     masks = [mask for file_masks, _ in read for mask in file_masks]
     file_of = np.repeat(np.arange(len(read)), [len(file_masks) for file_masks, _ in read])
     rows: list[list[tuple]] = [[] for _ in read]
-    batches = model_arguments.batches(o, loaded, samples, opener, prompt, f"{len(masks)} masks")
-    for batch, answers in evaluate(loaded, batches, masks, prompt):
-        for index, mask in enumerate(masks):
-            rows[file_of[index]] += [
-                (mask.culture, s.sample_id, s.culture, a.prediction, a.prediction == s.label, a.well_formed,
-                 np.asarray(a.logprobs, dtype=np.float32))
-                for s, a in zip(batch.samples, answers[index], strict=True)
-            ]  # fmt: skip
+    with evaluator(loaded, masks, prompt) as evaluate:
+        batches = model_arguments.batches(o, loaded, samples, opener, prompt, f"{len(masks)} masks", evaluate)
+        for batch, answers in batches:
+            for index, mask in enumerate(masks):
+                rows[file_of[index]] += [
+                    (mask.culture, s.sample_id, s.culture, a.prediction, a.prediction == s.label, a.well_formed,
+                     np.asarray(a.logprobs, dtype=np.float32))
+                    for s, a in zip(batch.samples, answers[index], strict=True)
+                ]  # fmt: skip
     columns = ["mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
     for path, (_, metadata), file_rows in zip(o.outcomes_out, read, rows, strict=True):
         table = pd.DataFrame(file_rows, columns=columns).sort_values(["mask_culture", "sample_id"], ignore_index=True)

@@ -70,16 +70,26 @@ def _holds_path(value: Any) -> bool:
     return isinstance(value, Path) or (isinstance(value, list) and any(isinstance(v, Path) for v in value))
 
 
-def progress(items: Iterable[T], total: int, what: str, every: float = 15.0) -> Iterator[T]:
-    """Pass `items` on, with a bar on a terminal and a plain line now and then in a log."""
+def progress(
+    items: Iterable[T], total: int, what: str, every: float = 15.0, size: Callable[[T], int] = lambda item: 1
+) -> Iterator[T]:
+    """Pass `items` on, with a bar on a terminal and a plain line now and then in a log.
+
+    `size` says how many of the `total` an item is.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=what, leave=False, dynamic_ncols=True)
+        with tqdm(total=total, desc=what, leave=False, dynamic_ncols=True) as bar:
+            for item in items:
+                yield item
+                bar.update(size(item))
         return
     start = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
+    done = 0
+    for item in items:
         yield item
+        done += size(item)
         now = time.monotonic()
         if now - last >= every:
             last = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from culture_neurons.steps import cli, model_arguments
@@ -20,16 +21,15 @@ def main(o: argparse.Namespace) -> None:
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
     rows = []
-    # Each split in batches of its own: those of evaluate are then the batches of ablate, and what a batch does to
-    # the last digits of a half-precision model is no effect of a mask.
-    for split in sorted({sample.split for sample in samples}):
-        part = [sample for sample in samples if sample.split == split]
-        for batch in model_arguments.batches(o, loaded, part, opener, prompt, f"answers ({split})"):
-            rows += [
-                (s.sample_id, s.culture, split, list(order), a.prediction, a.prediction == s.label, a.well_formed,
-                 list(a.logprobs))
-                for s, order, a in zip(batch.samples, batch.orders, answer(loaded, batch, prompt), strict=True)
-            ]  # fmt: skip
+    # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last
+    # digits of a half-precision model is no effect of a mask.
+    ask = partial(answer, loaded, prompt=prompt)
+    for batch, answers in model_arguments.batches(o, loaded, samples, opener, prompt, "answers", ask):
+        rows += [
+            (s.sample_id, s.culture, s.split, list(order), a.prediction, a.prediction == s.label, a.well_formed,
+             list(a.logprobs))
+            for s, order, a in zip(batch.samples, batch.orders, answers, strict=True)
+        ]  # fmt: skip
     columns = ["sample_id", "culture", "split", "option_order", "prediction", "correct", "well_formed", "logprobs"]
     table = pd.DataFrame(rows, columns=columns).sort_values("sample_id", ignore_index=True)
     files.write_table(o.predictions_out, table, cli.provenance("infer", o, **loaded.identity))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from culture_neurons.errors import FileError, ModelError
 from culture_neurons.steps import cli
+
+T = TypeVar("T")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def load(o: argparse.Namespace) -> tuple[Any, Any]:
     """The model and the prompt that the arguments describe."""
-    from culture_neurons.models.inference import Prompt
+    from culture_neurons.models.inputs import Prompt
     from culture_neurons.models.loading import load
 
     prompt = Prompt(**o.prompt)
@@ -44,16 +46,20 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def batches(
-    o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str, content: bool = False
-) -> Any:
-    """Processed batches, with progress; see `models.inference.batches`."""
-    from culture_neurons.models.inference import batches
+    o: argparse.Namespace,
+    loaded: Any,
+    samples: list,
+    opener: Any,
+    prompt: Any,
+    what: str,
+    work: Callable[[Any], T],
+    content: bool = False,
+) -> Iterator[tuple[Any, T]]:
+    """Each batch and what `work` made of it, with progress; see `models.batching.run`."""
+    from culture_neurons.models.batching import run
 
-    if not samples:
-        return
-    total = -(-len(samples) // o.batch_size)
-    processed = batches(loaded, samples, opener, prompt, o.batch_size, content)
-    yield from cli.progress(processed, total, f"{loaded.name}: {what}")
+    done = run(loaded, samples, opener, prompt, o.batch_size, work, content)
+    yield from cli.progress(done, len(samples), f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
 
 
 def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
@@ -64,11 +70,13 @@ def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argpar
         try:
             main(o)
         except RuntimeError as error:
-            if "out of memory" not in str(error).lower():
+            from culture_neurons.models.batching import out_of_memory
+
+            if not out_of_memory(error):
                 raise
-            name = o.model.get("name")
             raise ModelError(
-                f"model {name!r}: out of memory at batch size {o.batch_size}; set a smaller batch_size for it"
+                f"model {o.model.get('name')!r}: out of memory, even for one question at a time\n"
+                "use a larger device or several (gpus, device_map), smaller images (processor), or a dtype of 16 bits"
             ) from None
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError, DataError
@@ -34,6 +35,7 @@ def main(o: argparse.Namespace) -> None:
     """samples.parquet, predictions.parquet -> one shard of statistics"""
     from culture_neurons import files, store
     from culture_neurons.data.samples import read_samples
+    from culture_neurons.models.hooks import record
     from culture_neurons.models.recording import NEED_CONTENT, sums
 
     if not 0 <= o.shard < o.shards:
@@ -48,20 +50,24 @@ def main(o: argparse.Namespace) -> None:
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
     made_by = cli.provenance("record", o, **loaded.identity, token_rule=o.token_rule)
-    with store.statistics_writer(
-        o.statistics_out,
-        [s.sample_id for s in samples],
-        [s.culture for s in samples],
-        o.site,
-        loaded.adapter.n_layers,
-        loaded.adapter.n_neurons,
-        made_by,
-        mantissa_bits=o.mantissa_bits,
-    ) as writer:
+    with (
+        store.statistics_writer(
+            o.statistics_out,
+            [s.sample_id for s in samples],
+            [s.culture for s in samples],
+            o.site,
+            loaded.adapter.n_layers,
+            loaded.adapter.n_neurons,
+            made_by,
+            mantissa_bits=o.mantissa_bits,
+        ) as writer,
+        record(loaded.adapter) as recorder,
+    ):
+        work = partial(sums, loaded, rule=o.token_rule, recorder=recorder)
         content = o.token_rule in NEED_CONTENT
-        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations", content)
-        for batch, tokens, fired, positive_sum in sums(loaded, batches, o.token_rule):
-            writer.write([s.sample_id for s in batch], tokens, fired, positive_sum)
+        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations", work, content)
+        for batch, found in batches:
+            writer.write([s.sample_id for s in batch.samples], *found)
     size, raw = store.bytes_on_disk(o.statistics_out)
     cli.log.info(
         "%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk, %.0f %% of the plain sums",

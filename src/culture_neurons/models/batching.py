@@ -1,0 +1,122 @@
+"""Running a model over many samples: batches of similar length, prepared ahead, smaller when memory is short."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+
+from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, lengths, process, render
+from culture_neurons.models.loading import Loaded
+from culture_neurons.types import Sample
+
+Result = TypeVar("Result")
+log = logging.getLogger("culture_neurons")
+
+
+def plan(questions: Sequence[Question], tokens: Sequence[int], batch_size: int) -> list[list[Question]]:
+    """Part questions into batches of at most `batch_size`.
+
+    `tokens` is the length of each. The longest come first, so that memory runs short at the start of a job if at
+    all. Questions about one image stay together, unless they are more than a batch; splits are never mixed,
+    so that a question of `evaluate` has the same neighbours whether the other split is asked or not.
+    """
+    length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
+
+    def image(question: Question) -> str:
+        sample = question.sample
+        return sample.image_id if sample.image is not None and sample.image_id else f"\0{sample.sample_id}"
+
+    longest: dict[tuple[str, str], int] = {}
+    for q in questions:
+        key = q.sample.split, image(q)
+        longest[key] = max(longest.get(key, 0), length[q.sample.sample_id])
+
+    def order(q: Question) -> tuple:
+        sample = q.sample
+        group = longest[sample.split, image(q)]
+        return sample.split, sample.image is None, -group, image(q), -length[sample.sample_id], sample.sample_id
+
+    result: list[list[Question]] = []
+    previous: tuple[str, bool] | None = None
+    for (split, bare, _, _), group in groupby(sorted(questions, key=order), key=lambda q: order(q)[:4]):
+        members = list(group)
+        for start in range(0, len(members), batch_size):
+            part = members[start : start + batch_size]
+            if previous == (split, bare) and len(result[-1]) + len(part) <= batch_size:
+                result[-1] += part
+            else:
+                result.append(part)
+            previous = split, bare
+    return result
+
+
+def run(
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    opener: Opener,
+    prompt: Prompt,
+    batch_size: int,
+    work: Callable[[Batch], Result],
+    content: bool = False,
+) -> Iterator[tuple[Batch, Result]]:
+    """Do `work` on every batch of the samples; each input is processed once, while the model works on the one before.
+
+    A batch for which memory runs out is halved, and no later one is larger in tokens. Raises what `work` raises,
+    an out-of-memory error too when it comes for a single sample.
+    """
+    questions = render(loaded, samples, prompt)
+    left = deque(plan(questions, lengths(loaded, questions), batch_size))
+    limit: int | None = None
+    # Not beside generation: its decoding and a tokenizer that sets up padding can't share one tokenizer.
+    ahead = None if prompt.answer == "generate" else ThreadPoolExecutor(1, thread_name_prefix="inputs")
+    with ahead or nullcontext():
+        coming = None
+        while left:
+            part = left.popleft()
+            batch = coming.result() if coming is not None else process(loaded, part, opener, content)
+            coming = None
+            fits = limit is None or batch.tokens <= limit or len(part) == 1
+            if fits:
+                if ahead is not None and left:
+                    coming = ahead.submit(process, loaded, left[0], opener, content)
+                try:
+                    result = work(batch)
+                except RuntimeError as error:
+                    if len(part) == 1 or not out_of_memory(error):
+                        raise
+                    fits, limit = False, batch.tokens // 2
+                    log.warning(
+                        "%s: out of memory with %d questions of %d tokens; going on with half as many",
+                        loaded.name, len(part), batch.tokens // len(part),
+                    )  # fmt: skip
+            if fits:
+                yield batch, result
+                continue
+            # Only here is the failed pass let go of: while its error is handled, its frames hold its tensors.
+            coming = None
+            left.extendleft(reversed(halves(part)))
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def halves(questions: Sequence[Question]) -> list[list[Question]]:
+    """Two batches of about half the size."""
+    middle = (len(questions) + 1) // 2
+    return [list(questions[:middle]), list(questions[middle:])]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or this machine, has too little memory."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        phrase in text for phrase in ("out of memory", "can't allocate memory", "not enough memory")
+    )

@@ -1,0 +1,74 @@
+"""Image features computed once: for every pass over a batch, and for questions about the same image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def image_features_kept(model: nn.Module, image_of: Sequence[int] = ()) -> Iterator[None]:
+    """Inside, the model computes the features of the same image tensor once; outside, it is as it was.
+
+    `image_of` gives, per image of the batch, the index of the first image that shows the same (`Batch.image_of`):
+    the vision tower then sees each image once. A model that has no `get_image_features` (a language model) is
+    left alone, and one whose inputs can't be told apart by image sees all of them.
+    """
+    inner: Any = getattr(model, "model", model)
+    compute = getattr(inner, "get_image_features", None)
+    if compute is None:
+        yield
+        return
+    last: tuple[Any, Any] = (None, None)
+
+    def once(pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal last
+        if last[0] is not pixel_values:
+            last = pixel_values, _without_repeats(compute, image_of, pixel_values, *args, **kwargs)
+        return last[1]
+
+    inner.get_image_features = once
+    try:
+        yield
+    finally:
+        del inner.get_image_features
+
+
+def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
+    """`compute` on the distinct images, its features handed to every image that shows the same."""
+    distinct = sorted(set(image_of))
+    rows = _rows_per_image(len(image_of), pixel_values, args, kwargs) if len(distinct) < len(image_of) else None
+    if rows is None:
+        return compute(pixel_values, *args, **kwargs)
+    parts = pixel_values.split(rows)
+    at = torch.tensor(distinct, device=pixel_values.device)
+
+    def chosen(value: Any) -> Any:
+        """Sizes and grids have one row per image too."""
+        is_per_image = isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == len(image_of)
+        return value[at.to(value.device)] if is_per_image else value
+
+    output = compute(
+        torch.cat([parts[i] for i in distinct]),
+        *map(chosen, args),
+        **{key: chosen(value) for key, value in kwargs.items()},
+    )
+    features = output.pooler_output
+    output.pooler_output = [features[distinct.index(i)] for i in image_of]
+    return output
+
+
+def _rows_per_image(n_images: int, pixel_values: torch.Tensor, args: Any, kwargs: Any) -> list[int] | None:
+    """How many rows of `pixel_values` each image takes; None where this does not know."""
+    if pixel_values.shape[0] == n_images:
+        return [1] * n_images
+    tables = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+    for table in tables:  # Qwen: patches of all images in one row after the other, and their grid (time, height, width)
+        rows = table.prod(dim=-1).tolist() if table.shape == (n_images, 3) else []
+        if sum(rows) == pixel_values.shape[0]:
+            return rows
+    return None

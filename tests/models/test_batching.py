@@ -1,0 +1,141 @@
+import threading
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from culture_neurons.models import batching
+from culture_neurons.models.batching import out_of_memory, plan, run
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Prompt, Question, lengths, prepare, render
+from culture_neurons.types import Sample
+
+PROMPT = Prompt(seed=5)
+
+
+def question(sample_id, image_id="", split="evaluate"):
+    image = {"path": image_id} if image_id else None
+    return Question(Sample(sample_id, "c", "k", "q", ("a", "b"), 0, split, image, image_id), (0, 1), "t", "c")
+
+
+def ids(batches):
+    return [[q.sample.sample_id for q in batch] for batch in batches]
+
+
+def test_longest_questions_come_first_and_batches_are_full():
+    questions = [question(name, name) for name in "abcdefg"]
+    assert ids(plan(questions, [1, 7, 3, 5, 2, 6, 4], 3)) == [["b", "f", "d"], ["g", "c", "e"], ["a"]]
+
+
+def test_questions_about_one_image_stay_together():
+    questions = [question(str(i), "ABBACD"[i]) for i in range(6)]
+    assert ids(plan(questions, [9, 1, 8, 2, 5, 4], 3)) == [["0", "3"], ["2", "1", "4"], ["5"]]
+    assert ids(plan(questions, [9, 1, 8, 2, 5, 4], 1)) == [[i] for i in "032145"]  # more than a batch: parted
+
+
+def test_splits_and_questions_without_image_have_batches_of_their_own():
+    parts = [question("a", "A"), question("b"), question("c", "C", "identify"), question("d", "D")]
+    assert ids(plan(parts, [1, 2, 3, 4], 8)) == [["d", "a"], ["b"], ["c"]]
+    evaluate = [q for q in parts if q.sample.split == "evaluate"]
+    assert ids(plan(evaluate, [1, 2, 4], 8)) == [["d", "a"], ["b"]]
+
+
+def test_plan_does_not_depend_on_the_order_of_the_samples():
+    questions = [question(str(i), str(i // 2)) for i in range(20)]
+    tokens = [i % 3 for i in range(20)]
+    assert plan(questions, tokens, 4) == plan(questions[::-1], tokens[::-1], 4)
+
+
+def test_lengths_are_those_of_the_processed_inputs(loaded, questions):
+    shapes = [(56, 56), (200, 40), (30, 180), (333, 222), (57, 400), (640, 480)]
+    distinct = {s.image_id: s for s in questions.samples}.values()
+    samples = [replace(s, image_size=shape) for s, shape in zip(distinct, shapes, strict=False)]
+    samples.append(replace(questions.samples[7], image=None))
+    pictures = {s.image["bytes"]: questions.opener(s.image).resize(s.image_size) for s in samples if s.image}
+    batch = prepare(loaded, samples, lambda image: pictures[image["bytes"]], PROMPT)
+    real = batch.inputs["attention_mask"].sum(dim=1)
+    assert lengths(loaded, render(loaded, samples, PROMPT)).tolist() == real.tolist()
+
+
+def test_lengths_without_a_processor_that_counts_grow_with_the_image(loaded, questions, monkeypatch):
+    monkeypatch.setattr(type(loaded.processor), "_get_num_multimodal_tokens", None)
+    samples = [replace(questions.samples[0], image_size=shape) for shape in [(56, 56), (560, 560)]]
+    small, large = lengths(loaded, render(loaded, samples, PROMPT))
+    assert large - small == 400 - 4
+
+
+def short_of_memory(limit, seen):
+    """Work that fails on more than `limit` tokens, and notes the size of each batch that it is given."""
+
+    def work(batch):
+        seen.append((len(batch.questions), batch.tokens))
+        if batch.tokens > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return [s.sample_id for s in batch.samples]
+
+    return work
+
+
+def test_batch_that_is_too_large_is_halved_and_the_size_remembered(one, questions, caplog):
+    whole = prepare(one, questions.samples, questions.opener, PROMPT).tokens
+    seen = []
+    done = run(one, questions.samples, questions.opener, PROMPT, 24, short_of_memory(whole // 3, seen))
+    found = [sample_id for _, result in done for sample_id in result]
+    assert sorted(found) == sorted(s.sample_id for s in questions.samples)
+    assert len(found) == 24
+    failed = [tokens for _, tokens in seen if tokens > whole // 3]
+    assert [n for n, _ in seen][:3] == [24, 12, 6]
+    assert len(failed) == 2  # neither size is tried again
+    assert "out of memory with 24 questions" in caplog.text
+
+
+def test_answers_do_not_depend_on_memory(one, questions):
+    whole = prepare(one, questions.samples, questions.opener, PROMPT).tokens
+    ask, short = partial(answer, one, prompt=PROMPT), short_of_memory(whole // 4, [])
+
+    def work(batch):
+        short(batch)
+        return ask(batch)
+
+    def predictions(work):
+        done = run(one, questions.samples, questions.opener, PROMPT, 24, work)
+        return {s.sample_id: a.prediction for batch, found in done for s, a in zip(batch.samples, found, strict=True)}
+
+    assert predictions(work) == predictions(ask)
+
+
+def test_single_sample_that_does_not_fit_is_an_error_and_others_pass_through(one, questions):
+    with pytest.raises(torch.OutOfMemoryError):
+        list(run(one, questions.samples, questions.opener, PROMPT, 24, short_of_memory(0, [])))
+
+    def broken(batch):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(run(one, questions.samples[:3], questions.opener, PROMPT, 2, broken))
+
+
+def test_next_batch_is_prepared_while_the_model_works(one, questions, monkeypatch):
+    ready = threading.Event()
+    processed = []
+    process = batching.process
+
+    def noted(loaded, part, opener, content):
+        processed.append(threading.current_thread().name.split("_")[0])
+        if len(processed) == 2:
+            ready.set()
+        return process(loaded, part, opener, content)
+
+    monkeypatch.setattr(batching, "process", noted)
+    waited = []
+    list(run(one, questions.samples, questions.opener, PROMPT, 12, lambda batch: waited.append(ready.wait(20))))
+    assert len(waited) > 1
+    assert all(waited)
+    assert processed == ["MainThread"] + ["inputs"] * (len(waited) - 1)  # each input once
+
+
+def test_errors_of_other_devices_are_known():
+    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"))
+    assert out_of_memory(torch.OutOfMemoryError("x"))
+    assert not out_of_memory(RuntimeError("size mismatch"))

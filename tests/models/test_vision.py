@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.models.vision import image_features_kept
+
+PROMPT = Prompt(seed=5)
+SHAPES = [(56, 56), (200, 40), (30, 180), (333, 222)]
+
+
+@pytest.fixture
+def shared(questions):
+    """Eight questions about four images of different shapes, and their opener."""
+    samples = [replace(s, image={"path": str(i % 4)}, image_id=str(i % 4)) for i, s in enumerate(questions.samples[:8])]
+    pictures = [questions.opener(questions.samples[i].image).resize(shape) for i, shape in enumerate(SHAPES)]
+    opened = []
+
+    def opener(image):
+        opened.append(image["path"])
+        return pictures[int(image["path"])]
+
+    return samples, opener, opened
+
+
+def tower(loaded):
+    inner = loaded.model.model
+    return inner.visual if hasattr(inner, "visual") else inner.vision_tower
+
+
+def test_image_of_several_questions_is_opened_and_seen_once(loaded, shared):
+    samples, opener, opened = shared
+    batch = prepare(loaded, samples, opener, PROMPT)
+    assert opened == ["0", "1", "2", "3"]
+    assert batch.image_of == (0, 1, 2, 3, 0, 1, 2, 3)
+    sizes = []
+    handle = tower(loaded).register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    try:
+        together = answer(loaded, batch, PROMPT)
+        answer(loaded, prepare(loaded, samples[:4], opener, PROMPT), PROMPT)
+    finally:
+        handle.remove()
+    assert sizes[0] == sizes[1]  # as many patches for eight questions as for four
+    for sample, a in zip(samples, together, strict=True):
+        alone = answer(loaded, prepare(loaded, [sample], opener, PROMPT), PROMPT)[0]
+        np.testing.assert_allclose(a.logprobs, alone.logprobs, atol=1e-4)
+
+
+def test_same_tensor_is_seen_once_and_the_model_is_left_as_it_was(loaded, questions):
+    batch = prepare(loaded, questions.samples[:2], questions.opener, PROMPT)
+    runs = []
+    handle = tower(loaded).register_forward_hook(lambda *_: runs.append(1))
+    try:
+        with image_features_kept(loaded.model):
+            loaded.model(**batch.inputs)
+            loaded.model(**batch.inputs)
+        assert len(runs) == 1
+        loaded.model(**batch.inputs)
+        assert len(runs) == 2
+    finally:
+        handle.remove()
+    with pytest.raises(ZeroDivisionError), image_features_kept(loaded.model):
+        raise ZeroDivisionError
+    assert "get_image_features" not in vars(loaded.model.model)
+
+
+def test_inputs_that_cannot_be_told_apart_by_image_are_all_seen():
+    from types import SimpleNamespace
+
+    import torch
+
+    seen = []
+    model = SimpleNamespace(get_image_features=lambda pixels: seen.append(len(pixels)))
+    with image_features_kept(model, (0, 0, 1)):
+        model.get_image_features(torch.zeros(7, 4))
+    assert seen == [7]
