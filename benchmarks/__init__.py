@@ -1,0 +1,1 @@
+"""Benchmarks: each against its reference, in one run and interleaved. `python -m benchmarks --help` lists them."""
