@@ -8,6 +8,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,13 +62,25 @@ def slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 def peak_memory(command: Sequence[str]) -> tuple[float, float]:
     """Wall-clock seconds and peak resident memory (GB) of a command. Raises CalledProcessError when it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - start, usage.ru_maxrss / 1e6
+    # Through a small process: a child's peak counts what its parent held when it was started.
+    with tempfile.NamedTemporaryFile() as told:
+        done = subprocess.run([sys.executable, "-S", "-c", _STARTER, told.name, *command], check=False)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, command)
+        taken, peak = map(float, Path(told.name).read_text(encoding="utf-8").split())
+    return taken, peak
+
+
+#: Runs a command and writes its seconds and its peak (GB; the kernel counts in kB) to a file.
+_STARTER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as told:
+    told.write(f"{time.perf_counter() - start} {usage.ru_maxrss / 1e6}")
+os._exit(os.waitstatus_to_exitcode(status) and 1)
+"""
 
 
 def own_peak() -> float:

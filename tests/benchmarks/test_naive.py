@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import naive
+from culture_neurons.data import images, synthetic
+from culture_neurons.models import demo, loading
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import forward, on_device
+from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.types import NeuronMask, Sample
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    source = synthetic.read({"samples_per_culture": 3})
+    samples = [
+        Sample(r.sample_id, r.culture, r.category, r.question, tuple(r.options), int(r.label), "evaluate", r.image,
+               r.image_id)
+        for r in source.rows.head(4).itertuples()
+    ]  # fmt: skip
+    folder = tmp_path_factory.mktemp("model")
+    model, processor = demo.build("qwen2.5-vl", seed=3, layers=2, hidden=32, intermediate=48)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return loading.load({"name": "m", "path": str(folder)}), samples, images.opener(source.images)
+
+
+def test_loop_and_engine_answer_alike(asked):
+    loaded, samples, opener = asked
+    masks = [NeuronMask("a", "act_fn", [0] * 20, range(20)), NeuronMask("b", "act_fn", [1] * 48, range(48))]
+    found = naive.evaluate(loaded, samples, opener, Prompt(), masks)
+    with evaluator(loaded, masks, Prompt()) as evaluate:
+        answers = evaluate(prepare(loaded, samples, opener, Prompt()))
+    assert len(found) == 8
+    for (index, sample_id), (prediction, logprobs) in found.items():
+        a = answers[index][[s.sample_id for s in samples].index(sample_id)]
+        assert a.prediction == prediction
+        np.testing.assert_allclose(a.logprobs, logprobs, atol=1e-4)
+
+
+def test_raw_activations_give_the_recorded_sums(asked):
+    loaded, samples, opener = asked
+    batch = prepare(loaded, samples, opener, Prompt())
+    weights = batch.inputs["attention_mask"].bool()
+    raw = naive.RawRecorder(loaded.adapter)
+    with torch.inference_mode(), record(loaded.adapter) as recorder:
+        recorder.start(weights)
+        forward(loaded, on_device(loaded, batch))
+        _, fired, positive_sum = recorder.collect()
+    expected = raw.collect(weights)
+    raw.close()
+    np.testing.assert_array_equal(fired, expected[0])
+    np.testing.assert_allclose(positive_sum, expected[1], rtol=1e-5, atol=1e-6)
