@@ -8,7 +8,7 @@ import pytest
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selection import select
 from culture_neurons.selectors import score
-from culture_neurons.selectors.matched import liveliness
+from culture_neurons.selectors.matched import choose_matched, liveliness
 from culture_neurons.types import Statistics
 
 
@@ -52,6 +52,32 @@ def test_a_full_bin_is_taken_as_a_whole():
     reference = select(score("cas", statistics), ["a", "b"], 0.5)
     assert pairs(reference) == {("a", 0, 0), ("a", 0, 1)}  # the only neurons of their decile
     assert pairs(matched(statistics, reference, fraction=0.5)) == pairs(reference)
+
+
+def by_a_loop(scores, probability, reference):
+    """One neuron after the other, by score, others before the reference's own, as long as its bin wants more."""
+    chosen = []
+    for row, p, taken in zip(scores, probability, reference, strict=True):
+        bin_of = list(zip(np.repeat(range(len(row)), row.shape[1]), liveliness(p.ravel()), strict=True))
+        wanted = Counter(bin_of[i] for i in taken)
+        picked = []
+        for i in sorted(range(row.size), key=lambda i: (i in taken, -row.ravel()[i], i)):
+            if wanted[bin_of[i]]:
+                wanted[bin_of[i]] -= 1
+                picked.append(i)
+        chosen.append(sorted(picked, key=lambda i: (-row.ravel()[i], i)))
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_choice_is_that_of_a_loop_with_ties_and_full_bins(seed):
+    rng = np.random.default_rng(seed)
+    layers, neurons = rng.integers(1, 4), rng.integers(1, 30)
+    scores = rng.integers(1, 5, (3, layers, neurons)).astype(np.float32) / 5
+    probability = rng.random((3, layers, neurons)).round(1)
+    reference = [rng.choice(layers * neurons, rng.integers(0, layers * neurons + 1), replace=False) for _ in range(3)]
+    chosen = choose_matched(scores, 0, probability=probability, reference=reference)
+    assert [c.tolist() for c in chosen] == by_a_loop(scores, probability, [set(r.tolist()) for r in reference])
 
 
 def test_seeds_differ_and_repeat(make_statistics):

@@ -46,15 +46,24 @@ def choose_matched(
         own = np.zeros(row.size, dtype=bool)
         own[taken] = True
         wanted = np.bincount(bins[taken], minlength=scores.shape[1] * 11)
-        # By bin; within a bin foreign neurons before the reference's own; then by score, then by index.
-        pool = np.flatnonzero(wanted[bins] > 0)
-        pool = pool[np.lexsort((pool, -row[pool], own[pool], bins[pool]))]
-        sizes = np.bincount(bins[pool], minlength=len(wanted))
-        starts = np.cumsum(sizes) - sizes
-        place = np.arange(len(pool)) - starts[bins[pool]]
-        picked = pool[place < wanted[bins[pool]]]
-        chosen.append(picked[np.lexsort((picked, -row[picked]))])
+        # Members of a bin side by side; short integers are sorted in linear time, whole scores are not sorted at all.
+        ends = np.cumsum(np.bincount(bins, minlength=len(wanted)))
+        members = np.split(np.argsort(bins.astype(np.uint16), kind="stable"), ends[:-1])
+        picked = [np.empty(0, dtype=np.int64)]
+        for b in np.flatnonzero(wanted):
+            foreign = _best(row, members[b][~own[members[b]]], wanted[b])
+            picked += [foreign, _best(row, members[b][own[members[b]]], wanted[b] - len(foreign))]
+        together = np.concatenate(picked)
+        chosen.append(_best(row, together, len(together)))
     return chosen
+
+
+def _best(row: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
+    """The n candidates of highest score, highest first, equal ones by index."""
+    if len(candidates) > n > 0:
+        least = np.partition(row[candidates], -n)[-n]
+        candidates = candidates[row[candidates] >= least]
+    return candidates[np.lexsort((candidates, -row[candidates]))][:n]
 
 
 def liveliness(probability: np.ndarray) -> np.ndarray:
