@@ -4,6 +4,8 @@ Statistics, one file per model (`statistics.h5`), sums over the valid tokens of 
 
     /{site}/fired           unsigned [sample, layer, neuron]  K: tokens with g > 0
     /{site}/positive_sum    float32  [sample, layer, neuron]  S: sum of max(g, 0)
+    /{site}/totals/fired            int64    [culture, layer, neuron]  K and S summed over the samples of a culture, in
+    /{site}/totals/positive_sum     float64  [culture, layer, neuron]  order of ids; cultures by name; merged files only
     /tokens                 int32    [sample]                 T: valid tokens
     /sample_id, /culture    UTF-8    [sample]                 rows are sorted by sample_id
     /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
@@ -24,13 +26,13 @@ a chunk is read; the large ones are compressed with Blosc2 (Zstandard, bytes shu
 
 from __future__ import annotations
 
+from culture_neurons.store.merging import merge_statistics
 from culture_neurons.store.rounding import EXACT, round_mantissa
 from culture_neurons.store.scores import read_scores, write_scores
 from culture_neurons.store.statistics import (
     StatisticsWriter,
     bytes_on_disk,
     count,
-    merge_statistics,
     read_metadata,
     read_statistics,
     statistics_writer,

@@ -20,13 +20,15 @@ from culture_neurons.files import atomic, first_line
 SCHEMA = 1
 #: Metadata that is the same in all shards of one file; attributes show it to other readers too.
 IDENTITY = ("model", "revision", "dtype", "token_rule", "mantissa_bits")
+#: Which filters a chunk skips, and its compressed bytes.
+Chunk = tuple[int, bytes]
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
+def opened(path: str | Path, cache_bytes: int = 8 << 20) -> Iterator[h5py.File]:
     """Open for reading; whatever HDF5 finds wrong, now or while reading, becomes a FileError."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", rdcc_nbytes=cache_bytes) as file:
             yield file
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
@@ -37,14 +39,15 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def created(path: str | Path, cache_bytes: int = 1 << 20) -> Iterator[h5py.File]:
+def created(path: str | Path) -> Iterator[h5py.File]:
     """Open a new file for writing and rename it to `path` at the end; after an error there is none.
 
-    Raises FileError when it can't be written.
+    Chunks are written at once, and not by way of a cache: what can't be written when a data set is let go is no error
+    in Python. Raises FileError when the file can't be written at the end; for the rest see `writing`.
     """
     with atomic(path) as temporary:
         with writing(path):
-            file = h5py.File(temporary, "w", libver="latest", rdcc_nbytes=cache_bytes)
+            file = h5py.File(temporary, "w", libver="latest", rdcc_nbytes=0)
         try:
             yield file
             with writing(path):
@@ -84,6 +87,27 @@ def packed(chunks: tuple[int, ...]) -> dict[str, Any]:
     # level 9 saves 3 % of the raw size at a thirtieth of the speed, and shuffling bits is worse on activations.
     blosc = hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE)
     return {"chunks": chunks, "fletcher32": True, **blosc}
+
+
+def same_storage(one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    """Whether chunks of `one` can be copied to `other` as they lie on the disk: single rows, same type and filters."""
+
+    def storage(dataset: h5py.Dataset) -> tuple:
+        plist = dataset.id.get_create_plist()
+        return dataset.dtype, dataset.chunks, [plist.get_filter(i) for i in range(plist.get_nfilters())]
+
+    return one.chunks[0] == 1 and storage(one) == storage(other)
+
+
+def read_chunk(dataset: h5py.Dataset, row: int) -> Chunk:
+    """The chunk of one row as it lies on the disk."""
+    return dataset.id.read_direct_chunk((row, *(0 for _ in dataset.shape[1:])))
+
+
+def write_chunk(dataset: h5py.Dataset, row: int, chunk: Chunk) -> None:
+    """Write what `read_chunk` read from a data set of the same storage."""
+    mask, content = chunk
+    dataset.id.write_direct_chunk((row, *(0 for _ in dataset.shape[1:])), content, mask)
 
 
 def write_array(file: h5py.File, name: str, values: np.ndarray) -> None:

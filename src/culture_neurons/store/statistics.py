@@ -11,12 +11,14 @@ import h5py
 import numpy as np
 
 from culture_neurons.errors import FileError
-from culture_neurons.store import hdf5
+from culture_neurons.store import hdf5, totals
 from culture_neurons.store.background import in_background
 from culture_neurons.store.rounding import EXACT, check_mantissa_bits, round_mantissa
 from culture_neurons.types import Statistics
 
+#: Of a chunk of S, where several samples fit into one.
 _CHUNK_BYTES = 1 << 20
+#: Rows come in any order, and a chunk is compressed when it leaves the cache.
 _CACHE_BYTES = 64 << 20
 
 
@@ -34,7 +36,7 @@ class StatisticsWriter:
         self._write(sample_ids, tokens, fired, positive_sum)
 
 
-class _Rows:
+class Rows:
     """The arrays of an open file, one row per sample."""
 
     def __init__(
@@ -46,23 +48,31 @@ class _Rows:
         site: str,
         n_layers: int,
         n_neurons: int,
-        mantissa_bits: int,
-        fired_type: np.dtype | type,
+        mantissa_bits: int = EXACT,
+        fired_type: np.dtype | type = np.uint8,
+        cache_bytes: int = 0,
     ) -> None:
         n = len(sample_ids)
-        self._mantissa_bits = mantissa_bits
+        self.per_chunk = min(max(1, n), max(1, _CHUNK_BYTES // (n_layers * n_neurons * 4)))
+        self._mantissa_bits, self._cache_bytes = mantissa_bits, cache_bytes
         self._row = {sample_id: row for row, sample_id in enumerate(sample_ids)}
         self._site, self._shape = site, (n, n_layers, n_neurons)
-        self._chunks = (min(n, max(1, _CHUNK_BYTES // (n_layers * n_neurons * 4))), n_layers, n_neurons)
         self._file, self._path = file, path
-        self._fired = self._create("fired", np.dtype(fired_type))
-        self._positive_sum = self._create("positive_sum", np.float32)
+        self.fired = self._create("fired", np.dtype(fired_type))
+        self.positive_sum = self._create("positive_sum", np.float32)
         self._tokens = np.full(n, -1, np.int32)
         hdf5.write_strings(file, "sample_id", sample_ids)
         hdf5.write_strings(file, "culture", cultures)
 
-    def write(self, sample_ids: Sequence[str], tokens: np.ndarray, fired: np.ndarray, positive_sum: np.ndarray) -> None:
-        """See `StatisticsWriter.write`."""
+    def write(
+        self,
+        sample_ids: Sequence[str],
+        tokens: np.ndarray,
+        fired: np.ndarray,
+        positive_sum: np.ndarray,
+        chunks: Sequence[tuple[hdf5.Chunk, hdf5.Chunk]] = (),
+    ) -> None:
+        """See `StatisticsWriter.write`; `chunks` are those of K and S as they lie in another file, where known."""
         for i, sample_id in enumerate(sample_ids):
             if not np.isfinite(positive_sum[i]).all():
                 layer = int(np.argwhere(~np.isfinite(positive_sum[i]))[0][0])
@@ -72,16 +82,22 @@ class _Rows:
                 )
         needed = np.min_scalar_type(int(np.max(fired, initial=0)))
         positive_sum = round_mantissa(positive_sum, self._mantissa_bits)
+        rows = [self._row[sample_id] for sample_id in sample_ids]
         with hdf5.writing(self._path):
-            if needed.itemsize > self._fired.dtype.itemsize:
+            if needed.itemsize > self.fired.dtype.itemsize:
                 self._widen(needed)
             # NumPy converts many times faster than HDF5.
-            fired = np.asarray(fired).astype(self._fired.dtype, copy=False)
-            for i, sample_id in enumerate(sample_ids):
-                row = self._row[sample_id]
-                self._tokens[row] = tokens[i]
-                self._fired[row] = fired[i]
-                self._positive_sum[row] = positive_sum[i]
+            fired = np.asarray(fired).astype(self.fired.dtype, copy=False)
+            self._tokens[rows] = tokens
+            for k, (dataset, values) in enumerate(((self.fired, fired), (self.positive_sum, positive_sum))):
+                if chunks:
+                    for row, chunk in zip(rows, chunks, strict=True):
+                        hdf5.write_chunk(dataset, row, chunk[k])
+                elif rows and rows == list(range(rows[0], rows[-1] + 1)):
+                    dataset[rows[0] : rows[-1] + 1] = values
+                else:
+                    for i, row in enumerate(rows):
+                        dataset[row] = values[i]
 
     def close(self) -> None:
         """Write what is held in memory. Raises FileError if a sample never came."""
@@ -92,15 +108,18 @@ class _Rows:
             hdf5.write_array(self._file, "tokens", self._tokens)
 
     def _create(self, name: str, dtype: np.dtype | type) -> h5py.Dataset:
-        return self._file.create_dataset(f"{self._site}/{name}", self._shape, dtype, **hdf5.packed(self._chunks))
+        chunks = (min(self._shape[0], self.per_chunk), *self._shape[1:])
+        options = hdf5.packed(chunks) | {"rdcc_nbytes": self._cache_bytes}
+        return self._file.create_dataset(f"{self._site}/{name}", self._shape, dtype, **options)
 
     def _widen(self, dtype: np.dtype) -> None:
         """Give K a wider type. The narrow copy leaves a gap in the file, which merging closes."""
-        narrow, self._fired = self._fired, self._create("wider", dtype)
-        for start in range(0, len(narrow), self._chunks[0]):
-            rows = slice(start, start + self._chunks[0])
+        narrow, self.fired = self.fired, self._create("wider", dtype)
+        for start in range(0, len(narrow), self.per_chunk):
+            rows = slice(start, start + self.per_chunk)
             if (self._tokens[rows] >= 0).any():
-                self._fired[rows] = narrow[rows].astype(dtype)
+                self.fired[rows] = narrow[rows].astype(dtype)
+        narrow.flush()
         del self._file[f"{self._site}/fired"]
         self._file.move(f"{self._site}/wider", f"{self._site}/fired")
 
@@ -115,89 +134,42 @@ def statistics_writer(
     n_neurons: int,
     metadata: Mapping[str, Any],
     mantissa_bits: int = EXACT,
-    fired_type: np.dtype | type = np.uint8,
 ) -> Iterator[StatisticsWriter]:
     """Open a statistics file for the given samples, which must be sorted by id; rename it into place at the end.
 
-    mantissa_bits   to which S is rounded (see `round_mantissa`); noted in the metadata
-    fired_type      in which K is stored; a wider one as soon as a larger value arrives
+    S is rounded to `mantissa_bits` (see `round_mantissa`), which is noted in the metadata; K is stored in uint8, and in
+    a wider type as soon as a larger value arrives. A thread rounds, compresses and writes.
 
     Raises FileError for ids out of order, ConfigError for mantissa_bits outside 1 to 23.
     """
     check_mantissa_bits(mantissa_bits)
     if list(sample_ids) != sorted(set(sample_ids)):
         raise FileError(f"{path}: sample ids must be sorted and unique")
-    with hdf5.created(path, _CACHE_BYTES) as file:
-        hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
-        rows = _Rows(file, path, sample_ids, cultures, site, n_layers, n_neurons, mantissa_bits, fired_type)
-        # A thread is enough: h5py releases Python's lock while HDF5 compresses. Beside it, with a core of its own, a
-        # loop in Python keeps 97 % of its speed and a product of matrices 99 %.
+    with hdf5.created(path) as file:
+        with hdf5.writing(path):
+            hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
+            size = n_layers, n_neurons
+            rows = Rows(file, path, sample_ids, cultures, site, *size, mantissa_bits, cache_bytes=_CACHE_BYTES)
+        # A thread is enough: h5py (3.16) releases Python's lock while HDF5 compresses. Beside it, with a core of its
+        # own, a loop in Python keeps 97 % of its speed and a product of matrices 99 %.
         with in_background(rows.write) as write:
             yield StatisticsWriter(write)
         rows.close()
 
 
-def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata: Mapping[str, Any]) -> None:
-    """Merge shards into one file; the result is the same whatever their number and order.
-
-    Raises FileError when shards disagree on the model, its revision, dtype, token rule, mantissa bits,
-    site or shape, or when a sample lies in two of them.
-    """
-    where: dict[str, tuple[int, int]] = {}
-    culture: dict[str, str] = {}
-    first: tuple[Any, ...] = ()
-    fired_type = np.dtype(np.uint8)
-    for s, path in enumerate(shards):
-        with hdf5.opened(path) as file:
-            site, attributes = hdf5.read_metadata(file, path)
-            shape = file[f"{site}/fired"].shape[1:]
-            fired_type = np.promote_types(fired_type, file[f"{site}/fired"].dtype)
-            key = (site, shape, *(attributes.get(k) for k in hdf5.IDENTITY))
-            first = first or key
-            if key != first:
-                raise FileError(f"{path}: {key} differs from {shards[0]}: {first}; delete the shards and run again")
-            for row, (sample_id, name) in enumerate(
-                zip(hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture"), strict=True)
-            ):
-                if sample_id in where:
-                    raise FileError(f"{path}: sample {sample_id!r} is also in {shards[where[sample_id][0]]}")
-                where[sample_id] = (s, row)
-                culture[sample_id] = name
-    site, (n_layers, n_neurons) = first[0], first[1]
-    ids = sorted(where)
-    known = zip(hdf5.IDENTITY, first[2:], strict=True)
-    merged = {**metadata, **{key: value for key, value in known if value is not None}}
-    with statistics_writer(
-        target, ids, [culture[i] for i in ids], site, n_layers, n_neurons, merged, fired_type=fired_type
-    ) as writer:
-        for path in shards:
-            with hdf5.opened(path) as file:
-                names = hdf5.read_strings(file, "sample_id")
-                for rows, tokens, fired, positive_sum in _blocks(file, site):
-                    writer.write(names[rows], tokens, fired, positive_sum)
-
-
 def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
-    """Sum a statistics file per culture, reading each chunk once.
+    """The sums per culture: the totals of a merged file; else every chunk is read once and added up.
 
     Returns the statistics, cultures sorted by name, and the metadata with `site` and
     `samples` (number of samples per culture). Raises FileError for a damaged file.
     """
     with hdf5.opened(path) as file:
         site, metadata = hdf5.read_metadata(file, path)
-        labels = np.array(hdf5.read_strings(file, "culture"), dtype=object)
-        cultures = sorted(set(labels))
-        index = {name: c for c, name in enumerate(cultures)}
-        shape = (len(cultures), *file[f"{site}/fired"].shape[1:])
-        tokens, fired, positive_sum = np.zeros(len(cultures), np.int64), np.zeros(shape, np.int64), np.zeros(shape)
-        for rows, block_tokens, block_fired, block_sum in _blocks(file, site):
-            for i, name in enumerate(labels[rows]):
-                c = index[name]
-                tokens[c] += block_tokens[i]
-                fired[c] += block_fired[i]
-                positive_sum[c] += block_sum[i]
-    samples = {name: int((labels == name).sum()) for name in cultures}
-    return Statistics(cultures, tokens, fired, positive_sum), {**metadata, "site": site, "samples": samples}
+        cultures = hdf5.read_strings(file, "culture")
+        counted = _count(cultures, file["tokens"][()])
+        sums = totals.read(file, site) or _add_up(file, site, cultures)
+    metadata |= {"site": site, "samples": {name: samples for name, (samples, _) in counted.items()}}
+    return Statistics(list(counted), np.array([tokens for _, tokens in counted.values()]), *sums), metadata
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -218,15 +190,20 @@ def count(path: str | Path) -> dict[str, tuple[int, int]]:
     """Per culture, sorted by name: number of samples and of tokens; the large arrays are not read."""
     with hdf5.opened(path) as file:
         hdf5.read_metadata(file, path)
-        tokens, labels = file["tokens"][()], np.array(hdf5.read_strings(file, "culture"), dtype=object)
-    return {str(name): (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in sorted(set(labels))}
+        return _count(hdf5.read_strings(file, "culture"), file["tokens"][()])
 
 
-def _blocks(file: h5py.File, site: str) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows, T, K and S of one chunk of samples after the other."""
-    fired, positive_sum, tokens = file[f"{site}/fired"], file[f"{site}/positive_sum"], file["tokens"][()]
-    n = len(tokens)
-    step = fired.chunks[0] if n else 1
-    for start in range(0, n, step):
-        rows = slice(start, min(start + step, n))
-        yield rows, tokens[rows], fired[rows], positive_sum[rows]
+def _count(cultures: Sequence[str], tokens: np.ndarray) -> dict[str, tuple[int, int]]:
+    labels = np.array(cultures, dtype=object)
+    return {name: (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in sorted(set(cultures))}
+
+
+def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """K and S per culture of a file without totals, one chunk of samples after the other."""
+    fired, positive_sum = file[f"{site}/fired"], file[f"{site}/positive_sum"]
+    result = totals.Totals(cultures, fired.shape[1:])
+    step = fired.chunks[0] if cultures else 1
+    for start in range(0, len(cultures), step):
+        rows = slice(start, start + step)
+        result.add(cultures[rows], fired[rows], positive_sum[rows])
+    return result.fired, result.positive_sum
