@@ -117,7 +117,7 @@ def test_model_is_left_as_it_was_after_an_error(loaded, questions, monkeypatch):
 
 def test_decoder_that_cannot_be_entered_runs_whole_passes(one, questions, monkeypatch, caplog):
     expected = evaluated(one, questions, 8)
-    monkeypatch.setattr(ablation, "enter_checked", lambda loaded, inputs: None)
+    monkeypatch.setattr(ablation, "enter_checked", lambda *_: None)
     with caplog.at_level(logging.WARNING):
         got = evaluated(one, questions, 8)
     assert "whole forward passes" in caplog.text

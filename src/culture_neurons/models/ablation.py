@@ -54,17 +54,17 @@ class Evaluator:
         letters = letters_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         with image_features_kept(self._loaded.model, batch.image_of):
-            entered = self._enter(inputs)
+            entered = self._enter(inputs, batch.same_image)
             readings = self._replayed(entered, letters) if entered else self._whole(inputs, letters)
         found = {i: answers(self._loaded, batch, letters, *reading) for i, reading in readings.items()}
         return [found[i] for i in self._same]
 
-    def _enter(self, inputs: Mapping[str, torch.Tensor]) -> Entered | None:
+    def _enter(self, inputs: Mapping[str, torch.Tensor], same: Sequence[int]) -> Entered | None:
         """The batch at the first decoder layer; None when whole passes are needed. The first batch decides."""
         self._ablation.use(None)
         if self._replays is not None:
-            return enter(self._loaded, inputs) if self._replays else None
-        entered = enter_checked(self._loaded, inputs)
+            return enter(self._loaded, inputs, same) if self._replays else None
+        entered = enter_checked(self._loaded, inputs, same)
         self._replays = entered is not None
         if not self._replays:
             log.warning(
