@@ -114,7 +114,10 @@ def top(scores: np.ndarray, size: int) -> np.ndarray:
 def _probability(statistics: Statistics, cultures: list[str]) -> np.ndarray:
     if sorted(statistics.cultures) != sorted(cultures):
         raise FileError(f"statistics of the cultures {statistics.cultures}, but scores of {cultures}")
-    return statistics.probability[[statistics.cultures.index(c) for c in cultures]]
+    probability = statistics.probability
+    if statistics.cultures == cultures:
+        return probability
+    return probability[[statistics.cultures.index(c) for c in cultures]]
 
 
 def _flat_reference(
@@ -123,30 +126,31 @@ def _flat_reference(
     """Flat indices of the reference's neurons per culture."""
     layer, neuron = reference["layer"].to_numpy(), reference["neuron"].to_numpy()
     outside = (layer < 0) | (layer >= shape[0]) | (neuron < 0) | (neuron >= shape[1])
-    strange = sorted(set(reference["culture"]) - set(cultures))
+    culture, names = pd.factorize(reference["culture"])
+    strange = sorted(set(names) - set(cultures))
     if outside.any() or strange or (reference["site"] != site).any():
         raise FileError(
             f"the reference mask does not fit the scores ({shape[0]} layers x {shape[1]} neurons at {site}"
             f"{', unknown culture ' + repr(strange[0]) if strange else ''}); it is from another run"
         )
     flat = np.ravel_multi_index((layer, neuron), shape)
-    return [flat[(reference["culture"] == c).to_numpy()] for c in cultures]
+    number = {name: i for i, name in enumerate(names)}
+    return [flat[culture == number.get(c, -1)] for c in cultures]
 
 
 def _table(scores: np.ndarray, cultures: list[str], chosen: list[np.ndarray], site: str) -> pd.DataFrame:
-    parts = []
-    for c in sorted(range(len(cultures)), key=cultures.__getitem__):
-        layer, neuron = np.unravel_index(chosen[c], scores.shape[1:])
-        parts.append(
-            pd.DataFrame(
-                {
-                    "culture": cultures[c],
-                    "site": site,
-                    "layer": layer,
-                    "neuron": neuron,
-                    "score": scores[c, layer, neuron],
-                    "rank": np.arange(1, len(layer) + 1),
-                }
-            ).astype(COLUMNS)
-        )
-    return pd.concat(parts, ignore_index=True)
+    order = sorted(range(len(cultures)), key=cultures.__getitem__)
+    sizes = [len(chosen[c]) for c in order]
+    culture = np.repeat(order, sizes)
+    layer, neuron = np.unravel_index(np.concatenate([chosen[c] for c in order]), scores.shape[1:])
+    names = pd.Categorical.from_codes(np.repeat(range(len(order)), sizes), [cultures[c] for c in order])
+    return pd.DataFrame(
+        {
+            "culture": names,
+            "site": site,
+            "layer": layer,
+            "neuron": neuron,
+            "score": scores[culture, layer, neuron],
+            "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
+        }
+    ).astype(COLUMNS)
