@@ -13,13 +13,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from culture_neurons.errors import FileError
+
+# Loading these takes longer than many a job that writes no table, so that only functions which need them do.
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 #: Key of the JSON object of provenance in the metadata of a parquet file.
 METADATA_KEY = b"culture_neurons"
@@ -45,6 +46,10 @@ def atomic(target: str | Path) -> Iterator[Path]:
 
 def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapping[str, Any]) -> None:
     """Write a parquet file whose schema metadata holds `metadata` as JSON."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False)
     blob = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False).encode()
@@ -61,6 +66,9 @@ def read_table(
     With `only`, no column but `columns` is read: embedded images need not be loaded to look up labels.
     Raises FileError when the file is missing, damaged, or lacks one of `columns`.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         known = pq.read_schema(path).names
         chosen = [c for c in columns if c in known] if only else None
@@ -101,6 +109,8 @@ def read_csv(path: str | Path, columns: Sequence[str] = (), text: Sequence[str] 
 
     Raises FileError when the file is missing, empty, or lacks one of `columns`.
     """
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(text, str))
     except FileNotFoundError:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -46,6 +49,19 @@ def test_options_reach_the_method(statistics_file):
 def test_same_input_same_bytes(statistics_file):
     first = run(statistics_file, "--selector", "cas").read_bytes()
     assert run(statistics_file, "--selector", "cas").read_bytes() == first
+
+
+def test_scores_take_no_library_of_tables(statistics_file):
+    # There are many of these jobs, and loading pandas would take longer than most of them.
+    code = (
+        "import sys\n"
+        "from culture_neurons.steps import score\n"
+        f"score.main(score.arguments().parse_args(['--statistics', {str(statistics_file)!r}, '--selector', 'cas',"
+        f" '--out', {str(statistics_file.parent / 'scores.h5')!r}]))\n"
+        "print(*{'pandas', 'pyarrow', 'scipy', 'torch'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "\n"
 
 
 def test_mistakes(statistics_file):
