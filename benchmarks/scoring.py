@@ -1,0 +1,124 @@
+"""Merging, scoring and choosing masks at the size of the paper: 2,000 samples of 25 cultures, Qwen2.5-VL-7B's shapes.
+
+Statistics are made up, scattered as real ones are: K as a binomial number of the tokens, of which there are 800 to
+1,400, but twice as wide, with a share for every neuron and culture; S as K times a mean that grows with depth. Jobs run
+as in the workflow, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.measure import Row, peak_memory, seconds
+from culture_neurons import store
+
+CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is."""
+
+    samples: int = 2000
+    cultures: int = 25
+    layers: int = 28
+    neurons: int = 18_944
+    shards: int = 4
+
+
+def run(size: Size | None = None) -> list[Row]:
+    """All rows of this benchmark; takes 6 GB in the temporary folder."""
+    size = size or Size()
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    bits = config["recording"]["mantissa_bits"]
+    with tempfile.TemporaryDirectory() as name:
+        folder, statistics = Path(name), Path(name) / "statistics.h5"
+        shards = [folder / f"{k}.h5" for k in range(size.shards)]
+        written = seconds(lambda: write(shards, size, bits))
+        merge = step("merge", "--shards", *shards, "--statistics-out", statistics)
+        disk, plain = store.bytes_on_disk(statistics)
+        read = seconds(lambda: store.read_statistics(statistics))
+        added_up = sum(seconds(lambda path=path: store.read_statistics(path)) for path in shards)
+        for path in shards:
+            path.unlink()
+        jobs = {name: select(folder, statistics, config, name) for name in config["selectors"]}
+    rows = [
+        Row("samples made up and written", size.samples / written, "per s"),
+        Row("statistics.h5", disk / 1e9, "GB", f"{disk / size.samples / 1e6:.2f} MB per sample"),
+        Row("statistics.h5, of its plain arrays", 100 * disk / plain, "%", f"{bits} bits of mantissa; with totals"),
+        Row("merge, with totals per culture", merge[0], "s", f"peak {merge[1]:.2f} GB"),
+        Row("totals read", read, "s", f"added up from the samples: {added_up:.1f} s"),
+    ]
+    for name, (score, mask) in jobs.items():
+        note = f"score {said(score)}; mask, {len(config['top_fractions'])} fractions, {said(mask)}"
+        rows.append(Row(f"{name}: score and mask", score[0] + mask[0], "s", note))
+    every = [merge, *(job for pair in jobs.values() for job in pair)]
+    rows.append(Row("merge and all selectors, one job after the other", sum(time for time, _ in every), "s"))
+    rows.append(Row("largest peak of memory", max(peak for _, peak in every), "GB"))
+    return rows
+
+
+def said(job: tuple[float, float]) -> str:
+    """Seconds and peak of a job, in words."""
+    return f"{job[0]:.1f} s with a peak of {job[1]:.2f} GB"
+
+
+def step(name: str, *words: object) -> tuple[float, float]:
+    """Seconds and peak memory (GB) of a step of the workflow."""
+    return peak_memory([sys.executable, "-m", f"culture_neurons.steps.{name}", *map(str, words)])
+
+
+def select(
+    folder: Path, statistics: Path, config: Mapping[str, Any], name: str
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Seconds and peak memory of the jobs score and mask of one selector of the config."""
+    options = dict(config["selectors"][name] or {})
+    method = options.pop("method", name)
+    fractions = config["top_fractions"]
+    chosen = ["--statistics", statistics, "--selector", method, "--options", json.dumps(options)]
+    references = [folder / f"{options['match']}_top{fraction}.parquet" for fraction in fractions if "match" in options]
+    masks = [folder / f"{name}_top{fraction}.parquet" for fraction in fractions]
+    return (
+        step("score", *chosen, "--out", folder / f"{name}.h5"),
+        step("mask", *chosen, "--scores", folder / f"{name}.h5", "--top-fraction", *fractions,
+             "--reference", *references, "--out", *masks),
+    )  # fmt: skip
+
+
+def write(shards: Sequence[Path], size: Size, mantissa_bits: int) -> None:
+    """Shards as `record` writes them."""
+    rng = np.random.default_rng(0)
+    shape = size.layers, size.neurons
+    usual = rng.beta(1, 3, shape)
+    share = [np.clip(usual * np.exp(0.2 * rng.normal(size=shape)), 0, 1).astype("f4") for _ in range(size.cultures)]
+    mean = np.exp(0.5 * rng.normal(size=shape) + np.linspace(-2, 1, size.layers)[:, None]).astype("f4")
+    # A sample's noise is a piece of one long array, from a random place: to draw it would take longer than the rest.
+    noise = rng.normal(size=4 * mean.size).astype("f4")
+
+    def piece() -> np.ndarray:
+        at = rng.integers(3 * mean.size)
+        return noise[at : at + mean.size].reshape(shape)
+
+    ids = [f"q{i:05}" for i in range(size.samples)]
+    cultures = [f"culture {i % size.cultures:02}" for i in range(size.samples)]
+    identity = {"model": "made up", "revision": "0", "dtype": "bfloat16", "token_rule": "all"}
+    for k, path in enumerate(shards):
+        mine = slice(k, None, len(shards))
+        with store.statistics_writer(
+            path, ids[mine], cultures[mine], "act_fn", *shape, identity, mantissa_bits
+        ) as writer:
+            for i in range(size.samples)[mine]:
+                tokens = int(rng.integers(800, 1400))
+                p = share[i % size.cultures]
+                fired = np.clip(np.rint(tokens * p + 2 * np.sqrt(tokens * p * (1 - p)) * piece()), 0, tokens)
+                positive_sum = fired * mean * np.exp(0.15 * piece())
+                writer.write([ids[i]], np.array([tokens]), fired.astype(np.int32)[None], positive_sum[None])
