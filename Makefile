@@ -9,11 +9,13 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 # One core per worker: libraries start no threads of their own.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
 WORKERS ?= logical --maxprocesses 8
+CONFIG ?= config.yaml
 
-.PHONY: help setup demo check-demo figures test lint format lock clean
+.PHONY: help setup demo plan check-demo figures test lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
+	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo'
 	@echo 'make test        set up, run the tests'
@@ -21,7 +23,8 @@ help:
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
 	@echo 'make clean       remove results/'
-	@echo 'Settings: CORES=2 (of the workflow; default: all), WORKERS=2 (of the tests), PYTHON=/path/to/python3.11'
+	@echo 'Settings: CORES=2 (of the workflow; default: all), CONFIG=config/paper-vlm.yaml (of make plan),'
+	@echo '          WORKERS=2 (of the tests), PYTHON=/path/to/python3.11'
 
 setup:
 	@test -n "$(PYTHON)" || { echo "set-up: no Python >= 3.11 with the modules ensurepip and venv was found" \
@@ -31,6 +34,9 @@ setup:
 demo: setup
 	$(RUN) snakemake --cores $(CORES) --quiet rules
 	@echo "The report is at results/demo/report.html"
+
+plan: setup
+	$(RUN) snakemake plan --configfile $(CONFIG) --cores $(CORES) --quiet all
 
 check-demo: setup
 	$(PYTEST) tests/demo

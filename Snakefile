@@ -19,6 +19,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/selection.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/plan.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "types", "files", "seeds", "data"},
     "config": {"errors", "types", "selectors"},
     "selection": {"errors", "types", "seeds", "selectors"},
+    "planning": {"selection"},
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
@@ -161,7 +162,7 @@ def test_a_bad_import_is_noticed(tmp_path: Path, name: str, source: str, problem
 TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that compute with a model; all others have to run where torch is not installed (envs/analysis.yaml).
-WITH_A_MODEL = ("steps.ablate", "steps.infer", "steps.record", "steps.train")
+WITH_A_MODEL = ("steps.ablate", "steps.calibrate", "steps.infer", "steps.record", "steps.train")
 
 
 def python(code: str) -> str:

@@ -134,4 +134,4 @@ def test_commands_of_the_makefile_are_understood(project):
     commands = re.findall(r"\$\(RUN\) snakemake (.+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert len(commands) >= 3
     for command in commands:
-        project.run(*command.replace("$(CORES)", "2").split(), "--dry-run")
+        project.run(*command.replace("$(CORES)", "2").replace("$(CONFIG)", "config.yaml").split(), "--dry-run")

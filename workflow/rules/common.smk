@@ -172,6 +172,22 @@ def run_settings():
     return {"dataset": config["dataset"], "config": shown, "models": models, "selectors": SHOWN, "top_fraction": TOP}
 
 
+def amount_of_work():
+    """What a plan needs of the config to count jobs, passes and bytes."""
+    models = {
+        name: {"gpus": model["gpus"], "trained": name in TRAINED, "planted": name in PLANTED}
+        for name, model in MODELS.items()
+    }
+    amounts = {key: config["recording"][key] for key in ("shards", "min_correct")}
+    amounts |= {"selectors": sorted(SELECTORS), "top_fractions": FRACTIONS}
+    return {"dataset": config["dataset"], "models": models, **amounts}
+
+
+def job_settings(wildcards):
+    """How a model's jobs run, beside their memory."""
+    return as_json({key: MODELS[wildcards.model].get(key) for key in ("batch_size", "device_map", "threads", "gpus")})
+
+
 def tables_folder(wildcards, input):
     """Where the tables lie that a rule reads."""
     return os.path.dirname(input.tables[0])

@@ -1,0 +1,243 @@
+"""How long one model takes per question on the device at hand, for every kind of work.
+
+A few batches stand for all questions. They are drawn from the batches of a real job, by length: the batches, longest
+first, are parted into equal strata, and the middle one of each is run. It counts as often as the tokens of its
+stratum, padding included, hold its own.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from culture_neurons import seeds
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.batching import plan, run
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, lengths, process, render
+from culture_neurons.models.loading import Loaded
+from culture_neurons.models.recording import NEED_CONTENT, sums
+from culture_neurons.types import NeuronMask, Sample
+
+#: Ablation is run with so many masks, which parts what a batch costs once from what each mask costs.
+FEW, MANY = 2, 6
+#: Kinds of work that are timed; `ablate` is what a question costs before its first mask, `ablate_mask` what each adds.
+WORK = ("prepare", "answer", "record", "ablate", "ablate_mask")
+#: Bytes of recorded sums that are kept, so that a file of them can be written.
+_KEPT = 128 << 20
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A batch, and how many times it stands for itself."""
+
+    questions: Sequence[Question]
+    weight: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The batches to run.
+
+    strata      middle batches of the strata, long ones first
+    longest     the batch for which memory runs short first
+    questions   how many questions the strata stand for
+    """
+
+    strata: Sequence[Stratum]
+    longest: Sequence[Question]
+    questions: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    seconds      per kind of WORK, float64 [repeat]: seconds per question, as the mean over all questions
+    tokens       of a question: the mean over all, and the most that was seen
+    batch_size   of the largest batch that fitted into memory
+    questions    how many were run
+    recorded     T [sample], K and S [sample, layer, neuron] of some questions, as `recording.sums` gives them
+    """
+
+    seconds: Mapping[str, np.ndarray]
+    tokens: tuple[float, int]
+    batch_size: int
+    questions: int
+    recorded: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def spread(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3) -> Spread:
+    """Choose batches that stand for all samples; there may be fewer batches than strata."""
+    questions = render(loaded, samples, prompt)
+    tokens = lengths(loaded, questions)
+    length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
+
+    def longest(batch: Sequence[Question]) -> int:
+        return max(length[question.sample.sample_id] for question in batch)
+
+    def padded(batch: Sequence[Question]) -> int:
+        return len(batch) * longest(batch)
+
+    def middle(part: Sequence[Sequence[Question]]) -> Sequence[Question]:
+        # The fullest: a batch that is left over may be too small to tell anything.
+        return part[max(range(len(part)), key=lambda i: (len(part[i]), -abs(i - len(part) // 2)))]
+
+    batches = sorted(plan(questions, tokens, batch_size), key=longest, reverse=True)
+    parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
+    chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
+    return Spread(chosen, max(batches, key=padded), len(questions))
+
+
+def random_masks(layers: int, neurons: int, size: int, n: int = MANY) -> list[NeuronMask]:
+    """Masks of `size` neurons anywhere in the model, the same ones every time; at most half of all neurons."""
+    total = layers * neurons
+    masks = []
+    for i in range(n):
+        # What a mask costs does not depend on its size; masks of all neurons would be equal and share a pass.
+        flat = np.sort(seeds.generator("calibration", i).choice(total, min(size, total // 2), replace=False))
+        masks.append(NeuronMask("calibration", "act_fn", flat // neurons, flat % neurons))
+    return masks
+
+
+def measure(
+    loaded: Loaded,
+    batches: Spread,
+    opener: Opener,
+    prompt: Prompt,
+    batch_size: int,
+    rule: str,
+    mask_size: int,
+    repeats: int = 5,
+    patience: float = 300.0,
+) -> Measurement:
+    """Run each kind of work on the batches, after a warm-up in which batches are halved until they fit into memory.
+
+    rule        token rule of recording
+    mask_size   neurons per mask
+    repeats     of everything; at least 2, but no further one after `patience` seconds
+
+    Raises what the work raises, an out-of-memory error for a single question too.
+    """
+    masks = random_masks(loaded.adapter.n_layers, loaded.adapter.n_neurons, mask_size)
+    content = rule in NEED_CONTENT
+
+    def everything(batch: Batch) -> None:
+        answer(loaded, batch, prompt)
+        with record(loaded.adapter) as recorder:
+            sums(loaded, batch, rule, recorder)
+        with evaluator(loaded, masks, prompt) as evaluate:
+            evaluate(batch)
+
+    def fitting(questions: Sequence[Question]) -> list[Batch]:
+        samples = [question.sample for question in questions]
+        return [batch for batch, _ in run(loaded, samples, opener, prompt, batch_size, everything, content)]
+
+    largest = max(len(batch.questions) for batch in fitting(batches.longest))
+    strata = [(stratum.weight, fitting(stratum.questions)) for stratum in batches.strata]
+    devices = devices_of(loaded)
+
+    def mean(work: Callable[[Batch], Any]) -> float:
+        """Seconds per question."""
+        whole = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
+        return whole / batches.questions
+
+    def once() -> dict[str, float]:
+        found = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
+        found["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
+        with record(loaded.adapter) as recorder:
+            found["record"] = mean(partial(sums, loaded, rule=rule, recorder=recorder))
+        costs = []
+        for n in (FEW, MANY):
+            with evaluator(loaded, masks[:n], prompt) as evaluate:
+                evaluate(strata[-1][1][-1])  # the first batch also looks whether the decoder can be entered
+                costs.append(mean(evaluate))
+        found["ablate"], found["ablate_mask"] = fixed_and_each(*costs)
+        return found
+
+    rows: list[dict[str, float]] = []
+    start = time.perf_counter()
+    while len(rows) < repeats and (len(rows) < 2 or time.perf_counter() - start < patience):
+        rows.append(once())
+    counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in parts]) for weight, parts in strata]
+    everyone = sum(weight * sum(int(n.sum()) for n in found) for weight, found in counts) / batches.questions
+    most = max(int(n.max()) for _, found in counts for n in found)
+    return Measurement(
+        {kind: np.array([row[kind] for row in rows]) for kind in WORK},
+        (float(everyone), most),
+        largest,
+        sum(len(batch.questions) for _, parts in strata for batch in parts),
+        _recorded(loaded, [parts for _, parts in strata], rule),
+    )
+
+
+def fixed_and_each(few: float, many: float) -> tuple[float, float]:
+    """Seconds before the first mask and seconds per mask, from those with FEW and with MANY masks; never negative."""
+    each = max(0.0, (many - few) / (MANY - FEW))
+    return max(0.0, few - FEW * each), each
+
+
+def seconds(work: Callable[[Batch], Any], batch: Batch, devices: Sequence[torch.device]) -> float:
+    """How long `work` takes on a batch, with all that it leaves to the devices."""
+    _wait(devices)
+    start = time.perf_counter()
+    work(batch)
+    _wait(devices)
+    return time.perf_counter() - start
+
+
+def devices_of(loaded: Loaded) -> list[torch.device]:
+    """Where the weights of a model lie, each device once; those that accelerate keeps elsewhere compute on none."""
+    found = dict.fromkeys(parameter.device for parameter in loaded.model.parameters())
+    return [device for device in found if device.type != "meta"] or [torch.device("cpu")]
+
+
+def describe(loaded: Loaded) -> dict[str, Any]:
+    """The devices: name, type, number, and the peak of memory on the fullest in bytes (None where CUDA is not used)."""
+    devices = devices_of(loaded)
+    outside = [device for device in devices if device.type != "cpu"]
+    cuda = [device for device in outside if device.type == "cuda"]
+    names = [torch.cuda.get_device_name(d) if d.type == "cuda" else d.type for d in outside] or [_processor()]
+    return {
+        "device": ", ".join(dict.fromkeys(names)),
+        "device_type": outside[0].type if outside else "cpu",
+        "devices": max(1, len(outside)),
+        "peak_device_bytes": max(map(torch.cuda.max_memory_allocated, cuda)) if cuda else None,
+    }
+
+
+def _wait(devices: Sequence[torch.device]) -> None:
+    """Until the devices have done what they were given."""
+    for device in devices:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+
+
+def _processor() -> str:
+    """The name of the processor, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, names), "") or platform.processor() or platform.machine() or "CPU"
+
+
+def _recorded(
+    loaded: Loaded, strata: Sequence[Sequence[Batch]], rule: str
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Sums of some questions of each stratum."""
+    kept = max(1, _KEPT // (8 * loaded.adapter.n_layers * loaded.adapter.n_neurons * len(strata)))
+    result = []
+    with record(loaded.adapter) as recorder:
+        for parts in strata:
+            tokens, fired, positive_sum = sums(loaded, parts[0], rule, recorder)
+            result.append((tokens[:kept], fired[:kept].copy(), positive_sum[:kept].copy()))
+    return result

@@ -1,0 +1,299 @@
+"""What a run will cost: jobs, passes, device hours and disk, from the config, the samples and a calibration per model.
+
+`run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
+
+    dataset, selectors (names), top_fractions, shards, min_correct
+    models       name -> {gpus, trained, planted}
+
+A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
+[3]: the lowest, the median and the highest that the calibration's repeats give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from culture_neurons import selection
+
+#: Bytes on disk, measured on files of the size of the paper's run: a row of a mask, an answer, and what a file has
+#: beside its rows.
+MASK_ROW, ANSWER_ROW, FILE = 10, 24, 4000
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How much is asked: numbers of questions, and the cultures that can get a mask.
+
+    identify holds those of these cultures alone, since no other is recorded.
+    """
+
+    total: int
+    identify: int
+    evaluate: int
+    cultures: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work of one model.
+
+    questions    per job that asks all of them; for recording, of all shards together
+    masks        per job, 0 where none is in force
+    passes       of all jobs: questions x masks
+    tokens       that these passes read
+    start_up     seconds that all jobs spend before their first batch
+    job          seconds of one job, start-up included (range)
+    hours        of all jobs (range)
+    """
+
+    kind: str
+    jobs: int
+    questions: int
+    masks: int
+    passes: int
+    tokens: int
+    start_up: float
+    job: np.ndarray
+    hours: np.ndarray
+
+
+def jobs(run: Mapping[str, Any]) -> dict[str, int]:
+    """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
+    models = run["models"].values()
+    n, each = len(models), len(models) * len(run["selectors"])
+    planted = sum(model["planted"] for model in models)
+    count = {
+        "prepare": 1,
+        "train": sum(model["trained"] for model in models) - planted,
+        "plant": planted,
+        "infer": n,
+        "record": n * run["shards"],
+        "merge": n,
+        "score": each,
+        "mask": each,
+        "ablate": each,
+        "tabulate": 1,
+        "draw_model": n,
+        "draw_overview": 1,
+        "report": 1,
+    }
+    return {rule: number for rule, number in count.items() if number}
+
+
+def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Questions:
+    """Count the questions as if every identify question were answered correctly: an upper bound.
+
+    splits   culture -> split -> number of questions
+    """
+    identify = [n for n in (part.get("identify", 0) for part in splits.values()) if n >= max(1, min_correct)]
+    total = sum(sum(part.values()) for part in splits.values())
+    return Questions(total, sum(identify), sum(part.get("evaluate", 0) for part in splits.values()), len(identify))
+
+
+def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: int = 0) -> np.ndarray:
+    """Wall-clock seconds per question, float64 [repeat].
+
+    Beside a GPU, the inputs of the next batch are prepared and sums are written while it works, so the slowest of
+    these counts. On a CPU they share the cores; and before a generation nothing is prepared. There they add up.
+    """
+    of = {name: np.array(values, float) for name, values in calibration["seconds_per_question"].items()}
+    model = {"answers": of["answer"], "recording": of["record"], "ablation": of["ablate"] + masks * of["ablate_mask"]}
+    parts = [model[kind], of["prepare"], *([of["write"]] if kind == "recording" else [])]
+    aside = calibration["device_type"] != "cpu" and calibration["answer"] != "generate"
+    return np.max(parts, axis=0) if aside else np.sum(parts, axis=0)
+
+
+def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
+    """Answers, recording and ablation of one model."""
+    per_job = asked.cultures * len(run["top_fractions"])
+    kinds = [
+        ("answers", 1, asked.total, 0, asked.total),
+        ("recording", run["shards"], asked.identify, 0, asked.identify / run["shards"]),
+        ("ablation", len(run["selectors"]), asked.evaluate, per_job, asked.evaluate),
+    ]
+    start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
+    result = []
+    for kind, number, n, masks, in_a_job in kinds:
+        job = start + in_a_job * np.quantile(seconds_per_question(calibration, kind, masks), [0, 0.5, 1])
+        passes = n * masks * number if masks else n
+        tokens = round(passes * calibration["tokens_per_question"]["mean"])
+        hours = number * job * devices / 3600
+        result.append(Work(kind, number, n, masks, passes, tokens, number * start, job, hours))
+    return result
+
+
+def devices_per_job(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> int:
+    """What a job holds for as long as it runs: GPUs, or cores where there are none."""
+    if calibration["device_type"] == "cpu":
+        return calibration["threads"]
+    return max(run["models"][calibration["model"]]["gpus"], calibration["devices"])
+
+
+def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes of one model's files; `shards` are removed when they are merged."""
+    layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
+    shards = round(asked.identify * calibration["statistics_bytes_per_question"])
+    per_culture = asked.cultures * layers * neurons
+    chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
+    files = len(run["top_fractions"])
+    answers = asked.evaluate * asked.cultures * files
+    return {
+        # All questions, and the two sums per culture, 8 bytes each.
+        "statistics": shards + per_culture * 16,
+        "scores": selectors * (per_culture * 4 + FILE),
+        "masks": selectors * (chosen * MASK_ROW + files * FILE),
+        "outcomes": selectors * (answers * ANSWER_ROW + files * FILE) + asked.total * ANSWER_ROW + FILE,
+        "shards": shards,
+    }
+
+
+def plan(
+    run: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]], calibrations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All figures, ready for JSON; see docs/outputs.md for the keys."""
+    asked = questions(splits, run["min_correct"])
+    models, totals = {}, {}
+    for calibration in calibrations:
+        unit = "core-hours" if calibration["device_type"] == "cpu" else "GPU-hours"
+        parts = work(run, asked, calibration)
+        hours = np.sum([part.hours for part in parts], axis=0)
+        totals[unit] = totals.get(unit, 0) + hours
+        models[calibration["model"]] = {
+            "calibration": {key: calibration[key] for key in SHOWN},
+            "devices_per_job": devices_per_job(run, calibration),
+            "unit": unit,
+            "work": {
+                part.kind: {key: value for key, value in vars(part).items() if key != "kind"}
+                | {"job": part.job.tolist(), "hours": part.hours.tolist()}
+                for part in parts
+            },
+            "hours": hours.tolist(),
+            "disk": disk(run, asked, calibration),
+        }
+    kept = sum(size for model in models.values() for name, size in model["disk"].items() if name != "shards")
+    return {
+        "dataset": run["dataset"],
+        "questions": vars(asked),
+        "cultures": len(splits),
+        "jobs": jobs(run),
+        "models": models,
+        "hours": {unit: hours.tolist() for unit, hours in totals.items()},
+        "disk": {"kept": kept, "peak": kept + sum(model["disk"]["shards"] for model in models.values())},
+        "assumptions": assumptions(run, calibrations),
+    }
+
+
+#: What a plan repeats of a calibration.
+SHOWN = (
+    "revision", "dtype", "device", "device_type", "devices", "threads", "answer", "batch_size", "batch_size_fitted",
+    "layers", "neurons", "tokens_per_question", "repeats", "questions_run", "peak_device_bytes",
+)  # fmt: skip
+
+
+def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the figures take for granted, a sentence each."""
+    trained = any(model["trained"] for model in run["models"].values())
+    others = f"{'training, ' if trained else ''}prepare, merge, score, mask, tables, figures and report"
+    result = [
+        "Every identify question is answered correctly, so that it is recorded, and every culture with at least "
+        f"{max(1, run['min_correct'])} of them gets masks: an upper bound.",
+        "Each culture has one mask per selector and top fraction, of the whole budget of neurons, anywhere in the "
+        "model. Masks that are empty, equal, or touch no early layer cost less.",
+        "A range is how much the calibration's repeats differed. It holds nothing of start-up, which was timed once, "
+        "of other jobs on the same machine, or of pictures that come from a slow disk.",
+        f"Jobs without a model are counted and not timed: {others}.",
+        "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
+    ]
+    for calibration in calibrations:
+        if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
+            result.append(
+                f"{calibration['model']} asks for a GPU and was calibrated without one: these are not its costs there."
+            )
+    if any(calibration["answer"] == "generate" for calibration in calibrations):
+        result.append("An answer that is generated is counted as one pass; its time is that of the whole generation.")
+    return result
+
+
+def text(plan: Mapping[str, Any]) -> str:
+    """A plan as a page of plain text."""
+    asked = plan["questions"]
+    lines = [
+        f"What a run of {plan['dataset']} will cost",
+        "",
+        f"{asked['total']:,} questions of {plan['cultures']} cultures. {asked['identify']:,} are recorded, "
+        f"and masks of {asked['cultures']} cultures are judged on {asked['evaluate']:,}.",
+    ]
+    for name, model in plan["models"].items():
+        lines += ["", *_model(name, model)]
+    hours = " and ".join(f"{_range(hours)} {unit}" for unit, hours in plan["hours"].items())
+    count = ", ".join(f"{rule} {number}" for rule, number in plan["jobs"].items())
+    lines += [
+        "",
+        f"All models: {hours}",
+        f"Disk: {_bytes(plan['disk']['kept'])}, and up to {_bytes(plan['disk']['peak'])} before shards are merged",
+        f"Jobs: {sum(plan['jobs'].values()):,} ({count})",
+        "",
+        "Assumed:",
+        *(f"- {line}" for line in plan["assumptions"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _model(name: str, model: Mapping[str, Any]) -> list[str]:
+    """The lines of one model."""
+    made, devices, tokens = model["calibration"], model["devices_per_job"], model["calibration"]["tokens_per_question"]
+    unit = model["unit"].removesuffix("-hours") + "s" * (devices > 1)
+    fitted, asked = made["batch_size_fitted"], made["batch_size"]
+    facts = [
+        f"{made['device']}, {devices} {unit} per job",
+        made["dtype"],
+        f"batches of {fitted}" + (f" (memory is too short for {asked})" if fitted < asked else ""),
+        f"{tokens['mean']:,.0f} tokens per question (at most {tokens['max']:,})",
+    ]
+    if made["peak_device_bytes"]:
+        facts.append(f"{_bytes(made['peak_device_bytes'])} of device memory")
+    row = "  {:9} {:>5} {:>9} {:>6} {:>12} {:>8} {:>9} {:>9}  {}".format
+    rows = [row("", "jobs", "questions", "masks", "passes", "tokens", "start-up", "one job", model["unit"])]
+    for kind, part in model["work"].items():
+        counts = [f"{part[key]:,}" for key in ("jobs", "questions", "masks", "passes")]
+        times = [_time(part["start_up"]), _time(part["job"][1]), _range(part["hours"])]
+        rows.append(row(kind, *counts, _amount(part["tokens"]), *times))
+    rows.append(row("all", *[""] * 7, _range(model["hours"])))
+    files = ", ".join(f"{kind} {_bytes(size)}" for kind, size in model["disk"].items() if kind != "shards")
+    run = f"calibrated on {made['questions_run']:,} questions, {made['repeats']} times"
+    return [f"{name}: {', '.join(facts)}", f"  {run}", *rows, f"  disk: {files}"]
+
+
+def _number(value: float) -> str:
+    """Three significant digits, no exponent."""
+    digits = 0 if value <= 0 else max(0, 2 - int(np.floor(np.log10(value))))
+    return f"{value:,.{digits}f}"
+
+
+def _range(values: Sequence[float]) -> str:
+    """The median, and from lowest to highest."""
+    low, middle, high = map(_number, values)
+    return f"{middle} ({low} to {high})"
+
+
+def _amount(value: float, units: Sequence[str] = ("", " k", " M", " G", " T")) -> str:
+    """With a prefix of a thousand, a million ..., two digits at least."""
+    step = 0 if value < 1000 else min(len(units) - 1, int(np.log10(value) // 3))
+    return f"{_number(value / 1000**step) if step else round(value)}{units[step]}"
+
+
+def _bytes(value: float) -> str:
+    """The same of bytes."""
+    return _amount(value, (" B", " kB", " MB", " GB", " TB"))
+
+
+def _time(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{_number(seconds / size)} {unit}"
+    return f"{_number(seconds)} s"

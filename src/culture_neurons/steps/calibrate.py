@@ -1,0 +1,91 @@
+"""Measure what one model costs per question on this device, before anything is run with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from culture_neurons.steps import cli, model_arguments
+
+
+@model_arguments.names_memory
+def main(o: argparse.Namespace) -> None:
+    """samples.parquet -> calibration.json"""
+    start = time.perf_counter()
+    import numpy as np
+
+    from culture_neurons import files, selection
+    from culture_neurons.data.samples import read_samples
+    from culture_neurons.models import calibration
+
+    samples, opener = read_samples(o.samples)
+    loaded, prompt = model_arguments.load(o)
+    batches = calibration.spread(loaded, samples, prompt, o.batch_size)
+    start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
+    layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
+    size = selection.budget(o.top_fraction, layers, neurons)
+    found = calibration.measure(loaded, batches, opener, prompt, o.batch_size, o.token_rule, size)
+    seconds = {kind: each.tolist() for kind, each in found.seconds.items()}
+    writing, size_on_disk = _write(found.recorded, o.mantissa_bits)
+    device = calibration.describe(loaded)
+    result = {
+        **cli.provenance("calibrate", o, **loaded.identity),
+        **device,
+        "threads": o.threads,
+        "answer": prompt.answer,
+        "batch_size": o.batch_size,
+        "batch_size_fitted": found.batch_size,
+        "layers": layers,
+        "neurons": neurons,
+        "questions": batches.questions,
+        "questions_run": found.questions,
+        "repeats": len(seconds["answer"]),
+        "tokens_per_question": {"mean": found.tokens[0], "max": found.tokens[1]},
+        "start_up_seconds": start_up,
+        "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
+        "statistics_bytes_per_question": size_on_disk,
+    }
+    files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    cli.log.info(
+        "%s: on %d x %s, batches of %d: %.3g s to answer a question, %.3g s to record it, %.3g s under each mask",
+        loaded.name, device["devices"], device["device"], found.batch_size,
+        *(np.median(seconds[kind]) for kind in ("answer", "record", "ablate_mask")),
+    )  # fmt: skip
+
+
+def _write(recorded: Sequence[tuple[Any, Any, Any]], mantissa_bits: int) -> tuple[float, float]:
+    """Seconds and bytes that a recorded question takes in a statistics file, from one that is written for real."""
+    from culture_neurons import store
+
+    layers, neurons = recorded[0][1].shape[1:]
+    ids = [f"{i:06d}" for i in range(sum(len(tokens) for tokens, _, _ in recorded))]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "statistics.h5"
+        start = time.perf_counter()
+        with store.statistics_writer(
+            path, ids, [""] * len(ids), "act_fn", layers, neurons, {}, mantissa_bits=mantissa_bits
+        ) as writer:
+            left = iter(ids)
+            for tokens, fired, positive_sum in recorded:
+                writer.write([next(left) for _ in tokens], tokens, fired, positive_sum)
+        return (time.perf_counter() - start) / len(ids), store.bytes_on_disk(path)[0] / len(ids)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    model_arguments.add(parser)
+    parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
+    parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
+    parser.add_argument("--top-fraction", default="0.01", help="share of all neurons that the masks take")
+    parser.add_argument("--calibration-out", type=Path, required=True, help="JSON: what was measured")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

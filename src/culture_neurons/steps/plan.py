@@ -1,0 +1,57 @@
+"""Add up what a run will cost, from the samples, the config and a calibration of each model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import FileError
+from culture_neurons.steps import cli
+
+
+def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
+    """What `calibrate` wrote. Raises FileError when the file is missing, damaged, or of none of the models."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name, _ = found["model"], found["seconds_per_question"]
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file") from None
+    except (ValueError, LookupError, TypeError):
+        raise FileError(f"{path}: damaged, or no calibration; delete it and run again") from None
+    if name not in models:
+        raise FileError(f"{path}: of model {name!r}; expected one of {', '.join(models)}; delete it and run again")
+    return found
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples.parquet, calibrations -> plan.txt, plan.json"""
+    from culture_neurons import files, planning
+
+    table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
+    splits = {
+        str(culture): {str(split): int(n) for split, n in part.value_counts().items()}
+        for culture, part in table.groupby("culture")["split"]
+    }
+    calibrations = [read_calibration(path, o.run["models"]) for path in o.calibrations]
+    plan = planning.plan(o.run, splits, calibrations)
+    whole = {**cli.provenance("plan", o), **plan}
+    files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    files.write_text(o.text_out, planning.text(plan))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="calibration.json of each model")
+    parser.add_argument("--run", type=cli.json_object, required=True, help="JSON: models, selectors, fractions ...")
+    parser.add_argument("--text-out", type=Path, required=True, help="the plan to read")
+    parser.add_argument("--json-out", type=Path, required=True, help="the plan for programs")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

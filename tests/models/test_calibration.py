@@ -1,0 +1,179 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from culture_neurons.models import calibration
+from culture_neurons.models.ablation import Evaluator
+from culture_neurons.models.inputs import Prompt, lengths, prepare, render
+
+PROMPT = Prompt(seed=5)
+
+
+@pytest.fixture
+def samples(questions):
+    """24 questions, an image each; some of them much longer than the others."""
+    return [
+        replace(s, question=s.question + " indeed" * (i % 8) ** 2, image_id="", image_size=(56, 56))
+        for i, s in enumerate(questions.samples)
+    ]
+
+
+def measured(loaded, questions, samples, batch_size=4, **options):
+    batches = calibration.spread(loaded, samples, PROMPT, batch_size)
+    options = {"rule": "all", "mask_size": 10, "repeats": 2} | options
+    return calibration.measure(loaded, batches, questions.opener, PROMPT, batch_size, **options)
+
+
+def cost(loaded, samples, batch_size) -> int:
+    """Tokens of all batches, padding included."""
+    n = sorted(lengths(loaded, render(loaded, samples, PROMPT)), reverse=True)
+    return sum(n[i] * len(n[i : i + batch_size]) for i in range(0, len(n), batch_size))
+
+
+def test_strata_are_long_middle_and_short_and_stand_for_all(one, samples):
+    spread = calibration.spread(one, samples, PROMPT, 4)
+    tokens = [[int(lengths(one, [q])[0]) for q in stratum.questions] for stratum in spread.strata]
+    assert spread.questions == len(samples) == 24
+    assert len(tokens) == 3
+    assert min(tokens[0]) > max(tokens[1])
+    assert min(tokens[1]) > max(tokens[2])
+    assert max(lengths(one, spread.longest)) == max(lengths(one, render(one, samples, PROMPT)))
+    # 6 batches of 4 in 3 strata of 2; each stratum counts as the tokens of its two batches hold those of its own.
+    whole = sum(s.weight * len(t) * max(t) for s, t in zip(spread.strata, tokens, strict=True))
+    assert whole == pytest.approx(cost(one, samples, 4))
+
+
+def test_a_batch_left_over_is_not_taken_for_the_others(one, samples):
+    spread = calibration.spread(one, samples[:9], PROMPT, 4, strata=1)
+    assert [len(stratum.questions) for stratum in spread.strata] == [4]
+    assert spread.strata[0].weight > 2
+
+
+def test_fewer_batches_than_strata(one, samples):
+    spread = calibration.spread(one, samples[:3], PROMPT, 4)
+    assert [(len(s.questions), s.weight) for s in spread.strata] == [(3, 1.0)]
+
+
+def test_seconds_that_go_with_tokens_are_estimated_exactly(one, questions, samples, monkeypatch):
+    """A clock that counts a second per token, and two more per mask: a few batches give the sum over all."""
+    masks = set()
+
+    def clock(work, batch, devices):
+        found = work(batch)
+        if not isinstance(work, Evaluator):
+            return batch.tokens
+        masks.add(len(found))
+        return batch.tokens * (1 + 2 * len(found))
+
+    monkeypatch.setattr(calibration, "seconds", clock)
+    found = measured(one, questions, samples)
+    expected = cost(one, samples, 4) / 24
+    for kind in ("prepare", "answer", "record", "ablate"):
+        np.testing.assert_allclose(found.seconds[kind], [expected] * 2)
+    np.testing.assert_allclose(found.seconds["ablate_mask"], [2 * expected] * 2)
+    assert masks == {2, 6}
+
+
+def test_fixed_part_and_part_of_each_mask():
+    assert calibration.fixed_and_each(2.0, 4.0) == (1.0, 0.5)
+    assert calibration.fixed_and_each(1.0, 5.0) == (0.0, 1.0)  # noise: nothing costs less than nothing
+    assert calibration.fixed_and_each(4.0, 2.0) == (4.0, 0.0)
+
+
+def test_measurement_of_a_real_model(loaded, questions, samples):
+    found = measured(loaded, questions, samples, batch_size=8)
+    assert set(found.seconds) == set(calibration.WORK)
+    for kind, values in found.seconds.items():
+        assert values.shape == (2,)
+        assert (values >= 0).all()
+        assert kind.startswith("ablate") or (values > 0).all()
+    assert (found.batch_size, found.questions) == (8, 24)
+    # 3 batches of 8 are all there are: what is said of tokens is exact.
+    n = [prepare(loaded, [sample], questions.opener, PROMPT).tokens for sample in samples]
+    assert found.tokens == (pytest.approx(np.mean(n)), max(n))
+    tokens, fired, positive_sum = (np.concatenate(arrays) for arrays in zip(*found.recorded, strict=True))
+    assert sorted(tokens) == sorted(n)
+    assert fired.shape == positive_sum.shape == (24, 2, 48)
+    assert (fired <= tokens[:, None, None]).all()
+    for module in (m for layer in loaded.adapter.layers for m in layer.modules()):
+        assert not module._forward_hooks
+        assert "forward" not in vars(module)
+
+
+def test_content_tokens_can_be_recorded(one, questions, samples):
+    found = measured(one, questions, samples[:8], rule="text")
+    assert all((tokens < found.tokens[1]).all() for tokens, _, _ in found.recorded)
+
+
+def test_batches_that_do_not_fit_are_halved(one, questions, samples, monkeypatch):
+    real = calibration.answer
+
+    def short(loaded, batch, prompt):
+        if len(batch.questions) > 3:
+            raise RuntimeError("CUDA out of memory")
+        return real(loaded, batch, prompt)
+
+    monkeypatch.setattr(calibration, "answer", short)
+    found = measured(one, questions, samples, batch_size=8)
+    assert (found.batch_size, found.questions) == (2, 24)
+
+
+def test_out_of_memory_for_one_question_is_raised(one, questions, samples, monkeypatch):
+    def never(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(calibration, "answer", never)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        measured(one, questions, samples[:2], batch_size=2)
+
+
+def test_patience_ends_the_repeats_after_two(one, questions, samples):
+    assert len(measured(one, questions, samples[:4], repeats=5, patience=0.0).seconds["answer"]) == 2
+    assert len(measured(one, questions, samples[:4], repeats=3).seconds["answer"]) == 3
+
+
+def test_random_masks_are_the_same_every_time_and_differ():
+    masks = calibration.random_masks(4, 100, 40)
+    assert [len(mask) for mask in masks] == [40] * calibration.MANY
+    assert len({mask.neuron.tobytes() for mask in masks}) == calibration.MANY
+    assert {int(layer) for mask in masks for layer in mask.layer} == {0, 1, 2, 3}
+    again = calibration.random_masks(4, 100, 40)
+    assert all((a.layer == b.layer).all() and (a.neuron == b.neuron).all() for a, b in zip(masks, again, strict=True))
+    # The mask of all neurons is one mask, which would run once for all.
+    assert [len(mask) for mask in calibration.random_masks(4, 100, 400)] == [200] * calibration.MANY
+
+
+def test_devices_have_finished_before_the_clock_is_read(monkeypatch):
+    events = []
+
+    def read():
+        events.append("clock")
+        return float(len(events))
+
+    monkeypatch.setattr(calibration, "time", SimpleNamespace(perf_counter=read))
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: events.append(str(device)))
+    devices = [torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda:1")]
+    calibration.seconds(lambda batch: events.append(batch), "work", devices)
+    assert events == ["cuda:0", "cuda:1", "clock", "work", "cuda:0", "cuda:1", "clock"]
+
+
+def test_device_of_a_cpu_and_of_two_cards(one, monkeypatch):
+    found = calibration.describe(one)
+    assert found.pop("device")
+    assert found == {"device_type": "cpu", "devices": 1, "peak_device_bytes": None}
+    cards = [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("cpu")]
+    monkeypatch.setattr(calibration, "devices_of", lambda loaded: cards)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10 + device.index)
+    assert calibration.describe(one) == {
+        "device": "Card", "device_type": "cuda", "devices": 2, "peak_device_bytes": 11,
+    }  # fmt: skip
+
+
+def test_weights_that_lie_elsewhere_are_on_no_device(one):
+    assert calibration.devices_of(one) == [torch.device("cpu")]
+    offloaded = SimpleNamespace(model=torch.nn.Linear(2, 2, device="meta"))
+    assert calibration.devices_of(offloaded) == [torch.device("cpu")]

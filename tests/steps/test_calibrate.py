@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from culture_neurons import store
+from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.steps import calibrate
+
+
+@pytest.fixture(scope="module")
+def calibration(base, step, tmp_path_factory):
+    path = tmp_path_factory.mktemp("calibrate") / "calibration.json"
+    step.run(calibrate, *step.shared(base), "--top-fraction", "0.1", "--calibration-out", path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_calibration_says_what_was_measured_and_on_what(calibration):
+    expected = {
+        "model": "m", "dtype": "float32", "device_type": "cpu", "devices": 1, "threads": 1, "answer": "logprob",
+        "batch_size": 8, "batch_size_fitted": 8, "layers": 2, "neurons": 48, "questions": 72, "questions_run": 24,
+        "repeats": 5, "peak_device_bytes": None, "step": "calibrate",
+    }  # fmt: skip
+    assert {key: calibration[key] for key in expected} == expected
+    assert calibration["device"]
+    assert calibration["start_up_seconds"] > 0
+    seconds = calibration["seconds_per_question"]
+    assert set(seconds) == {"prepare", "answer", "record", "write", "ablate", "ablate_mask"}
+    assert all(len(values) == 5 for values in seconds.values())
+    assert 0 < calibration["tokens_per_question"]["mean"] <= calibration["tokens_per_question"]["max"]
+    assert calibration["settings"]["top_fraction"] == "0.1"
+
+
+def test_bytes_of_a_question_are_those_of_a_real_file(calibration, base, step, tmp_path):
+    path = step.recorded(base, tmp_path / "statistics.h5")
+    size, raw = store.bytes_on_disk(path)
+    samples = sum(n for n, _ in store.count(path).values())
+    # Of so few and so small samples, what a file has beside them is the larger part.
+    assert raw / samples / 8 < calibration["statistics_bytes_per_question"] < 2 * size / samples
+
+
+def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):
+    words = step.shared(base)
+    words[words.index("--model") + 1] = json.dumps({"name": "gone", "path": str(tmp_path)})
+    with pytest.raises(ModelError, match=r"model 'gone': .* is no model folder"):
+        step.run(calibrate, *words, "--calibration-out", tmp_path / "c.json")
+
+
+def test_a_fraction_that_leaves_no_neuron_is_refused_before_anything_is_measured(base, step, tmp_path):
+    with pytest.raises(ConfigError, match="leaves no neuron"):
+        step.run(calibrate, *step.shared(base), "--top-fraction", "1e-6", "--calibration-out", tmp_path / "c.json")
+
+
+def test_out_of_memory_for_one_question_says_what_to_do(base, step, tmp_path, monkeypatch):
+    def no_memory(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("culture_neurons.models.calibration.answer", no_memory)
+    with pytest.raises(ModelError, match="even for one question at a time"):
+        step.run(calibrate, *step.shared(base), "--calibration-out", tmp_path / "c.json")

@@ -1,0 +1,68 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from culture_neurons.errors import FileError
+from culture_neurons.steps import calibrate, plan
+
+RUN = {
+    "dataset": "small", "selectors": ["cas"], "top_fractions": ["0.05"], "shards": 2, "min_correct": 1,
+    "models": {"m": {"gpus": 0, "trained": False, "planted": False}},
+}  # fmt: skip
+OUTPUTS = Path(__file__).parents[2] / "docs" / "outputs.md"
+
+
+@pytest.fixture(scope="module")
+def folder(base, step, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    step.run(calibrate, *step.shared(base), "--calibration-out", folder / "calibration.json")
+    planned(base, step, folder, folder / "calibration.json")
+    return folder
+
+
+def planned(base, step, folder, calibration):
+    step.run(
+        plan, "--samples", base / "samples.parquet", "--calibrations", calibration, "--run", json.dumps(RUN),
+        "--text-out", folder / "plan.txt", "--json-out", folder / "plan.json",
+    )  # fmt: skip
+
+
+def test_plan_counts_the_samples_and_the_jobs(folder):
+    found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert found["questions"] == {"total": 72, "identify": 36, "evaluate": 36, "cultures": 3}
+    assert found["jobs"]["record"] == 2
+    work = found["models"]["m"]["work"]
+    assert {kind: part["passes"] for kind, part in work.items()} == {"answers": 72, "recording": 36, "ablation": 108}
+    assert found["step"] == "plan"
+    text = (folder / "plan.txt").read_text(encoding="utf-8")
+    assert "72 questions of 3 cultures" in text
+    assert re.search(r"^  ablation +1 +36 +3 +108 ", text, re.M)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "calibration.json"])
+def test_keys_are_documented(folder, name):
+    keys = set(json.loads((folder / name).read_text(encoding="utf-8")))
+    text = re.search(rf"^### `{name}`.*?\n(.*?)(?=^###? |\Z)", OUTPUTS.read_text(encoding="utf-8"), re.M | re.S)[1]
+    rows = {word for row in re.findall(r"^\| (`.*?) \|", text, re.M) for word in re.findall(r"`(\w+)`", row)}
+    assert rows == keys - {"step", "settings", "version", "code"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ("{", "damaged"),
+        ('{"model": "m"}', "damaged, or no calibration"),
+        ("[1]", "damaged"),
+        ('{"model": "other", "seconds_per_question": {}}', "of model 'other'; expected one of m; delete it"),
+    ],
+)
+def test_a_damaged_calibration_is_named(base, step, tmp_path, text, message):
+    path = tmp_path / "calibration.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(FileError, match=rf"calibration\.json: {message}"):
+        planned(base, step, tmp_path, path)
+    assert not (tmp_path / "plan.json").exists()

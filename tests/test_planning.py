@@ -1,0 +1,187 @@
+"""Worked by hand: two cultures count, a third has too few questions."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from culture_neurons import files, planning, selection
+
+RUN = {
+    "dataset": "small",
+    "selectors": ["cas", "mad", "random"],
+    "top_fractions": ["0.05", "0.2"],
+    "shards": 4,
+    "min_correct": 5,
+    "models": {
+        "a": {"gpus": 2, "trained": False, "planted": False},
+        "b": {"gpus": 0, "trained": True, "planted": False},
+        "c": {"gpus": 0, "trained": True, "planted": True},
+    },
+}
+SPLITS = {
+    "Ona": {"identify": 10, "evaluate": 9},
+    "Terra": {"identify": 6, "evaluate": 7},
+    "Ulm": {"identify": 4, "evaluate": 4},
+}
+CALIBRATION = {
+    "model": "a", "revision": "r", "dtype": "bfloat16", "device": "Card", "device_type": "cuda", "devices": 1,
+    "threads": 4, "answer": "logprob", "batch_size": 8, "batch_size_fitted": 4, "layers": 10, "neurons": 20,
+    "tokens_per_question": {"mean": 100.5, "max": 150}, "repeats": 3, "questions_run": 12, "peak_device_bytes": 2e9,
+    "start_up_seconds": 10.0, "statistics_bytes_per_question": 1000.4,
+    "seconds_per_question": {
+        "prepare": [3.0, 3.0, 3.0], "answer": [2.0, 4.0, 6.0], "record": [5.0, 1.0, 7.0], "write": [4.0, 4.0, 4.0],
+        "ablate": [2.0, 2.0, 6.0], "ablate_mask": [1.0, 0.5, 0.5],
+    },
+}  # fmt: skip
+
+
+def calibrated(**changes) -> dict:
+    return {**deepcopy(CALIBRATION), **changes}
+
+
+def test_jobs_of_a_run() -> None:
+    assert planning.jobs(RUN) == {
+        "prepare": 1, "train": 1, "plant": 1, "infer": 3, "record": 12, "merge": 3, "score": 9, "mask": 9,
+        "ablate": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1, "report": 1,
+    }  # fmt: skip
+    hub = {**RUN, "models": {"a": RUN["models"]["a"]}}
+    assert not {"train", "plant"} & planning.jobs(hub).keys()
+
+
+def test_questions_are_an_upper_bound() -> None:
+    # Ulm can't have 5 right answers of 4: it is not recorded and gets no mask, but its questions are asked.
+    assert planning.questions(SPLITS, 5) == planning.Questions(total=40, identify=16, evaluate=20, cultures=2)
+    assert planning.questions(SPLITS, 1) == planning.Questions(total=40, identify=20, evaluate=20, cultures=3)
+    assert planning.questions({"Ona": {"evaluate": 3}}, 0) == planning.Questions(3, 0, 3, 0)
+
+
+def test_work_beside_a_gpu_costs_what_is_slowest() -> None:
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "answers"), [3, 4, 6])
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "recording"), [5, 4, 7])
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "ablation", masks=4), [6, 4, 8])
+
+
+@pytest.mark.parametrize("changes", [{"device_type": "cpu"}, {"answer": "generate"}])
+def test_work_on_a_cpu_and_generation_add_up(changes) -> None:
+    found = calibrated(**changes)
+    assert_allclose(planning.seconds_per_question(found, "answers"), [5, 7, 9])
+    assert_allclose(planning.seconds_per_question(found, "recording"), [12, 8, 14])
+    assert_allclose(planning.seconds_per_question(found, "ablation", masks=4), [9, 7, 11])
+
+
+def test_work_of_a_model_by_hand() -> None:
+    answers, recording, ablation = planning.work(RUN, planning.questions(SPLITS, 5), CALIBRATION)
+    assert (answers.jobs, answers.questions, answers.masks, answers.passes, answers.tokens) == (1, 40, 0, 40, 4020)
+    assert_allclose(answers.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
+    assert_allclose(answers.hours, np.array([130, 170, 250]) * 2 / 3600)  # each job holds two GPUs
+    # 16 questions in 4 shards.
+    assert (recording.jobs, recording.questions, recording.passes, recording.start_up) == (4, 16, 16, 40)
+    assert_allclose(recording.job, [10 + 4 * 4, 10 + 4 * 5, 10 + 4 * 7])
+    assert_allclose(recording.hours, recording.job * 4 * 2 / 3600)
+    # 3 selectors; 2 cultures x 2 fractions = 4 masks.
+    assert (ablation.jobs, ablation.questions, ablation.masks, ablation.passes) == (3, 20, 4, 240)
+    assert ablation.tokens == 24120
+    assert_allclose(ablation.job, [10 + 20 * 4, 10 + 20 * 6, 10 + 20 * 8])
+    assert_allclose(ablation.hours, ablation.job * 3 * 2 / 3600)
+
+
+def test_a_job_holds_its_gpus_or_its_cores() -> None:
+    assert planning.devices_per_job(RUN, CALIBRATION) == 2
+    assert planning.devices_per_job(RUN, calibrated(devices=3)) == 3  # the model was spread over all that were there
+    assert planning.devices_per_job(RUN, calibrated(device_type="cpu")) == 4
+
+
+def test_disk_by_hand() -> None:
+    size = planning.disk(RUN, planning.questions(SPLITS, 5), CALIBRATION)
+    assert size == {
+        "statistics": 16006 + 2 * 200 * (8 + 8),
+        "scores": 3 * (2 * 200 * 4 + 4000),
+        "masks": 3 * (2 * (10 + 40) * 10 + 2 * 4000),
+        "outcomes": 3 * (20 * 4 * 24 + 2 * 4000) + 40 * 24 + 4000,
+        "shards": 16006,
+    }
+
+
+def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
+    """Masks and answers as the steps write them: what is assumed is between 3/4 and 3/2 of what is there."""
+    rng, size, names = np.random.default_rng(0), 5000, [f"Country {i}" for i in range(5)]
+    scores = rng.random((5, 28, size)).astype(np.float32)
+    mask = selection.select(scores, names, 1 / 28)
+    ids = sorted(f"{i:x}" for i in rng.integers(0, 1 << 40, 2000))
+    rows = [
+        (mask_culture, sample_id, names[i % 5], int(rng.integers(4)), bool(rng.integers(2)), True,
+         np.log(rng.dirichlet(np.ones(4))).astype(np.float32))
+        for mask_culture in names for i, sample_id in enumerate(ids)
+    ]  # fmt: skip
+    columns = ["mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+    for table, per_row in ((mask, planning.MASK_ROW), (pd.DataFrame(rows, columns=columns), planning.ANSWER_ROW)):
+        files.write_table(tmp_path / "table.parquet", table, {})
+        real = (tmp_path / "table.parquet").stat().st_size
+        assert 0.75 < (len(table) * per_row + planning.FILE) / real < 1.5
+
+
+@pytest.fixture
+def plan() -> dict:
+    return planning.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b", device_type="cpu", peak_device_bytes=None)])
+
+
+def test_plan_adds_up_and_is_json(plan) -> None:
+    assert json.loads(json.dumps(plan)) == plan
+    a, b = plan["models"]["a"], plan["models"]["b"]
+    for model in (a, b):
+        parts = [part["hours"] for part in model["work"].values()]
+        assert_allclose(model["hours"], np.sum(parts, axis=0))
+    # Different devices are not added to each other.
+    assert plan["hours"] == {"GPU-hours": a["hours"], "core-hours": b["hours"]}
+    kept = sum(size for model in (a, b) for kind, size in model["disk"].items() if kind != "shards")
+    assert plan["disk"] == {"kept": kept, "peak": kept + 2 * 16006}
+    both = planning.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b")])
+    assert_allclose(both["hours"]["GPU-hours"][1], both["models"]["a"]["hours"][1] + both["models"]["b"]["hours"][1])
+
+
+def test_text_has_every_figure(plan) -> None:
+    page = planning.text(plan)
+    lines = page.splitlines()
+    assert "40 questions of 3 cultures. 16 are recorded, and masks of 2 cultures are judged on 20." in lines
+    assert lines[4] == (
+        "a: Card, 2 GPUs per job, bfloat16, batches of 4 (memory is too short for 8), 100 tokens per question "
+        "(at most 150), 2.00 GB of device memory"
+    )
+    ablation = next(line for line in lines if line.startswith("  ablation"))
+    assert " ".join(ablation.split()) == "ablation 3 20 4 240 24.1 k 30.0 s 2.17 min 0.217 (0.150 to 0.283)"
+    assert "b: Card, 4 cores per job, bfloat16" in page
+    assert "Jobs: 54 (prepare 1, train 1, plant 1, infer 3, record 12," in page
+    assert "GPU-hours and" in page
+    assert "training, prepare, merge" in page
+    assert "generated" not in page
+
+
+def test_text_warns_of_another_device_and_of_generation() -> None:
+    page = planning.text(planning.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")]))
+    assert "a asks for a GPU and was calibrated without one" in page
+    assert "generated is counted as one pass" in page
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        (planning._number, 0.0012345, "0.00123"),
+        (planning._number, 0, "0"),
+        (planning._number, 1234567, "1,234,567"),
+        (planning._amount, 999, "999"),
+        (planning._amount, 1_509_216, "1.51 M"),
+        (planning._amount, 2.5e16, "25,000 T"),
+        (planning._bytes, 8_400_000_000, "8.40 GB"),
+        (planning._time, 89, "89.0 s"),
+        (planning._time, 90, "1.50 min"),
+        (planning._time, 5400, "1.50 h"),
+    ],
+)
+def test_numbers_are_short(function, value, text) -> None:
+    assert function(value) == text
