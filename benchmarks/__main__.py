@@ -14,6 +14,7 @@ from benchmarks.measure import machine, table
 BENCHMARKS = {
     "recording": ("Recording", True),
     "ablation": ("Evaluating masks", True),
+    "shared": ("Questions that share an image", True),
     "scaling": ("How time grows", True),
     "scoring": ("Scoring at full size", True),
     "gpu": ("Qwen2.5-VL-7B at its true shapes, on a GPU", False),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ import yaml
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import Row, interleaved, ratios
+from culture_neurons.models import sharing
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.hooks import record
@@ -35,11 +37,16 @@ VISION = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_head
           "patch_size": 14, "spatial_merge_size": 2, "window_size": 112,
           "fullatt_block_indexes": [7, 15, 23, 31]}  # fmt: skip
 IMAGE, VISION_START = 151655, 151652
-#: A CVQA photograph as the paper's config lets the processor scale it: this many patches of 14 pixels a side.
-GRIDS = ((26, 36), (36, 26), (30, 30), (22, 40))
+#: Patches (height, width) of CVQA-like photographs; four of them make a token. Qwen2.5-VL reads 1024 x 768 pixels as
+#: about 1,000 tokens. LLaVA-NeXT's and Pangea's five tiles are about 2,150 (Pangea's decoder has the same shape).
+GRIDS = {"about 1,000 image tokens": ((54, 74), (74, 54), (64, 64), (48, 84)),
+         "about 2,150 image tokens": ((80, 108), (108, 80), (92, 92), (72, 120))}  # fmt: skip
+#: Models of the paper by the length of their images, and questions in a batch.
+LIKE = {"about 1,000 image tokens": 1, "about 2,150 image tokens": 2}
+BATCHES = {"about 1,000 image tokens": 64, "about 2,150 image tokens": 32}
 #: Shortest and longest text of a question with its options, in tokens.
 WORDS = (60, 160)
-BATCH, MASKS = 64, 6
+MASKS = 6
 #: Questions of CVQA's test split in the paper's 25 cultures, about; half of them are evaluated.
 CVQA = 8500
 PAPER = "config/paper-vlm.yaml"
@@ -50,16 +57,26 @@ def run() -> list[Row]:
     if not torch.cuda.is_available():
         print("bench-gpu: skipped, PyTorch finds no GPU here")
         return []
-    return measure(torch.device("cuda"), torch.bfloat16, TEXT, VISION, BATCH, MASKS)
+    device = torch.device("cuda")
+    rate = matrix_rate(device, torch.bfloat16, 8192)
+    rows = [Row("measured matrix rate", rate / 1e12, "TFLOP/s", "bfloat16, square matrices")]
+    loaded = build(device, torch.bfloat16, TEXT, VISION)
+    hours = 0.0
+    for length, grids in GRIDS.items():
+        found, of_one = measure(loaded, grids, BATCHES[length], MASKS, rate)
+        rows += [Row(f"{length}: {row.name}", row.value, row.unit, row.note) for row in found]
+        hours += LIKE[length] * of_one
+    rows.append(Row("peak device memory", torch.cuda.max_memory_allocated(device) / 1e9, "GB"))
+    note = "one with short images, two with long ones"
+    return [*rows, Row("**projection: the paper's three models**", hours, "GPU hours", note)]
 
 
 def measure(
-    device: torch.device, dtype: torch.dtype, text: dict, vision: dict, batch_size: int, n_masks: int, runs: int = 5
-) -> list[Row]:
-    """The rows, for a model of any size on any device."""
-    rate = matrix_rate(device, dtype, 8192 if device.type == "cuda" else 512)
-    loaded = build(device, dtype, text, vision)
-    batch = questions(loaded, batch_size, device)
+    loaded: Loaded, grids: Sequence[tuple[int, int]], batch_size: int, n_masks: int, rate: float, runs: int = 5
+) -> tuple[list[Row], float]:
+    """The rows, for a model of any size on any device, and the projected hours of the paper's run with it."""
+    device = loaded.model.device
+    batch = questions(loaded, batch_size, grids)
     inputs = on_device(loaded, batch)
     masks = random_masks(loaded, n_masks)
     prompt = Prompt()
@@ -92,7 +109,7 @@ def measure(
 
             return call
 
-        can_enter = enter_checked(loaded, inputs) is not None
+        can_enter = enter_checked(loaded, inputs, batch.same_image) is not None
         ways = {
             "bare": timed(bare),
             "answer": timed(lambda: answer(loaded, batch, prompt)),
@@ -104,38 +121,33 @@ def measure(
     middle = {name: statistics.median(values) for name, values in found.items()}
     per_mask = (middle["many"] - middle["few"]) / (n_masks - 2)
     fixed = middle["few"] - 2 * per_mask
-    flops = decoder_flops(loaded, batch)
     over, low, high = ratios(found, "record", "bare")
     tokens = batch.inputs["attention_mask"].sum().item()
+    whole, parted = decoder_flops(loaded, batch, share=False), decoder_flops(loaded, batch, share=True)
     rows = [
-        Row("measured matrix rate", rate / 1e12, "TFLOP/s", f"{dtype}, square matrices".replace("torch.", "")),
         Row("batch", batch_size, "questions",
-            f"{tokens / batch_size:.0f} tokens each, {batch.tokens / tokens - 1:.1%} padding"),
+            f"two about each image; {tokens / batch_size:.0f} tokens each, {batch.tokens / tokens - 1:.1%} padding"),
         Row("answers", batch_size / middle["answer"], "questions/s"),
         Row("recording", batch_size / middle["record"], "questions/s",
             f"{over - 1:.1%} over the bare forward pass ({low - 1:.1%} to {high - 1:.1%})"),
         Row("ablation", batch_size / per_mask, "questions × masks/s",
             f"{1e3 * per_mask:.0f} ms per mask and batch, {1e3 * fixed:.0f} ms per batch; "
             f"decoder {'entered once' if can_enter else 'not entered: whole passes'}"),
-        Row("decoder arithmetic during ablation", 100 * flops / per_mask / rate, "% of the matrix rate"),
+        Row("decoder arithmetic during ablation", 100 * parted / per_mask / rate, "% of the matrix rate",
+            f"what is computed; {1 - parted / whole:.0%} less than whole prompts, by sharing images"),
     ]  # fmt: skip
-    if device.type == "cuda":
-        rows.append(Row("peak device memory", torch.cuda.max_memory_allocated(device) / 1e9, "GB"))
-    return rows + projection(batch_size, middle["answer"], middle["record"], per_mask, fixed)
+    projected = projection(batch_size, middle["answer"], middle["record"], per_mask, fixed)
+    return [*rows, projected], projected.value
 
 
-def projection(batch: int, answer_s: float, record_s: float, mask_s: float, fixed_s: float) -> list[Row]:
-    """Device hours of the paper's run, if all of its models were this one."""
-    with open(PAPER, encoding="utf-8") as stream:
-        config = yaml.safe_load(stream)
-    masks = len(config["selectors"]) * len(config["top_fractions"]) * 25
+def projection(batch: int, answer_s: float, record_s: float, mask_s: float, fixed_s: float) -> Row:
+    """Device hours of the paper's run with this model."""
+    config = yaml.safe_load(Path(PAPER).read_text(encoding="utf-8"))
     jobs = len(config["selectors"])
+    masks = jobs * len(config["top_fractions"]) * 25
     seconds = (CVQA * answer_s + CVQA / 2 * record_s + CVQA / 2 * (masks * mask_s + jobs * fixed_s)) / batch
-    return [
-        Row("projection: one model of the paper", seconds / 3600, "h",
-            f"{CVQA} questions, half of them under {masks} masks of {jobs} selectors; all answers right"),
-        Row("projection: three models", 3 * seconds / 3600, "h", "one device"),
-    ]  # fmt: skip
+    note = f"{CVQA} questions, half of them under {masks} masks of {jobs} selectors; all answers right"
+    return Row("projection: one model of the paper", seconds / 3600, "GPU hours", note)
 
 
 def build(device: torch.device, dtype: torch.dtype, text: dict, vision: dict) -> Loaded:
@@ -160,28 +172,28 @@ def build(device: torch.device, dtype: torch.dtype, text: dict, vision: dict) ->
     return Loaded("random weights", model, SimpleNamespace(tokenizer=tokenizer), adapt(model), "none", name)
 
 
-def questions(loaded: Loaded, n: int, device: torch.device) -> Batch:
+def questions(loaded: Loaded, n: int, grids: Sequence[tuple[int, int]]) -> Batch:
     """Random images and texts of CVQA-like lengths, two questions about each image, padded on the left."""
     rng = np.random.default_rng(0)
     vision = loaded.model.config.vision_config
     merge = vision.spatial_merge_size
-    grids = [GRIDS[i // 2 % len(GRIDS)] for i in range(n)]
+    grids = [grids[i // 2 % len(grids)] for i in range(n)]
     words = np.sort(rng.integers(*WORDS, size=n))
     images = [h * w // merge**2 for h, w in grids]
     length = max(i + w for i, w in zip(images, words, strict=True)) + 16
     ids = np.zeros((n, length), dtype=np.int64)
+    template = rng.integers(40, 300, 14)
     for b, (image, text) in enumerate(zip(images, words, strict=True)):
-        prompt = [*rng.integers(40, 300, 14), VISION_START, *[IMAGE] * image, *rng.integers(40, 300, text)]
+        prompt = [*template, VISION_START, *[IMAGE] * image, *rng.integers(40, 300, text)]
         ids[b, length - len(prompt) :] = prompt
     valid = ids > 0
-    patches = sum(h * w for h, w in grids)
     width = 3 * vision.temporal_patch_size * vision.patch_size**2
     inputs = {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(valid.astype(np.int64)),
         "mm_token_type_ids": torch.from_numpy((ids == IMAGE).astype(np.int64)),
         "image_grid_thw": torch.tensor([(1, h, w) for h, w in grids]),
-        "pixel_values": torch.rand(patches, width, generator=torch.Generator().manual_seed(0)),
+        "pixel_values": torch.cat([_patches(h * w, width, i // 2) for i, (h, w) in enumerate(grids)]),
     }
     samples = [
         Sample(f"q{i:04}", "c", "k", "?", ("a", "b", "c", "d"), 0, "evaluate", {"row": i // 2}, str(i // 2))
@@ -189,6 +201,10 @@ def questions(loaded: Loaded, n: int, device: torch.device) -> Batch:
     ]
     asked = [Question(sample, (0, 1, 2, 3), "", "") for sample in samples]
     return Batch(asked, inputs, None, tuple(2 * (i // 2) for i in range(n)))
+
+
+def _patches(n: int, width: int, seed: int) -> torch.Tensor:
+    return torch.rand(n, width, generator=torch.Generator().manual_seed(seed))
 
 
 def random_masks(loaded: Loaded, n: int) -> list[NeuronMask]:
@@ -202,14 +218,24 @@ def random_masks(loaded: Loaded, n: int) -> list[NeuronMask]:
     return masks
 
 
-def decoder_flops(loaded: Loaded, batch: Batch) -> float:
-    """Multiplications and additions of one pass of the valid tokens through the decoder layers: 2 per weight and
-    token, and 4 x hidden x (tokens before it, half of all on average) per token and layer for attention."""
+def decoder_flops(loaded: Loaded, batch: Batch, share: bool) -> float:
+    """Multiplications and additions of one pass of the valid tokens through the decoder layers.
+
+    Two per weight and token; and for attention four per layer and unit of width for each pair of a token and one that
+    it sees. `share`: common beginnings are computed once, as the engine does.
+    """
     weights = sum(p.numel() for layer in loaded.adapter.layers for p in layer.parameters())
-    lengths = batch.inputs["attention_mask"].sum(dim=1).double()
-    hidden = loaded.model.config.text_config.hidden_size
-    attention = 4 * hidden * loaded.adapter.n_layers * float((lengths**2).sum()) / 2
-    return 2 * weights * float(lengths.sum()) + attention
+    width = 4 * loaded.model.config.text_config.hidden_size * loaded.adapter.n_layers
+    ids, valid = batch.inputs["input_ids"].numpy(), batch.inputs["attention_mask"].numpy().astype(bool)
+    shared = sharing.part(ids, valid, batch.same_image) if share else None
+    own = valid.sum(axis=1).astype(float)
+    before = np.zeros(len(own))
+    sequences = [(0.0, n) for n in own]
+    if shared is not None:
+        beginnings = shared.prefix_valid.sum(dim=1).double().numpy()
+        before, own = beginnings[shared.group.numpy()], shared.suffix_valid.sum(dim=1).double().numpy()
+        sequences = [(0.0, n) for n in beginnings] + list(zip(before, own, strict=True))
+    return sum(2 * weights * n + width * (n * seen + n * n / 2) for seen, n in sequences)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, n: int, runs: int = 20) -> float:
