@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from culture_neurons import store
 from culture_neurons.data.samples import read_samples
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
@@ -61,6 +62,12 @@ def test_every_culture_is_hit_by_its_own_mask_more_than_by_the_others():
     own = effects[effects["mask_culture"] == effects["eval_culture"]].set_index("eval_culture")["logprob_drop"]
     others = effects[effects["mask_culture"] != effects["eval_culture"]].groupby("eval_culture")["logprob_drop"].mean()
     assert (own < others).all()
+
+
+@pytest.mark.parametrize("model", list(CONFIG["models"]))
+def test_statistics_take_less_than_half_of_their_plain_arrays(model):
+    size, plain = store.bytes_on_disk(RESULTS / model / "statistics.h5")
+    assert size < plain / 2
 
 
 def test_planted_models_are_marked_in_every_table():
