@@ -11,13 +11,15 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan check-demo figures test lint format lock clean
+.PHONY: help setup demo plan check-demo figures bench bench-gpu test lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo'
+	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
+	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests'
 	@echo 'make lint        ruff and snakemake --lint'
 	@echo 'make format      let ruff mend what it can'
@@ -43,6 +45,12 @@ check-demo: setup
 
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
+
+bench: demo
+	$(RUN) python -m benchmarks
+
+bench-gpu: setup
+	$(RUN) python -m benchmarks gpu
 
 test: setup
 	$(PYTEST) -n $(WORKERS) --ignore=tests/demo
