@@ -76,6 +76,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("top_fractions",), [], r"at least 1 of them"),
         (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
         (("recording", "tokens"), "contents", r"expected one of all, content, .* \(did you mean 'content'"),
+        (("recording", "mantissa_bits"), 24, r"recording: mantissa_bits: 24 is not valid; expected at most 23"),
         (("top_fractions",), [0.1, 1e-12], r"different numbers of at least 1e-10"),
         (("selectors",), {"random": {}}, r"random: only random controls; expected at least one other selector"),
         (("selectors", "lape"), {"activation_quantile": 3}, r"selectors: lape: .*activation_quantile.*3"),
