@@ -26,7 +26,6 @@ from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.recording import sums
-from culture_neurons.models.replay import enter_checked
 from culture_neurons.models.vision import image_features_kept
 from culture_neurons.types import NeuronMask, Sample
 
@@ -109,7 +108,6 @@ def measure(
 
             return call
 
-        can_enter = enter_checked(loaded, inputs, batch.same_image) is not None
         ways = {
             "bare": timed(bare),
             "answer": timed(lambda: answer(loaded, batch, prompt)),
@@ -131,8 +129,7 @@ def measure(
         Row("recording", batch_size / middle["record"], "questions/s",
             f"{over - 1:.1%} over the bare forward pass ({low - 1:.1%} to {high - 1:.1%})"),
         Row("ablation", batch_size / per_mask, "questions × masks/s",
-            f"{1e3 * per_mask:.0f} ms per mask and batch, {1e3 * fixed:.0f} ms per batch; "
-            f"decoder {'entered once' if can_enter else 'not entered: whole passes'}"),
+            f"{1e3 * per_mask:.0f} ms per mask and batch, {1e3 * fixed:.0f} ms per batch"),
         Row("decoder arithmetic during ablation", 100 * parted / per_mask / rate, "% of the matrix rate",
             f"what is computed; {1 - parted / whole:.0%} less than whole prompts, by sharing images"),
     ]  # fmt: skip

@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from culture_neurons.models.adapters import adapt
 from culture_neurons.models.batching import run
 from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import answer, forward, letters_of, on_device
-from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.types import NeuronMask
+from culture_neurons.models.inputs import Batch, Prompt, Question, prepare
+from culture_neurons.models.loading import Loaded
+from culture_neurons.types import NeuronMask, Sample
 
 PROMPT = Prompt(seed=5)
 MASKS = [
@@ -117,7 +119,7 @@ def test_model_is_left_as_it_was_after_an_error(loaded, questions, monkeypatch):
 
 def test_decoder_that_cannot_be_entered_runs_whole_passes(one, questions, monkeypatch, caplog):
     expected = evaluated(one, questions, 8)
-    monkeypatch.setattr(ablation, "enter_checked", lambda *_: None)
+    monkeypatch.setattr(ablation, "enter", lambda *_: 0 / one)  # as from layers that pass on something else
     with caplog.at_level(logging.WARNING):
         got = evaluated(one, questions, 8)
     assert "whole forward passes" in caplog.text
@@ -126,21 +128,29 @@ def test_decoder_that_cannot_be_entered_runs_whole_passes(one, questions, monkey
         np.testing.assert_allclose(got[key].logprobs, a.logprobs, atol=1e-4)
 
 
-def test_logits_that_are_capped_after_the_head_are_noticed():
-    """Gemma 2 bends its logits: normalising and projecting does not give them."""
+@pytest.mark.parametrize("cap", [None, 0.01])
+def test_logits_that_are_capped_after_the_head_are_noticed(cap, caplog):
+    """Gemma 2 bends its logits: normalising and projecting does not give them, whole passes do."""
     sizes = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8,
              "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(Gemma2Config(**sizes, final_logit_softcapping=cap)).eval()
+    letters = {letter: i for i, letter in enumerate("ABCD")}
+    names = {i: letter for letter, i in letters.items()}
+    tokenizer = SimpleNamespace(convert_tokens_to_ids=letters.get, convert_ids_to_tokens=names.get)
+    loaded = Loaded("g", model, SimpleNamespace(tokenizer=tokenizer), adapt(model), "none", "float32")
     ids = torch.randint(1, 60, (2, 6), generator=torch.Generator().manual_seed(0))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    found = []
-    for cap in (None, 0.01):
-        torch.manual_seed(0)
-        model = Gemma2ForCausalLM(Gemma2Config(**sizes, final_logit_softcapping=cap)).eval()
-        loaded = type("Loaded", (), {"name": "g", "model": model, "adapter": adapt(model)})
-        with torch.inference_mode():
-            found.append(replay.enter_checked(loaded, inputs))
-    assert found[0] is not None
-    assert found[1] is None
+    asked = [Question(Sample(str(i), "c", "k", "?", ("a",) * 4, 0), (0, 1, 2, 3), "", "") for i in range(2)]
+    batch = Batch(asked, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    mask = NeuronMask("m", "act_fn", [0] * 8 + [1] * 8, [*range(8)] * 2)
+    with evaluator(loaded, [mask], PROMPT) as evaluate:
+        answers = evaluate(batch)[0]
+    assert ("whole forward passes" in caplog.text) == (cap is not None)
+    with ablate(loaded.adapter, [mask]) as hooks:
+        hooks.use(0)
+        expected = answer(loaded, batch, PROMPT)
+    for a, b in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
 
 
 def test_entered_decoder_gives_the_logits_of_a_whole_pass_from_every_layer(loaded, questions):

@@ -25,5 +25,5 @@ def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypa
         raise RuntimeError("CUDA out of memory. Tried to allocate")
 
     monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
-    with pytest.raises(ModelError, match="even for one question at a time\n.*device_map"):
+    with pytest.raises(ModelError, match=r"even for one question at a time\n.*device_map"):
         step.run(infer, *step.shared(base), "--predictions-out", tmp_path / "p.parquet")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 
 import torch
 
+from culture_neurons.errors import ModelError
 from culture_neurons.models.hooks import Ablation, ablate
 from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.replay import Entered, enter, enter_checked
+from culture_neurons.models.replay import enter
 from culture_neurons.models.vision import image_features_kept
 from culture_neurons.types import NeuronMask
 
@@ -45,6 +46,8 @@ class Evaluator:
         seen: dict[tuple[bytes, bytes], int] = {}
         #: Per mask, the first mask with the same neurons.
         self._same = [seen.setdefault((mask.layer.tobytes(), mask.neuron.tobytes()), i) for i, mask in enumerate(masks)]
+        self._distinct = sorted(set(self._same))
+        self._size = [len(mask) for mask in masks]
         #: Per mask, the first layer that it touches.
         self._first = [int(mask.layer.min()) if len(mask) else loaded.adapter.n_layers for mask in masks]
 
@@ -54,27 +57,42 @@ class Evaluator:
         letters = letters_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         with image_features_kept(self._loaded.model, batch.image_of):
-            entered = self._enter(inputs, batch.same_image)
-            readings = self._replayed(entered, letters) if entered else self._whole(inputs, letters)
+            if self._replays is None:
+                readings = self._decided(inputs, letters, batch.same_image)
+            elif self._replays:
+                readings = self._replayed(inputs, letters, batch.same_image)
+            else:
+                readings = self._whole(inputs, letters, self._distinct)
         found = {i: answers(self._loaded, batch, letters, *reading) for i, reading in readings.items()}
         return [found[i] for i in self._same]
 
-    def _enter(self, inputs: Mapping[str, torch.Tensor], same: Sequence[int]) -> Entered | None:
-        """The batch at the first decoder layer; None when whole passes are needed. The first batch decides."""
-        self._ablation.use(None)
-        if self._replays is not None:
-            return enter(self._loaded, inputs, same) if self._replays else None
-        entered = enter_checked(self._loaded, inputs, same)
-        self._replays = entered is not None
-        if not self._replays:
-            log.warning(
-                "%s: its decoder can't be entered half-way; every mask runs whole forward passes", self._loaded.name
-            )
-        return entered
+    def _decided(self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]) -> dict[int, Outcome]:
+        """The first batch, which decides whether replays are right: the largest mask runs a whole pass as well.
 
-    def _replayed(self, entered: Entered, letters: Letters) -> dict[int, Outcome]:
+        They are not for a model that does more than normalise and project after its last layer (such as capping its
+        logits), or whose layers pass on more than hidden states.
+        """
+        largest = max(self._distinct, key=self._size.__getitem__)
+        expected = self._whole(inputs, letters, [largest])[largest][0]
+        self._replays = False
+        if self._loaded.adapter.norm is not None and self._loaded.adapter.head is not None:
+            with suppress(ModelError, TypeError, AttributeError, IndexError):
+                readings = self._replayed(inputs, letters, same)
+                self._replays = _agree(readings[largest][0], expected, self._loaded.dtype)
+        if self._replays:
+            return readings
+        log.warning(
+            "%s: its decoder can't be entered half-way; every mask runs whole forward passes", self._loaded.name
+        )
+        return self._whole(inputs, letters, self._distinct)
+
+    def _replayed(
+        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]
+    ) -> dict[int, Outcome]:
+        self._ablation.use(None)
+        entered = enter(self._loaded, inputs, same)
         readings: dict[int, Outcome] = {}
-        by_layer = sorted(set(self._same), key=lambda i: (self._first[i], i))
+        by_layer = sorted(self._distinct, key=lambda i: (self._first[i], i))
         for layer, group in groupby(by_layer, key=self._first.__getitem__):
             indices = list(group)
             self._ablation.use(None)
@@ -87,10 +105,19 @@ class Evaluator:
                 self._ablation.check(first=layer)
         return readings
 
-    def _whole(self, inputs: Mapping[str, torch.Tensor], letters: Letters) -> dict[int, Outcome]:
+    def _whole(
+        self, inputs: Mapping[str, torch.Tensor], letters: Letters, indices: Sequence[int]
+    ) -> dict[int, Outcome]:
         readings = {}
-        for index in sorted(set(self._same)):
+        for index in indices:
             self._ablation.use(index)
             readings[index] = ask(self._loaded, inputs, self._prompt, letters)
             self._ablation.check()
         return readings
+
+
+def _agree(found: Reading, expected: Reading, dtype: str) -> bool:
+    """Whether log-probabilities agree to 1e-4 of their scale (half precision: 5e-2)."""
+    tolerance = 1e-4 if dtype in ("float32", "float64") else 5e-2
+    apart = (found.by_letter.to(expected.by_letter.device) - expected.by_letter).abs().max()
+    return bool(apart <= tolerance * expected.by_letter.abs().max().clamp_min(1))

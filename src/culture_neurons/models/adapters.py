@@ -213,14 +213,14 @@ def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: st
         gate, up = gate_up(x), getattr(mlp, layout.up)(x)
     else:
         gate, up = gate_up(x).chunk(2, dim=-1)
-        if not close(seen[0], activation(gate)):
+        if not _close(seen[0], activation(gate)):
             gate, up = up, gate
     g = activation(gate)
-    if not (close(seen[0], g) and close(output, getattr(mlp, layout.down)(g * up))):
+    if not (_close(seen[0], g) and _close(output, getattr(mlp, layout.down)(g * up))):
         raise _unknown(model_type, f"the MLP of layer {index} does not compute down(act(gate x) * up x)")
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two results agree to 1e-4 of their scale (half precision: 5e-2)."""
     tolerance = 1e-4 if a.dtype in (torch.float32, torch.float64) else 5e-2
     scale = b.float().abs().max().clamp_min(1e-6)

@@ -21,7 +21,7 @@ from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import sharing
-from culture_neurons.models.adapters import Adapter, close
+from culture_neurons.models.adapters import Adapter
 from culture_neurons.models.inference import forward
 from culture_neurons.models.loading import Loaded
 
@@ -177,9 +177,9 @@ def enter(loaded: Loaded, inputs: Mapping[str, torch.Tensor], same: Sequence[int
     calls, hidden = [call[0] for call in noted], first[0]
     shared = _shared(loaded, inputs, calls, same) if same is not None else None
     if shared is None:
-        return Entered(loaded.adapter, [hidden], [calls])
+        return Entered(loaded.adapter, [hidden], [_with_masks_to_add(calls, hidden.dtype)])
     n, width = hidden.shape[:2]
-    masks = [_in_style(loaded, mask, hidden.dtype) for mask in shared.masks()]
+    masks = [_to_add(mask, hidden.dtype) for mask in shared.masks()]
     parts = [
         [((), sharing.selected(kwargs, take, n, width) | {"attention_mask": mask}) for _, kwargs in calls]
         for take, mask in zip((shared.prefix, shared.suffix), masks, strict=True)
@@ -187,31 +187,12 @@ def enter(loaded: Loaded, inputs: Mapping[str, torch.Tensor], same: Sequence[int
     return Entered(loaded.adapter, [shared.prefix(hidden, 0), shared.suffix(hidden, 0)], parts, shared.group)
 
 
-def enter_checked(
-    loaded: Loaded, inputs: Mapping[str, torch.Tensor], same: Sequence[int] | None = None
-) -> Entered | None:
-    """Like `enter`, but None when going through the decoder from there gives other logits than the model's own.
-
-    That is so for a model that does more than normalise and project after its last layer (such as capping its
-    logits), or whose layers pass on more than hidden states: its masks need whole forward passes.
-    """
-    if loaded.adapter.norm is None or loaded.adapter.head is None:
-        return None
-    expected = forward(loaded, inputs).logits[:, -1]
-    try:
-        entered = enter(loaded, inputs, same)
-        entered.keep()
-        found = entered.logits()
-    except (ModelError, TypeError, AttributeError, IndexError):
-        return None
-    return entered if close(found.to(expected.device), expected) else None
-
-
 def _shared(
     loaded: Loaded, inputs: Mapping[str, torch.Tensor], calls: Sequence[Call], same: Sequence[int]
 ) -> sharing.Shared | None:
     """How to part the batch; None where it can't be parted, or need not be."""
-    if _attention(loaded) not in ("sdpa", "eager") or any(args for args, _ in calls):
+    plain = all(not args and "attention_mask" in kwargs for args, kwargs in calls)
+    if _attention(loaded) not in ("sdpa", "eager") or not plain:
         return None
     valid = inputs["attention_mask"].bool()
     masks = {id(kwargs.get("attention_mask")): kwargs.get("attention_mask") for _, kwargs in calls}
@@ -226,9 +207,18 @@ def _attention(loaded: Loaded) -> str | None:
     return getattr(loaded.model.config.get_text_config(), "_attn_implementation", None)
 
 
-def _in_style(loaded: Loaded, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A mask as the model's attention takes it: bool, or numbers to add."""
-    if _attention(loaded) == "sdpa":
+def _with_masks_to_add(calls: Sequence[Call], dtype: torch.dtype) -> list[Call]:
+    """The calls with `_to_add` of their masks; layers that had one mask in common still have."""
+    masks = {id(mask): _to_add(mask, dtype) for mask in (kwargs.get("attention_mask") for _, kwargs in calls)}
+    return [
+        (args, {key: masks[id(value)] if key == "attention_mask" else value for key, value in kwargs.items()})
+        for args, kwargs in calls
+    ]
+
+
+def _to_add(mask: Any, dtype: torch.dtype) -> Any:
+    """A bool mask as numbers to add: attention would make them anew in every layer and for every mask."""
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool or mask.ndim != 4:
         return mask
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
 
