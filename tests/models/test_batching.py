@@ -1,6 +1,7 @@
 import threading
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -128,11 +129,19 @@ def test_next_batch_is_prepared_while_the_model_works(one, questions, monkeypatc
         return process(loaded, part, opener, content)
 
     monkeypatch.setattr(batching, "process", noted)
+    monkeypatch.setattr(batching, "prepares_ahead", lambda *_: True)  # as for a model on a GPU
     waited = []
     list(run(one, questions.samples, questions.opener, PROMPT, 12, lambda batch: waited.append(ready.wait(20))))
     assert len(waited) > 1
     assert all(waited)
     assert processed == ["MainThread"] + ["inputs"] * (len(waited) - 1)  # each input once
+
+
+def test_nothing_is_prepared_ahead_on_a_cpu_or_beside_generation(one):
+    on_gpu = SimpleNamespace(model=SimpleNamespace(device=torch.device("cuda")))
+    assert batching.prepares_ahead(on_gpu, PROMPT)
+    assert not batching.prepares_ahead(on_gpu, Prompt(answer="generate"))
+    assert not batching.prepares_ahead(one, PROMPT)
 
 
 def test_errors_of_other_devices_are_known():

@@ -1,4 +1,4 @@
-"""Running a model over many samples: batches of similar length, prepared ahead, smaller when memory is short."""
+"""Running a model over many samples: batches of similar length, prepared ahead of a GPU, smaller when memory is short."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def run(
     work: Callable[[Batch], Result],
     content: bool = False,
 ) -> Iterator[tuple[Batch, Result]]:
-    """Do `work` on every batch of the samples; each input is processed once, while the model works on the one before.
+    """Do `work` on every batch of the samples; each input is processed once.
 
+    Where the model has a device of its own, the next batch is processed while it works on the one before.
     A batch for which memory runs out is halved, and no later one is larger in tokens. Raises what `work` raises,
     an out-of-memory error too when it comes for a single sample.
     """
     questions = render(loaded, samples, prompt)
     left = deque(plan(questions, lengths(loaded, questions), batch_size))
     limit: int | None = None
-    # Not beside generation: its decoding and a tokenizer that sets up padding can't share one tokenizer.
-    ahead = None if prompt.answer == "generate" else ThreadPoolExecutor(1, thread_name_prefix="inputs")
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="inputs") if prepares_ahead(loaded, prompt) else None
     with ahead or nullcontext():
         coming = None
         while left:
@@ -106,6 +106,16 @@ def run(
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def prepares_ahead(loaded: Loaded, prompt: Prompt) -> bool:
+    """Whether the next batch is processed beside the model.
+
+    Not on a CPU, where it would take the cores that the model computes on (and slow it down tenfold now and then: its
+    threads wait for each other); and not beside generation, since decoding and a tokenizer that sets up padding
+    can't share one tokenizer.
+    """
+    return loaded.model.device.type != "cpu" and prompt.answer != "generate"
 
 
 def halves(questions: Sequence[Question]) -> list[list[Question]]:
