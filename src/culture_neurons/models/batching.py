@@ -1,4 +1,4 @@
-"""Running a model over many samples: batches of similar length, prepared ahead of a GPU, smaller when memory is short."""
+"""Running a model over many samples: batches by length, prepared ahead of a GPU, halved when memory is short."""
 
 from __future__ import annotations
 
