@@ -97,14 +97,13 @@ def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Ques
 def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: int = 0) -> np.ndarray:
     """Wall-clock seconds per question, float64 [repeat].
 
-    Beside a GPU, the inputs of the next batch are prepared and sums are written while it works, so the slowest of
-    these counts. On a CPU they share the cores; and before a generation nothing is prepared. There they add up.
+    Beside a GPU, the next batch is prepared and sums are written while it works, so the slowest of these counts. On
+    a CPU they share the cores with the model, and beside a generation nothing is prepared: there they add up.
     """
     of = {name: np.array(values, float) for name, values in calibration["seconds_per_question"].items()}
     model = {"answers": of["answer"], "recording": of["record"], "ablation": of["ablate"] + masks * of["ablate_mask"]}
     parts = [model[kind], of["prepare"], *([of["write"]] if kind == "recording" else [])]
-    aside = calibration["device_type"] != "cpu" and calibration["answer"] != "generate"
-    return np.max(parts, axis=0) if aside else np.sum(parts, axis=0)
+    return np.max(parts, axis=0) if calibration["prepares_ahead"] else np.sum(parts, axis=0)
 
 
 def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
@@ -203,8 +202,8 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         f"{max(1, run['min_correct'])} of them gets masks: an upper bound.",
         "Each culture has one mask per selector and top fraction, of the whole budget of neurons, anywhere in the "
         "model. Masks that are empty, equal, or touch no early layer cost less.",
-        "A range is how much the calibration's repeats differed. It holds nothing of start-up, which was timed once, "
-        "of other jobs on the same machine, or of pictures that come from a slow disk.",
+        "A range is how much the calibration's repeats differed. Not in it: start-up, which was timed once, the end of "
+        "a process, other jobs on the same machine, and pictures that come from a slow disk.",
         f"Jobs without a model are counted and not timed: {others}.",
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]

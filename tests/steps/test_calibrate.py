@@ -17,8 +17,8 @@ def calibration(base, step, tmp_path_factory):
 def test_calibration_says_what_was_measured_and_on_what(calibration):
     expected = {
         "model": "m", "dtype": "float32", "device_type": "cpu", "devices": 1, "threads": 1, "answer": "logprob",
-        "batch_size": 8, "batch_size_fitted": 8, "layers": 2, "neurons": 48, "questions": 72, "questions_run": 24,
-        "repeats": 5, "peak_device_bytes": None, "step": "calibrate",
+        "prepares_ahead": False, "batch_size": 8, "batch_size_fitted": 8, "layers": 2, "neurons": 48, "questions": 72,
+        "questions_run": 24, "repeats": 5, "peak_device_bytes": None, "step": "calibrate",
     }  # fmt: skip
     assert {key: calibration[key] for key in expected} == expected
     assert calibration["device"]

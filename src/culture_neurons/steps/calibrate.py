@@ -22,6 +22,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files, selection
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models import calibration
+    from culture_neurons.models.batching import prepares_ahead
 
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
@@ -38,6 +39,7 @@ def main(o: argparse.Namespace) -> None:
         **device,
         "threads": o.threads,
         "answer": prompt.answer,
+        "prepares_ahead": prepares_ahead(loaded, prompt),
         "batch_size": o.batch_size,
         "batch_size_fitted": found.batch_size,
         "layers": layers,
