@@ -22,7 +22,8 @@ BENCHMARKS = {
 HEAD = """# Results of the benchmarks
 
 `make bench` writes the sections on a CPU, `make bench-gpu` the one on a GPU; a section that is run again takes the
-place of the one before. Every figure is a median of several runs, each next to its reference in the same run.
+place of the one before, and one that is missing has not been run. Times are medians of several runs, each next to its
+reference in the same run; full-size scoring is one run.
 """
 
 
