@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks import demo
-from benchmarks.measure import Row, interleaved, own_peak, ratios
+from benchmarks.measure import Row, interleaved, own_peak, ratios, seconds
 from benchmarks.naive import RawRecorder
 from culture_neurons import store
 from culture_neurons.models.adapters import Adapter, adapt
@@ -54,14 +54,6 @@ def compare(title: str, bare: Callable[[], object], adapter: Adapter, weights: t
     """One pass each way, in turn."""
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
 
-        def timed(function: Callable[[], object]) -> Callable[[], float]:
-            def call() -> float:
-                start = time.perf_counter()
-                function()
-                return time.perf_counter() - start
-
-            return call
-
         def recorded() -> tuple:
             with record(adapter) as recorder:
                 recorder.start(weights)
@@ -84,7 +76,7 @@ def compare(title: str, bare: Callable[[], object], adapter: Adapter, weights: t
                 writer.write(ids, *recorded())
 
         ways = {"bare": bare, "recorded": recorded, "written": written, "raw": raw}
-        found = interleaved({name: timed(way) for name, way in ways.items()}, runs)
+        found = interleaved({name: partial(seconds, way) for name, way in ways.items()}, runs)
     rows = [Row(f"{title}: bare forward pass", 1e3 * statistics.median(found["bare"]), "ms")]
     for name, text in (
         ("recorded", "with K and S recorded"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks import naive
-from benchmarks.measure import Row, interleaved, slope
+from benchmarks.measure import Row, interleaved, seconds, slope
 from culture_neurons.data import images, synthetic
 from culture_neurons.models import demo, loading
 from culture_neurons.models.ablation import evaluator
@@ -52,8 +52,8 @@ def growth(axis: str, values: Sequence[int], samples: Sequence[Sample], opener: 
         asked = [_longer(s, at["words"]) for s in samples[: at["questions"]]]
         masks = _masks(at["masks"], at["layers"])
         found = interleaved({
-            "engine": _timed(lambda a=asked, m=masks, o=loaded: _engine(o, a, opener, m)),
-            "loop": _timed(lambda a=asked, m=masks, o=loaded: naive.evaluate(o, a[:LOOP], opener, PROMPT, m[:1])),
+            "engine": partial(seconds, partial(_engine, loaded, asked, opener, masks)),
+            "loop": partial(seconds, partial(naive.evaluate, loaded, asked[:LOOP], opener, PROMPT, masks[:1])),
         }, RUNS)  # fmt: skip
         x.append(float(lengths(loaded, render(loaded, asked, PROMPT)).mean()) if axis == "words" else float(value))
         engine.append(statistics.median(found["engine"]))
@@ -66,15 +66,6 @@ def growth(axis: str, values: Sequence[int], samples: Sequence[Sample], opener: 
         note = f"{rest}; {x[0]:.0f} to {x[-1]:.0f}, fixed {1e3 * fixed:.0f} ms, r² {np.corrcoef(x, y)[0, 1] ** 2:.3f}"
         rows.append(Row(f"{way}: per further {unit}", 1e3 * rise, "ms", note))
     return rows
-
-
-def _timed(function: Callable[[], object]) -> Callable[[], float]:
-    def call() -> float:
-        start = time.perf_counter()
-        function()
-        return time.perf_counter() - start
-
-    return call
 
 
 def _engine(loaded: Loaded, samples: Sequence[Sample], opener: Opener, masks: Sequence[NeuronMask]) -> None:
