@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -175,3 +176,58 @@ def test_letters_are_read_from_the_whole_vocabulary(loaded, questions):
     expected = torch.stack([p[:, ids].sum(dim=-1).log() for ids in letters.tokens], dim=1)
     torch.testing.assert_close(reading.by_letter.double(), expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(reading.best, p.argmax(dim=-1))
+
+
+def counted_passes(monkeypatch):
+    """How many forward passes run whole, noted as they come."""
+    passes = []
+    ask = ablation.ask
+    monkeypatch.setattr(ablation, "ask", lambda *a: passes.append(1) or ask(*a))
+    return passes
+
+
+def test_batch_that_is_too_large_for_memory_decides_nothing(one, questions, monkeypatch, caplog):
+    """The first batch runs out of memory in its replay: the next one still replays."""
+    batch = prepare(one, questions.samples[:3], questions.opener, PROMPT)
+    passes, enter = counted_passes(monkeypatch), ablation.enter
+
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with evaluator(one, MASKS, PROMPT) as evaluate:
+        monkeypatch.setattr(ablation, "enter", short)
+        with pytest.raises(torch.OutOfMemoryError):
+            evaluate(batch)
+        monkeypatch.setattr(ablation, "enter", enter)
+        passes.clear()
+        evaluate(batch)
+        evaluate(batch)
+    assert len(passes) == 1  # the comparison of the first batch that fitted
+    assert "whole forward passes" not in caplog.text
+
+
+def test_parted_batches_are_compared_with_a_whole_pass_too(one, questions, monkeypatch, caplog):
+    """That whole prompts replay rightly says nothing about prompts that share a beginning."""
+    samples, size = questions.samples[:6], (333, 222)
+    picture = questions.opener(samples[0].image).resize(size)
+    shared = [replace(s, image={"path": "x"}, image_id="x") for s in samples]
+    alone = prepare(one, samples[:3], questions.opener, PROMPT)
+    parted = prepare(one, shared, lambda image: picture, PROMPT)
+    passes = counted_passes(monkeypatch)
+    with evaluator(one, MASKS, PROMPT) as evaluate:
+        counts = []
+        for batch in (alone, alone, parted, parted):
+            evaluate(batch)
+            counts.append(len(passes))
+    assert counts == [1, 1, 2, 2]
+    masks = replay.sharing.Shared.masks
+    monkeypatch.setattr(replay.sharing.Shared, "masks", lambda self: [torch.ones_like(m) for m in masks(self)])
+    with evaluator(one, MASKS, PROMPT) as evaluate:
+        evaluate(alone)
+        found = evaluate(parted)[0]
+    assert "whole forward passes" in caplog.text
+    with ablate(one.adapter, MASKS) as hooks:
+        hooks.use(0)
+        expected = answer(one, parted, PROMPT)
+    assert [a.prediction for a in found] == [a.prediction for a in expected]
+    np.testing.assert_allclose([a.logprobs for a in found], [a.logprobs for a in expected], atol=1e-5)

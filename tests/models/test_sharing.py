@@ -28,7 +28,7 @@ def asked(questions):
 
 def entered(loaded, inputs, same):
     found = replay.enter(loaded, inputs, same)
-    assert found._group is not None, "the batch was not parted"
+    assert found.parted, "the batch was not parted"
     return found
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import groupby
 
 import torch
 
 from culture_neurons.errors import ModelError
+from culture_neurons.models.batching import out_of_memory
 from culture_neurons.models.hooks import Ablation, ablate
 from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.replay import enter
+from culture_neurons.models.replay import Entered, enter
 from culture_neurons.models.vision import image_features_kept
 from culture_neurons.types import NeuronMask
 
@@ -42,7 +43,9 @@ class Evaluator:
 
     def __init__(self, loaded: Loaded, masks: Sequence[NeuronMask], prompt: Prompt, ablation: Ablation) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        self._replays: bool | None = None if prompt.answer == "logprob" else False
+        self._whole_only = prompt.answer != "logprob"
+        #: Ways through the decoder, parted or not, whose answers were compared with those of a whole pass.
+        self._compared: set[bool] = set()
         seen: dict[tuple[bytes, bytes], int] = {}
         #: Per mask, the first mask with the same neurons.
         self._same = [seen.setdefault((mask.layer.tobytes(), mask.neuron.tobytes()), i) for i, mask in enumerate(masks)]
@@ -57,40 +60,49 @@ class Evaluator:
         letters = letters_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         with image_features_kept(self._loaded.model, batch.image_of):
-            if self._replays is None:
-                readings = self._decided(inputs, letters, batch.same_image)
-            elif self._replays:
-                readings = self._replayed(inputs, letters, batch.same_image)
-            else:
+            readings = self._replayed(inputs, letters, batch.same_image)
+            if readings is None:
                 readings = self._whole(inputs, letters, self._distinct)
         found = {i: answers(self._loaded, batch, letters, *reading) for i, reading in readings.items()}
         return [found[i] for i in self._same]
 
-    def _decided(self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]) -> dict[int, Outcome]:
-        """The first batch, which decides whether replays are right: the largest mask runs a whole pass as well.
+    def _replayed(
+        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]
+    ) -> dict[int, Outcome] | None:
+        """Readings from replays; None, from then on, once they are found to be wrong.
 
-        They are not for a model that does more than normalise and project after its last layer (such as capping its
+        The first batch of each way through the decoder decides: its largest mask runs a whole pass as well. They
+        differ for a model that does more than normalise and project after its last layer (such as capping its
         logits), or whose layers pass on more than hidden states.
         """
-        largest = max(self._distinct, key=self._size.__getitem__)
-        expected = self._whole(inputs, letters, [largest])[largest][0]
-        self._replays = False
-        if self._loaded.adapter.norm is not None and self._loaded.adapter.head is not None:
-            with suppress(ModelError, TypeError, AttributeError, IndexError):
-                readings = self._replayed(inputs, letters, same)
-                self._replays = _agree(readings[largest][0], expected, self._loaded.dtype)
-        if self._replays:
-            return readings
+        if self._whole_only:
+            return None
+        parted: bool | None = None
+        try:
+            self._ablation.use(None)
+            entered = enter(self._loaded, inputs, same)
+            parted = entered.parted
+            readings = self._through(entered, letters)
+        except (ModelError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+            if parted in self._compared or out_of_memory(error):
+                raise
+        else:
+            if parted in self._compared or self._right(readings, inputs, letters):
+                self._compared.add(parted)
+                return readings
+        self._whole_only = True
         log.warning(
             "%s: its decoder can't be entered half-way; every mask runs whole forward passes", self._loaded.name
         )
-        return self._whole(inputs, letters, self._distinct)
+        return None
 
-    def _replayed(
-        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]
-    ) -> dict[int, Outcome]:
-        self._ablation.use(None)
-        entered = enter(self._loaded, inputs, same)
+    def _right(self, readings: Mapping[int, Outcome], inputs: Mapping[str, torch.Tensor], letters: Letters) -> bool:
+        """Whether a whole pass under the largest mask gives the same log-probabilities."""
+        largest = max(self._distinct, key=self._size.__getitem__)
+        expected = self._whole(inputs, letters, [largest])[largest][0]
+        return _agree(readings[largest][0], expected, self._loaded.dtype)
+
+    def _through(self, entered: Entered, letters: Letters) -> dict[int, Outcome]:
         readings: dict[int, Outcome] = {}
         by_layer = sorted(self._distinct, key=lambda i: (self._first[i], i))
         for layer, group in groupby(by_layer, key=self._first.__getitem__):

@@ -83,6 +83,11 @@ class Entered:
         self._kept: list[list[Any]] = []  # [part]: outputs of `Adapter.before` in this layer
         self.layer = 0
 
+    @property
+    def parted(self) -> bool:
+        """Whether prefixes and suffixes go through apart."""
+        return self._group is not None
+
     def advance(self, layer: int) -> None:
         """Go on to the input of `layer`, for good; no mask may be in force."""
         for at in range(self.layer, layer):
