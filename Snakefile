@@ -19,6 +19,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/selection.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/manifest.smk"
 include: "workflow/rules/plan.smk"
 
 
@@ -31,6 +32,7 @@ rule all:
         f"{RESULTS}/report.html",
         figure_files(),
         TABLES,
+        MANIFEST,
 
 
 rule figures:

@@ -11,6 +11,7 @@ import torch
 from benchmarks import demo, naive
 from benchmarks.measure import Row, interleaved, ratios
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.batching import batches
 from culture_neurons.models.batching import run as run_batches
 from culture_neurons.models.inputs import Prompt
 from culture_neurons.models.loading import Loaded
@@ -39,7 +40,7 @@ def compare(name: str, n_masks: int) -> list[Row]:
     def engine() -> float:
         start = time.perf_counter()
         with evaluator(loaded, masks, PROMPT) as evaluate:
-            for batch, found in run_batches(loaded, samples, opener, PROMPT, BATCH, evaluate):
+            for batch, found in run_batches(loaded, batches(loaded, samples, PROMPT, BATCH), opener, PROMPT, evaluate):
                 for index, row in enumerate(found):
                     answers.update({(index, s.sample_id): a for s, a in zip(batch.samples, row, strict=True)})
         return (time.perf_counter() - start) / len(samples) / n_masks
@@ -87,7 +88,7 @@ def decoder_share(loaded: Loaded, n_masks: int) -> float:
     handles += [layer.register_forward_hook(end) for layer in loaded.adapter.layers]
     start = time.perf_counter()
     with evaluator(loaded, masks, PROMPT) as evaluate:
-        list(run_batches(loaded, samples, opener, PROMPT, BATCH, evaluate))
+        list(run_batches(loaded, batches(loaded, samples, PROMPT, BATCH), opener, PROMPT, evaluate))
     total = time.perf_counter() - start
     for handle in handles:
         handle.remove()

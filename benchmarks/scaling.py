@@ -15,6 +15,7 @@ from benchmarks.measure import Row, interleaved, seconds, slope
 from culture_neurons.data import images, synthetic
 from culture_neurons.models import demo, loading
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.batching import batches
 from culture_neurons.models.batching import run as run_batches
 from culture_neurons.models.inputs import Opener, Prompt, lengths, render
 from culture_neurons.models.loading import Loaded
@@ -70,7 +71,7 @@ def growth(axis: str, values: Sequence[int], samples: Sequence[Sample], opener: 
 
 def _engine(loaded: Loaded, samples: Sequence[Sample], opener: Opener, masks: Sequence[NeuronMask]) -> None:
     with evaluator(loaded, masks, PROMPT) as evaluate:
-        list(run_batches(loaded, samples, opener, PROMPT, 64, evaluate))
+        list(run_batches(loaded, batches(loaded, samples, PROMPT, 64), opener, PROMPT, evaluate))
 
 
 def _model(layers: int) -> Loaded:

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors", "types", "selectors"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "planning": {"selection"},
+    "manifest": set(),
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},

@@ -16,7 +16,7 @@ RUN = {
     "dataset": "small",
     "selectors": ["cas", "mad", "random"],
     "top_fractions": ["0.05", "0.2"],
-    "shards": 4,
+    "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1},
     "min_correct": 5,
     "models": {
         "a": {"gpus": 2, "trained": False, "planted": False},
@@ -47,8 +47,9 @@ def calibrated(**changes) -> dict:
 
 def test_jobs_of_a_run() -> None:
     assert planning.jobs(RUN) == {
-        "prepare": 1, "train": 1, "plant": 1, "infer": 3, "record": 12, "merge": 3, "score": 9, "mask": 9,
-        "ablate": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1, "report": 1,
+        "prepare": 1, "train": 1, "plant": 1, "infer": 3, "gather_answers": 3, "record": 12, "merge": 3, "score": 9,
+        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1, "report": 1,
+        "manifest": 1,
     }  # fmt: skip
     hub = {**RUN, "models": {"a": RUN["models"]["a"]}}
     assert not {"train", "plant"} & planning.jobs(hub).keys()
@@ -88,6 +89,18 @@ def test_work_of_a_model_by_hand() -> None:
     assert ablation.tokens == 24120
     assert_allclose(ablation.job, [10 + 20 * 4, 10 + 20 * 6, 10 + 20 * 8])
     assert_allclose(ablation.hours, ablation.job * 3 * 2 / 3600)
+
+
+def test_shards_of_questions_and_masks_by_hand() -> None:
+    run = {**RUN, "shards": {"infer": 2, "record": 1, "ablate": 5, "ablate_masks": 2}}
+    assert planning.jobs(run)["ablate"] == 3 * 3 * 5 * 2
+    answers, _, ablation = planning.work(run, planning.questions(SPLITS, 5), CALIBRATION)
+    assert (answers.jobs, answers.passes, answers.start_up) == (2, 40, 20)
+    assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
+    # 3 selectors x 5 x 2 jobs, each with 4 of 20 questions and 2 of 4 masks; the passes are as many as in one job.
+    assert (ablation.jobs, ablation.questions, ablation.masks, ablation.passes) == (30, 20, 4, 240)
+    assert_allclose(ablation.job, [10 + 4 * 3, 10 + 4 * 4, 10 + 4 * 7])
+    assert_allclose(ablation.hours, ablation.job * 30 * 2 / 3600)
 
 
 def test_a_job_holds_its_gpus_or_its_cores() -> None:
@@ -155,7 +168,7 @@ def test_text_has_every_figure(plan) -> None:
     ablation = next(line for line in lines if line.startswith("  ablation"))
     assert " ".join(ablation.split()) == "ablation 3 20 4 240 24.1 k 30.0 s 2.17 min 0.217 (0.150 to 0.283)"
     assert "b: Card, 4 cores per job, bfloat16" in page
-    assert "Jobs: 54 (prepare 1, train 1, plant 1, infer 3, record 12," in page
+    assert "Jobs: 67 (prepare 1, train 1, plant 1, infer 3, gather_answers 3, record 12," in page
     assert "GPU-hours and" in page
     assert "training, prepare, merge" in page
     assert "generated" not in page

@@ -129,6 +129,18 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object. Raises FileError when there is none."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        reason = f"a {type(found).__name__}"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = first_line(error)
+    raise FileError(f"{path}: no readable JSON object ({reason}); delete it and run again")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -2,7 +2,8 @@
 
 `run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
 
-    dataset, selectors (names), top_fractions, shards, min_correct
+    dataset, selectors (names), top_fractions, min_correct
+    shards       kind of work -> number of jobs that share it (see config.yaml)
     models       name -> {gpus, trained, planted}
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
@@ -41,8 +42,8 @@ class Questions:
 class Work:
     """One kind of work of one model.
 
-    questions    per job that asks all of them; for recording, of all shards together
-    masks        per job, 0 where none is in force
+    questions    of all shards together
+    masks        of one selector, 0 where none is in force
     passes       of all jobs: questions x masks
     tokens       that these passes read
     start_up     seconds that all jobs spend before their first batch
@@ -64,22 +65,25 @@ class Work:
 def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
     models = run["models"].values()
-    n, each = len(models), len(models) * len(run["selectors"])
+    n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
     planted = sum(model["planted"] for model in models)
     count = {
         "prepare": 1,
         "train": sum(model["trained"] for model in models) - planted,
         "plant": planted,
-        "infer": n,
-        "record": n * run["shards"],
+        "infer": n * shards["infer"],
+        "gather_answers": n,
+        "record": n * shards["record"],
         "merge": n,
         "score": each,
         "mask": each,
-        "ablate": each,
+        "ablate": each * shards["ablate"] * shards["ablate_masks"],
+        "gather_outcomes": each,
         "tabulate": 1,
         "draw_model": n,
         "draw_overview": 1,
         "report": 1,
+        "manifest": 1,
     }
     return {rule: number for rule, number in count.items() if number}
 
@@ -94,7 +98,7 @@ def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Ques
     return Questions(total, sum(identify), sum(part.get("evaluate", 0) for part in splits.values()), len(identify))
 
 
-def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: int = 0) -> np.ndarray:
+def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float = 0) -> np.ndarray:
     """Wall-clock seconds per question, float64 [repeat].
 
     Beside a GPU, the next batch is prepared and sums are written while it works, so the slowest of these counts. On
@@ -108,17 +112,19 @@ def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: int =
 
 def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
     """Answers, recording and ablation of one model."""
-    per_job = asked.cultures * len(run["top_fractions"])
+    masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     kinds = [
-        ("answers", 1, asked.total, 0, asked.total),
-        ("recording", run["shards"], asked.identify, 0, asked.identify / run["shards"]),
-        ("ablation", len(run["selectors"]), asked.evaluate, per_job, asked.evaluate),
+        ("answers", 1, shards["infer"], 1, asked.total, 0),
+        ("recording", 1, shards["record"], 1, asked.identify, 0),
+        ("ablation", len(run["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, masks),
     ]
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
-    for kind, number, n, masks, in_a_job in kinds:
-        job = start + in_a_job * np.quantile(seconds_per_question(calibration, kind, masks), [0, 0.5, 1])
-        passes = n * masks * number if masks else n
+    for kind, times, by_questions, by_masks, n, masks in kinds:
+        number = times * by_questions * by_masks
+        per_question = seconds_per_question(calibration, kind, masks / by_masks)
+        job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
+        passes = times * n * masks if masks else n
         tokens = round(passes * calibration["tokens_per_question"]["mean"])
         hours = number * job * devices / 3600
         result.append(Work(kind, number, n, masks, passes, tokens, number * start, job, hours))

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import platform
+import sys
+from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = "culture_neurons"
@@ -17,6 +21,18 @@ ROOT = Path(__file__).resolve().parent
 #: Tables of names that import nothing: a line more changes no result, so they are part of no closure. What they name
 #: is added where it is used (`closure(step, *selectors.modules(name))`).
 TABLES = {f"{PACKAGE}.selectors.registry"}
+#: Libraries whose version can matter to a result: module -> name of its distribution.
+LIBRARIES = {
+    "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "h5py": "h5py", "numpy": "numpy",
+    "pandas": "pandas", "pyarrow": "pyarrow", "scipy": "scipy", "tokenizers": "tokenizers", "torch": "torch",
+    "transformers": "transformers",
+}  # fmt: skip
+
+
+def packages() -> dict[str, str]:
+    """Versions of Python and of those LIBRARIES that this process has loaded."""
+    loaded = {name: version(name) for module, name in LIBRARIES.items() if module in sys.modules}
+    return {"python": platform.python_version(), **loaded}
 
 
 def _path(module: str) -> Path | None:
@@ -71,7 +87,16 @@ def closure(*modules: str) -> list[Path]:
 @cache
 def code_digest(*modules: str) -> str:
     """First 12 hexadecimal digits of the SHA-256 of the sources that `modules` need."""
+    return _digest(closure(*modules))
+
+
+def package_digest() -> str:
+    """The same of all sources of the package."""
+    return _digest(sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.j2")]))
+
+
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in closure(*modules):
+    for path in paths:
         digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

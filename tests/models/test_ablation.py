@@ -10,7 +10,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from culture_neurons.models import ablation, replay
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
-from culture_neurons.models.batching import run
+from culture_neurons.models.batching import batches, run
 from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import answer, forward, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question, prepare
@@ -32,7 +32,9 @@ def evaluated(loaded, questions, batch_size, masks=MASKS, prompt=PROMPT):
     """Answers by mask and sample id."""
     result = {}
     with evaluator(loaded, masks, prompt) as evaluate:
-        for batch, answers in run(loaded, questions.samples, questions.opener, prompt, batch_size, evaluate):
+        for batch, answers in run(
+            loaded, batches(loaded, questions.samples, prompt, batch_size), questions.opener, prompt, evaluate
+        ):
             assert len(answers) == len(masks)
             for mask, row in zip(masks, answers, strict=True):
                 result |= {(mask.culture, s.sample_id): a for s, a in zip(batch.samples, row, strict=True)}

@@ -24,7 +24,7 @@ def samples(questions):
 def measured(loaded, questions, samples, batch_size=4, **options):
     batches = calibration.spread(loaded, samples, PROMPT, batch_size)
     options = {"rule": "all", "mask_size": 10, "repeats": 2} | options
-    return calibration.measure(loaded, batches, questions.opener, PROMPT, batch_size, **options)
+    return calibration.measure(loaded, batches, questions.opener, PROMPT, **options)
 
 
 def cost(loaded, samples, batch_size) -> int:
@@ -158,22 +158,3 @@ def test_devices_have_finished_before_the_clock_is_read(monkeypatch):
     devices = [torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda:1")]
     calibration.seconds(lambda batch: events.append(batch), "work", devices)
     assert events == ["cuda:0", "cuda:1", "clock", "work", "cuda:0", "cuda:1", "clock"]
-
-
-def test_device_of_a_cpu_and_of_two_cards(one, monkeypatch):
-    found = calibration.describe(one)
-    assert found.pop("device")
-    assert found == {"device_type": "cpu", "devices": 1, "peak_device_bytes": None}
-    cards = [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("cpu")]
-    monkeypatch.setattr(calibration, "devices_of", lambda loaded: cards)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10 + device.index)
-    assert calibration.describe(one) == {
-        "device": "Card", "device_type": "cuda", "devices": 2, "peak_device_bytes": 11,
-    }  # fmt: skip
-
-
-def test_weights_that_lie_elsewhere_are_on_no_device(one):
-    assert calibration.devices_of(one) == [torch.device("cpu")]
-    offloaded = SimpleNamespace(model=torch.nn.Linear(2, 2, device="meta"))
-    assert calibration.devices_of(offloaded) == [torch.device("cpu")]

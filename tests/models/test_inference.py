@@ -9,7 +9,7 @@ from PIL import Image
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import inference
-from culture_neurons.models.batching import run
+from culture_neurons.models.batching import batches, run
 from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
@@ -20,7 +20,8 @@ PROMPT = Prompt(seed=5)
 def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
     result = {}
     ask = partial(answer, loaded, prompt=prompt)
-    for batch, found in run(loaded, samples or questions.samples, questions.opener, prompt, batch_size, ask):
+    todo = batches(loaded, samples or questions.samples, prompt, batch_size)
+    for batch, found in run(loaded, todo, questions.opener, prompt, ask):
         result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
     return result
 

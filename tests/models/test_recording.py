@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.models.batching import run
+from culture_neurons.models.batching import batches, run
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.recording import NEED_CONTENT, sums, token_weights
@@ -18,7 +18,8 @@ def recorded(loaded, questions, rule, batch_size):
     result = {}
     with record(loaded.adapter) as recorder:
         work, content = partial(sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
-        for batch, found in run(loaded, questions.samples, questions.opener, PROMPT, batch_size, work, content):
+        todo = batches(loaded, questions.samples, PROMPT, batch_size)
+        for batch, found in run(loaded, todo, questions.opener, PROMPT, work, content):
             result |= {s.sample_id: row for s, *row in zip(batch.samples, *found, strict=True)}
     return result
 

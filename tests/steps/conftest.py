@@ -11,7 +11,7 @@ import pytest
 from culture_neurons.data import synthetic
 from culture_neurons.data.samples import write_samples
 from culture_neurons.models import demo
-from culture_neurons.steps import infer, record
+from culture_neurons.steps import gather, infer, record
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
 
@@ -45,7 +45,8 @@ def base(tmp_path_factory) -> Path:
     model, processor = demo.build("llava-next-qwen2", seed=3, **SIZES)
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
-    run(infer, *shared(folder), "--predictions-out", folder / "predictions.parquet")
+    run(infer, *shared(folder), "--answers-out", folder / "answers.parquet")
+    run(gather, "--parts", folder / "answers.parquet", "--out", folder / "predictions.parquet")
     return folder
 
 

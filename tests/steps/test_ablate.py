@@ -4,7 +4,7 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import ablate
+from culture_neurons.steps import ablate, gather
 
 
 def mask_file(base, path, rows, cultures, revision=None):
@@ -23,7 +23,8 @@ def test_outcomes_cover_every_mask_and_evaluate_question(base, tmp_path, step):
     first = mask_file(base, tmp_path / "first.parquet", everything, cultures)
     second = mask_file(base, tmp_path / "second.parquet", [(cultures[1], "act_fn", 0, 3)], cultures)
     outs = [tmp_path / "out1.parquet", tmp_path / "out2.parquet"]
-    step.run(ablate, *step.shared(base), "--masks", first, second, "--outcomes-out", *outs)
+    step.run(ablate, *step.shared(base), "--masks", first, second, "--outcomes-out", tmp_path / "part.parquet")
+    step.run(gather, "--parts", tmp_path / "part.parquet", "--out", *outs)
     predictions, _ = files.read_table(base / "predictions.parquet")
     evaluate = predictions[predictions["split"] == "evaluate"].set_index("sample_id").sort_index()
     for out, touched in zip(outs, cultures[:2], strict=True):
@@ -45,7 +46,9 @@ def test_files_of_another_model_revision_are_refused(base, tmp_path, step):
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_number_of_masks_and_outputs_must_agree(base, tmp_path, step):
+@pytest.mark.parametrize("name", ["shard", "mask-shard"])
+def test_shard_out_of_range(base, tmp_path, name, step):
     mask = mask_file(base, tmp_path / "m.parquet", [], ["a"])
-    with pytest.raises(ConfigError, match="1 mask files and 2 outputs"):
-        step.run(ablate, *step.shared(base), "--masks", mask, "--outcomes-out", tmp_path / "1", tmp_path / "2")
+    out_of_range = [f"--{name}", 2, f"--{name}s", 2]
+    with pytest.raises(ConfigError, match="shard 2 of 2: expected 0 to 1"):
+        step.run(ablate, *step.shared(base), *out_of_range, "--masks", mask, "--outcomes-out", tmp_path / "1")

@@ -16,7 +16,8 @@ def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
     assert all(len(p) == 4 and (np.asarray(p) < 0).all() for p in table["logprobs"])
     assert metadata["model"] == "m"
     assert len(metadata["revision"]) == 12
-    assert metadata["step"] == "infer"
+    assert metadata["step"] == "gather"
+    assert list(metadata["history"]) == ["infer"]
     assert not any("batch" in key or "thread" in key for key in metadata["settings"])
 
 
@@ -26,4 +27,4 @@ def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypa
 
     monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
     with pytest.raises(ModelError, match=r"even for one question at a time\n.*device_map"):
-        step.run(infer, *step.shared(base), "--predictions-out", tmp_path / "p.parquet")
+        step.run(infer, *step.shared(base), "--answers-out", tmp_path / "p.parquet")

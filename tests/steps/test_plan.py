@@ -8,7 +8,8 @@ from culture_neurons.errors import FileError
 from culture_neurons.steps import calibrate, plan
 
 RUN = {
-    "dataset": "small", "selectors": ["cas"], "top_fractions": ["0.05"], "shards": 2, "min_correct": 1,
+    "dataset": "small", "selectors": ["cas"], "top_fractions": ["0.05"], "min_correct": 1,
+    "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1},
     "models": {"m": {"gpus": 0, "trained": False, "planted": False}},
 }  # fmt: skip
 OUTPUTS = Path(__file__).parents[2] / "docs" / "outputs.md"
@@ -46,7 +47,7 @@ def test_keys_are_documented(folder, name):
     keys = set(json.loads((folder / name).read_text(encoding="utf-8")))
     text = re.search(rf"^### `{name}`.*?\n(.*?)(?=^###? |\Z)", OUTPUTS.read_text(encoding="utf-8"), re.M | re.S)[1]
     rows = {word for row in re.findall(r"^\| (`.*?) \|", text, re.M) for word in re.findall(r"`(\w+)`", row)}
-    assert rows == keys - {"step", "settings", "version", "code"}
+    assert rows == keys - {"step", "settings", "version", "code", "packages"}
 
 
 @pytest.mark.parametrize(

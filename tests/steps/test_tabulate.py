@@ -42,7 +42,15 @@ def write_model(folder, model, specific, seed):
         logprobs=logprobs,
         option_order=[[0, 1, 2]] * len(samples),
     )
-    made_by = {**identity, "dtype": "float32", "step": "infer", "code": "c0de", "version": "1"}
+    made_by = {
+        **identity,
+        "dtype": "float32",
+        "step": "infer",
+        "code": "c0de",
+        "version": "1",
+        "packages": {"numpy": "2"},
+    }
+    made_by |= {"hardware": ["Card"], "history": {"before": {"code": "0ld", "packages": {"numpy": "1"}}}}
     files.write_table(folder / model / "predictions.parquet", base, made_by)
     asked = base[base["split"] == "evaluate"]
     for selector, method in SELECTORS.items():
@@ -303,4 +311,7 @@ def test_provenance_says_which_code_and_which_revisions(made):
     found = json.loads((made / "tables" / "provenance.json").read_text(encoding="utf-8"))
     assert found["models"] == {name: {"revision": "r1", "dtype": "float32"} for name in ("plain", "control")}
     assert found["steps"]["tabulate"]["code"] == [code_digest("culture_neurons.steps.tabulate")]
-    assert found["steps"]["infer"] == {"code": ["c0de"], "version": ["1"]}
+    assert found["steps"]["infer"] == {
+        "code": ["c0de"], "version": ["1"], "packages": ["numpy 2"], "hardware": ["Card"],
+    }  # fmt: skip
+    assert found["steps"]["before"] == {"code": ["0ld"], "version": [], "packages": ["numpy 1"], "hardware": []}

@@ -15,6 +15,7 @@ import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
+TABLES = ("effects", "summary", "layers", "baseline", "evidence", "planted")
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
 
 CONFIG = {

@@ -42,9 +42,10 @@ FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fracti
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
 #: Keys of a model's stanza that say how jobs run, and not what is loaded.
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
-SHARDS = config["recording"]["shards"]
+SHARDS = config["shards"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 PROVENANCE = f"{RESULTS}/tables/provenance.json"
+MANIFEST = f"{RESULTS}/manifest.json"
 
 
 def one_of(names):
@@ -56,6 +57,7 @@ wildcard_constraints:
     model=one_of(MODELS),
     selector=one_of(SELECTORS),
     shard=r"[0-9]+",
+    mask_shard=r"[0-9]+",
 
 
 def code(step, *modules):
@@ -168,7 +170,7 @@ def run_settings():
         name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
         for name, model in MODELS.items()
     }
-    shown = config | {"models": models}
+    shown = {key: value for key, value in config.items() if key != "shards"} | {"models": models}
     return {"dataset": config["dataset"], "config": shown, "models": models, "selectors": SHOWN, "top_fraction": TOP}
 
 
@@ -178,9 +180,14 @@ def amount_of_work():
         name: {"gpus": model["gpus"], "trained": name in TRAINED, "planted": name in PLANTED}
         for name, model in MODELS.items()
     }
-    amounts = {key: config["recording"][key] for key in ("shards", "min_correct")}
-    amounts |= {"selectors": sorted(SELECTORS), "top_fractions": FRACTIONS}
-    return {"dataset": config["dataset"], "models": models, **amounts}
+    return {
+        "dataset": config["dataset"],
+        "models": models,
+        "selectors": sorted(SELECTORS),
+        "top_fractions": FRACTIONS,
+        "shards": SHARDS,
+        "min_correct": config["recording"]["min_correct"],
+    }
 
 
 def job_settings(wildcards):

@@ -2,17 +2,17 @@
 
 
 rule infer:
-    """Ask one model every question."""
+    """Ask one model the questions of one shard."""
     input:
         samples=f"{RESULTS}/samples.parquet",
         model=model_folder,
         code=code("infer"),
     output:
-        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
+        answers=temp(f"{RESULTS}/{{model}}/answers/{{shard}}.parquet"),
     log:
-        f"{LOGS}/{{model}}/infer.log",
+        f"{LOGS}/{{model}}/infer_{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/infer.tsv"
+        f"{BENCHMARKS}/{{model}}/infer_{{shard}}.tsv"
     conda:
         "../../envs/model.yaml"
     threads: model_stanza("threads")
@@ -25,7 +25,29 @@ rule infer:
     params:
         model=model_settings,
         prompt=fixed(config["prompt"]),
+        shards=SHARDS["infer"],
     shell:
         "python -m culture_neurons.steps.infer --samples {input.samples:q} --model {params.model:q}"
-        " --prompt {params.prompt:q} --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
-        " --predictions-out {output.predictions:q} --log {log:q}"
+        " --prompt {params.prompt:q} --shard {wildcards.shard} --shards {params.shards}"
+        " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
+        " --answers-out {output.answers:q} --log {log:q}"
+
+
+rule gather_answers:
+    """Put one model's answers together."""
+    input:
+        parts=expand(f"{RESULTS}/{{{{model}}}}/answers/{{shard}}.parquet", shard=range(SHARDS["infer"])),
+        code=code("gather"),
+    output:
+        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
+    log:
+        f"{LOGS}/{{model}}/gather_answers.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/gather_answers.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m culture_neurons.steps.gather --parts {input.parts:q} --out {output.predictions:q} --log {log:q}"

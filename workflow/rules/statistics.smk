@@ -29,7 +29,7 @@ rule record:
         tokens=config["recording"]["tokens"],
         min_correct=config["recording"]["min_correct"],
         mantissa_bits=config["recording"]["mantissa_bits"],
-        shards=SHARDS,
+        shards=SHARDS["record"],
     shell:
         "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
         " --model {params.model:q} --prompt {params.prompt:q} --site {params.site} --token-rule {params.tokens}"
@@ -42,7 +42,7 @@ rule record:
 rule merge:
     """Merge the shards into one file per model."""
     input:
-        shards=expand(f"{RESULTS}/{{{{model}}}}/statistics/{{shard}}.h5", shard=range(SHARDS)),
+        shards=expand(f"{RESULTS}/{{{{model}}}}/statistics/{{shard}}.h5", shard=range(SHARDS["record"])),
         code=code("merge"),
     output:
         statistics=f"{RESULTS}/{{model}}/statistics.h5",

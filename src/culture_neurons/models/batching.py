@@ -20,12 +20,39 @@ from culture_neurons.types import Sample
 Result = TypeVar("Result")
 log = logging.getLogger("culture_neurons")
 
+#: Questions that stay in one job, however many jobs share the work. Batches that are no larger are then the same for
+#: every number of jobs, and so is the result, to the last bit. What is in which job does not depend on `batch_size`,
+#: which may change between the jobs of a run.
+BLOCK = 64
 
-def plan(questions: Sequence[Question], tokens: Sequence[int], batch_size: int) -> list[list[Question]]:
-    """Part questions into batches of at most `batch_size`.
+
+def batches(
+    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, shard: int = 0, shards: int = 1
+) -> list[list[Question]]:
+    """The batches of one of `shards` jobs that share the samples; see `plan`."""
+    questions = render(loaded, samples, prompt)
+    return plan(questions, lengths(loaded, questions), batch_size, shard, shards)
+
+
+def plan(
+    questions: Sequence[Question], tokens: Sequence[int], batch_size: int, shard: int = 0, shards: int = 1
+) -> list[list[Question]]:
+    """The batches, of at most `batch_size` questions, of job `shard` (from 0) of `shards`.
+
+    Blocks of questions are dealt to the jobs like cards, the longest first, and each is cut into batches.
+    """
+    length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
+    mine = cut(questions, tokens, BLOCK)[shard::shards]
+    if batch_size > BLOCK:
+        mine = [[q for block in mine for q in block]]
+    return [batch for block in mine for batch in cut(block, [length[q.sample.sample_id] for q in block], batch_size)]
+
+
+def cut(questions: Sequence[Question], tokens: Sequence[int], size: int) -> list[list[Question]]:
+    """Part questions into groups of at most `size`.
 
     `tokens` is the length of each. The longest come first, so that memory runs short at the start of a job if at
-    all. Questions about one image stay together, unless they are more than a batch; splits are never mixed,
+    all. Questions about one image stay together, unless they are more than a group; splits are never mixed,
     so that a question of `evaluate` has the same neighbours whether the other split is asked or not.
     """
     length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
@@ -48,9 +75,9 @@ def plan(questions: Sequence[Question], tokens: Sequence[int], batch_size: int) 
     previous: tuple[str, bool] | None = None
     for (split, bare, _, _), group in groupby(sorted(questions, key=order), key=lambda q: order(q)[:4]):
         members = list(group)
-        for start in range(0, len(members), batch_size):
-            part = members[start : start + batch_size]
-            if previous == (split, bare) and len(result[-1]) + len(part) <= batch_size:
+        for start in range(0, len(members), size):
+            part = members[start : start + size]
+            if previous == (split, bare) and len(result[-1]) + len(part) <= size:
                 result[-1] += part
             else:
                 result.append(part)
@@ -60,21 +87,19 @@ def plan(questions: Sequence[Question], tokens: Sequence[int], batch_size: int) 
 
 def run(
     loaded: Loaded,
-    samples: Sequence[Sample],
+    todo: Sequence[Sequence[Question]],
     opener: Opener,
     prompt: Prompt,
-    batch_size: int,
     work: Callable[[Batch], Result],
     content: bool = False,
 ) -> Iterator[tuple[Batch, Result]]:
-    """Do `work` on every batch of the samples; each input is processed once.
+    """Do `work` on every batch of `todo` (see `batches`); each input is processed once.
 
     Where the model has a device of its own, the next batch is processed while it works on the one before.
     A batch for which memory runs out is halved, and no later one is larger in tokens. Raises what `work` raises,
     an out-of-memory error too when it comes for a single sample.
     """
-    questions = render(loaded, samples, prompt)
-    left = deque(plan(questions, lengths(loaded, questions), batch_size))
+    left = deque(todo)
     limit: int | None = None
     ahead = ThreadPoolExecutor(1, thread_name_prefix="inputs") if prepares_ahead(loaded, prompt) else None
     with ahead or nullcontext():

@@ -7,12 +7,10 @@ stratum, padding included, hold its own.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 from culture_neurons import seeds
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.batching import plan, run
+from culture_neurons.models.devices import devices_of
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, lengths, process, render
@@ -114,7 +113,6 @@ def measure(
     batches: Spread,
     opener: Opener,
     prompt: Prompt,
-    batch_size: int,
     rule: str,
     mask_size: int,
     repeats: int = 5,
@@ -139,8 +137,7 @@ def measure(
             evaluate(batch)
 
     def fitting(questions: Sequence[Question]) -> list[Batch]:
-        samples = [question.sample for question in questions]
-        return [batch for batch, _ in run(loaded, samples, opener, prompt, batch_size, everything, content)]
+        return [batch for batch, _ in run(loaded, [questions], opener, prompt, everything, content)]
 
     largest = max(len(batch.questions) for batch in fitting(batches.longest))
     strata = [(stratum.weight, fitting(stratum.questions)) for stratum in batches.strata]
@@ -195,39 +192,11 @@ def seconds(work: Callable[[Batch], Any], batch: Batch, devices: Sequence[torch.
     return time.perf_counter() - start
 
 
-def devices_of(loaded: Loaded) -> list[torch.device]:
-    """Where the weights of a model lie, each device once; those that accelerate keeps elsewhere compute on none."""
-    found = dict.fromkeys(parameter.device for parameter in loaded.model.parameters())
-    return [device for device in found if device.type != "meta"] or [torch.device("cpu")]
-
-
-def describe(loaded: Loaded) -> dict[str, Any]:
-    """The devices: name, type, number, and the peak of memory on the fullest in bytes (None where CUDA is not used)."""
-    devices = devices_of(loaded)
-    outside = [device for device in devices if device.type != "cpu"]
-    cuda = [device for device in outside if device.type == "cuda"]
-    names = [torch.cuda.get_device_name(d) if d.type == "cuda" else d.type for d in outside] or [_processor()]
-    return {
-        "device": ", ".join(dict.fromkeys(names)),
-        "device_type": outside[0].type if outside else "cpu",
-        "devices": max(1, len(outside)),
-        "peak_device_bytes": max(map(torch.cuda.max_memory_allocated, cuda)) if cuda else None,
-    }
-
-
 def _wait(devices: Sequence[torch.device]) -> None:
     """Until the devices have done what they were given."""
     for device in devices:
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
-
-
-def _processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(filter(None, names), "") or platform.processor() or platform.machine() or "CPU"
 
 
 def _recorded(

@@ -1,11 +1,10 @@
-"""Ask one model the evaluate questions again, with every culture's mask in force in turn."""
+"""Ask one model the evaluate questions of one shard again, with the masks of one shard in force in turn."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli, model_arguments
 
 
@@ -32,7 +31,10 @@ def read_masks(path: Path) -> tuple[list, dict]:
 
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
-    """samples.parquet, mask files -> one file of outcomes per mask file"""
+    """samples.parquet, mask files -> the answers of one shard, one row per mask and question
+
+    `mask_file` in the output says which of the mask files a row belongs to, from 0.
+    """
     import numpy as np
     import pandas as pd
 
@@ -40,39 +42,47 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.ablation import evaluator
 
-    if len(o.masks) != len(o.outcomes_out):
-        raise ConfigError(f"{len(o.masks)} mask files and {len(o.outcomes_out)} outputs; expected as many")
+    model_arguments.check_part("shard", o.shard, o.shards)
+    model_arguments.check_part("mask shard", o.mask_shard, o.mask_shards)
     read = [read_masks(path) for path in o.masks]
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
     for path, (_, metadata) in zip(o.masks, read, strict=True):
         model_arguments.check_revision(path, metadata, loaded)
-    masks = [mask for file_masks, _ in read for mask in file_masks]
-    file_of = np.repeat(np.arange(len(read)), [len(file_masks) for file_masks, _ in read])
-    rows: list[list[tuple]] = [[] for _ in read]
-    with evaluator(loaded, masks, prompt) as evaluate:
-        batches = model_arguments.batches(o, loaded, samples, opener, prompt, f"{len(masks)} masks", evaluate)
-        for batch, answers in batches:
-            for index, mask in enumerate(masks):
-                rows[file_of[index]] += [
-                    (mask.culture, s.sample_id, s.culture, a.prediction, a.prediction == s.label, a.well_formed,
-                     np.asarray(a.logprobs, dtype=np.float32))
-                    for s, a in zip(batch.samples, answers[index], strict=True)
+    every = [(number, mask) for number, (masks, _) in enumerate(read) for mask in masks]
+    mine = every[o.mask_shard :: o.mask_shards]
+    todo = model_arguments.batches(o, loaded, samples, prompt) if mine else []
+    rows: list[tuple] = []
+    with evaluator(loaded, [mask for _, mask in mine], prompt) as evaluate:
+        for batch, answers in model_arguments.run(loaded, todo, opener, prompt, f"{len(mine)} masks", evaluate):
+            for (number, mask), found in zip(mine, answers, strict=True):
+                rows += [
+                    (number, mask.culture, s.sample_id, s.culture, a.prediction, a.prediction == s.label,
+                     a.well_formed, np.asarray(a.logprobs, dtype=np.float32))
+                    for s, a in zip(batch.samples, found, strict=True)
                 ]  # fmt: skip
-    columns = ["mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
-    for path, (_, metadata), file_rows in zip(o.outcomes_out, read, rows, strict=True):
-        table = pd.DataFrame(file_rows, columns=columns).sort_values(["mask_culture", "sample_id"], ignore_index=True)
-        made_by = cli.provenance("ablate", o, **loaded.identity, mask=metadata)
-        files.write_table(path, table, made_by)
-        cli.log.info("%s: %d masks on %d questions", path.name, table["mask_culture"].nunique(), len(samples))
+    columns = ["mask_file", "mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+    table = pd.DataFrame(rows, columns=columns).sort_values(columns[:3], ignore_index=True)
+    total = len(every) * len(samples)
+    made_by = cli.provenance(
+        "ablate", o, **model_arguments.made_with(loaded), masks=[metadata for _, metadata in read], rows=total
+    )
+    files.write_table(o.outcomes_out, table, made_by)
+    cli.log.info(
+        "%s: %d masks on %d questions (shard %d of %d, masks %d of %d)", loaded.name, len(mine),
+        sum(map(len, todo)), o.shard + 1, o.shards, o.mask_shard + 1, o.mask_shards,
+    )  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     model_arguments.add(parser)
+    model_arguments.add_shard(parser)
     parser.add_argument("--masks", type=Path, nargs="+", required=True, help="mask files of the same model")
-    parser.add_argument("--outcomes-out", type=Path, nargs="+", required=True, help="one file per mask file")
+    parser.add_argument("--mask-shard", type=int, default=0, help="which part of the masks, from 0")
+    parser.add_argument("--mask-shards", type=int, default=1, help="number of parts; the result is the same")
+    parser.add_argument("--outcomes-out", type=Path, required=True, help="parquet file of this shard")
     return parser
 
 

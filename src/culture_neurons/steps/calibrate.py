@@ -21,7 +21,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files, selection
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models import calibration
+    from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
 
     samples, opener = read_samples(o.samples)
@@ -30,10 +30,10 @@ def main(o: argparse.Namespace) -> None:
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
-    found = calibration.measure(loaded, batches, opener, prompt, o.batch_size, o.token_rule, size)
+    found = calibration.measure(loaded, batches, opener, prompt, o.token_rule, size)
     seconds = {kind: each.tolist() for kind, each in found.seconds.items()}
     writing, size_on_disk = _write(found.recorded, o.mantissa_bits)
-    device = calibration.describe(loaded)
+    device = devices.describe(loaded)
     result = {
         **cli.provenance("calibrate", o, **loaded.identity),
         **device,

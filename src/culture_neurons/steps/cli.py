@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from culture_neurons import __version__
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.provenance import code_digest
+from culture_neurons.provenance import code_digest, packages
 
 T = TypeVar("T")
 log = logging.getLogger("culture_neurons")
 
 #: Arguments that say where and how fast, not what: they stay out of the provenance.
-_NOT_SCIENCE = {"log", "threads", "batch_size", "device_map"}
+_NOT_SCIENCE = {"log", "threads", "batch_size", "device_map", "shard", "shards", "mask_shard", "mask_shards"}
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -48,13 +48,14 @@ def provenance(
     after: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """What made a file: the step, its settings, the package version and the digest of its code.
+    """What made a file: the step, its settings, the package version, the digest of its code, and versions of libraries.
 
     `using` names modules that the step chose by name, a selector's for example. `after` is the metadata
-    of the file that the step read: `history` then lists the code of the steps before.
+    of the file that the step read: `history` then says the same of the steps before.
     """
     if after and "step" in after:
-        more["history"] = {**after.get("history", {}), after["step"]: after["code"]}
+        made = {key: after[key] for key in ("code", "packages", "hardware") if key in after}
+        more["history"] = {**after.get("history", {}), after["step"]: made}
     settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
     settings = {k: v for k, v in settings.items() if not _holds_path(v)}
     return {
@@ -62,6 +63,7 @@ def provenance(
         "settings": settings,
         "version": __version__,
         "code": code_digest(f"culture_neurons.steps.{step}", *using),
+        "packages": packages(),
         **more,
     }
 

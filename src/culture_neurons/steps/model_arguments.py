@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from culture_neurons.errors import FileError, ModelError
+from culture_neurons.errors import ConfigError, FileError, ModelError
 from culture_neurons.steps import cli
 
 T = TypeVar("T")
@@ -22,6 +22,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="samples per forward pass")
     parser.add_argument("--device-map", default="default", help="where the model lies: a name, or JSON for accelerate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def add_shard(parser: argparse.ArgumentParser) -> None:
+    """The part of the questions that this job takes."""
+    parser.add_argument("--shard", type=int, default=0, help="which part of the questions, from 0")
+    parser.add_argument("--shards", type=int, default=1, help="number of parts; the result is the same")
+
+
+def check_part(name: str, part: int, parts: int) -> None:
+    """Raise ConfigError unless `part` is one of 0 to parts - 1."""
+    if not 0 <= part < parts:
+        raise ConfigError(f"{name} {part} of {parts}: expected 0 to {parts - 1}")
 
 
 def load(o: argparse.Namespace) -> tuple[Any, Any]:
@@ -45,21 +57,22 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
     return loaded, prompt
 
 
-def batches(
-    o: argparse.Namespace,
-    loaded: Any,
-    samples: list,
-    opener: Any,
-    prompt: Any,
-    what: str,
-    work: Callable[[Any], T],
-    content: bool = False,
+def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:
+    """The batches of this shard's questions; see `models.batching.batches`."""
+    from culture_neurons.models.batching import batches
+
+    return batches(loaded, samples, prompt, o.batch_size, o.shard, o.shards)
+
+
+def run(
+    loaded: Any, todo: list[list], opener: Any, prompt: Any, what: str, work: Callable[[Any], T], content: bool = False
 ) -> Iterator[tuple[Any, T]]:
     """Each batch and what `work` made of it, with progress; see `models.batching.run`."""
     from culture_neurons.models.batching import run
 
-    done = run(loaded, samples, opener, prompt, o.batch_size, work, content)
-    yield from cli.progress(done, len(samples), f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
+    done = run(loaded, todo, opener, prompt, work, content)
+    total = sum(map(len, todo))
+    yield from cli.progress(done, total, f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
 
 
 def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
@@ -80,6 +93,13 @@ def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argpar
             ) from None
 
     return run
+
+
+def made_with(loaded: Any) -> dict[str, Any]:
+    """What a file says of the model that made it, and of what this ran on."""
+    from culture_neurons.models.devices import describe
+
+    return {**loaded.identity, "hardware": [describe(loaded)["device"]]}
 
 
 def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:

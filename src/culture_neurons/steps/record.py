@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.errors import DataError
 from culture_neurons.steps import cli, model_arguments
 
 
@@ -38,18 +38,18 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.models.hooks import record
     from culture_neurons.models.recording import NEED_CONTENT, sums
 
-    if not 0 <= o.shard < o.shards:
-        raise ConfigError(f"shard {o.shard} of {o.shards}: expected 0 to {o.shards - 1}")
+    model_arguments.check_part("shard", o.shard, o.shards)
     samples, opener = read_samples(o.samples, split="identify")
     predictions, metadata = files.read_table(o.predictions, ["sample_id", "culture", "split", "correct"])
     ids, left_out = chosen(predictions, o.min_correct)
     for culture, n in left_out.items():
         cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
-    mine = set(ids[o.shard :: o.shards])
-    samples = sorted((s for s in samples if s.sample_id in mine), key=lambda s: s.sample_id)
+    right = set(ids)
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
-    made_by = cli.provenance("record", o, **loaded.identity, token_rule=o.token_rule)
+    todo = model_arguments.batches(o, loaded, [s for s in samples if s.sample_id in right], prompt)
+    samples = sorted((q.sample for batch in todo for q in batch), key=lambda s: s.sample_id)
+    made_by = cli.provenance("record", o, **model_arguments.made_with(loaded), token_rule=o.token_rule)
     with (
         store.statistics_writer(
             o.statistics_out,
@@ -65,8 +65,7 @@ def main(o: argparse.Namespace) -> None:
     ):
         work = partial(sums, loaded, rule=o.token_rule, recorder=recorder)
         content = o.token_rule in NEED_CONTENT
-        batches = model_arguments.batches(o, loaded, samples, opener, prompt, "activations", work, content)
-        for batch, found in batches:
+        for batch, found in model_arguments.run(loaded, todo, opener, prompt, "activations", work, content):
             writer.write([s.sample_id for s in batch.samples], *found)
     size, raw = store.bytes_on_disk(o.statistics_out)
     cli.log.info(
@@ -84,13 +83,12 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     model_arguments.add(parser)
+    model_arguments.add_shard(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="predictions.parquet of the same model")
     parser.add_argument("--site", default="act_fn", help="where neurons are recorded")
     parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
     parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
     parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
-    parser.add_argument("--shard", type=int, default=0, help="which part of the samples, from 0")
-    parser.add_argument("--shards", type=int, default=1, help="number of parts")
     parser.add_argument("--statistics-out", type=Path, required=True, help="HDF5 file of this shard")
     return parser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from culture_neurons.steps import cli
 def main(o: argparse.Namespace) -> None:
     from culture_neurons import __version__, report
     from culture_neurons.figures import tables
-    from culture_neurons.files import read_csv, write_text
+    from culture_neurons.files import read_csv, read_json, write_text
 
-    training = {model: _read_json(path) for model, path in o.training}
+    training = {model: read_json(path) for model, path in o.training}
     page = report.render(
         tables.read(o.tables),
         o.figures,
@@ -28,20 +27,13 @@ def main(o: argparse.Namespace) -> None:
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    from culture_neurons.errors import FileError
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path}: no readable JSON file ({error}); delete it and run again") from None
-
-
 def _with_provenance(run: dict[str, Any], path: Path) -> dict[str, Any]:
     """The run with what the tables say of their making: code digests, and the revision and dtype of each model."""
+    from culture_neurons.files import read_json
+
     if not path.is_file():
         return run
-    made = _read_json(path)
+    made = read_json(path)
     models = {name: dict(stanza) for name, stanza in run.get("models", {}).items()}
     for name, identity in made["models"].items():
         models.setdefault(name, {}).update(identity)

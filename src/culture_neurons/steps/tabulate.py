@@ -80,7 +80,7 @@ def main(o: argparse.Namespace) -> None:
 
 
 class _History:
-    """What made the files behind the tables: package versions and code digests per step, model revisions."""
+    """What made the files behind the tables: versions, code digests and hardware per step, model revisions."""
 
     def __init__(self) -> None:
         self._steps: dict[str, dict[str, set]] = {}
@@ -88,12 +88,13 @@ class _History:
 
     def add(self, metadata: dict[str, Any]) -> None:
         """Take note of one file's metadata."""
-        if "step" in metadata:
-            step = self._steps.setdefault(metadata["step"], {"code": set(), "version": set()})
-            step["code"].add(metadata["code"])
-            step["version"].add(metadata["version"])
-        for name, code in metadata.get("history", {}).items():
-            self._steps.setdefault(name, {"code": set(), "version": set()})["code"].add(code)
+        made = {metadata["step"]: metadata} if "step" in metadata else {}
+        for name, found in {**metadata.get("history", {}), **made}.items():
+            step = self._steps.setdefault(name, {})
+            for key in ("code", "version"):
+                step.setdefault(key, set()).update([found[key]] if key in found else [])
+            step.setdefault("hardware", set()).update(found.get("hardware", ()))
+            step.setdefault("packages", set()).update(f"{p} {v}" for p, v in found.get("packages", {}).items())
         if metadata.get("dtype"):
             self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
 

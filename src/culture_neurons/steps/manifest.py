@@ -1,0 +1,52 @@
+"""Write down what a run was: config, versions, code, models, data, seeds, hardware, and a digest of every table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """the tables of a run and their provenance.json -> manifest.json"""
+    from culture_neurons import __version__, files, manifest, provenance
+
+    made = files.read_json(o.provenance)
+    _, data = files.read_table(o.samples, ["sample_id"], only=True)
+    folder = o.out.parent
+    packages: dict[str, set[str]] = {}
+    for found in made["steps"].values():
+        for package in found["packages"]:
+            name, _, version = package.rpartition(" ")
+            packages.setdefault(name, set()).add(version)
+    result = {
+        "manifest": manifest.SCHEMA,
+        "version": __version__,
+        "code": provenance.package_digest(),
+        "config": o.config,
+        "seeds": manifest.seeds(o.config),
+        "models": made["models"],
+        "data": {"source": data["settings"]["source"], "images": data["images"]},
+        "packages": {name: ", ".join(sorted(versions)) for name, versions in packages.items()},
+        "hardware": sorted({name for found in made["steps"].values() for name in found["hardware"]}),
+        "files": manifest.digests(folder, o.files),
+    }
+    files.write_text(o.out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    cli.log.info("%s: %d files", o.out, len(result["files"]))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--config", type=cli.json_object, required=True, help="JSON: the settings of the run")
+    parser.add_argument("--provenance", type=Path, required=True, help="provenance.json of the tables")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--files", type=Path, nargs="+", required=True, help="the files to digest")
+    parser.add_argument("--out", type=Path, required=True, help="manifest.json, in the folder of the results")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

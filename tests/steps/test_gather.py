@@ -1,0 +1,78 @@
+"""Shards of answers become the files that one job would have written, byte for byte, or an error says why not."""
+
+import pytest
+
+from culture_neurons import files
+from culture_neurons.errors import FileError
+from culture_neurons.models import batching
+from culture_neurons.steps import ablate, gather, infer
+from tests.steps.test_ablate import mask_file
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks of questions that are few enough for several shards."""
+    monkeypatch.setattr(batching, "BLOCK", 8)
+
+
+def gathered(step, base, folder, shards, batch_size=8):
+    parts = [folder / f"{shard}.parquet" for shard in range(shards)]
+    for shard, part in enumerate(parts):
+        step.run(infer, *step.shared(base, batch_size), "--shard", shard, "--shards", shards, "--answers-out", part)
+    # In another order than they were made.
+    step.run(gather, "--parts", *parts[::-1], "--out", folder / "p.parquet")
+    return folder / "p.parquet"
+
+
+def test_answers_are_the_same_bytes_for_any_number_of_shards(base, tmp_path, step):
+    one, *others = (gathered(step, base, tmp_path / str(n), n).read_bytes() for n in (1, 3, 4))
+    assert others == [one, one]
+    assert len({len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4)} - {0}) > 0
+    assert all(len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4))
+
+
+def test_batch_size_may_change_between_the_shards_of_a_run(base, tmp_path, step):
+    parts = [tmp_path / f"{shard}.parquet" for shard in range(3)]
+    for shard, part in enumerate(parts):
+        size = step.shared(base, batch_size=(8, 3, 16)[shard])
+        step.run(infer, *size, "--shard", shard, "--shards", 3, "--answers-out", part)
+    step.run(gather, "--parts", *parts, "--out", tmp_path / "p.parquet")
+    found, _ = files.read_table(tmp_path / "p.parquet")
+    expected, _ = files.read_table(base / "predictions.parquet")
+    assert found[["sample_id", "prediction"]].equals(expected[["sample_id", "prediction"]])
+
+
+def outcomes(step, base, folder, shards, mask_shards):
+    cultures = sorted(set(files.read_table(base / "samples.parquet")[0]["culture"]))
+    rows = [(name, "act_fn", i % 2, 7 * i) for i, name in enumerate(cultures)]
+    masks = [mask_file(base, folder / f"mask{n}.parquet", rows[: n + 2], cultures) for n in range(2)]
+    parts = []
+    for m in range(mask_shards):
+        for q in range(shards):
+            parts.append(folder / f"{m}-{q}.parquet")
+            which = ["--mask-shard", m, "--mask-shards", mask_shards, "--shard", q, "--shards", shards]
+            step.run(ablate, *step.shared(base), *which, "--masks", *masks, "--outcomes-out", parts[-1])
+    outs = [folder / "out0.parquet", folder / "out1.parquet"]
+    step.run(gather, "--parts", *parts[::-1], "--out", *outs)
+    return [out.read_bytes() for out in outs]
+
+
+@pytest.mark.parametrize(("shards", "mask_shards"), [(3, 1), (1, 2), (2, 7)])  # 7: more than there are masks
+def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(base, tmp_path, shards, mask_shards, step):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert outcomes(step, base, whole, 1, 1) == outcomes(step, base, parts, shards, mask_shards)
+
+
+def test_shards_that_make_no_whole_are_named(base, tmp_path, step):
+    gathered(step, base, tmp_path, 3)
+    parts = [tmp_path / f"{shard}.parquet" for shard in range(3)]
+    out = tmp_path / "out" / "p.parquet"
+    with pytest.raises(FileError, match=r"the shards hold \d+ rows, expected 72 rows, each once\n.*run again"):
+        step.run(gather, "--parts", *parts[:2], "--out", out)
+    with pytest.raises(FileError, match=r"the shards hold sample '.*' twice, expected 72 rows"):
+        step.run(gather, "--parts", *parts, parts[0], "--out", out)
+    table, metadata = files.read_table(parts[1])
+    files.write_table(parts[1], table, {**metadata, "revision": "older"})
+    with pytest.raises(FileError, match=r"1\.parquet: made with another revision than .*0\.parquet\n"):
+        step.run(gather, "--parts", *parts, "--out", out)
+    assert not out.exists()

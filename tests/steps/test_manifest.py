@@ -1,0 +1,77 @@
+"""A manifest says what was run; `verify` says what has changed since."""
+
+import json
+
+import pytest
+
+from culture_neurons import __version__, files
+from culture_neurons.errors import FileError
+from culture_neurons.steps import manifest, verify
+
+CONFIG = {"dataset": "d", "prompt": {"seed": 7}}
+STEP = {"code": ["c"], "version": ["v"], "packages": ["numpy 1.0", "python 3.11.2"], "hardware": []}
+PROVENANCE = {
+    "steps": {"infer": STEP | {"hardware": ["Card"]}, "merge": STEP | {"packages": ["numpy 2.0"]}},
+    "models": {"m": {"revision": "r", "dtype": "float32"}},
+}
+
+
+@pytest.fixture
+def made(base, tmp_path, step):
+    """A folder with a manifest of two tables."""
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "effects.csv").write_text("a,b\n", encoding="utf-8")
+    (tmp_path / "dropped.csv").write_text("c\n", encoding="utf-8")
+    files.write_text(tmp_path / "tables" / "provenance.json", json.dumps(PROVENANCE))
+    table, _ = files.read_table(base / "samples.parquet")
+    made_by = {"settings": {"source": {"type": "table"}}, "images": {"type": "none"}}
+    files.write_table(tmp_path / "samples.parquet", table[["sample_id"]], made_by)
+    step.run(manifest, "--config", json.dumps(CONFIG), "--provenance", tmp_path / "tables" / "provenance.json",
+             "--samples", tmp_path / "samples.parquet", "--files", tmp_path / "tables" / "effects.csv",
+             tmp_path / "dropped.csv", "--out", tmp_path / "manifest.json")  # fmt: skip
+    return tmp_path
+
+
+def verified(step, folder, config=CONFIG):
+    step.run(verify, "--manifest", folder / "manifest.json", "--config", json.dumps(config))
+
+
+def test_manifest_says_what_made_the_run(made):
+    found = files.read_json(made / "manifest.json")
+    assert found["config"] == CONFIG
+    assert found["seeds"] == {"prompt.seed": 7}
+    assert found["version"] == __version__
+    assert found["models"] == PROVENANCE["models"]
+    assert found["data"] == {"source": {"type": "table"}, "images": {"type": "none"}}
+    assert found["packages"] == {"numpy": "1.0, 2.0", "python": "3.11.2"}
+    assert found["hardware"] == ["Card"]
+    assert list(found["files"]) == ["dropped.csv", "tables/effects.csv"]
+
+
+def test_untouched_results_are_verified_and_what_would_differ_is_said(made, step, caplog):
+    with caplog.at_level("INFO"):
+        verified(step, made, {**CONFIG, "prompt": {"seed": 8}})
+    assert "2 files, 2 as the manifest says" in caplog.text
+    assert "differs: config prompt.seed: 7 then, 8 now" in caplog.text
+    assert "differs: package numpy: '1.0, 2.0' then, '" in caplog.text
+    assert "differs: code" not in caplog.text
+    assert "the run would now be another one" in caplog.text
+
+
+def test_changed_tables_and_missing_ones_are_named(made, step, caplog):
+    (made / "dropped.csv").write_text("d\n", encoding="utf-8")
+    (made / "tables" / "effects.csv").unlink()
+    with pytest.raises(FileError, match=r"manifest\.json: 2 of 2 files are not those that the run wrote"):
+        verified(step, made)
+    assert "differs: dropped.csv: its content has changed" in caplog.text
+    assert "differs: tables/effects.csv: missing" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"manifest": 99}'])
+def test_other_files_are_no_manifest(made, step, text):
+    (made / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(FileError, match=r"manifest\.json: (no readable JSON object|layout 99, expected 1)"):
+        verified(step, made)
+    (made / "manifest.json").unlink()
+    with pytest.raises(FileError, match=r"manifest\.json: no readable JSON"):
+        verified(step, made)
