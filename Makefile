@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan check-demo figures bench bench-gpu test lint format lock clean
+.PHONY: help setup demo plan check-demo figures bench bench-gpu test test-faults lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests'
+	@echo 'make test-faults  kill, fill the disk, damage files: real runs that must come through (minutes)'
 	@echo 'make lint        ruff and snakemake --lint'
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
@@ -34,7 +35,7 @@ setup:
 	@"$(PYTHON)" tools/set_up.py
 
 demo: setup
-	$(RUN) snakemake --cores $(CORES) --quiet rules
+	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo/report.html"
 
 plan: setup
@@ -53,7 +54,10 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --ignore=tests/demo
+	$(PYTEST) -n $(WORKERS) --ignore=tests/demo --ignore=tests/faults
+
+test-faults: setup
+	$(PYTEST) -n 2 tests/faults
 
 lint: setup
 	$(RUN) ruff check .

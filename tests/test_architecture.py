@@ -56,7 +56,7 @@ HOMES: dict[str, set[str]] = {
     "snakemake": set(),
 }
 #: Tests of no single module.
-NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py", "workflow", "demo", "benchmarks"}
+NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py", "workflow", "faults", "demo", "benchmarks"}
 LARGEST = 18_000
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,3 +116,19 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(cli.progress(range(3), 3, "letters")) == [0, 1, 2]
     assert "letters:" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_opened_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, lambda o: None, "--log", str(tmp_path / "file" / "step.log"))
+    assert str(caught.value.code).endswith("step.log: can't be written (File exists)")
+
+
+def test_a_log_on_a_full_disk_leaves_the_message_on_the_terminal(tmp_path: Path) -> None:
+    words = ["--parts", str(tmp_path / "a.parquet"), "--out", str(tmp_path / "b"), "--log", "/dev/full"]
+    done = subprocess.run(
+        [sys.executable, "-m", "culture_neurons.steps.gather", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"[full] error: {tmp_path / 'a.parquet'}: no such file\n"

@@ -110,10 +110,15 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     terminal = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [terminal]
     if options.log:
-        options.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
+        try:
+            options.log.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
+        except OSError as error:
+            sys.exit(f"error: {options.log}: can't be written ({error.strerror})")
         # Jobs run side by side: on the terminal each line says whose it is.
         terminal.setFormatter(logging.Formatter(f"[{_job(options.log)}] %(message)s"))
+    # A log that can't be written (the disk is full) is no reason to fill the terminal with tracebacks.
+    logging.raiseExceptions = False
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers)
     log.setLevel(os.environ.get("CULTURE_NEURONS_LOG", "INFO"))
     try:

@@ -1,0 +1,122 @@
+"""Kill -9 in every kind of rule, of the job and of the main process: what the README tells to do completes the run."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workflow.conftest import TABLES, Project, build
+
+pytestmark = pytest.mark.faults
+
+#: For every rule, what its jobs' command lines have and those of no other rule have.
+RULES = {
+    "prepare": ["steps.prepare"],
+    "train": ["steps.train"],
+    "infer": ["steps.infer"],
+    "gather_answers": ["steps.gather", "predictions.parquet"],
+    "record": ["steps.record"],
+    "merge": ["steps.merge"],
+    "score": ["steps.score"],
+    "mask": ["steps.mask"],
+    "ablate": ["steps.ablate"],
+    "gather_outcomes": ["steps.gather", "ablation"],
+    "tabulate": ["steps.tabulate"],
+    "draw_model": ["steps.figures", "--model"],
+    "draw_overview": ["steps.figures", "--overview"],
+    "report": ["steps.report"],
+    "manifest": ["steps.manifest"],
+}
+#: Seconds that a job of a rule may run before it is killed; 0 where it might be done by then.
+DELAYS = {"train": 6.0, "infer": 2.0, "record": 2.0, "ablate": 2.5, "tabulate": 1.0, "draw_model": 2.0}
+
+
+def make(folder: Path) -> Project:
+    """A project with one job of most rules, and several of those that are split."""
+    project = build(folder)
+    config = project.read()
+    config["models"] = {"trained": config["models"]["trained"]}
+    config["selectors"] = {"cas": {}}
+    config["top_fractions"] = [0.05]
+    config["shards"] = {"infer": 2, "record": 2, "ablate": 1, "ablate_masks": 2}
+    project.write(config)
+    return project
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Project:
+    project = make(tmp_path_factory.mktemp("undisturbed") / "project")
+    assert started(project).wait(300) == 0
+    return project
+
+
+def started(project: Project) -> subprocess.Popen:
+    """A run in the background; one job at a time, so that each can be met alone."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete"]
+    with (project.folder / "run.log").open("a") as log:
+        return subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=subprocess.STDOUT)
+
+
+def jobs(project: Project, words: list[str]) -> Iterator[psutil.Process]:
+    """Processes of the project's steps whose command line has all of `words`."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            # The step itself, not the shell that started it.
+            line = process.cmdline()
+            step = line[1:2] == ["-m"] and line[2].startswith("culture_neurons.steps.")
+            if step and process.cwd() == str(project.folder) and all(any(w in part for part in line) for w in words):
+                yield process
+
+
+def kill(project: Project, pending: set[tuple[str, str]]) -> tuple[str, str] | None:
+    """Run, and kill the first job of `pending` (rule, and "job" or "main") or its main process; None at the end."""
+    run = started(project)
+    try:
+        while run.poll() is None:
+            for rule, whom in sorted(pending):
+                job = next(jobs(project, RULES[rule]), None)
+                if job is None:
+                    continue
+                with suppress(psutil.TimeoutExpired):
+                    job.wait(DELAYS.get(rule, 0))
+                if job.is_running():
+                    (job if whom == "job" else psutil.Process(run.pid)).send_signal(signal.SIGKILL)
+                    run.wait(120)
+                    return rule, whom
+            time.sleep(0.02)
+        assert run.returncode == 0
+        return None
+    finally:
+        run.kill()
+        run.wait()
+
+
+def jobs_done(project: Project) -> Counter:
+    """How often a job of each rule was finished, over all runs; of one that the main process lived to see."""
+    log = (project.folder / "run.log").read_text(encoding="utf-8")
+    return Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", log))
+
+
+def test_a_run_that_is_killed_in_every_rule_completes_and_redoes_only_unfinished_work(undisturbed, tmp_path):
+    project = make(tmp_path / "project")
+    pending = {(rule, whom) for rule in RULES for whom in ("job", "main")}
+    while killed := kill(project, pending):
+        pending.remove(killed)
+        project.run("--unlock")
+    assert pending == set()
+    assert project.planned() == {}
+    # Every job was finished once: what was done before a fault was not done again.
+    assert jobs_done(project) == jobs_done(undisturbed)
+    for name in TABLES:
+        expected = undisturbed.results("tables", f"{name}.csv").read_bytes()
+        assert project.results("tables", f"{name}.csv").read_bytes() == expected, name
