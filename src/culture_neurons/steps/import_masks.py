@@ -1,0 +1,84 @@
+"""Take over masks that another project published, as LAPE does: a `.pth` file of neuron indices."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.steps import cli
+
+#: The name under which the config and the metadata know this way to a mask.
+METHOD = "imported"
+
+
+def main(o: argparse.Namespace) -> None:
+    """.pth of lists of tensors -> masks/{selector}_top{r}.parquet, the same set for every r"""
+    import numpy as np
+    import pandas as pd
+
+    from culture_neurons import files, selection, store
+    from culture_neurons.models import exchange
+
+    if len(o.out) != len(o.top_fraction):
+        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
+    if len(set(o.cultures)) < len(o.cultures):
+        raise ConfigError(f"--cultures {' '.join(o.cultures)}: expected each name once")
+    statistics, metadata = store.read_statistics(o.statistics)
+    layers, neurons = statistics.fired.shape[1:]
+    asked = set(files.read_table(o.samples, ["culture"], only=True)[0]["culture"])
+    strange = [name for name in o.cultures if name not in asked]
+    if strange:
+        raise DataError(
+            f"{o.samples}: has no culture {strange[0]!r}, which is named for {o.masks}\n"
+            f"expected names of the data, in the order of the file: {', '.join(sorted(asked))}"
+        )
+    masks = exchange.read(o.masks, o.cultures, layers, neurons, metadata["site"])
+    kept = []
+    for mask in sorted(masks, key=lambda mask: mask.culture):
+        if mask.culture not in statistics.cultures:
+            cli.log.warning("left out: culture %r is in no other mask, for lack of right answers", mask.culture)
+            continue
+        cli.log.info("%s: %d neurons%s", mask.culture, len(mask), "" if len(mask) else " (an empty list, or none)")
+        kept.append(mask)
+    if not kept:
+        raise DataError(f"{o.masks}: none of its cultures is among those that were recorded ({o.statistics})")
+    for name in sorted(set(statistics.cultures) - set(o.cultures)):
+        cli.log.warning("culture %r has no mask in %s", name, o.masks)
+    sizes = [len(mask) for mask in kept]
+    table = pd.DataFrame(
+        {
+            "culture": np.repeat(np.array([mask.culture for mask in kept], dtype=object), sizes),
+            "site": metadata["site"],
+            "layer": np.concatenate([mask.layer for mask in kept]),
+            "neuron": np.concatenate([mask.neuron for mask in kept]),
+            "score": np.nan,
+            "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
+        }
+    ).astype(selection.COLUMNS)
+    identity = {key: metadata.get(key) for key in ("model", "revision")}
+    imported = {"name": o.masks.name, "sha256": hashlib.sha256(o.masks.read_bytes()).hexdigest()}
+    for fraction, out in zip(o.top_fraction, o.out, strict=True):
+        selection.fraction(fraction)
+        settings = argparse.Namespace(cultures=o.cultures, top_fraction=fraction)
+        made_by = cli.provenance("import_masks", settings, after=metadata, **identity)
+        made_by |= {"cultures": [mask.culture for mask in kept], "layers": layers, "neurons": neurons, "budget": None}
+        made_by |= {"top_fraction": fraction, "selector": METHOD, "options": {}, "imported": imported}
+        files.write_table(out, table, made_by)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--masks", type=Path, required=True, help=".pth: per culture and layer a tensor of indices")
+    parser.add_argument("--cultures", nargs="+", required=True, help="names of the lists in the file, in its order")
+    parser.add_argument("--statistics", type=Path, required=True, help="statistics.h5 of the model")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--top-fraction", nargs="+", required=True, help="top fractions under which the masks stand")
+    parser.add_argument("--out", type=Path, nargs="+", required=True, help="a mask file per top fraction")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
