@@ -102,6 +102,41 @@ def test_mistake_is_named_in_one_line(path, value, message):
     assert len(str(error.value).splitlines()) <= 2
 
 
+def imported(**changes):
+    """The default config with one model and masks of another project."""
+    config = read()
+    config["models"] = {"m": {"path": "owner/model"}}
+    config["selectors"] = {"published": {"method": "imported", "masks": {"m": "m.pth"}, "cultures": ["en", "zh"]}}
+    config["selectors"]["published"] |= changes
+    return config
+
+
+def test_imported_masks_are_a_selector_that_a_control_can_match():
+    check(imported(), SCHEMA)
+    config = imported()
+    config["selectors"]["random-matched"] = {"match": "published"}
+    check(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": {}}, r"selectors: published: masks: none for model 'm'; expected a file for every model"),
+        ({"masks": {"m": "m.pth", "n": "n.pth"}}, r"published: masks: 'n' is no model of this config"),
+        ({"masks": "m.pth"}, r"published: masks: expected the path of a \.pth file for each model"),
+        ({"masks": {"m": 3}}, r"published: masks: expected the path of a \.pth file for each model"),
+        ({"cultures": None}, r"published: cultures: expected a list of the file's cultures"),
+        ({"cultures": []}, r"published: cultures: expected a list of the file's cultures"),
+        ({"cultures": ["en", "en"]}, r"cultures: expected a list .* each one once"),
+        ({"cultures": ["en", False]}, r"published: cultures: False is no text; put the name in quotes"),
+        ({"languages": []}, r"published: unknown option 'languages'.*known: method, masks, cultures"),
+    ],
+)
+def test_mistakes_with_imported_masks(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check(imported(**changes), SCHEMA)
+
+
 @pytest.mark.parametrize("key", ["dataset", "models", "selectors", "top_fractions"])
 def test_missing_section_is_named(key):
     config = deepcopy(read())

@@ -185,11 +185,46 @@ def test_controls_of_another_size_are_not_used(mask, control, same):
     rng = np.random.default_rng(3)
     names, base = world(8, 20)
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}
+    sizes = {s: dict.fromkeys(names, control if s in CONTROLS else mask) for s in made}
     paired = {
-        (s, "0.01"): evidence.pair(base, change(rng, names, base, **how), control if s in CONTROLS else mask)
-        for s, how in made.items()
+        (s, "0.01"): evidence.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()
     }
     table, averages = evidence.compare(base, paired, CONTROLS, 200)
     assert (evidence.UNTESTED not in set(table["verdict"])) == same
     assert (table["n_controls"] == (3 if same else 0)).all()
     assert averages.set_index("selector")["random_self_drop"].notna()["cas"] == same
+
+
+def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alone():
+    rng = np.random.default_rng(5)
+    names, base = world(8, 20)
+    some = names[1:7]
+    whole = {s: change(rng, names, base, own=own) for s, own in (("cas", 0.6), ("theirs", 0.6), ("r1", 0.0))}
+    sizes = {"cas": dict.fromkeys(names, 5), "theirs": dict.fromkeys(some, 9),
+             "r1": dict.fromkeys(names, 5), "r2": dict.fromkeys(names, 0) | dict.fromkeys(some, 9)}  # fmt: skip
+    whole["r2"] = whole["r1"]
+    rows = [names.index(name) for name in some]
+    fields = ("correct", "gained", "lost", "flipped", "well_formed", "logprob")
+    theirs = Changes(some, *(getattr(whole["theirs"], f)[rows] for f in fields))
+    controls = {"r1": "cas", "r2": "theirs"}
+
+    def paired(*selectors):
+        made = {s: theirs if s == "theirs" else whole[s] for s in selectors}
+        return {(s, "0.01"): evidence.pair(base, changes, sizes[s]) for s, changes in made.items()}
+
+    both, averages = evidence.compare(base, paired("cas", "r1", "r2", "theirs"), controls, 200)
+    alone, _ = evidence.compare(base, paired("cas", "r1"), controls, 200)
+    assert list(averages["selector"]) == ["cas", "r1", "r2", "theirs"]
+    columns = ["difference", "ci_low", "ci_high", "p_questions", "p_masks", "n", "n_cultures", "n_controls"]
+    pd.testing.assert_frame_equal(both[both["selector"] == "cas"][columns], alone[columns])
+    found = both[(both["selector"] == "theirs") & (both["measure"] == "logprob")].set_index("comparison")
+    assert (found["n_cultures"] == 6).all()
+    assert (found["n"] == 6 * 20).all()
+    # Of the right size for these cultures, though not on average of all.
+    assert (found["n_controls"] == 1).all()
+    mean = {
+        s: np.mean([whole[s].logprob[names.index(c), base.culture == c].mean() for c in some])
+        for s in ("theirs", "r1")
+    }  # fmt: skip
+    assert found.loc["self-vs-random", "difference"] == pytest.approx(mean["theirs"] - mean["r1"])
+    assert (found["verdict"] == evidence.SPECIFIC).all()

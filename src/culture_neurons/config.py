@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from culture_neurons import selectors
 from culture_neurons.errors import ConfigError, nearest
-from culture_neurons.types import Statistics
+from culture_neurons.types import IMPORTED, Statistics
 
 #: Two cultures and two neurons: enough for a selector to refuse its options.
 _TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
@@ -34,7 +34,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise ConfigError(_message(errors[0]))
     _check_models(config["models"])
     _check_planted(config)
-    _check_selectors(config["selectors"])
+    _check_selectors(config["selectors"], config["models"])
     _check_figures(config["models"], config["selectors"])
     fractions = [fraction_text(f) for f in config["top_fractions"]]
     if "0" in fractions or len(set(fractions)) < len(fractions):
@@ -132,17 +132,21 @@ def _check_figures(models: Mapping[str, Any], chosen: Mapping[str, Any]) -> None
                 raise ConfigError(f"{other} and {pair} would share their figures' names; rename one of them")
 
 
-def _check_selectors(chosen: Mapping[str, Any]) -> None:
+def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> None:
     _check_case("selectors", chosen)
     given = {name: dict(options or {}) for name, options in chosen.items()}
     methods = {name: options.pop("method", name) for name, options in given.items()}
+    imported = [name for name, method in methods.items() if method == IMPORTED]
+    for name in imported:
+        _check_imported(name, given[name], models)
+    methods = {name: method for name, method in methods.items() if name not in imported}
     for name, method in methods.items():
         try:
             selectors.check(method, given[name])
             selectors.score(method, _TOY, **given[name])  # refuses values out of range, before any work is done
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
-    judged = [name for name, method in methods.items() if not selectors.resolve(method).control]
+    judged = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]
     if not judged:
         raise ConfigError(f"selectors: {', '.join(chosen)}: only random controls; expected at least one other selector")
     for name, method in methods.items():
@@ -153,3 +157,27 @@ def _check_selectors(chosen: Mapping[str, Any]) -> None:
                     f"selectors: {name}: match: {reference!r}{nearest(reference, judged)}; expected a selector of "
                     f"this config that is no random control: {', '.join(judged)}"
                 )
+
+
+def _check_imported(name: str, options: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+    """The options of a selector whose masks are those of another project: a file per model, names of cultures."""
+    where = f"selectors: {name}"
+    known = ("masks", "cultures")
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown option {key!r}{nearest(key, known)}; known: method, masks, cultures")
+    cultures = options.get("cultures")
+    if not isinstance(cultures, list) or not cultures or len({str(c) for c in cultures}) < len(cultures):
+        raise ConfigError(f"{where}: cultures: expected a list of the file's cultures, in its order, each one once")
+    for culture in cultures:
+        if not isinstance(culture, str) or not culture:
+            raise ConfigError(f"{where}: cultures: {culture!r} is no text; put the name in quotes")
+    files = options.get("masks")
+    if not isinstance(files, Mapping) or not all(isinstance(path, str) and path for path in files.values()):
+        raise ConfigError(f"{where}: masks: expected the path of a .pth file for each model, {{model: path}}")
+    for model in files:
+        if model not in models:
+            raise ConfigError(f"{where}: masks: {model!r} is no model of this config{nearest(model, models)}")
+    for model in models:
+        if model not in files:
+            raise ConfigError(f"{where}: masks: none for model {model!r}; expected a file for every model")

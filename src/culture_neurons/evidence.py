@@ -24,7 +24,7 @@ models. Intervals are percentiles of a bootstrap over questions: they speak of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ class Paired:
     own        measure -> float64 [question]: change under the mask of the question's own culture
     cross      measure -> float64 [question]: mean change under the other masks; nan with one culture
     matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
-    neurons    mean number of neurons in a mask, nan if it is not known
+    neurons    float64 [culture]: number of neurons in its mask, nan if it is not known
 
     Questions are those of `cultures`, in the order of the baseline.
     """
@@ -69,11 +69,11 @@ class Paired:
     own: dict[str, np.ndarray]
     cross: dict[str, np.ndarray]
     matrix: dict[str, np.ndarray]
-    neurons: float = np.nan
+    neurons: np.ndarray
 
 
-def pair(base: Baseline, change: Changes, neurons: float = np.nan) -> Paired:
-    """Reduce the changes; accuracy in points, log-probability in nats. `neurons`: mean size of the masks."""
+def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None) -> Paired:
+    """Reduce the changes; accuracy in points, log-probability in nats. `sizes`: culture -> neurons in its mask."""
     keep = np.isin(base.culture.astype(str), change.masks)
     cultures = sorted(set(base.culture[keep]))
     rows = [change.masks.index(name) for name in cultures]
@@ -89,7 +89,18 @@ def pair(base: Baseline, change: Changes, neurons: float = np.nan) -> Paired:
         others = len(cultures) - 1
         cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(place), np.nan)
         matrix[measure] = values @ group / group.sum(axis=0)
+    neurons = np.array([np.nan if sizes is None else sizes[name] for name in cultures], float)
     return Paired(cultures, own, cross, matrix, neurons)
+
+
+def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
+    """What a mask file says of some of its cultures; `cross` stays the mean over all its other masks."""
+    asked = base.culture[np.isin(base.culture.astype(str), paired.cultures)]
+    keep = np.isin(asked.astype(str), cultures)
+    at = [paired.cultures.index(name) for name in cultures]
+    own, cross = ({measure: values[keep] for measure, values in part.items()} for part in (paired.own, paired.cross))
+    matrix = {measure: values[np.ix_(at, at)] for measure, values in paired.matrix.items()}
+    return Paired(list(cultures), own, cross, matrix, paired.neurons[at])
 
 
 def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
@@ -121,19 +132,42 @@ def compare(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All comparisons of one model.
 
-    paired     (selector, top_fraction) -> its reduced changes; all of the same cultures
+    paired     (selector, top_fraction) -> its reduced changes
     controls   see `controls_for`; controls themselves get no rows of evidence, and one of another size than
-               the masks at hand is left out (`same_size`)
+               the masks at hand is left out (`same_size`), or one without a mask for each of their cultures. Masks
+               of fewer cultures (imported ones) are held against these cultures' random masks alone.
 
     Returns the evidence (columns `COLUMNS`) and, per (selector, top_fraction), the macro averages of the random
     controls on the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`).
     """
     keys = sorted(paired, key=lambda key: (key[0], float(key[1]), key[1]))
-    cultures = paired[keys[0]].cultures
+    found: dict[tuple[str, str], tuple[list[dict], dict]] = {}
+    for cultures in sorted({tuple(part.cultures) for part in paired.values()}):
+        mine = [key for key in keys if tuple(paired[key].cultures) == cultures]
+        held = {key for key in keys if key[0] in controls and set(cultures) <= set(paired[key].cultures)}
+        alike = {key: among(base, paired[key], cultures) for key in keys if key in held or key in mine}
+        found |= _compare(base, alike, mine, controls, replicates, seed)
+    rows, averages = [row for key in keys for row in found[key][0]], [found[key][1] for key in keys]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
+    for measure in UNITS:
+        mine = table["measure"] == measure
+        table.loc[mine, "p_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, "p_value"].to_numpy(float))
+    table["verdict"] = table["verdict"].astype(object)
+    for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
+        table.loc[group.index, "verdict"] = verdict(*(
+            group[group["comparison"] == c].iloc[0] for c in COMPARISONS
+        ))  # fmt: skip
+    return table[COLUMNS], pd.DataFrame(averages)
+
+
+def _compare(base: Baseline, paired: Mapping[tuple[str, str], Paired], judged: Sequence[tuple[str, str]],
+             controls: Mapping[str, str], replicates: int, seed: int) -> dict[tuple, tuple[list[dict], dict]]:  # fmt: skip
+    """Rows of evidence and averages of the `judged` keys; all of `paired` are of the same cultures."""
+    cultures = paired[judged[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)
     plan = resampling.design(base.culture[keep], base.unit[keep])
     columns = {}
-    for key in keys:
+    for key in paired:
         for measure in UNITS:
             columns[key, measure, "self"] = paired[key].own[measure]
             columns[key, measure, "cross"] = paired[key].cross[measure]
@@ -145,29 +179,20 @@ def compare(
         resampling.bootstrap(plan, values, replicates, seed),
         resampling.sign_flips(plan, values, replicates, seed),
     ) if len(plan.strata) else None  # fmt: skip
-    rows, averages = [], []
-    for key in keys:
+    found = {}
+    for key in judged:
         held = [(name, key[1]) for name in controls_for(key[0], controls) if (name, key[1]) in paired]
-        held = [control for control in held if same_size(paired[key].neurons, paired[control].neurons)]
-        averages.append({"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)})
-        if key[0] in controls:
-            continue
-        for measure, unit in UNITS.items():
+        sizes = {name: float(paired[name].neurons.mean()) for name in [key, *held]} if cultures else {}
+        held = [control for control in held if not cultures or same_size(sizes[key], sizes[control])]
+        rows = []
+        for measure, unit in UNITS.items() if key[0] not in controls else ():
             for comparison in COMPARISONS:
                 row = _test(paired, sampled, key, held, measure, comparison, seed)
                 row |= {"n": int(keep.sum()), "n_cultures": len(cultures), "n_controls": len(held), "unit": unit}
                 rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure,
                              "comparison": comparison, **row})  # fmt: skip
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
-    for measure in UNITS:
-        mine = table["measure"] == measure
-        table.loc[mine, "p_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, "p_value"].to_numpy(float))
-    table["verdict"] = table["verdict"].astype(object)
-    for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
-        table.loc[group.index, "verdict"] = verdict(*(
-            group[group["comparison"] == c].iloc[0] for c in COMPARISONS
-        ))  # fmt: skip
-    return table[COLUMNS], pd.DataFrame(averages)
+        found[key] = rows, {"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)}
+    return found
 
 
 def verdict(random: pd.Series, cross: pd.Series) -> str:

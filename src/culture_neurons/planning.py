@@ -2,7 +2,7 @@
 
 `run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
 
-    dataset, selectors (names), top_fractions, min_correct
+    dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct
     shards       kind of work -> number of jobs that share it (see config.yaml)
     models       name -> {gpus, trained, planted}
 
@@ -66,6 +66,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
     models = run["models"].values()
     n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
+    imported = n * len(run.get("imported", ()))
     planted = sum(model["planted"] for model in models)
     count = {
         "prepare": 1,
@@ -75,8 +76,9 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "gather_answers": n,
         "record": n * shards["record"],
         "merge": n,
-        "score": each,
-        "mask": each,
+        "score": each - imported,
+        "mask": each - imported,
+        "import_masks": imported,
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
         "tabulate": 1,

@@ -16,6 +16,9 @@ SITES = ("act_fn",)
 #: Which tokens of a prompt count in the statistics; see `models.recording.token_weights`.
 TOKEN_RULES = ("all", "content", "image", "text", "last")
 
+#: Stands for a selector's name where masks are those of another project.
+IMPORTED = "imported"
+
 
 @dataclass(frozen=True)
 class Sample:

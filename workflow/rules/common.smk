@@ -36,7 +36,8 @@ TRAINED = [name for name, model in MODELS.items() if "train" in model]
 PLANTED = [name for name in TRAINED if MODELS[name]["train"].get("plant")]
 SELECTORS = {name: dict(options or {}) for name, options in config["selectors"].items()}
 METHODS = {name: options.pop("method", name) for name, options in SELECTORS.items()}
-CONTROLS = [name for name, method in METHODS.items() if selectors.resolve(method).control]
+IMPORTED = [name for name, method in METHODS.items() if method == settings.IMPORTED]
+CONTROLS = [name for name, method in METHODS.items() if name not in IMPORTED and selectors.resolve(method).control]
 SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
@@ -184,6 +185,7 @@ def amount_of_work():
         "dataset": config["dataset"],
         "models": models,
         "selectors": sorted(SELECTORS),
+        "imported": sorted(IMPORTED),
         "top_fractions": FRACTIONS,
         "shards": SHARDS,
         "min_correct": config["recording"]["min_correct"],

@@ -1,4 +1,4 @@
-# Statistics -> scores per selector -> masks per top fraction.
+# Statistics -> scores per selector -> masks per top fraction; and masks of other projects.
 
 
 rule score:
@@ -35,6 +35,8 @@ rule mask:
         code=selector_code("mask"),
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+    wildcard_constraints:
+        selector=one_of(name for name in SELECTORS if name not in IMPORTED),
     log:
         f"{LOGS}/{{model}}/mask_{{selector}}.log",
     benchmark:
@@ -53,3 +55,33 @@ rule mask:
         "python -m culture_neurons.steps.mask --scores {input.scores:q} --statistics {input.statistics:q}"
         " --selector {params.method} --options {params.options:q} --top-fraction {params.fractions}"
         " --reference {input.references:q} --out {output.masks:q} --log {log:q}"
+
+
+rule import_masks:
+    """Take over the masks of another project; they have a size of their own, the same for all top fractions."""
+    input:
+        masks=lambda wildcards: SELECTORS[wildcards.selector]["masks"][wildcards.model],
+        # For the model's revision and size, and the cultures that were recorded.
+        statistics=f"{RESULTS}/{{model}}/statistics.h5",
+        samples=f"{RESULTS}/samples.parquet",
+        code=code("import_masks"),
+    output:
+        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+    wildcard_constraints:
+        selector=one_of(IMPORTED),
+    log:
+        f"{LOGS}/{{model}}/import_masks_{{selector}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/import_masks_{{selector}}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        cultures=lambda wildcards: SELECTORS[wildcards.selector]["cultures"],
+        fractions=FRACTIONS,
+    shell:
+        "python -m culture_neurons.steps.import_masks --masks {input.masks:q} --cultures {params.cultures:q}"
+        " --statistics {input.statistics:q} --samples {input.samples:q} --top-fraction {params.fractions}"
+        " --out {output.masks:q} --log {log:q}"

@@ -9,9 +9,6 @@ from pathlib import Path
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import cli
 
-#: The name under which the config and the metadata know this way to a mask.
-METHOD = "imported"
-
 
 def main(o: argparse.Namespace) -> None:
     """.pth of lists of tensors -> masks/{selector}_top{r}.parquet, the same set for every r"""
@@ -20,6 +17,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files, selection, store
     from culture_neurons.models import exchange
+    from culture_neurons.types import IMPORTED
 
     if len(o.out) != len(o.top_fraction):
         raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
@@ -64,7 +62,7 @@ def main(o: argparse.Namespace) -> None:
         settings = argparse.Namespace(cultures=o.cultures, top_fraction=fraction)
         made_by = cli.provenance("import_masks", settings, after=metadata, **identity)
         made_by |= {"cultures": [mask.culture for mask in kept], "layers": layers, "neurons": neurons, "budget": None}
-        made_by |= {"top_fraction": fraction, "selector": METHOD, "options": {}, "imported": imported}
+        made_by |= {"top_fraction": fraction, "selector": IMPORTED, "options": {}, "imported": imported}
         files.write_table(out, table, made_by)
 
 

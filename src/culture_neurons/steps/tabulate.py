@@ -109,6 +109,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     import pandas as pd
 
     from culture_neurons import evaluation, evidence, files
+    from culture_neurons.types import IMPORTED
 
     asked = ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"]
     predictions, identity = files.read_table(prediction_file, asked)
@@ -121,6 +122,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
     parts: dict[str, list] = {name: [] for name in COLUMNS}
     paired, controls, sizes = {}, {}, {}
+    recorded: list = []
     for key in keys:
         name, fraction = key[1:]
         mask, made = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
@@ -141,9 +143,12 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["layers"].append(evaluation.layers(mask, made["cultures"], made["layers"]).assign(**names))
         if planted is not None:
             parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = evidence.pair(base, change, sum(size.values()) / max(1, len(size)))
+        paired[name, fraction] = evidence.pair(base, change, size)
         sizes[name, fraction] = size
-        if paired[name, fraction].cultures != next(iter(paired.values())).cultures:
+        # Masks of another project may be of fewer cultures; all others are of those that were recorded.
+        own = [paired[name, fraction].cultures] if made.get("selector") != IMPORTED else []
+        recorded = recorded or own
+        if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages = evidence.compare(base, paired, controls, o.replicates, o.seed)
     parts["evidence"].append(proof)
