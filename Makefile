@@ -11,11 +11,12 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan check-demo figures bench bench-gpu test test-faults lint format lock clean
+.PHONY: help setup demo plan prefetch check-demo figures bench bench-gpu test test-faults lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
+	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
@@ -26,7 +27,7 @@ help:
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
 	@echo 'make clean       remove results/'
-	@echo 'Settings: CORES=2 (of the workflow; default: all), CONFIG=config/paper-vlm.yaml (of make plan),'
+	@echo 'Settings: CORES=2 (of the workflow; default: all), CONFIG=config/paper-vlm.yaml (of make plan, prefetch),'
 	@echo '          WORKERS=2 (of the tests), PYTHON=/path/to/python3.11'
 
 setup:
@@ -40,6 +41,9 @@ demo: setup
 
 plan: setup
 	$(RUN) snakemake plan --configfile $(CONFIG) --cores $(CORES) --quiet all
+
+prefetch: setup
+	$(RUN) snakemake prefetch --configfile $(CONFIG) --cores 1 --quiet all
 
 check-demo: setup
 	$(PYTEST) tests/demo

@@ -21,6 +21,7 @@ include: "workflow/rules/ablation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/manifest.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/prefetch.smk"
 
 
 report: "workflow/report/workflow.rst"

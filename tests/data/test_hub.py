@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import datasets
-import huggingface_hub
 import pytest
 
+from culture_neurons import remote
 from culture_neurons.data import hub
 from culture_neurons.errors import DataError
 from tests.data.conftest import record
@@ -94,16 +94,22 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, cvqa_parquet: Callable[..., str]) 
     name = "hf://datasets/some/set@5eed/data/test-{}.parquet"
     files = {"test": [name.format(0), name.format(1)], "other": ["hf://datasets/some/set@5eed/x.csv"]}
 
+    def commit(path: str, kind: str, revision: str | None) -> str:
+        asked.append(("commit", path, kind, revision))
+        return "5eed"
+
     def builder(path: str, revision: str | None) -> SimpleNamespace:
         asked.append(("files", path, revision))
         return SimpleNamespace(config=SimpleNamespace(data_files=files))
 
-    def download(path: str, file: str, repo_type: str, revision: str) -> str:
-        asked.append((file, revision))
+    def download(path: str, kind: str, commit: str, file: str) -> str:
+        asked.append((file, commit))
         return cvqa_parquet([record(i) for i in range(3)], f"cache/{file}")
 
+    monkeypatch.setattr(remote, "offline", lambda: False)
+    monkeypatch.setattr(remote, "commit", commit)
+    monkeypatch.setattr(remote, "download", download)
     monkeypatch.setattr(datasets, "load_dataset_builder", builder)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     return asked
 
 
@@ -112,7 +118,8 @@ def test_the_hub_is_asked_once_and_its_commit_is_kept(fake_hub: list[tuple]) -> 
     names = ["data/test-0.parquet", "data/test-1.parquet"]
     assert (rows.revision, rows.files) == ("5eed", names)
     assert len(rows.read(["ID"])) == 6
-    assert fake_hub == [("files", "some/set", "main"), (names[0], "5eed"), (names[1], "5eed")]
+    asked = [("commit", "some/set", "dataset", "main"), ("files", "some/set", "5eed")]
+    assert fake_hub == [*asked, (names[0], "5eed"), (names[1], "5eed")]
     fake_hub.clear()
     again = hub.open_rows("some/set", rows.revision, "test", rows.files)
     assert again.image("image", 5) == record(2)["image"]["bytes"]
@@ -126,13 +133,10 @@ def test_splits_of_the_hub(fake_hub: list[tuple]) -> None:
         hub.open_rows("some/set", None, "other")
 
 
-def test_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_hub_has_is_no_data_set(fake_hub: list[tuple], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise ConnectionError("Couldn't reach 'some/set' on the Hub\nand more")
+        raise ValueError("No data files\nand more")
 
     monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(DataError, match=r"^some/set: not found on the hub, nor as .* \(Couldn't reach .*Hub\)$"):
+    with pytest.raises(DataError, match=r"^some/set: the hub can't be read as a data set \(No data files\)$"):
         hub.open_rows("some/set", None, "test")
-    with pytest.raises(DataError, match=r"^some/set: can't download a.parquet from the hub \(Couldn't reach .*Hub\)$"):
-        hub.open_rows("some/set", "5eed", "test", ["a.parquet"])

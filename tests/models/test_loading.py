@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -124,12 +125,17 @@ def test_folder_that_is_no_model(tmp_path):
             load({"name": "m", "path": path})
 
 
-def test_hub_that_cannot_be_reached(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+@pytest.mark.parametrize("how", ["offline", "closed"])
+def test_hub_that_cannot_be_reached(monkeypatch, how):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", how == "offline")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    start = time.monotonic()
     with pytest.raises(ModelError) as error:
         load({"name": "m", "path": "nobody/nothing-at-all"})
+    assert time.monotonic() - start < 5
     assert len(str(error.value).splitlines()) == 2
     assert "nobody/nothing-at-all" in str(error.value)
+    assert "make prefetch" in str(error.value)
 
 
 def test_config_that_is_no_json_and_unknown_type(folder):

@@ -15,6 +15,10 @@ sys.path.insert(0, SOURCE)
 for variable, folder in [("PYTHONPATH", os.path.abspath(SOURCE)), ("PATH", os.path.dirname(sys.executable))]:
     before = os.environ.get(variable, "").split(os.pathsep)
     os.environ[variable] = os.pathsep.join([folder, *(path for path in before if path and path != folder)])
+# Compute nodes of a cluster often reach no network: there a job takes what `snakemake prefetch` has put into the hub's
+# cache, and says at once what is missing. HF_HUB_OFFLINE=0 in the environment lets jobs ask the hub.
+if "SLURM_JOB_ID" in os.environ:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from culture_neurons import config as settings
 from culture_neurons import selectors

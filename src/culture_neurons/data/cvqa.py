@@ -34,6 +34,9 @@ from culture_neurons.errors import ConfigError, DataError, nearest
 
 KEYS = ("type", "path", "revision", "split", "language", "one_language_per_country", "labels", "label_kind")
 
+#: The hub's name and split, where none is given.
+PATH, SPLIT = "afaji/cvqa", "test"
+
 #: language -> columns of the question and of its options
 TEXTS = {"english": ("Translated Question", "Translated Options"), "native": ("Question", "Options")}
 
@@ -59,7 +62,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     kind = labels.check_kind(spec, "source")
     if spec.get("labels"):
         labels.check_table(spec["labels"], "source.labels", WITHOUT_LABELS)  # before a download of gigabytes
-    path, split = spec.get("path", "afaji/cvqa"), spec.get("split", "test")
+    path, split = spec.get("path", PATH), spec.get("split", SPLIT)
     opened = hub.open_rows(path, spec.get("revision"), split)
 
     question, options = TEXTS[language]

@@ -8,6 +8,7 @@ file or a folder of them (read by row group).
 from __future__ import annotations
 
 import bisect
+import glob
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,11 +21,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from culture_neurons import remote
 from culture_neurons.errors import DataError
 from culture_neurons.files import first_line
 
 #: Rows whose images are in memory at once while their bytes are streamed.
 BATCH = 64
+#: Files of a data set on the hub that say which others belong to which split.
+ABOUT = ("README.md", ".huggingface.yaml")
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,30 @@ def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] 
         return _saved(local, split)
     if local.is_dir():
         return _parquet(_of_split(local, split))
-    if local.suffix == ".parquet" or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or path.startswith("."):
+    if not on_hub(path):
         raise DataError(f"{path}: no such file or folder")
     revision, files = (revision, files) if files else _ask(path, revision, split)
-    return _parquet([_download(path, revision, name) for name in files], revision, files)
+    return _parquet([remote.download(path, "dataset", revision, name) for name in files], revision, files)
+
+
+def on_hub(path: str) -> bool:
+    """Whether a path can only be a name on the hub: there is no such file or folder, and it does not look like one."""
+    local = Path(path)
+    if local.exists() or local.suffix == ".parquet" or path.startswith("."):
+        return False
+    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path))
+
+
+def fetch(path: str, revision: str | None, split: str) -> tuple[str, list[Path]]:
+    """Download what `open_rows` reads of a data set on the hub; the commit, and the files in the hub's cache.
+
+    Offline, `open_rows` finds them there. Raises DataError as it does.
+    """
+    # This keeps what `revision` stands for, and the names of all files: offline, a missing one is noticed.
+    commit = remote.fetch(path, "dataset", revision, ABOUT).name
+    _, files = _ask(path, commit, split)
+    folder = remote.fetch(path, "dataset", commit, [*ABOUT, *map(glob.escape, files)])
+    return commit, [folder / name for name in files]
 
 
 def _of_split(folder: Path, split: str) -> list[Path]:
@@ -157,30 +181,30 @@ def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence
     return Rows(names, read, batches, cell, revision, files)
 
 
-def _ask(name: str, revision: str | None, split: str) -> tuple[str | None, list[str]]:
-    """Ask the hub for the files of a split and for the commit that they belong to."""
+def _ask(name: str, revision: str | None, split: str) -> tuple[str, list[str]]:
+    """Ask the hub, or offline its cache, for the files of a split and for the commit that they belong to."""
     import datasets
 
+    commit = remote.commit(name, "dataset", revision)
+    cache = remote.cached(name, "dataset", commit) if remote.offline() else None
     try:
-        builder = datasets.load_dataset_builder(name, revision=revision)
+        # `datasets` asks the hub even for what lies in the hub's cache, but it reads a folder like a repository.
+        builder = datasets.load_dataset_builder(str(cache)) if cache else (
+            datasets.load_dataset_builder(name, revision=commit))  # fmt: skip
     except Exception as error:  # the stack below raises classes of five libraries
-        raise DataError(f"{name}: not found on the hub, nor as a local file or folder ({first_line(error)})") from None
+        where = f"its copy in {cache}" if cache else "the hub"
+        raise DataError(f"{name}: {where} can't be read as a data set ({first_line(error)})") from None
     found = builder.config.data_files or {}
     if split not in found:
         raise DataError(f"{name}: no split {split!r} on the hub; it has {', '.join(map(str, found)) or 'no files'}")
-    matches = [re.fullmatch(r"hf://datasets/[^@]+@([^/]+)/(.+\.parquet)", str(url)) for url in found[split]]
-    if not all(matches):
+    start = f"{cache}/" if cache else f"hf://datasets/{name}@{commit}/"
+    files = [str(url).removeprefix(start) for url in found[split] if str(url).startswith(start)]
+    if len(files) < len(found[split]) or not all(file.endswith(".parquet") for file in files):
         raise DataError(
             f"{name}: split {split!r} is not stored as parquet; save it with `save_to_disk` and give its path"
         )
-    return matches[0].group(1), [match.group(2) for match in matches]
-
-
-def _download(name: str, revision: str | None, file: str) -> Path:
-    """The local path of a file of the hub, downloaded into the hub's cache unless it is there."""
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.hf_hub_download(name, file, repo_type="dataset", revision=revision))
-    except Exception as error:  # as above
-        raise DataError(f"{name}: can't download {file} from the hub ({first_line(error)})") from None
+    if cache:
+        # Parts that a broken download did not bring are known by name: test-00001-of-00002.
+        alike = [re.sub(r"\d+", "*", glob.escape(file)) for file in files]
+        remote.cached(name, "dataset", commit, alike)
+    return commit, files

@@ -28,10 +28,12 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as hf_logging
 
+from culture_neurons import remote
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
+from culture_neurons.models.download import on_hub
 from culture_neurons.models.processors import load_processor
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
@@ -108,7 +110,8 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     hf_logging.disable_progress_bar()
     folder = _local_folder(name, path)
     where = {
-        "revision": None if folder else settings.get("revision"),
+        # One commit for the config, the weights and the tokenizer, also when the branch moves meanwhile.
+        "revision": None if folder else remote.commit(path, "model", settings.get("revision")),
         "trust_remote_code": bool(settings.get("trust_remote_code", False)),
     }
     more: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
@@ -130,7 +133,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     except (OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
-            "expected a folder with config.json, safetensors and processor files, or a hub name that can be reached"
+            + ("expected a folder with config.json, safetensors and processor files" if folder else remote.WITHOUT)
         ) from None
     missing = sorted(info.get("missing_keys", ()))
     if missing:
@@ -196,7 +199,7 @@ def _local_folder(name: str, path: str) -> Path | None:
         if not (folder / "config.json").is_file():
             raise ModelError(f"model {name!r}: {path!r} is no model folder: it has no config.json")
         return folder
-    if folder.is_file() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+    if not on_hub(path):
         raise ModelError(f"model {name!r}: {path!r} is no folder; expected a model folder or a hub name owner/model")
     return None
 
