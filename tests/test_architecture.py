@@ -163,7 +163,7 @@ def test_a_bad_import_is_noticed(tmp_path: Path, name: str, source: str, problem
 
 TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
-#: Steps that compute with a model or read its files' format; all others have to run where torch is not installed (envs/analysis.yaml).
+#: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
     "steps.ablate", "steps.calibrate", "steps.export_masks", "steps.import_masks", "steps.infer", "steps.record",
     "steps.train",

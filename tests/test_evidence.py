@@ -186,9 +186,7 @@ def test_controls_of_another_size_are_not_used(mask, control, same):
     names, base = world(8, 20)
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}
     sizes = {s: dict.fromkeys(names, control if s in CONTROLS else mask) for s in made}
-    paired = {
-        (s, "0.01"): evidence.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()
-    }
+    paired = {(s, "0.01"): evidence.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()}
     table, averages = evidence.compare(base, paired, CONTROLS, 200)
     assert (evidence.UNTESTED not in set(table["verdict"])) == same
     assert (table["n_controls"] == (3 if same else 0)).all()

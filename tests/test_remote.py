@@ -37,6 +37,7 @@ for call in sys.argv[1:]:
 print(json.dumps(found, default=str))
 """
 CLOSED = "http://127.0.0.1:9"
+NAMES = ["data/test-00000-of-00002.parquet", "data/test-00001-of-00002.parquet"]
 
 
 def ask(home: Path, *calls: str, **environment: str) -> list:
@@ -52,14 +53,11 @@ def root(tmp_path: Path) -> Path:
     """A hub with a data set: split test in two files, split train in one."""
     folder = tmp_path / "hub" / "datasets" / "some" / "set"
     (folder / "data").mkdir(parents=True)
-    for name, values in {"test-00000-of-00002": [1, 2], "test-00001-of-00002": [3], "train-00000-of-00001": [9]}.items():
-        pq.write_table(pa.table({"a": values}), folder / "data" / f"{name}.parquet")
+    for name, values in ((NAMES[0], [1, 2]), (NAMES[1], [3]), ("data/train-00000-of-00001.parquet", [9])):
+        pq.write_table(pa.table({"a": values}), folder / name)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
     (tmp_path / "hub" / "models" / "some" / "model").mkdir(parents=True)
     return tmp_path / "hub"
-
-
-NAMES = ["data/test-00000-of-00002.parquet", "data/test-00001-of-00002.parquet"]
 
 
 def test_data_set_that_was_fetched_is_read_without_network(root: Path, tmp_path: Path) -> None:
@@ -75,22 +73,22 @@ def test_data_set_that_was_fetched_is_read_without_network(root: Path, tmp_path:
     *found, train, other = ask(home, *calls, HF_HUB_OFFLINE="1", HF_ENDPOINT=CLOSED)
     assert found == [expected] * 3
     assert train.startswith("DataError: some/set: no split 'train' on the hub; it has test")
-    assert other.startswith("DataError: some/set at revision v2: not, or not completely, in the hub's cache")
+    assert other.startswith("DataError: some/set at revision v2: not, or not all of it, in the hub's cache")
     # Images are read by other steps, from files that are named: without asking, whether offline or not.
     again = f'hub.open_rows("some/set", "{COMMIT}", "test", {NAMES}).cell("a", 2)'
     assert ask(home, again, HF_ENDPOINT=CLOSED) == [3]
     # A part that an interrupted download did not bring.
     next(home.rglob(Path(NAMES[1]).name)).unlink()
     [missing] = ask(home, calls[0], HF_HUB_OFFLINE="1")
-    assert "not, or not completely, in the hub's cache" in missing
+    assert "not, or not all of it, in the hub's cache" in missing
     assert "make prefetch" in missing
 
 
 def test_data_set_that_was_read_with_network_is_read_again_without(root: Path, tmp_path: Path) -> None:
     with serve(root) as (address, _):
-        assert ask(tmp_path / "home", f'data("some/set", "{COMMIT}")', HF_ENDPOINT=address) == [[COMMIT, NAMES, [1, 2, 3]]]
+        online = ask(tmp_path / "home", f'data("some/set", "{COMMIT}")', HF_ENDPOINT=address)
     offline = ask(tmp_path / "home", f'data("some/set", "{COMMIT}")', HF_HUB_OFFLINE="1")
-    assert offline == [[COMMIT, NAMES, [1, 2, 3]]]
+    assert offline == online == [[COMMIT, NAMES, [1, 2, 3]]]
 
 
 def test_names_of_the_hub_that_are_wrong(root: Path, tmp_path: Path) -> None:
@@ -109,8 +107,9 @@ def test_names_of_the_hub_that_are_wrong(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [{"HF_ENDPOINT": CLOSED}, {"HF_HUB_OFFLINE": "1"}])
 def test_hub_that_cannot_be_reached_is_two_lines_at_once(tmp_path: Path, how: dict[str, str]) -> None:
-    calls = ['data("some/set")', 'data("some/set", "main")', f'hub.open_rows("some/set", "{COMMIT}", "test", ["a.parquet"])',
-             'hub.fetch("some/set", None, "test")', 'remote.commit("some/model", "model")']  # fmt: skip
+    known = f'hub.open_rows("some/set", "{COMMIT}", "test", ["a.parquet"])'
+    calls = ['data("some/set")', 'data("some/set", "main")', known, 'hub.fetch("some/set", None, "test")',
+             'remote.commit("some/model", "model")']  # fmt: skip
     for value in ask(tmp_path / "home", *calls, **how):
         first, second = value.splitlines()
         assert first.startswith(("DataError: some/set", "ModelError: some/model"))

@@ -160,8 +160,14 @@ def compare(
     return table[COLUMNS], pd.DataFrame(averages)
 
 
-def _compare(base: Baseline, paired: Mapping[tuple[str, str], Paired], judged: Sequence[tuple[str, str]],
-             controls: Mapping[str, str], replicates: int, seed: int) -> dict[tuple, tuple[list[dict], dict]]:  # fmt: skip
+def _compare(
+    base: Baseline,
+    paired: Mapping[tuple[str, str], Paired],
+    judged: Sequence[tuple[str, str]],
+    controls: Mapping[str, str],
+    replicates: int,
+    seed: int,
+) -> dict[tuple[str, str], tuple[list[dict], dict]]:
     """Rows of evidence and averages of the `judged` keys; all of `paired` are of the same cultures."""
     cultures = paired[judged[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)

@@ -111,7 +111,7 @@ def _asking(name: str, kind: str, revision: str | None) -> Iterator[None]:
         if not offline():
             raise fail(f"{what}: {_unreachable(error)}\n{WITHOUT}") from None
         raise fail(
-            f"{what}: not, or not completely, in the hub's cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set\n"
+            f"{what}: not, or not all of it, in the hub's cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set\n"
             f"{WITHOUT}; HF_HUB_OFFLINE=0 lets it be asked for"
         ) from None
     except errors.HFValidationError as error:

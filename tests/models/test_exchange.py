@@ -130,17 +130,18 @@ def in_zip(path: Path, payload: bytes) -> None:
 @pytest.mark.parametrize("form", ["plain", "zip", "older"])
 def test_pickle_that_runs_code_does_not_run(tmp_path, form):
     ran, path = tmp_path / "ran", tmp_path / "m.pth"
-    payload = pickle.dumps([[Attack(ran)]], protocol=2)
+    payload = pickle.dumps([[Attack(ran)]], protocol=5 if form == "plain" else 2)
     if form == "plain":
         path.write_bytes(payload)
     elif form == "zip":
         in_zip(path, payload)
     else:
         torch.save([[Attack(ran)]], path, _use_new_zipfile_serialization=False)
-    with pytest.raises(FileError, match=r"not made of lists and tensors alone.*nothing was unpickled") as error:
+    with pytest.raises(FileError, match=r"not made of lists and tensors alone .*nothing was unpickled") as error:
         read(path)
     assert not ran.exists()
     assert len(str(error.value).splitlines()) == 1
+    assert "weights_only" not in str(error.value)  # no advice to switch the protection off
     pickle.loads(payload)[0][0].close()  # it would have worked
     assert ran.exists()
 
@@ -185,9 +186,9 @@ def test_damaged_file_is_one_line_and_no_traceback(tmp_path_factory, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    message = ""
     try:
-        masks = read(path)
+        assert all(np.isin(mask.neuron, range(NEURONS)).all() for mask in read(path))
     except FileError as error:
-        assert len(str(error).splitlines()) == 1
-    else:
-        assert all(np.isin(mask.neuron, range(NEURONS)).all() for mask in masks)
+        message = str(error)
+    assert len(message.splitlines()) <= 1

@@ -7,6 +7,7 @@ containers and runs no code of the file.
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _PER_TENSOR, _PER_FILE = 4096, 1 << 20
 
 
-def read(path: str | Path, cultures: Sequence[str], layers: int, neurons: int, site: str = "act_fn") -> list[NeuronMask]:
+def read(
+    path: str | Path, cultures: Sequence[str], layers: int, neurons: int, site: str = "act_fn"
+) -> list[NeuronMask]:
     """The mask of every culture, in the order of `cultures`; neurons by layer, then index.
 
     cultures          the name of each list in the file, in the file's order
@@ -85,8 +88,11 @@ def _load(path: Path, largest: int) -> Any:
             warnings.simplefilter("ignore")  # on old forms of storage
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in the unpickler, the zip reader or in what it calls
+        # Of torch's message the reason alone: what follows is advice to switch the protection off.
+        found = re.search(r"WeightsUnpickler error: (.+)", str(error))
+        reason = (found[1][:200] if found else first_line(error)).partition(". ")[0]
         raise FileError(
-            f"{path}: is not made of lists and tensors alone, or is damaged ({first_line(error)}); nothing was unpickled"
+            f"{path}: damaged, or not made of lists and tensors alone ({reason}); nothing was unpickled"
         ) from None
 
 
