@@ -51,6 +51,7 @@ class Evaluator:
         self._same = [seen.setdefault((mask.layer.tobytes(), mask.neuron.tobytes()), i) for i, mask in enumerate(masks)]
         self._distinct = sorted(set(self._same))
         self._size = [len(mask) for mask in masks]
+        self._under = [f" under the mask of {mask.culture!r} ({len(mask)} neurons)" for mask in masks]
         #: Per mask, the first layer that it touches.
         self._first = [int(mask.layer.min()) if len(mask) else loaded.adapter.n_layers for mask in masks]
 
@@ -63,7 +64,10 @@ class Evaluator:
             readings = self._replayed(inputs, letters, batch.same_image)
             if readings is None:
                 readings = self._whole(inputs, letters, self._distinct)
-        found = {i: answers(self._loaded, batch, letters, *reading) for i, reading in readings.items()}
+        found = {}
+        for i, reading in readings.items():
+            self._ablation.use(i)  # so that a pass which looks for a layer has the mask in force too
+            found[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
         return [found[i] for i in self._same]
 
     def _replayed(

@@ -17,6 +17,7 @@ import torch
 
 from culture_neurons.data import prompts
 from culture_neurons.errors import ModelError
+from culture_neurons.models import finite
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.vision import image_features_kept
@@ -118,15 +119,25 @@ def ask(
 
 
 def answers(
-    loaded: Loaded, batch: Batch, letters: Letters, reading: Reading, texts: Sequence[str] | None = None
+    loaded: Loaded,
+    batch: Batch,
+    letters: Letters,
+    reading: Reading,
+    texts: Sequence[str] | None = None,
+    under: str = "",
 ) -> list[Answer]:
-    """What a reading means for each sample. Raises ModelError for a log-probability that is no number."""
+    """What a reading means for each sample; `under` says in an error what is in force (`finite.error`).
+
+    A letter may have the probability 0, and so the log-probability -inf. Raises ModelError, naming sample and layer,
+    where that is so of all letters of a sample, or where a log-probability is no number or +inf: then the model's own
+    numbers are not finite.
+    """
     by_letter, best = reading.by_letter.cpu().numpy(), reading.best.cpu().numpy()
-    if np.isnan(by_letter).any():
-        bad = batch.samples[int(np.isnan(by_letter).any(axis=1).argmax())]
-        raise ModelError(
-            f"model {loaded.name!r}: not-a-number in the answer to sample {bad.sample_id!r}; "
-            "try dtype bfloat16 or float32"
+    bad = np.isnan(by_letter).any(axis=1) | np.isposinf(by_letter).any(axis=1) | np.isneginf(by_letter).all(axis=1)
+    if bad.any():
+        what = "the log-probabilities"
+        raise finite.error(
+            loaded, batch, int(bad.argmax()), what, lambda: forward(loaded, on_device(loaded, batch)), under
         )
     return [
         _answer(order, by_letter[b], int(best[b]), letters.tokens, None if texts is None else texts[b])

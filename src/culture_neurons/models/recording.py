@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.models import finite
 from culture_neurons.models.hooks import Recorder
 from culture_neurons.models.inference import forward, on_device
 from culture_neurons.models.inputs import Batch
@@ -50,8 +51,19 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
 
 @torch.inference_mode()
 def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T [sample], K and S [sample, layer, neuron] of a batch (see `types.Statistics`), inside `hooks.record`."""
-    recorder.start(token_weights(loaded, batch, rule))
-    with image_features_kept(loaded.model, batch.image_of):
-        forward(loaded, on_device(loaded, batch))
-    return recorder.collect()
+    """T [sample], K and S [sample, layer, neuron] of a batch (see `types.Statistics`), inside `hooks.record`.
+
+    Raises ModelError, naming sample and layer, for sums that are not finite.
+    """
+
+    def forwards() -> None:
+        recorder.start(token_weights(loaded, batch, rule))
+        with image_features_kept(loaded.model, batch.image_of):
+            forward(loaded, on_device(loaded, batch))
+
+    forwards()
+    tokens, fired, positive_sum = recorder.collect()
+    good = np.isfinite(positive_sum).all(axis=(1, 2))
+    if not good.all():
+        raise finite.error(loaded, batch, int((~good).argmax()), "the activations", forwards)
+    return tokens, fired, positive_sum

@@ -1,0 +1,63 @@
+"""Where a model's numbers stop being finite: found by one more pass, when what came out of it is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from culture_neurons.errors import ModelError
+from culture_neurons.models.inputs import Batch
+from culture_neurons.models.loading import Loaded
+
+
+@torch.inference_mode()
+def place(loaded: Loaded, batch: Batch, row: int, again: Callable[[], object]) -> str:
+    """Where in the model the numbers of one sample of a batch stop being finite, in words.
+
+    `again` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
+    it computed before. Only tokens of the sample count, and no padding.
+    """
+    valid = batch.inputs["attention_mask"][row].bool()
+    finite: dict[int, bool] = {}
+
+    def look(layer: int, hidden: Any) -> None:
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        finite[layer] = bool(torch.isfinite(hidden[row][valid.to(hidden.device)]).all())
+
+    def after(layer: int) -> Callable[..., None]:
+        return lambda module, args, output: look(layer, output)
+
+    layers = loaded.adapter.layers
+    handles = [module.register_forward_hook(after(layer)) for layer, module in enumerate(layers)]
+    handles.append(
+        layers[0].register_forward_pre_hook(
+            lambda module, args, kwargs: look(-1, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        )
+    )
+    try:
+        again()
+    finally:
+        for handle in handles:
+            handle.remove()
+    first = min((layer for layer, good in finite.items() if not good), default=None)
+    if first is None:
+        return f"the outputs of all {len(layers)} decoder layers are finite"
+    if first < 0:
+        return "before its first decoder layer (embeddings or image features)"
+    return f"decoder layer {first} is the first whose output is not finite"
+
+
+def error(
+    loaded: Loaded, batch: Batch, row: int, what: str, again: Callable[[], object], under: str = ""
+) -> ModelError:
+    """The error to raise when `what` came out for sample `row` of a batch is not finite.
+
+    `again` as in `place`; `under` says what is in force, such as the mask of a culture.
+    """
+    advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
+    return ModelError(
+        f"model {loaded.name!r}: {what} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
+        f"{place(loaded, batch, row, again)}; {advice}"
+    )

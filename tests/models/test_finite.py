@@ -1,0 +1,150 @@
+"""Models whose numbers stop being finite: which layer and which sample, in each kind of pass."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from culture_neurons.errors import ModelError
+from culture_neurons.models import inference
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import Reading, answer, answers, letters_of
+from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.models.loading import load
+from culture_neurons.models.recording import sums
+from culture_neurons.types import NeuronMask
+
+PROMPT = Prompt()
+MASKS = [NeuronMask("Ona", "act_fn", [0, 1], [3, 4]), NeuronMask("Ulm", "act_fn", [], [])]
+
+
+def infer(loaded, batch):
+    answer(loaded, batch, PROMPT)
+
+
+def generate(loaded, batch):
+    answer(loaded, batch, Prompt(answer="generate", max_new_tokens=2))
+
+
+def recording(loaded, batch):
+    with record(loaded.adapter) as recorder:
+        sums(loaded, batch, "all", recorder)
+
+
+def ablation(loaded, batch):
+    with evaluator(loaded, MASKS, PROMPT) as evaluate:
+        evaluate(batch)
+
+
+@pytest.fixture(params=["float32", "float16"])
+def broken(request, folders):
+    """A function that gives a model whose layer `layer` multiplies by `value`, and one batch of three samples."""
+
+    def make(layer: int, value: float, part: str = "down_proj"):
+        loaded = load({"name": "m", "path": folders["llava-next-mistral"], "dtype": request.param})
+        loaded.model.get_submodule(f"model.language_model.layers.{layer}.mlp.{part}").weight.data.fill_(value)
+        return loaded
+
+    return make
+
+
+@pytest.fixture
+def batch(questions):
+    return lambda loaded: prepare(loaded, questions.samples[:3], questions.opener, PROMPT)
+
+
+@pytest.mark.parametrize("work", [infer, generate, recording, ablation])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_sample_and_first_layer_are_named(broken, batch, work, value):
+    loaded = broken(0, value)
+    whole = batch(loaded)
+    inference.forward(loaded, inference.on_device(loaded, whole))  # transformers attaches hooks of its own
+    before = {name: len(module._forward_hooks) for name, module in loaded.model.named_modules()}
+    with pytest.raises(ModelError) as error:
+        work(loaded, whole)
+    first, second = str(error.value).splitlines()
+    what = "activations" if work is recording else "log-probabilities"
+    assert first.startswith(f"model 'm': the {what} of sample {whole.samples[0].sample_id!r} are not finite")
+    assert (" under the mask of " in first) == (work is ablation)
+    assert second.startswith("decoder layer 0 is the first whose output is not finite; ")
+    assert {name: len(module._forward_hooks) for name, module in loaded.model.named_modules()} == before
+
+
+@pytest.mark.parametrize("work", [infer, ablation])
+def test_later_layer(broken, batch, work):
+    loaded = broken(1, float("nan"))
+    with pytest.raises(ModelError, match="\ndecoder layer 1 is the first"):
+        work(loaded, batch(loaded))
+
+
+def test_activations_of_a_layer_whose_gate_is_broken(broken, batch):
+    loaded = broken(1, float("nan"), "gate_proj")
+    with pytest.raises(ModelError, match=r"activations of sample .* are not finite\ndecoder layer 1 is the first"):
+        recording(loaded, batch(loaded))
+
+
+def test_overflow_of_half_precision_says_which_dtype_to_try(broken, batch):
+    loaded = broken(1, 6e4)
+    loaded.model.get_submodule("model.language_model.layers.1.mlp.gate_proj").weight.data.mul_(1e4)
+    whole = batch(loaded)
+    if loaded.dtype == "float32":
+        infer(loaded, whole)
+        recording(loaded, whole)
+        return
+    with pytest.raises(ModelError, match=r"layer 1 is the first whose .*; try dtype bfloat16 or float32"):
+        infer(loaded, whole)
+
+
+def test_what_comes_before_the_decoder_and_after_it(folders, batch):
+    loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
+    norm = loaded.adapter.norm.weight.data
+    norm.fill_(float("nan"))
+    with pytest.raises(ModelError, match="\nthe outputs of all 2 decoder layers are finite"):
+        infer(loaded, batch(loaded))
+    norm.fill_(1)
+    loaded.model.get_input_embeddings().weight.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="\nbefore its first decoder layer"):
+        infer(loaded, batch(loaded))
+
+
+def test_only_the_sample_that_is_not_finite_is_named(folders, questions, monkeypatch):
+    loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
+    whole = prepare(loaded, questions.samples[:3], questions.opener, PROMPT)
+    layer = loaded.adapter.layers[1]
+
+    def spoil(module, args, output):
+        output = output.clone()
+        output[1, -1, 0] = torch.inf
+        return output
+
+    handle = layer.register_forward_hook(spoil)
+    with pytest.raises(ModelError) as error:
+        infer(loaded, whole)
+    handle.remove()
+    assert f"sample {whole.samples[1].sample_id!r}" in str(error.value)
+    assert "\ndecoder layer 1 is the first" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "good"),
+    [
+        ([-1.0, float("-inf"), -2.0, -3.0], True),  # one letter of probability 0
+        ([float("-inf")] * 4, False),
+        ([-1.0, float("nan"), -2.0, -3.0], False),
+        ([-1.0, float("inf"), -2.0, -3.0], False),
+    ],
+)
+def test_which_log_probabilities_are_errors(folders, questions, row, good):
+    loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
+    whole = prepare(loaded, questions.samples[:1], questions.opener, PROMPT)
+    n = len(whole.orders[0])
+    reading = Reading(torch.tensor([row[:n]]), torch.tensor([0]))
+    work = partial(answers, loaded, whole, letters_of(loaded, whole), reading)
+    if good:
+        assert sorted(work()[0].logprobs) == sorted(row[:n])
+        return
+    with pytest.raises(ModelError, match="all 2 decoder layers are finite"):
+        work()
