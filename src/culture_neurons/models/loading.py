@@ -45,6 +45,8 @@ SETTINGS = {
 _OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
 _SECRET = {"token", "use_auth_token"}
 _REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
+#: What to do about a model that comes with Python code.
+OWN_CODE = "; it runs only with trust_remote_code: true in the model's stanza"
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -131,6 +133,8 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         else:
             processor = AutoTokenizer.from_pretrained(path, **where)
     except (OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error) and not where["trust_remote_code"]:
+            raise ModelError(f"model {name!r}: {path!r} has code of its own{OWN_CODE}") from None
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
             + ("expected a folder with config.json, safetensors and processor files" if folder else remote.WITHOUT)
@@ -213,7 +217,7 @@ def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
     for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
         if trust_remote_code and auto.__name__ in auto_map:
             return auto
-    hint = "; its own code runs only with trust_remote_code: true" if auto_map else ""
+    hint = OWN_CODE if auto_map and not trust_remote_code else ""
     raise ModelError(
         f"model {name!r}: type {getattr(config, 'model_type', '?')!r} is neither a vision-language nor a causal "
         f"language model of this version of transformers{hint}"
