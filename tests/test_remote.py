@@ -8,10 +8,10 @@ import socket
 import time
 from pathlib import Path
 
-import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 
 from culture_neurons import remote
 from culture_neurons.errors import ModelError
@@ -37,6 +37,8 @@ for call in sys.argv[1:]:
 print(json.dumps(found, default=str))
 """
 CLOSED = "http://127.0.0.1:9"
+#: Seconds: more than a busy machine needs, and less than the hub's client goes on trying by itself.
+PATIENT = 15
 NAMES = ["data/test-00000-of-00002.parquet", "data/test-00001-of-00002.parquet"]
 
 
@@ -44,7 +46,7 @@ def ask(home: Path, *calls: str, **environment: str) -> list:
     done = python(home, "-c", CALLS, *calls, **environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert all(seconds < 5 for _, seconds in found), found
+    assert all(seconds < PATIENT for _, seconds in found), found
     return [value for value, _ in found]
 
 
@@ -121,18 +123,18 @@ def test_hub_that_cannot_be_reached_is_two_lines_at_once(tmp_path: Path, how: di
 @pytest.mark.parametrize("kind", ["silent", "broken"])
 def test_hub_that_does_not_answer_as_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(remote, "PATIENCE", 0.3)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
         if kind == "broken":
             listening.close()
         start = time.monotonic()
         with pytest.raises(ModelError, match=r"^some/model: the hub at http://127\.0\.0\.1:\d+ can't be reached \("):
             remote.commit("some/model", "model")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < PATIENT
 
 
 def test_error_page_of_a_hub_is_no_traceback(root: Path, tmp_path: Path) -> None:

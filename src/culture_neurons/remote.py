@@ -84,7 +84,6 @@ def download(name: str, kind: str, commit: str, file: str) -> Path:
 @contextmanager
 def _asking(name: str, kind: str, revision: str | None) -> Iterator[None]:
     """What the hub's client raises becomes an error of two lines."""
-    import httpx
     from huggingface_hub import constants, errors
 
     fail = {"model": ModelError, "dataset": DataError}[kind]
@@ -116,7 +115,7 @@ def _asking(name: str, kind: str, revision: str | None) -> Iterator[None]:
         ) from None
     except errors.HFValidationError as error:
         raise fail(f"{what}: no name of a {kind} on the hub ({first_line(error)})") from None
-    except (httpx.HTTPError, OSError) as error:
+    except Exception as error:  # of the system, of HTTP libraries and of the hub's client
         raise fail(f"{what}: {_unreachable(error)}\n{WITHOUT}; HF_HUB_OFFLINE=1 takes what is cached") from None
 
 

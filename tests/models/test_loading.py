@@ -132,7 +132,7 @@ def test_hub_that_cannot_be_reached(monkeypatch, how):
     start = time.monotonic()
     with pytest.raises(ModelError) as error:
         load({"name": "m", "path": "nobody/nothing-at-all"})
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert len(str(error.value).splitlines()) == 2
     assert "nobody/nothing-at-all" in str(error.value)
     assert "make prefetch" in str(error.value)

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from culture_neurons import planning, store
+from tests.workflow.test_incremental import LAST
 from tests.workflow.test_plan import amount_of_work
 
 pytestmark = pytest.mark.workflow
-#: What all models' tables are made from, so that it runs again.
-LAST = {"tabulate": 1, "draw_model": 2, "draw_overview": 1, "report": 1}
 
 
 def test_masks_of_another_project_are_ablated_tabulated_and_reported(project):
@@ -30,7 +29,7 @@ def test_masks_of_another_project_are_ablated_tabulated_and_reported(project):
         "published": published, "random-published": {"method": "random-matched", "seed": 1, "match": "published"},
     }  # fmt: skip
     project.write(config)
-    new = {"import_masks": 2, "score": 2, "mask": 2, "ablate": 4, **LAST}
+    new = {"import_masks": 2, "score": 2, "mask": 2, "ablate": 4, "gather_outcomes": 4, **LAST}
     assert project.planned() == new
     assert planning.jobs(amount_of_work(project)) == project.planned("--forceall")
     project.run()
