@@ -27,6 +27,10 @@ include: "workflow/rules/prefetch.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    stand_alone()
+
+
 rule all:
     default_target: True
     input:

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "seeds": set(),
     "types": {"errors"},
     "files": {"errors"},
+    "slurm": {"errors", "files"},
     "store": {"errors", "types", "files"},
     "remote": {"errors", "files"},
     "data": {"errors", "types", "files", "seeds", "remote"},
@@ -57,7 +58,8 @@ HOMES: dict[str, set[str]] = {
     "snakemake": set(),
 }
 #: Tests of no single module.
-NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py", "workflow", "faults", "demo", "benchmarks"}
+NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
+NO_MIRROR |= {"workflow", "faults", "slurm", "demo", "benchmarks"}
 LARGEST = 18_000
 
 

@@ -19,7 +19,7 @@ rule ablate:
     threads: model_stanza("threads")
     resources:
         gpu=model_stanza("gpus"),
-        mem_mb=model_stanza("mem_mb"),
+        mem_mb=growing("mem_mb"),
         batch_size=model_stanza("batch_size"),
         device_map=device_map,
     params:
@@ -37,6 +37,7 @@ rule ablate:
 
 rule gather_outcomes:
     """Put the answers under one selector's masks together, a file per top fraction."""
+    localrule: True # it takes a second, also when other jobs wait in a cluster's queue
     input:
         parts=expand(
             f"{RESULTS}/{{{{model}}}}/ablation/{{{{selector}}}}/{{mask_shard}}-{{shard}}.parquet",

@@ -21,7 +21,7 @@ if "SLURM_JOB_ID" in os.environ:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from culture_neurons import config as settings
-from culture_neurons import selectors
+from culture_neurons import selectors, slurm
 from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.provenance import ROOT, closure
 
@@ -102,6 +102,11 @@ def model_settings(wildcards):
 def model_stanza(key):
     """An input function for one value of a model's stanza."""
     return lambda wildcards: MODELS[wildcards.model][key]
+
+
+def growing(key):
+    """The same for an amount that grows with the attempt: a job that was killed for want of it gets more."""
+    return lambda wildcards, attempt: attempt * MODELS[wildcards.model][key]
 
 
 def fixed(value):
@@ -219,3 +224,14 @@ def local_sources():
 def named(files):
     """name=path arguments."""
     return [f"{name}={path}" for name, path in files.items()]
+
+
+def stand_alone():
+    """Refuse to run beside jobs that a killed run of this data set left in Slurm's queue."""
+    try:
+        slurm.refuse_leftover_jobs(workflow.workdir_init, config["dataset"])
+    except CultureNeuronsError as error:
+        sys.exit(str(error))
+    run = getattr(workflow.scheduler._executor, "run_uuid", None)
+    if run:
+        slurm.note_run(workflow.workdir_init, config["dataset"], run)

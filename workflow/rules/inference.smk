@@ -18,7 +18,7 @@ rule infer:
     threads: model_stanza("threads")
     resources:
         gpu=model_stanza("gpus"),
-        mem_mb=model_stanza("mem_mb"),
+        mem_mb=growing("mem_mb"),
         # Resources, not parameters: beyond the last digits results don't depend on them, so a change reruns nothing.
         batch_size=model_stanza("batch_size"),
         device_map=device_map,
@@ -35,6 +35,7 @@ rule infer:
 
 rule gather_answers:
     """Put one model's answers together."""
+    localrule: True # it takes a second, also when other jobs wait in a cluster's queue
     input:
         parts=expand(f"{RESULTS}/{{{{model}}}}/answers/{{shard}}.parquet", shard=range(SHARDS["infer"])),
         code=code("gather"),

@@ -19,7 +19,7 @@ rule record:
     threads: model_stanza("threads")
     resources:
         gpu=model_stanza("gpus"),
-        mem_mb=model_stanza("mem_mb"),
+        mem_mb=growing("mem_mb"),
         batch_size=model_stanza("batch_size"),
         device_map=device_map,
     params:

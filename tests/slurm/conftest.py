@@ -1,0 +1,143 @@
+"""One cluster for all tests of a session, and projects that run on it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster, running
+from tests.workflow.conftest import CONFIG, ROOT, Project, build
+
+#: Jobs last seconds here, so that the profile's pause before the first look at them would be most of the time.
+QUICK = ("--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "20")
+
+
+class SlurmProject(Project):
+    """A project whose runs go to the cluster."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+        shutil.copytree(ROOT / "profiles", folder / "profiles")
+        (folder / "slurm").symlink_to(os.readlink(ROOT / "slurm"))
+
+    @contextlib.contextmanager
+    def submitted(self, *words: str, profile: str = "slurm") -> Iterator[subprocess.Popen]:
+        """`snakemake --profile ...` while it runs; it and its jobs are ended with the block."""
+        environment = {k: v for k, v in self.cluster.environment.items() if k != "PYTHONPATH"}
+        with (self.folder / "run.log").open("w", encoding="utf-8") as log:
+            main = subprocess.Popen(
+                [sys.executable, "-m", "snakemake", "--profile", profile, *QUICK, *words],
+                cwd=self.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        try:
+            yield main
+        finally:
+            if main.poll() is None:
+                main.kill()
+                main.wait()
+                self.cluster.cancel()
+
+    def log(self) -> str:
+        """What the last run printed."""
+        return (self.folder / "run.log").read_text(encoding="utf-8")
+
+    def submit(self, *words: str, profile: str = "slurm", seconds: float = 400) -> tuple[int, str]:
+        """Exit status and output of a whole run."""
+        with self.submitted(*words, profile=profile) as main:
+            try:
+                main.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                pytest.fail(f"not finished after {seconds} s:\n{self.log()}\n{self.jobs()}")
+        return main.returncode, self.log()
+
+    def jobs(self) -> list[dict[str, str]]:
+        """What Slurm knows of this project's jobs, in the order in which they were sent."""
+        return sorted(self.cluster.jobs(self.folder), key=lambda job: int(job["JobId"]))
+
+    def jobs_of(self, rule: str, *wildcards: str) -> list[dict[str, str]]:
+        """The jobs of a rule or a group, all attempts."""
+        found = [job for job in self.jobs() if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", job["Comment"])]
+        return [job for job in found if all(word in job["Comment"] for word in wildcards)]
+
+
+class Faults:
+    """Sends a signal to the first process of each named step, as soon as it runs."""
+
+    def __init__(self, cluster: Cluster, signals: Mapping[str, signal.Signals]) -> None:
+        self.cluster, self.due = cluster, dict(signals)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Faults:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _watch(self) -> None:
+        while self.due and not self.over.wait(0.1):
+            for step in list(self.due):
+                for process in steps(self.cluster, step)[:1]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, self.due[step])
+                        del self.due[step]
+
+
+def steps(cluster: Cluster, step: str) -> list[int]:
+    """Ids of the processes of a step that run in jobs of the cluster."""
+    return cluster.processes(f"culture_neurons.steps.{step}")
+
+
+def wait_for(condition, what: str, seconds: float = 60):
+    """The first true value of `condition()`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {seconds} s")
+        time.sleep(0.1)
+    return value
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Name -> content of all tables of a data set."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "tables").glob("*.csv"))}
+
+
+def config() -> dict:
+    """The small config with fewer selectors. One model asks for one GPU, one for two, and for too little memory."""
+    found = copy.deepcopy(CONFIG)
+    found["models"]["trained"] |= {"gpus": 1}
+    # Loading torch takes about 500 MB, and Snakemake 150: too much for the first attempt, and never for the third.
+    found["models"]["loaded"] |= {"gpus": 2, "mem_mb": 450}
+    found["selectors"] = {name: found["selectors"][name] for name in ("cas", "random-matched")}
+    return found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory) -> Project:
+    """The small project after a run on this machine, without Slurm."""
+    project = build(tmp_path_factory.mktemp("local") / "project")
+    project.write(config())
+    project.run()
+    return project
