@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan prefetch check-demo figures bench bench-gpu test test-faults lint format lock clean
+.PHONY: help setup demo plan prefetch check-demo figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests'
 	@echo 'make test-faults  kill, fill the disk, damage files: real runs that must come through (minutes)'
+	@echo 'make test-slurm  the demo and the faults of a cluster, on a real Slurm that it starts (Debian; minutes)'
 	@echo 'make lint        ruff and snakemake --lint'
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
@@ -58,10 +59,14 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --ignore=tests/demo --ignore=tests/faults
+	$(PYTEST) -n $(WORKERS) --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
 
 test-faults: setup
 	$(PYTEST) -n 2 tests/faults
+
+test-slurm: demo
+	@tools/install_slurm.sh
+	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) tests/slurm
 
 lint: setup
 	$(RUN) ruff check .

@@ -24,7 +24,7 @@ from culture_neurons.steps import mask as choose
 from culture_neurons.steps import score, tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/method.md", "docs/outputs.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/method.md", "docs/outputs.md", "docs/cluster.md"]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def test_names_of_the_package_exist(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_exist(page: str) -> None:
     # A path with a placeholder, as tests/test_<name>.py, is no path.
-    path = re.compile(r"(?:^|\s)((?:src|config|workflow|tests|docs|envs|tools)/[\w./-]+)(?![\w./<{-])")
+    path = re.compile(r"(?:^|\s)((?:src|config|workflow|tests|docs|envs|tools|profiles)/[\w./-]+)(?![\w./<{-])")
     paths = {found for words in code_words(TEXT[page]) for found in path.findall(words)}
     paths = {path for path in paths if EXAMPLE not in path}  # made below
     assert {path for path in paths if not (ROOT / path).exists()} == set()
@@ -284,3 +284,16 @@ def test_data_sets_of_the_statistics_are_documented(run: Path) -> None:
             assert found[path].dtype.kind == "S" or str(found[path].dtype) in row
         assert "schema" in file.attrs
         assert set(json.loads(file["metadata"][0])) >= {"model", "revision", "dtype", "token_rule"}
+
+
+def test_options_of_the_profile_are_those_of_the_cluster_page() -> None:
+    profile = (ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8")
+    options = set(re.findall(r"^(?: *# )?([a-z]+(?:-[a-z]+)+): ", profile, re.M)) | set(
+        re.findall(r"(\bslurm_\w+)", profile)
+    )
+    known = options | {"slurm-keep-successful-logs"}
+    named = {
+        w.partition(":")[0] for w in code_words(TEXT["docs/cluster.md"]) if re.match(r"(slurm[_-]|latency-)[\w-]+", w)
+    }
+    assert {"slurm_account", "slurm-status-command", "latency-wait"} <= named
+    assert named - known == set()
