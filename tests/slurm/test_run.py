@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from culture_neurons import slurm
 from tests.slurm.cluster import NODES
 from tests.slurm.conftest import Faults, SlurmProject, config, steps, tables, wait_for
 from tests.workflow.conftest import build
@@ -38,6 +39,11 @@ def killed(tmp_path_factory, cluster) -> SimpleNamespace:
     found.refused = project.submit()
     found.planned = project.submit("--dry-run")
     found.before = project.jobs()
+    # Another data set of the same folder may run meanwhile.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SLURM_CONF", "PATH"):
+            patch.setenv(name, cluster.environment[name])
+        found.of = {dataset: slurm.leftover_jobs(project.folder, dataset) for dataset in ("small", "other")}
     return found
 
 
@@ -81,6 +87,7 @@ def test_a_rerun_is_refused_while_jobs_of_a_killed_run_are_in_the_queue(killed):
     assert f"if that run was killed, end them: scancel {' '.join(killed.left)}\n" in log
     assert "Traceback" not in log
     assert killed.planned[0] == 0, killed.planned[1]
+    assert killed.of == {"small": killed.left, "other": []}
 
 
 def test_only_unfinished_work_is_done_again(finished):

@@ -232,6 +232,6 @@ def stand_alone():
         slurm.refuse_leftover_jobs(workflow.workdir_init, config["dataset"])
     except CultureNeuronsError as error:
         sys.exit(str(error))
-    run = getattr(workflow.scheduler._executor, "run_uuid", None)
-    if run:
+    run = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
+    if run:  # the jobs will go to Slurm
         slurm.note_run(workflow.workdir_init, config["dataset"], run)
