@@ -20,8 +20,8 @@ def test_tables_of_the_demo_are_the_same_bytes(tmp_path, cluster):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, folder / part)
     project = SlurmProject(folder, cluster)
-    status, log = project.submit("--quiet", "rules", seconds=1500)
-    assert status == 0, log
+    status, log = project.submit("--quiet", "rules", seconds=3000)
+    assert status == 0, log[-5000:]
     found = tables(folder / "results" / "demo")
     assert [name for name in expected if found.get(name) != expected[name]] == []
     assert found.keys() == expected.keys()
