@@ -24,7 +24,12 @@ from culture_neurons.steps import mask as choose
 from culture_neurons.steps import score, tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/method.md", "docs/outputs.md", "docs/cluster.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *(f"docs/{name}.md" for name in ("method", "outputs", "cluster", "faults")),
+]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from culture_neurons import files
@@ -49,6 +50,47 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: t
         write()
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.txt").write_text("theirs")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "elsewhere" / "a.txt")
+    (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "none" / "a.txt")
+    for name in ("a.txt", "nowhere"):
+        files.write_text(tmp_path / name, "ours")
+        assert (tmp_path / name).read_text() == "ours"
+        assert not (tmp_path / name).is_symlink()
+    with files.atomic(tmp_path / "model") as temporary:
+        temporary.mkdir()
+    assert list((tmp_path / "model").iterdir()) == []
+    assert (tmp_path / "elsewhere" / "a.txt").read_text() == "theirs"
+    assert names(tmp_path) == ["a.txt", "elsewhere", "model", "nowhere"]
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np, pandas as pd
+from culture_neurons import files
+from culture_neurons.errors import FileError
+table = pd.DataFrame({"x": np.random.default_rng(0).random(100_000)})
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+write = {"table": lambda p: files.write_table(p, table, {}), "csv": lambda p: files.write_csv(p, table),
+         "text": lambda p: files.write_text(p, "x" * 400_000)}[sys.argv[2]]
+try:
+    write(sys.argv[1])
+except FileError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("kind", ["table", "csv", "text"])
+def test_a_full_disk_is_a_users_error_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "t"), kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path}/t: can't be written (File too large)\n")
+    assert names(tmp_path) == []
 
 
 def test_a_failure_leaves_no_folder(tmp_path: Path) -> None:
@@ -128,9 +170,17 @@ def test_equal_tables_are_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_table_of_another_program_has_no_metadata(tmp_path: Path) -> None:
+def test_other_programs_read_our_tables_and_theirs_are_none_of_ours(tmp_path: Path) -> None:
+    files.write_table(tmp_path / "ours.parquet", TABLE, {"a": 1})
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ours.parquet"), TABLE)
     TABLE.to_parquet(tmp_path / "t.parquet")
-    assert files.read_table(tmp_path / "t.parquet")[1] == {}
+    with pytest.raises(FileError, match=r"t\.parquet: .*no parquet file of this project \(wrong checksum"):
+        files.read_table(tmp_path / "t.parquet")
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+    files.write_table(tmp_path / "a=1" / "t.parquet", TABLE, {})
+    assert list(files.read_table(tmp_path / "a=1" / "t.parquet")[0]) == list(TABLE)
 
 
 def test_read_table_names_the_missing_file(tmp_path: Path) -> None:
@@ -144,7 +194,7 @@ def test_read_table_refuses_a_truncated_file(tmp_path: Path, keep: float) -> Non
     files.write_table(path, TABLE, {})
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises(FileError, match=r"t\.parquet: damaged or no parquet file .*delete it") as caught:
+    with pytest.raises(FileError, match=r"t\.parquet: damaged, or no parquet file .*; rebuild it: rm .*") as caught:
         files.read_table(path)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -157,6 +207,14 @@ def test_read_table_refuses_a_flipped_bit(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(FileError, match="damaged"):
         files.read_table(path)
+
+
+def test_the_command_that_rebuilds_a_file_can_be_pasted() -> None:
+    error = files.damaged("results/my data/a.csv", "no readable CSV table")
+    assert str(error) == (
+        "results/my data/a.csv: no readable CSV table; "
+        "rebuild it: rm 'results/my data/a.csv', then the same snakemake command again"
+    )
 
 
 def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
@@ -197,7 +255,25 @@ def test_columns_of_text_stay_text(tmp_path: Path) -> None:
     assert list(table["n"]) == [7, 8]
 
 
-@given(st.lists(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1), min_size=1))
+FORMULAS = ['=HYPERLINK("https://example.org")', "-x", "+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''-x"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_text_of_a_csv_is_a_formula(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({name: [name, "'", "'x", None], "n": [-1.5, 2, 3, 4], "mixed": [-1, name, 0.5, None]})
+    files.write_csv(tmp_path / "t.csv", table)
+    with open(tmp_path / "t.csv", newline="", encoding="utf-8") as file:
+        (heading, *_), (first, number, _), (_, _, mixed), *_ = csv.reader(file)
+    assert heading == first == mixed == f"'{name}"
+    assert number == "-1.5"
+    found = files.read_csv(tmp_path / "t.csv", [name, "n"])
+    assert list(found) == [name, "n", "mixed"]
+    assert found[name].to_list()[:3] == [name, "'", "'x"]
+    assert found["n"].to_list() == [-1.5, 2, 3, 4]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1))
+@example(FORMULAS)
 def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, cultures: list[str]) -> None:
     path = tmp_path_factory.getbasetemp() / "names.csv"
     files.write_csv(path, pd.DataFrame({"culture": cultures, "n": range(len(cultures))}))
@@ -208,7 +284,7 @@ def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, cultures:
 def test_read_csv_refuses_what_is_no_table(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    with pytest.raises(FileError, match=r"t\.csv: no readable CSV table"):
+    with pytest.raises(FileError, match=r"t\.csv: no readable CSV table.*rebuild it: rm "):
         files.read_csv(path)
 
 

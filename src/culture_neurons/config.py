@@ -6,7 +6,9 @@ What a schema can't say is checked here: names that refer to each other, and sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ from culture_neurons.types import IMPORTED, Statistics
 _TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
 
 
+#: No config has more settings, or is nested deeper.
+_MOST, _DEEPEST = 100_000, 20
+
+
 def read_schema(path: str | Path) -> dict[str, Any]:
     """The JSON Schema, written in YAML."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -29,6 +35,7 @@ def read_schema(path: str | Path) -> dict[str, Any]:
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first thing that is wrong, in one or two lines."""
+    _check_values(config)
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.path)))
     if errors:
         raise ConfigError(_message(errors[0]))
@@ -89,6 +96,45 @@ def _message(error: ValidationError) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what YAML can write and no step can take: settings reach the steps as JSON."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), config)]
+    for _ in range(_MOST):
+        if not left:
+            return
+        where, value = left.pop()
+        if len(where) > _DEEPEST:
+            raise ConfigError(f"{': '.join(where[:3])}: nested deeper than {_DEEPEST}; does an anchor hold itself?")
+        if isinstance(value, Mapping):
+            for key in value:
+                _check_value((*where, "a name"), key)
+                if not isinstance(key, str):
+                    raise ConfigError(f"{': '.join((*where, _short(key)))}: expected a text as name; put it in quotes")
+            left += [((*where, key), item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [((*where, str(i)), item) for i, item in enumerate(value)]
+        else:
+            _check_value(where, value)
+    raise ConfigError(f"more than {_MOST:,} settings; does an anchor hold itself?")
+
+
+def _check_value(where: Sequence[str], value: Any) -> None:
+    """Raise ConfigError unless a single value can be written as JSON and read back."""
+    expected = ""
+    if isinstance(value, str):
+        if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" for c in value):
+            expected = "text without control characters and halves of surrogate pairs"
+    elif isinstance(value, int):
+        expected = "" if abs(value) < 2**63 else "a number below 2^63"
+    elif isinstance(value, float):
+        expected = "" if math.isfinite(value) else "a finite number"
+    elif value is not None:
+        expected = f"a text, number, list or mapping, no {type(value).__name__}; put it in quotes"
+    if expected:
+        shown = hex(value) if isinstance(value, int) else repr(value)
+        raise ConfigError(f"{': '.join(where)}: {shown[:80]} is not valid; expected {expected}")
 
 
 def _check_case(kind: str, names: Iterable[str]) -> None:

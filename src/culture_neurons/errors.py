@@ -8,11 +8,22 @@ any other exception is a defect of the program and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+from itertools import islice
+
+#: Invisible characters that reorder the text around them; names that hold one can pass for others.
+_REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: A message has at most so many lines, and a line so many characters, whatever a file puts into it.
+_LINES, _LINE = 2, 1000
 
 
 class CultureNeuronsError(Exception):
     """Base class of all errors that name a user's mistake or a damaged file."""
+
+    def __init__(self, message: object = "") -> None:
+        lines = [printable(line) for line in str(message).split("\n")[:_LINES]]
+        super().__init__("\n".join(x if len(x) <= _LINE else f"{x[:600]} ... {x[-300:]}" for x in lines))
 
 
 class ConfigError(CultureNeuronsError):
@@ -31,7 +42,22 @@ class FileError(CultureNeuronsError):
     """A file between two steps is missing, damaged, or from another run."""
 
 
+def has_control(name: str) -> bool:
+    """Whether a name holds control characters, line breaks, halves of surrogate pairs, or reordering marks."""
+    return not name.isprintable() and any(
+        c in _REORDERING or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name
+    )
+
+
+def printable(text: str) -> str:
+    """A text for a table, a log or a page: what `has_control` finds is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode("ascii") if has_control(c) else c for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the known name closest to `name`, or ""."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    """Return " (did you mean 'x'?)" for the known name closest to `name`, or ""; names of data may be many and long."""
+    short = [k for k in map(str, islice(known, 1000)) if len(k) <= 100]
+    close = difflib.get_close_matches(str(name)[:100], short, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -10,7 +10,6 @@ import base64
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,10 +20,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.errors import ConfigError, FileError, printable
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import DASH, number, plural
+from culture_neurons.files import damaged
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
@@ -59,11 +59,13 @@ MOST_ROWS = 2000
 
 
 def plain(text: Any) -> str:
-    """Text from data with invisible controls (also those that turn the direction of writing) made visible."""
-    return "".join(
-        f"<{ord(c):X}>" if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202a\u202b\u202c\u202d\u202e" else c
-        for c in " ".join(str(text).split())
-    )
+    """Text from data in one line, with invisible controls shown."""
+    return printable(" ".join(str(text).split()))
+
+
+def visible(value: Any) -> Any:
+    """Whatever the template puts into the page: a text with its controls shown, but for line feeds."""
+    return type(value)("\n".join(map(printable, value.split("\n")))) if isinstance(value, str) else value
 
 
 def _p(value: float) -> str:
@@ -222,8 +224,8 @@ def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
     ]
     result = pd.concat([by_category.add_prefix("category: "), by_split[splits].add_prefix("split: ")], axis=1)
     result["all"] = by_split.sum(axis=1)
-    result.loc["all cultures"] = result.sum()
-    return result.rename_axis("culture").reset_index()
+    total = result.sum().to_frame("all cultures").T  # a row of its own: a culture may be called so
+    return pd.concat([result, total]).rename_axis("culture").reset_index()
 
 
 def dropped_table(dropped: pd.DataFrame) -> pd.DataFrame:
@@ -278,7 +280,7 @@ def image(folder: Path, entry: captions.Entry) -> dict[str, Any] | None:
         return None
     data = path.read_bytes()
     if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
-        raise FileError(f"{path}: damaged or no PNG file; delete it and run again")
+        raise damaged(path, "damaged or no PNG file")
     width = int.from_bytes(data[16:20], "big")
     return {
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
@@ -341,6 +343,7 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
+        finalize=visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -70,6 +70,9 @@ CASES = [
     ("label", 0.5, reasons.BAD_LABEL),
     ("label", 3, reasons.LABEL_OUTSIDE),
     ("label", -2, reasons.LABEL_OUTSIDE),
+    ("label", 10**400, reasons.LABEL_OUTSIDE),
+    ("label", float("inf"), reasons.BAD_LABEL),
+    ("question", ["a", "list"], reasons.EMPTY_QUESTION),
     ("image", {"path": "\ud800.png"}, reasons.BAD_IMAGE),
 ]
 

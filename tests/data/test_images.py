@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,27 @@ def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
             images.opener(EMBEDDED)(bombs[0])
 
 
+def test_decompression_bombs_are_refused() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    side = 20_000
+    pixels = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    pixels += chunk(b"IDAT", zlib.compress(bytes((side // 8 + 1) * side)))
+    comment = chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(50_000_000)))
+    small = png()
+    bombs = [
+        small[:8] + pixels + chunk(b"IEND", b""),
+        small[:33] + comment + small[33:],
+        b"P6 60000 60000 255\n" + b"x" * 99,
+    ]
+    assert max(map(len, bombs)) < 60_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = list(images.inspect([{"bytes": bomb} for bomb in bombs], EMBEDDED))
+    assert found == [(reasons.BAD_IMAGE, None)] * 3
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
@@ -75,6 +98,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "secret.png").write_bytes(png())
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     os.mkfifo(folder / "pipe.png")
+    with open(folder / "huge.png", "wb") as file:
+        file.truncate(images.MAX_BYTES + 1)  # takes no disk
     return folder
 
 
@@ -92,7 +117,9 @@ def test_paths_never_leave_the_root(root: Path, path: str) -> None:
     assert list(images.inspect([{"path": path}], how)) == [(reasons.IMAGE_OUTSIDE, None)]
 
 
-@pytest.mark.parametrize("path", ["none.png", "a b", "broken.png", "pipe.png", "a\x00b", "\ud800", "", "a" * 5000])
+@pytest.mark.parametrize(
+    "path", ["none.png", "a b", "broken.png", "pipe.png", "huge.png", "a\x00b", "\ud800", "", "a" * 5000]
+)
 def test_paths_without_an_image(root: Path, path: str) -> None:
     how = {"type": "files", "root": str(root)}
     assert list(images.inspect([{"path": path}], how)) == [(reasons.BAD_IMAGE, None)]

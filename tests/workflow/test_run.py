@@ -64,7 +64,7 @@ def test_damaged_statistics_are_named_with_what_to_do(project):
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert "trained/statistics.h5: damaged" in output
-    assert "delete it and run again" in output
+    assert "rebuild it: rm " in output
     assert "Traceback" not in output
 
 

@@ -20,6 +20,7 @@ are streamed once for an identity, since several questions of CVQA share an imag
 from __future__ import annotations
 
 import ast
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,11 +55,14 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     """
     check_keys(spec, KEYS, "source")
     language = spec.get("language", "english")
-    if language not in TEXTS:
+    if not isinstance(language, str) or language not in TEXTS:
         raise ConfigError(f"source.language: {language!r}; expected english (the translations) or native")
     one_language = spec.get("one_language_per_country", False)
     if not isinstance(one_language, bool):
         raise ConfigError(f"source.one_language_per_country: expected true or false, found {one_language!r}")
+    for key, known in (("path", str), ("split", str), ("revision", str | None)):
+        if not isinstance(spec.get(key, ""), known) or "\0" in str(spec.get(key)):
+            raise ConfigError(f"source.{key}: expected a text, found {spec[key]!r}")
     kind = labels.check_kind(spec, "source")
     if spec.get("labels"):
         labels.check_table(spec["labels"], "source.labels", WITHOUT_LABELS)  # before a download of gigabytes
@@ -72,7 +76,8 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
             raise DataError(
                 f"{path}: no column {name!r}{nearest(name, opened.names)}; it has {', '.join(opened.names)}"
             )
-    table = {name: column.to_pylist() for name, column in _columns(opened.read(wanted)).items()}
+    with hub.readable(path):
+        table = {name: column.to_pylist() for name, column in _columns(opened.read(wanted)).items()}
     ids = [labels.identifier(value) for value in table["ID"]]
     subsets = [parse_subset(value) for value in table["Subset"]]
     identities = _identities(opened)
@@ -101,8 +106,10 @@ def parse_subset(value: Any) -> tuple[str, str] | None:
     """(language, country) of a Subset such as "('Japanese', 'Japan')"; None when it is none."""
     if isinstance(value, str) and len(value) < 1000:
         try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes that Python does not know
+                value = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return None
     pair = isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, str) and clean(v) for v in value)
     return (clean(value[0]), clean(value[1])) if pair else None

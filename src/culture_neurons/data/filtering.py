@@ -25,11 +25,9 @@ from culture_neurons.data import labels, reasons
 from culture_neurons.data.images import Inspected
 from culture_neurons.data.prompts import LETTERS
 from culture_neurons.data.sources import EXCLUDED, REQUIRED, check_keys
-from culture_neurons.data.text import clean, clean_line, encodable, has_control, missing, printable
-from culture_neurons.errors import ConfigError, DataError, nearest
+from culture_neurons.data.text import MAX_TEXT, clean, clean_line, encodable, missing
+from culture_neurons.errors import ConfigError, DataError, has_control, nearest, printable
 
-#: Longest question and longest option, in characters; longer ones are damaged data more often than not.
-MAX_TEXT = 20_000
 #: Longest id, culture and category, in characters.
 MAX_NAME = 200
 #: Category of rows without one.

@@ -11,10 +11,13 @@ import bisect
 import glob
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +63,17 @@ class Rows:
 
 def image_bytes(cell: Any) -> bytes | None:
     """The bytes in a cell of an image column: {"bytes", "path"} as `datasets` stores it, or bytes."""
-    return cell.get("bytes") if isinstance(cell, Mapping) else cell
+    data = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    return data if isinstance(data, bytes) else None
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Whatever pyarrow can't read or convert becomes a DataError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        raise DataError(f"{what}: no readable parquet ({first_line(error)})") from None
 
 
 def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] | None = None) -> Rows:
@@ -70,11 +83,11 @@ def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] 
     Raises DataError when there is no such data set or split, or the hub can't be reached.
     """
     local = Path(path)
-    if local.is_file():
+    if isfile(path):
         return _parquet([local])
-    if (local / "state.json").is_file() or (local / "dataset_dict.json").is_file():
+    if isfile(local / "state.json") or isfile(local / "dataset_dict.json"):
         return _saved(local, split)
-    if local.is_dir():
+    if isdir(path):
         return _parquet(_of_split(local, split))
     if not on_hub(path):
         raise DataError(f"{path}: no such file or folder")
@@ -143,14 +156,17 @@ def _saved(folder: Path, split: str) -> Rows:
 
 
 def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence[str] | None = None) -> Rows:
-    try:
+    shown = ", ".join(map(str, paths[:3]))
+    with readable(shown):
         opened = [pq.ParquetFile(path) for path in paths]
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{', '.join(map(str, paths[:3]))}: no readable parquet ({first_line(error)})") from None
-    names = opened[0].schema_arrow.names
-    for path, file in zip(paths, opened, strict=True):
-        if file.schema_arrow.names != names:
+        names = opened[0].schema_arrow.names
+        others = [file.schema_arrow.names for file in opened]
+    for path, found in zip(paths, others, strict=True):
+        if found != names:
             raise DataError(f"{path}: its columns differ from those of {paths[0]}")
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(f"{paths[0]}: two columns are called {twice[0][:60]!r}")
     groups = [(file, i) for file in opened for i in range(file.num_row_groups)]
     ends = list(accumulate(file.metadata.row_group(i).num_rows for file, i in groups))
     # Image n of a split is looked up by row; neighbours lie in one row group, so a few are kept.
@@ -165,18 +181,22 @@ def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence
         number = bisect.bisect_right(ends, row)
         if number == len(ends) or row < 0:
             raise DataError(f"row {row}: the data set has {ends[-1] if ends else 0} rows")
-        with lock:
-            cells = group(number, column)
-        return cells[row - (ends[number - 1] if number else 0)].as_py()
+        with readable(f"{shown}: row {row}"):
+            with lock:
+                cells = group(number, column)
+            return cells[row - (ends[number - 1] if number else 0)].as_py()
 
     def batches(column: str) -> Iterator[list[Any]]:
-        for file in opened:
-            for batch in file.iter_batches(batch_size=BATCH, columns=[column], use_threads=False):
-                yield batch.column(0).to_pylist()
+        with readable(f"{shown}: column {column!r}"):
+            for file in opened:
+                for batch in file.iter_batches(batch_size=BATCH, columns=[column], use_threads=False):
+                    yield batch.column(0).to_pylist()
 
     def read(columns: Sequence[str]) -> pa.Table:
-        tables = [file.read(columns=list(columns)).select(list(columns)) for file in opened]
-        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="permissive")
+        with readable(shown):
+            tables = [file.read(columns=list(columns)).select(list(columns)) for file in opened]
+            tables = [table.replace_schema_metadata(None) for table in tables]
+            return pa.concat_tables(tables, promote_options="permissive")
 
     return Rows(names, read, batches, cell, revision, files)
 

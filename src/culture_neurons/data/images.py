@@ -28,6 +28,9 @@ from culture_neurons.files import first_line
 #: Formats that are decoded. A list, because Pillow runs other programs for some (EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
+#: Largest file of an image that is read, in bytes.
+MAX_BYTES = 256 << 20
+
 Reference = Mapping[str, Any]
 Opener = Callable[[Reference | None], Image.Image | None]
 Loader = Callable[[Reference], bytes]
@@ -146,6 +149,8 @@ def _file(root: Path, reference: Reference) -> bytes:
             raise OutsideRoot(f"image {name!r}: lies outside the image root {root}")
         if not path.is_file():
             raise DataError(f"image {name!r}: no such file below {root}")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"image {name!r}: more than {MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"image {name!r}: {first_line(error)}") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from pathlib import Path
+from os.path import isfile
 from string import ascii_uppercase
 from typing import Any
 
 from culture_neurons.data import reasons, tabular
 from culture_neurons.data.sources import check_keys
-from culture_neurons.data.text import clean_line, missing
+from culture_neurons.data.text import clean_line, missing, plain
 from culture_neurons.errors import ConfigError, DataError
 
 #: What a label may be: the index of the right option (from 0), its letter (from A), or its text.
@@ -55,8 +55,8 @@ def index(label: Any) -> tuple[int, str]:
         return -1, reasons.HIDDEN_LABEL
     if isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", label.strip()):
         label = float(label)
-    number = isinstance(label, Integral | Real) and type(label).__name__ not in ("bool", "bool_")
-    if not number or not float(label).is_integer():
+    whole = isinstance(label, Integral) or (isinstance(label, Real) and float(label).is_integer())
+    if not whole or type(label).__name__ in ("bool", "bool_"):
         return -1, reasons.BAD_LABEL
     return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
 
@@ -66,11 +66,13 @@ def check_table(settings: Mapping[str, Any], where: str, help: str = "") -> None
 
     Raises ConfigError for wrong keys, DataError (with `help`, a further line) when there is no such file.
     """
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{where}: expected path, id and label, found {settings!r}")
     check_keys(settings, ("path", "id", "label"), where)
     for key in ("path", "id", "label"):
         if not isinstance(settings.get(key), str):
             raise ConfigError(f"{where}.{key}: expected a text, found {settings.get(key)!r}")
-    if not Path(settings["path"]).is_file():
+    if not isfile(settings["path"]):
         raise DataError(f"{where}.path: no such file: {settings['path']}" + (f"\n  {help}" if help else ""))
 
 
@@ -103,4 +105,4 @@ def identifier(value: Any) -> str:
     """An id as text, so that 7 in one table is "7" in another; not normalised otherwise."""
     if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
         value = int(value)
-    return "" if missing(value) else str(value).strip()
+    return plain(value)

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from culture_neurons import files
 from culture_neurons.data import images
-from culture_neurons.errors import FileError
 from culture_neurons.types import Sample
 
 #: Columns that `samples.parquet` always has, in this order; the group columns of the source follow.
@@ -49,7 +48,7 @@ def read_samples(path: str | Path, split: str | None = None) -> tuple[list[Sampl
     """
     table, metadata = files.read_table(path, COLUMNS)
     if "images" not in metadata:
-        raise FileError(f"{path}: its metadata does not say how images are opened; delete it and run again")
+        raise files.damaged(path, "its metadata does not say how images are opened")
     if split is not None:
         table = table[table["split"] == split]
     rows = table[list(COLUMNS)].to_dict("records")

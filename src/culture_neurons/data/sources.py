@@ -68,7 +68,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     Raises ConfigError for an unknown type or key, DataError for data that can't be read.
     """
     kind = spec.get("type")
-    if kind not in SOURCES:
+    if not isinstance(kind, str) or kind not in SOURCES:
         raise ConfigError(f"source.type: unknown {kind!r}{nearest(kind, SOURCES)}; known: {', '.join(SOURCES)}")
     return SOURCES[kind](spec)
 

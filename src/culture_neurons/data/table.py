@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import pandas as pd
 from culture_neurons.data import images as pictures
 from culture_neurons.data import labels, tabular
 from culture_neurons.data.sources import SourceTable, check_keys
-from culture_neurons.data.text import missing
+from culture_neurons.data.text import missing, plain
 from culture_neurons.errors import ConfigError, DataError
 
 KEYS = ("type", "path", "columns", "label_kind", "labels", "images", "image_root")
@@ -130,7 +131,7 @@ def _parse(cell: Any) -> list[Any] | None:
     if isinstance(cell, str):
         try:
             cell = json.loads(cell)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return None
     flat = isinstance(cell, list) and not any(isinstance(value, list | dict) for value in cell)
     return cell if flat else None
@@ -143,9 +144,9 @@ def _images(spec: Mapping[str, Any], cells: Sequence[Any]) -> tuple[list[dict | 
     if spec["images"] == "bytes":
         return [_embedded(cell, i, spec["path"]) for i, cell in enumerate(cells)], {"type": "embedded"}
     root = spec.get("image_root") or str(Path(spec["path"]).parent)
-    if not Path(root).is_dir():
+    if not isinstance(root, str) or not isdir(root):
         raise DataError(f"source.image_root: no such folder: {root}")
-    paths = [None if missing(cell) or not str(cell).strip() else {"path": str(cell).strip()} for cell in cells]
+    paths = [{"path": path} if (path := plain(cell)) else None for cell in cells]
     return paths, {"type": "files", "root": root}
 
 
@@ -176,7 +177,4 @@ def _identities(references: Sequence[dict | None], how: Mapping[str, Any], given
         return seen[key]
 
     own = given if given is not None else [None] * len(references)
-    return [
-        identity(reference) if missing(value) or not str(value).strip() else labels.identifier(value)
-        for value, reference in zip(own, references, strict=True)
-    ]
+    return [labels.identifier(value) or identity(reference) for value, reference in zip(own, references, strict=True)]

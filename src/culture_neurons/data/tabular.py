@@ -7,7 +7,9 @@ whole numbers beside gaps stay whole. In a CSV every value is text, and an empty
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from culture_neurons.data.text import encodable
 from culture_neurons.errors import ConfigError, DataError, nearest
 from culture_neurons.files import first_line
 
@@ -41,10 +44,11 @@ def column_names(path: str | Path, where: str, scalar: bool = False) -> list[str
     Raises as `read` does.
     """
     suffix = _suffix(path, where)
-    if not Path(path).is_file():
+    if not isfile(path):
         raise DataError(f"{where}: no such file: {path}")
     if suffix == ".parquet":
         fields = _guard(path, lambda: pq.read_schema(path))
+        _check_names(path, fields.names)
         return [field.name for field in fields if not scalar or not _holds_much(field.type)]
     columns = _READERS[suffix](Path(path), None)
     return [k for k, column in columns.items() if not scalar or not any(isinstance(v, list | dict) for v in column)]
@@ -64,13 +68,22 @@ def _holds_much(kind: pa.DataType) -> bool:
 def _guard(path: str | Path, call: Any) -> Any:
     try:
         return call()
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
         raise DataError(f"{path}: not readable as {Path(path).suffix[1:]} ({first_line(error)})") from None
+
+
+def _check_names(path: str | Path, names: Sequence[str]) -> None:
+    """Raise DataError when two columns have one name, or one has a name that no file can hold."""
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise DataError(f"{path}: two columns are called {name[:60]!r}")
+        if not encodable(name):
+            raise DataError(f"{path}: the column {name[:60]!r} has a name that is no valid Unicode")
 
 
 def _parquet(path: Path, names: list[str] | None) -> Columns:
     table = _guard(path, lambda: pq.read_table(path, columns=names, partitioning=None))
-    return {name: table[name].to_pylist() for name in table.column_names}
+    return _guard(path, lambda: {name: table[name].to_pylist() for name in table.column_names})
 
 
 def _csv(path: Path, names: list[str] | None) -> Columns:
@@ -78,9 +91,7 @@ def _csv(path: Path, names: list[str] | None) -> Columns:
     options = {"header": None, "dtype": object, "keep_default_na": False, "encoding": "utf-8-sig"}
     table = _guard(path, lambda: pd.read_csv(path, **options))
     heading = [str(name).strip() for name in table.iloc[0]]
-    twice = [name for name in heading if heading.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: two columns are called {twice[0]!r}")
+    _check_names(path, heading)
     cells = {name: table[i].tolist()[1:] for i, name in enumerate(heading)}
     return {
         name: [cell if isinstance(cell, str) and cell else None for cell in cells[name]] for name in names or heading
@@ -95,12 +106,13 @@ def _jsonl(path: Path, names: list[str] | None) -> Columns:
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: line {number} is no JSON ({first_line(error)})") from None
         if not isinstance(record, dict):
             raise DataError(f"{path}: line {number} is no JSON object: {line[:60]!r}")
         records.append(record)
     names = names or sorted({name for record in records for name in record})
+    _check_names(path, names)
     return {name: [record.get(name) for record in records] for name in names}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-#: Invisible characters that reorder the text around them; names that hold one can pass for others.
-_REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: Longest question and longest option, in characters; longer ones are damaged data more often than not.
+MAX_TEXT = 20_000
 
 
 def missing(value: Any) -> bool:
@@ -16,26 +17,30 @@ def missing(value: Any) -> bool:
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
+def plain(value: Any) -> str:
+    """A text, number or date as text without space at its ends; "" for a missing cell, bytes, a list or a record."""
+    several = isinstance(value, bytes | list | tuple | dict | np.ndarray)
+    return "" if several or missing(value) else str(value).strip()
+
+
 def clean(value: Any) -> str:
-    """A text in Unicode's composed form (NFC) without space at its ends; "" for a missing cell."""
-    return "" if missing(value) else unicodedata.normalize("NFC", str(value)).strip()
+    """`plain` in Unicode's composed form (NFC); not composed if it is longer than any text that is kept.
+
+    Composing takes the square of the length where accents are stacked: an hour for a megabyte.
+    """
+    text = plain(value)
+    return text if len(text) > MAX_TEXT else unicodedata.normalize("NFC", text).strip()
 
 
 def clean_line(value: Any) -> str:
     """`clean`, with every run of white space, line breaks among it, made one space."""
-    return " ".join(clean(value).split())
+    return clean(" ".join(plain(value).split()))
 
 
 def encodable(text: str) -> bool:
     """Whether a text is valid Unicode: JSON can smuggle in halves of surrogate pairs."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def has_control(name: str) -> bool:
-    """Whether a name holds control characters, line breaks, halves of surrogate pairs, or reordering marks."""
-    return any(c in _REORDERING or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
-
-
-def printable(name: str) -> str:
-    """A name for a table or a log: what `has_control` finds is written as an escape."""
-    return "".join(c.encode("unicode_escape").decode("ascii") if has_control(c) else c for c in name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

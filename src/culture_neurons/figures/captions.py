@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from culture_neurons.errors import printable
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
 from culture_neurons.figures.titles import found, plural
@@ -127,10 +128,11 @@ def controls(selectors: Mapping[str, Any] | None) -> str:
 
 
 def _rst(text: str) -> str:
-    """`text` as reStructuredText that shows every character literally."""
-    return "".join(f"\\{c}" if c.isascii() and not c.isalnum() and not c.isspace() else c for c in text)
+    """`text` as one line of reStructuredText that shows every character literally, and what can't be seen escaped."""
+    line = printable(" ".join(text.split()))
+    return "".join(f"\\{c}" if c.isascii() and not c.isalnum() and not c.isspace() else c for c in line)
 
 
 def as_rst(entries: list[Entry]) -> str:
     """All captions in one reStructuredText list, which the captions of the workflow's own report include."""
-    return "".join(f"* **{_rst(e.stem)}**: {_rst(' '.join(e.caption.split()))}\n" for e in entries)
+    return "".join(f"* **{_rst(e.stem)}**: {_rst(e.caption)}\n" for e in entries)

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
+from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import cli, model_arguments
 
 
 def read_masks(path: Path) -> tuple[list, dict]:
-    """The NeuronMask of every culture that the file was made for; empty where no neuron was chosen."""
+    """The NeuronMask of every culture that the file was made for, and the metadata; empty where no neuron was chosen.
+
+    Raises FileError when the file is missing or damaged, or a row is no neuron of its cultures, layers and neurons.
+    """
     import numpy as np
 
     from culture_neurons import files
-    from culture_neurons.types import NeuronMask
+    from culture_neurons.types import SITES, NeuronMask
 
-    table, metadata = files.read_table(path, ["culture", "site", "layer", "neuron"])
-    groups = {name: group for name, group in table.groupby("culture", sort=True)}
-    cultures = metadata.get("cultures") or list(groups)
+    columns = ["culture", "site", "layer", "neuron"]
+    table, metadata = files.read_table(path, columns)
+    cultures = metadata.get("cultures") or sorted({name for name in table["culture"] if isinstance(name, str)})
+    layers, neurons = (metadata.get(key, np.iinfo(np.int32).max) for key in ("layers", "neurons"))
+    for i, (culture, site, layer, neuron) in enumerate(table[columns].itertuples(index=False)):
+        if not (_is_one_of(culture, cultures) and _is_one_of(site, SITES) and _is_index(layer, layers)
+                and _is_index(neuron, neurons)):  # fmt: skip
+            found = ", ".join(f"{value!r:.60}" for value in (culture, site, layer, neuron))
+            raise FileError(
+                f"{path}: row {i + 1} is no neuron: {found}; expected a culture of the metadata, {' or '.join(SITES)},"
+                f" a layer below {layers} and a neuron below {neurons}"
+            )
+    groups = dict(iter(table.groupby("culture")))
     none = np.empty(0, dtype=np.int64)
     masks = []
     for name in cultures:
         group = groups.get(name)
         if group is None:
             masks.append(NeuronMask(name, "act_fn", none, none))
-        else:
-            masks.append(NeuronMask(name, str(group["site"].iloc[0]), group["layer"], group["neuron"]))
+            continue
+        try:
+            masks.append(NeuronMask(name, group["site"].iloc[0], group["layer"], group["neuron"]))
+        except ConfigError as error:
+            raise FileError(f"{path}: {error}") from None
     return masks, metadata
+
+
+def _is_one_of(value: object, known: Sequence[str]) -> bool:
+    return isinstance(value, str) and value in known
+
+
+def _is_index(value: object, size: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < size
 
 
 @model_arguments.names_memory

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import FileError
+from culture_neurons.files import damaged
 from culture_neurons.steps import cli
 
 
@@ -20,7 +21,7 @@ def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (ValueError, LookupError, TypeError):
-        raise FileError(f"{path}: damaged, or no calibration; delete it and run again") from None
+        raise damaged(path, "damaged, or no calibration") from None
     if name not in models:
         raise FileError(f"{path}: of model {name!r}; expected one of {', '.join(models)}; delete it and run again")
     return found

@@ -15,7 +15,7 @@ import hdf5plugin
 import numpy as np
 
 from culture_neurons.errors import FileError
-from culture_neurons.files import atomic, first_line
+from culture_neurons.files import atomic, damaged, first_line
 
 SCHEMA = 1
 #: Metadata that is the same in all shards of one file; attributes show it to other readers too.
@@ -33,9 +33,7 @@ def opened(path: str | Path, cache_bytes: int = 8 << 20) -> Iterator[h5py.File]:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (OSError, LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        raise FileError(
-            f"{path}: damaged, or no file of this project ({first_line(error)}); delete it and run again"
-        ) from None
+        raise damaged(path, f"damaged, or no HDF5 file of this project ({first_line(error)})") from None
 
 
 @contextmanager
@@ -145,6 +143,6 @@ def read_metadata(file: h5py.File, path: str | Path) -> tuple[str, dict[str, Any
     """The site and the metadata. Raises FileError for a file of another layout."""
     schema = file.attrs.get("schema")
     if schema != SCHEMA:
-        raise FileError(f"{path}: file layout {schema!r}, expected {SCHEMA}; delete it and run again")
+        raise damaged(path, f"file layout {schema!r}, expected {SCHEMA}")
     metadata = json.loads(read_strings(file, "metadata")[0])
     return metadata.pop("site"), metadata
