@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -53,6 +54,7 @@ def atomic(target: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(target)
         yield temporary
         if temporary.is_dir() and target.is_symlink():
             target.unlink()
@@ -64,10 +66,29 @@ def atomic(target: str | Path) -> Iterator[Path]:
             raise
         raise FileError(f"{target}: can't be written ({os.strerror(error.errno)})") from None
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove what processes of this machine that were killed while they wrote `target` left beside it."""
+    start = f".{target.name}.{os.uname().nodename}."
+    for path in target.parent.glob(f"{glob.escape(start)}*.tmp"):
+        process = path.name[len(start) : -len(".tmp")]
+        try:
+            # No signal: it only asks whether the process is there.
+            os.kill(int(process), 0) if process.isdecimal() else None
+        except ProcessLookupError:
+            _remove(path)
+        except (OSError, OverflowError):
+            continue  # another user's process
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapping[str, Any]) -> None:
