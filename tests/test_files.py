@@ -33,6 +33,14 @@ with atomic(sys.argv[1]) as temporary:
 """
 
 
+def test_a_full_disk_of_a_library_in_rust_is_the_systems(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"model: can't be written \(No space left on device\)"):
+        with files.atomic(tmp_path / "model"):
+            raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="os error 2"), files.atomic(tmp_path / "model"):
+        raise RuntimeError("I/O error: No such file or directory (os error 2)")
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "a[1].txt"

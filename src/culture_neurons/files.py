@@ -61,12 +61,21 @@ def atomic(target: str | Path) -> Iterator[Path]:
         elif temporary.is_dir() and target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)
-    except OSError as error:
-        if error.errno not in _CANT_WRITE:
+    except Exception as error:
+        code = _system_code(error)
+        if code not in _CANT_WRITE:
             raise
-        raise FileError(f"{target}: can't be written ({os.strerror(error.errno)})") from None
+        raise FileError(f"{target}: can't be written ({os.strerror(code)})") from None
     finally:
         _remove(temporary)
+
+
+def _system_code(error: Exception) -> int | None:
+    """The system's number of an error; libraries in Rust (safetensors) have it in the text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def _remove_left_over(target: Path) -> None:
