@@ -34,9 +34,9 @@ with atomic(sys.argv[1]) as temporary:
 
 
 def test_a_full_disk_of_a_library_in_rust_is_the_systems(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"model: can't be written \(No space left on device\)"):
-        with files.atomic(tmp_path / "model"):
-            raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    named = r"model: can't be written \(No space left on device\)"
+    with pytest.raises(FileError, match=named), files.atomic(tmp_path / "model"):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     with pytest.raises(RuntimeError, match="os error 2"), files.atomic(tmp_path / "model"):
         raise RuntimeError("I/O error: No such file or directory (os error 2)")
 
