@@ -44,7 +44,7 @@ def configs(draw: Any) -> Any:
         if kind == 0 and isinstance(node, dict) and len(node) > 1:
             del node[key]
         elif kind == 1 and isinstance(node, dict):
-            node[draw(texts)] = draw(values)
+            node[draw(texts)] = deepcopy(draw(values))
         else:
             node[key] = deepcopy(draw(large if draw(st.integers(0, 19)) == 0 else values))
     return result
