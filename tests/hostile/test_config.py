@@ -15,11 +15,18 @@ from hypothesis import strategies as st
 
 from culture_neurons import config
 from culture_neurons.errors import ConfigError
+from culture_neurons.types import IMPORTED
 from tests.hostile.conftest import cases, cells, large, law, texts
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 GOOD = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+GOOD["selectors"]["theirs"] = {
+    "method": IMPORTED,
+    "cultures": ["a", "b"],
+    "masks": dict.fromkeys(GOOD["models"], "x.pth"),
+}
+config.check(GOOD, SCHEMA)
 
 #: What YAML makes of unquoted dates, tags and names.
 yaml_values = st.sampled_from([
