@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,12 @@ def mangled(draw: Any, content: bytes) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    logging.getLogger("culture_neurons").setLevel("ERROR")
+def quiet() -> Iterator[None]:
+    log = logging.getLogger("culture_neurons")
+    level = log.level
+    log.setLevel("ERROR")
+    yield
+    log.setLevel(level)
 
 
 def prepared(folder: Path, source: Any, filtered: dict[str, Any]) -> None:
