@@ -18,8 +18,8 @@ pytestmark = pytest.mark.faults
 DAMAGED = {
     "samples.parquet": ("cut", "loaded/predictions.parquet"),
     "loaded/predictions.parquet": ("flip", "loaded/statistics.h5"),
-    "loaded/statistics.h5": ("flip", "loaded/scores/cas.h5"),
-    "loaded/scores/cas.h5": ("cut", "loaded/masks/cas_top0.05.parquet"),
+    "loaded/statistics.h5": ("cut", "loaded/scores/cas.h5"),
+    "loaded/scores/cas.h5": ("flip", "loaded/masks/cas_top0.05.parquet"),
     "loaded/masks/mad_top0.2.parquet": ("flip", "loaded/ablation/mad_top0.2.parquet"),
     "trained/ablation/cas_top0.05.parquet": ("cut", "tables/effects.csv"),
 }

@@ -13,16 +13,13 @@ from tests.workflow.conftest import TABLES, Project
 pytestmark = pytest.mark.faults
 
 SNAKEMAKE = f"{sys.executable} -m snakemake --cores 2 --rerun-incomplete"
-#: Rule, what is lost before (and made again), and kB that are free: little, so that some rules fail in mid-file.
+#: A rule for each kind of file: what is lost before and made again, and kB that are free; some fail in mid-file.
 FULL = {
     "prepare": (["samples.parquet"], 8),
     "train": (["trained/model"], 200),
     "infer": (["loaded/predictions.parquet"], 0),
-    "gather_answers": (["loaded/predictions.parquet"], 16),
     "record": (["loaded/statistics.h5"], 16),
-    "merge": (["loaded/statistics.h5"], 40),
     "score": (["loaded/scores/cas.h5"], 4),
-    "mask": (["loaded/masks/cas_top0.05.parquet"], 4),
     "tabulate": (["tables/effects.csv"], 8),
     "draw_overview": (["figures/overview.pdf"], 12),
     "report": (["report.html"], 300),
@@ -76,14 +73,22 @@ def test_full_disk_is_one_line_that_names_the_file_and_nothing_is_half_written(p
     assert tables(project) == before
 
 
-def test_read_only_results_are_said_so_and_left_as_they_are(project):
+@pytest.mark.parametrize(
+    ("before_it", "message"),
+    [("", "Write-protected output files"), ("rm results/small/loaded/scores/mad.h5; ", "Read-only file system")],
+    ids=["made before", "new"],
+)
+def test_read_only_results_are_said_so_and_left_as_they_are(project, before_it, message):
     before = tables(project)
     target = "results/small/loaded/scores/mad.h5"
-    script = f"mount -o remount,ro results; {SNAKEMAKE} --forcerun score -- {target} > first.log 2>&1; echo $? > status"
-    done = namespace(project, on_a_file_system_of_its_own(f"{script}; mount -o remount,rw results"))
+    script = (
+        f"{before_it}mount -o remount,ro results; {SNAKEMAKE} --forcerun score -- {target} > first.log 2>&1;"
+        " echo $? > status; mount -o remount,rw results"
+    )
+    done = namespace(project, on_a_file_system_of_its_own(script))
     assert done.returncode == 0, done.stderr
     output = (project.folder / "first.log").read_text()
     assert (project.folder / "status").read_text().split() == ["1"], output
-    assert "Read-only file system" in output
+    assert message in output
     assert "Traceback" not in output, output
     assert tables(project) == before
