@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from culture_neurons import selectors
-from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.errors import ConfigError, has_control, nearest
 from culture_neurons.types import IMPORTED, Statistics
 
 #: Two cultures and two neurons: enough for a selector to refuse its options.
@@ -94,7 +94,8 @@ def _message(error: ValidationError) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    large = isinstance(value, int) and abs(value) >= 2**63  # Python writes no decimals of a very large one
+    text = hex(value) if large else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -109,9 +110,10 @@ def _check_values(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{': '.join(where[:3])}: nested deeper than {_DEEPEST}; does an anchor hold itself?")
         if isinstance(value, Mapping):
             for key in value:
-                _check_value((*where, "a name"), key)
-                if not isinstance(key, str):
-                    raise ConfigError(f"{': '.join((*where, _short(key)))}: expected a text as name; put it in quotes")
+                if not isinstance(key, str) or has_control(key):
+                    raise ConfigError(
+                        f"{': '.join((*where, _short(key)))}: expected a text of one line as name, quoted"
+                    )
             left += [((*where, key), item) for key, item in value.items()]
         elif isinstance(value, list | tuple):
             left += [((*where, str(i)), item) for i, item in enumerate(value)]
@@ -133,8 +135,7 @@ def _check_value(where: Sequence[str], value: Any) -> None:
     elif value is not None:
         expected = f"a text, number, list or mapping, no {type(value).__name__}; put it in quotes"
     if expected:
-        shown = hex(value) if isinstance(value, int) else repr(value)
-        raise ConfigError(f"{': '.join(where)}: {shown[:80]} is not valid; expected {expected}")
+        raise ConfigError(f"{': '.join(where)}: {_short(value)} is not valid; expected {expected}")
 
 
 def _check_case(kind: str, names: Iterable[str]) -> None:

@@ -66,6 +66,14 @@ def test_config(tmp_path: Path, given_config: Any) -> None:
         assert json.loads(json.dumps(given_config, allow_nan=False).encode()) == given_config
 
 
+@pytest.mark.parametrize(
+    "name", ["\n", "a\0", 1, None, datetime.date(2024, 1, 1), ("a", "b"), int("f" * 9000, 16)], ids=range(7)
+)
+def test_names_are_text_of_one_line(name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^selectors: lape: .*: expected a text of one line as name, quoted$"):
+        config.check(GOOD | {"selectors": {"lape": {name: datetime.date(2024, 1, 1)}}}, SCHEMA)
+
+
 def bomb() -> dict[str, Any]:
     """Ten lists of ten lists of ten ... of the same list, as YAML's anchors write it in ten lines."""
     value: Any = "x"
