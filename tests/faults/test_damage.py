@@ -18,6 +18,7 @@ pytestmark = pytest.mark.faults
 DAMAGED = {
     "samples.parquet": ("cut", "loaded/predictions.parquet"),
     "loaded/predictions.parquet": ("flip", "loaded/statistics.h5"),
+    # A bit in the middle may lie in the sums of one sample, which are not read once they are summed per culture.
     "loaded/statistics.h5": ("cut", "loaded/scores/cas.h5"),
     "loaded/scores/cas.h5": ("flip", "loaded/masks/cas_top0.05.parquet"),
     "loaded/masks/mad_top0.2.parquet": ("flip", "loaded/ablation/mad_top0.2.parquet"),
