@@ -28,6 +28,7 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
+    check_writable()
     stand_alone()
 
 

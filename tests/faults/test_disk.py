@@ -75,7 +75,10 @@ def test_full_disk_is_one_line_that_names_the_file_and_nothing_is_half_written(p
 
 @pytest.mark.parametrize(
     ("before_it", "message"),
-    [("", "Write-protected output files"), ("rm results/small/loaded/scores/mad.h5; ", "Read-only file system")],
+    [
+        ("", "Write-protected output files"),
+        ("rm results/small/loaded/scores/mad.h5; ", "can't be written; expected a folder"),
+    ],
     ids=["made before", "new"],
 )
 def test_read_only_results_are_said_so_and_left_as_they_are(project, before_it, message):

@@ -226,6 +226,13 @@ def named(files):
     return [f"{name}={path}" for name, path in files.items()]
 
 
+def check_writable():
+    """Refuse to run where no result can be written: Snakemake's own words for it are a traceback."""
+    folder = next(path for path in (Path(RESULTS), *Path(RESULTS).parents) if path.exists())
+    if not os.access(folder, os.W_OK):
+        sys.exit(f"{folder}: can't be written; expected a folder of yours, on a file system that is not read-only")
+
+
 def stand_alone():
     """Refuse to run beside jobs that a killed run of this data set left in Slurm's queue."""
     try:
