@@ -112,7 +112,8 @@ def test_a_run_that_is_killed_in_every_rule_completes_and_redoes_only_unfinished
     pending = {(rule, whom) for rule in RULES for whom in ("job", "main")}
     while killed := kill(project, pending):
         pending.remove(killed)
-        project.run("--unlock")
+        if killed[1] == "main":
+            project.run("--unlock")
     assert pending == set()
     assert project.planned() == {}
     # Every job was finished once: what was done before a fault was not done again.
