@@ -92,12 +92,14 @@ def kill(project: Project, pending: set[tuple[str, str]]) -> tuple[str, str] | N
                 whom = next((whom for whom in ("job", "main") if (rule, whom) in pending), None)
                 if whom is None:
                     continue
-                with suppress(psutil.TimeoutExpired):
-                    job.wait(DELAYS.get(rule, 0))
-                if job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
-                    (job if whom == "job" else psutil.Process(run.pid)).send_signal(signal.SIGKILL)
-                    run.wait(120)
-                    return rule, whom
+                # A job that is done by then is met again at the next start, or not at all.
+                with suppress(psutil.NoSuchProcess):
+                    with suppress(psutil.TimeoutExpired):
+                        job.wait(DELAYS.get(rule, 0))
+                    if job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
+                        (job if whom == "job" else psutil.Process(run.pid)).send_signal(signal.SIGKILL)
+                        run.wait(120)
+                        return rule, whom
             time.sleep(0.01)
         assert run.returncode == 0
         return None
