@@ -38,7 +38,7 @@ RULES = {
     "manifest": ["steps.manifest"],
 }
 #: Seconds that a job of a rule may run before it is killed; 0 where it might be done by then.
-DELAYS = {"train": 6.0, "infer": 2.0, "record": 2.0, "ablate": 2.5, "tabulate": 1.0, "draw_model": 2.0}
+DELAYS = {"train": 3.0, "infer": 1.0, "record": 1.0, "ablate": 1.5, "tabulate": 0.5, "draw_model": 1.0}
 
 
 def make(folder: Path) -> Project:
