@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.files import atomic
+from culture_neurons.files import write_text
 
 #: What snakemake-executor-plugin-slurm calls all jobs of a run: its UUID, behind a prefix of the user's if any.
 _RUN = re.compile(r"([\w-]+_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -58,9 +58,7 @@ def leftover_jobs(folder: str | Path, dataset: str, seconds: float = 30) -> list
 
 def note_run(folder: str | Path, dataset: str, run: str) -> None:
     """Note that the jobs named `run` belong to `dataset`, before they are sent."""
-    path = Path(folder, NOTES, run)
-    with atomic(path) as temporary:
-        Path(temporary).write_text(dataset, encoding="utf-8")
+    write_text(Path(folder, NOTES, run), dataset)
 
 
 def _dataset(folder: str | Path, run: str) -> str | None:
