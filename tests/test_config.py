@@ -52,7 +52,7 @@ def test_default_config_shows_every_key_of_the_schema():
 def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
     """A key left out must mean what the docs of config.yaml say: the schema's defaults are valid themselves."""
     config = read()
-    for section in ("prompt", "recording", "figures"):
+    for section in ("prompt", "recording", "evidence", "figures"):
         config.pop(section)
     config["data"] = {"source": config["data"]["source"]}
     check(config, SCHEMA)
@@ -75,6 +75,12 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("top_fractions",), ["1%"], r"'1%' is not valid; expected number"),
         (("top_fractions",), [], r"at least 1 of them"),
         (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
+        (("evidence", "selectors"), ["cast"], r"selectors: 'cast' \(did you mean 'cas'\?\); expected selectors"),
+        (("evidence", "selectors"), ["random-matched"], r"'random-matched'; expected selectors .* no random"),
+        (("evidence", "strengths"), [0.5, 1], r"evidence: strengths: 1: expected numbers other than 0"),
+        (("evidence", "strengths"), [float("inf")], r"inf"),
+        (("evidence", "token_rules"), ["all"], r"evidence: token_rules: 'all' is recorded already"),
+        (("evidence", "image_controls"), ["black"], r"expected one of blank, none"),
         (("recording", "tokens"), "contents", r"expected one of all, content, .* \(did you mean 'content'"),
         (("recording", "mantissa_bits"), 24, r"recording: mantissa_bits: 24 is not valid; expected at most 23"),
         (("top_fractions",), [0.1, 1e-12], r"different numbers of at least 1e-10"),
@@ -108,6 +114,7 @@ def imported(**changes):
     config["models"] = {"m": {"path": "owner/model"}}
     config["selectors"] = {"published": {"method": "imported", "masks": {"m": "m.pth"}, "cultures": ["en", "zh"]}}
     config["selectors"]["published"] |= changes
+    config.pop("evidence")  # it names selectors of the default run
     return config
 
 

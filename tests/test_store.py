@@ -45,6 +45,28 @@ def test_statistics_per_culture_equal_a_float64_sum(tmp_path):
         np.testing.assert_allclose(statistics.positive_sum[c], positive_sum[rows].astype(float).sum(axis=0), rtol=1e-12)
 
 
+def test_statistics_of_other_labels_leave_out_samples_without_one(tmp_path):
+    data = samples()
+    ids, cultures, tokens, fired, positive_sum = data
+    store.merge_statistics([write(tmp_path / "s.h5", data)], tmp_path / "m.h5", {})  # its totals are of the true labels
+    other = {i: ("", "x", "y")[k % 3] for k, i in enumerate(ids)}
+    seen = []
+
+    def relabel(found_ids, found):
+        seen.append((found_ids, found))
+        return [other[i] for i in found_ids]
+
+    statistics, metadata = store.read_statistics(tmp_path / "m.h5", relabel)
+    assert seen == [(list(ids), list(cultures))]
+    assert statistics.cultures == ["x", "y"]
+    assert metadata["samples"] == {"x": 8, "y": 7}
+    for name, k in (("x", 1), ("y", 2)):
+        c = statistics.cultures.index(name)
+        assert statistics.tokens[c] == tokens[k::3].sum()
+        np.testing.assert_array_equal(statistics.fired[c], fired[k::3].sum(axis=0))
+        np.testing.assert_allclose(statistics.positive_sum[c], positive_sum[k::3].sum(axis=0, dtype=float), rtol=1e-12)
+
+
 def test_attributes_tell_other_readers_what_the_file_is(tmp_path):
     with h5py.File(write(tmp_path / "s.h5", samples())) as file:
         assert dict(file.attrs) == META | {"schema": 1, "site": "act_fn"}

@@ -49,6 +49,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     shown = (config.get("figures") or {}).get("top_fraction")
     if shown is not None and fraction_text(shown) not in fractions:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
+    _check_evidence(config)
 
 
 def fraction_text(fraction: float) -> str:
@@ -204,6 +205,28 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> No
                     f"selectors: {name}: match: {reference!r}{nearest(reference, judged)}; expected a selector of "
                     f"this config that is no random control: {', '.join(judged)}"
                 )
+
+
+def _check_evidence(config: Mapping[str, Any]) -> None:
+    """Selectors whose chain is repeated must have scores of their own; 1 is the strength of all other results."""
+    evidence = config.get("evidence") or {}
+    methods = {name: (options or {}).get("method", name) for name, options in config["selectors"].items()}
+    able = [n for n, m in methods.items() if m != IMPORTED and not selectors.resolve(m).control]
+    for name in evidence.get("selectors", ()):
+        if name not in able:
+            raise ConfigError(
+                f"evidence: selectors: {name!r}{nearest(name, able)}; expected selectors of this config that are no "
+                f"random control and not imported: {', '.join(able)}"
+            )
+    for strength in evidence.get("strengths", ()):
+        if strength in (0, 1) or not abs(strength) <= 100:
+            raise ConfigError(
+                f"evidence: strengths: {strength}: expected numbers other than 0, the model as it is, and 1, the "
+                "ablation of all other results"
+            )
+    tokens = (config.get("recording") or {}).get("tokens", "all")
+    if tokens in evidence.get("token_rules", ()):
+        raise ConfigError(f"evidence: token_rules: {tokens!r} is recorded already (recording: tokens)")
 
 
 def _check_imported(name: str, options: Mapping[str, Any], models: Mapping[str, Any]) -> None:

@@ -157,8 +157,13 @@ def statistics_writer(
         rows.close()
 
 
-def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
+def read_statistics(
+    path: str | Path, relabel: Callable[[list[str], list[str]], Sequence[str]] | None = None
+) -> tuple[Statistics, dict[str, Any]]:
     """The sums per culture: the totals of a merged file; else every chunk is read once and added up.
+
+    relabel   makes other cultures [sample] from the sample ids and cultures of the file (shuffled, say); a sample
+              whose culture is "" is left out
 
     Returns the statistics, cultures sorted by name, and the metadata with `site` and
     `samples` (number of samples per culture). Raises FileError for a damaged file.
@@ -166,8 +171,10 @@ def read_statistics(path: str | Path) -> tuple[Statistics, dict[str, Any]]:
     with hdf5.opened(path) as file:
         site, metadata = hdf5.read_metadata(file, path)
         cultures = hdf5.read_strings(file, "culture")
+        if relabel:
+            cultures = list(relabel(hdf5.read_strings(file, "sample_id"), cultures))
         counted = _count(cultures, file["tokens"][()])
-        sums = totals.read(file, site) or _add_up(file, site, cultures)
+        sums = (None if relabel else totals.read(file, site)) or _add_up(file, site, cultures)
     metadata |= {"site": site, "samples": {name: samples for name, (samples, _) in counted.items()}}
     return Statistics(list(counted), np.array([tokens for _, tokens in counted.values()]), *sums), metadata
 
@@ -195,7 +202,8 @@ def count(path: str | Path) -> dict[str, tuple[int, int]]:
 
 def _count(cultures: Sequence[str], tokens: np.ndarray) -> dict[str, tuple[int, int]]:
     labels = np.array(cultures, dtype=object)
-    return {name: (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in sorted(set(cultures))}
+    names = sorted(set(cultures) - {""})
+    return {name: (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in names}
 
 
 def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,10 +11,13 @@ from culture_neurons.store import hdf5
 
 
 class Totals:
-    """K int64 and S float64 [culture, layer, neuron], cultures sorted by name, of the samples added so far."""
+    """K int64 and S float64 [culture, layer, neuron], cultures sorted by name, of the samples added so far.
+
+    Samples whose culture is "" do not count.
+    """
 
     def __init__(self, cultures: Sequence[str], shape: tuple[int, int]) -> None:
-        self.cultures = sorted(set(cultures))
+        self.cultures = sorted(set(cultures) - {""})
         self.fired = np.zeros((len(self.cultures), *shape), np.int64)
         self.positive_sum = np.zeros(self.fired.shape)
         self._index = {name: c for c, name in enumerate(self.cultures)}
@@ -25,9 +28,10 @@ class Totals:
         NumPy converts a few thousand numbers at a time while it adds, so no block is copied into a wide type.
         """
         for culture, k, s in zip(cultures, fired, positive_sum, strict=True):
-            c = self._index[culture]
-            self.fired[c] += k
-            self.positive_sum[c] += s
+            if culture:
+                c = self._index[culture]
+                self.fired[c] += k
+                self.positive_sum[c] += s
 
     def write(self, file: h5py.File, site: str) -> None:
         """Into an open file; one chunk per culture."""
