@@ -12,6 +12,9 @@ import pytest
 from culture_neurons import evidence, figures, report
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
+from culture_neurons.figures.titles import number
+from culture_neurons.report import grids, summary, words
+from culture_neurons.report.page import versions
 from tests.figures_tables import VERDICTS, build
 
 EVIL = '"><img src=x onerror=alert(1)> {{ 7*7 }}'
@@ -80,7 +83,7 @@ def test_text_from_data_is_escaped(tmp_path):
         training={f"m{EVIL}": {f"accuracy {EVIL}": 0.5}},
     )  # fmt: skip
     parsed = Page(html)
-    assert not any(tag == "script" for tag, _ in parsed.tags)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1  # the page's own
     assert [attributes["src"][:22] for tag, attributes in parsed.tags if tag == "img"] == ["data:image/png;base64,"]
     assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
@@ -92,7 +95,8 @@ def test_text_from_data_is_escaped(tmp_path):
 def test_the_page_needs_nothing_from_outside(tmp_path, tables):
     parsed = Page(page(tmp_path, tables))
     for tag, attributes in parsed.tags:
-        assert tag not in ("script", "link", "iframe", "object"), tag
+        assert tag not in ("link", "iframe", "object"), tag
+        assert (tag, attributes.get("src")) in {("img", attributes.get("src")), (tag, None)}
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("#", "data:image/png")), (tag, attributes)
     assert "url(" not in parsed.parts["style"][0]
@@ -101,7 +105,7 @@ def test_the_page_needs_nothing_from_outside(tmp_path, tables):
 
 def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
     html = page(tmp_path, tables)
-    order = [html.index(f'id="{name}"') for name in ("summary", "data", "models", "figures", "tables", "methods")]
+    order = [html.index(f'id="{name}"') for name in ("summary", "figures", "tables", "data", "models", "methods")]
     assert order == sorted(order)
     row = tables.summary[
         (tables.summary["model"] == "planted-qwen2.5-vl")
@@ -139,10 +143,10 @@ def test_everything_that_shows_the_planted_model_says_so(tmp_path, tables):
 
 def test_the_verdict_never_depends_on_the_mark(tmp_path):
     made = figures.read(folder(tmp_path))
-    marked = report.findings(made, 0.01)
+    marked = summary.findings(made, 0.01)
     for name in ("baseline", "summary", "effects", "layers", "evidence"):
         getattr(made, name)["planted"] = "no"
-    bare = report.findings(made, 0.01)
+    bare = summary.findings(made, 0.01)
     verdicts = [[(m, s["verdict"]) for i in f["items"] for m, s in i["said"].items()] for f in (*marked, *bare)]
     assert verdicts[:2] == verdicts[2:]
     assert not any(f["planted"] for f in bare)
@@ -150,12 +154,12 @@ def test_the_verdict_never_depends_on_the_mark(tmp_path):
 
 def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
     made = figures.read(folder(tmp_path, models=("planted-qwen2.5-vl",)))
-    assert [h["measures"] for h in report.findings(made, 0.01)[0]["headlines"]] == [
+    assert [h["measures"] for h in summary.findings(made, 0.01)[0]["headlines"]] == [
         ["accuracy", "log-probability of the right option"]
     ]
     keep = (made.evidence["measure"] == "accuracy") & (made.evidence["selector"] == "mad")
     made.evidence.loc[keep, "verdict"] = VERDICTS[1]
-    first, second = report.findings(made, 0.01)[0]["headlines"]
+    first, second = summary.findings(made, 0.01)[0]["headlines"]
     assert [(p["words"], p["selectors"]) for p in first["parts"]] == [
         ("culture-specific", ["CAS"]), ("damage, not shown to be specific to the culture", ["MAD"]),
     ]  # fmt: skip
@@ -164,14 +168,14 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
 
 def test_every_verdict_has_plain_words(tmp_path):
     verdicts = [evidence.SPECIFIC, evidence.UNSPECIFIC, evidence.NOTHING, evidence.TOO_FEW, evidence.UNTESTED]
-    assert list(report.HEADLINES) == verdicts
+    assert list(summary.HEADLINES) == verdicts
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
-    for verdict, words in (
+    for verdict, said in (
         (evidence.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too few"),
         (evidence.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
     ):
         made.evidence["verdict"] = verdict
-        assert any(words in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
+        assert any(said in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
 
 
 def test_a_comparison_that_was_not_made_is_said_so(tmp_path):
@@ -195,7 +199,7 @@ def test_what_was_not_measured_is_not_spoken_of(tmp_path):
 
 
 def said_of(tables, selector, measure):
-    items = [item for finding in report.findings(tables, 0.01) for item in finding["items"]]
+    items = [item for finding in summary.findings(tables, 0.01) for item in finding["items"]]
     return [item["said"][measure] for item in items if item["selector"] == selector]
 
 
@@ -243,14 +247,14 @@ def test_without_evidence_nothing_is_claimed(tmp_path):
 
 
 def test_words_for_changes():
-    assert report._lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
-    assert report._lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
-    assert report._lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
-    assert "no measured effect" in report._lowered(np.nan, "its accuracy", "points", 1)
-    assert report.number(-0.04, 1) == "0.0"
-    assert report.number(-1.25, 2) == "−1.25"
-    assert report.number(float("nan")) == "–"
-    assert report.number(12345) == "12,345"
+    assert words.lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
+    assert words.lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
+    assert words.lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    assert "no measured effect" in words.lowered(np.nan, "its accuracy", "points", 1)
+    assert number(-0.04, 1) == "0.0"
+    assert number(-1.25, 2) == "−1.25"
+    assert number(float("nan")) == "–"
+    assert number(12345) == "12,345"
 
 
 def test_data_and_dropped_rows_are_counted(tmp_path, tables):
@@ -270,7 +274,7 @@ def test_data_and_dropped_rows_are_counted(tmp_path, tables):
 def test_models_have_revision_training_and_baseline(tmp_path, tables):
     run = {"models": {"demo-qwen2.5-vl": {"path": "org/model", "revision": "abc123"}}}
     training = {"planted-qwen2.5-vl": {"dev": {"accuracy": 0.975}, "steps": 900, "history": [0.1, 0.9]}}
-    table = report.models_table(tables, run, training).set_index("model")
+    table = grids.models_table(tables, run, training).set_index("model")
     assert table.loc["demo-qwen2.5-vl", "revision"] == "abc123"
     assert table.loc["planted-qwen2.5-vl", "source"] == "trained in this run"
     assert table.loc["planted-qwen2.5-vl", "training: dev.accuracy (%)"] == 97.5
@@ -279,8 +283,8 @@ def test_models_have_revision_training_and_baseline(tmp_path, tables):
 
 
 def test_long_tables_are_cut_and_say_so():
-    long = report.table(pd.DataFrame({"a": range(report.MOST_ROWS + 5)}), "evidence")
-    assert len(long["rows"]) == report.MOST_ROWS
+    long = grids.table(pd.DataFrame({"a": range(grids.MOST_ROWS + 5)}), "evidence")
+    assert len(long["rows"]) == grids.MOST_ROWS
     assert long["left_out"] == 5
 
 
@@ -289,14 +293,14 @@ def test_same_input_same_page(tmp_path, tables):
 
 
 def test_versions_are_read_without_importing():
-    assert {"numpy", "pandas", "h5py"} <= report.versions().keys()
+    assert {"numpy", "pandas", "h5py"} <= versions().keys()
 
 
 def test_the_top_fraction_of_the_summary(tmp_path, tables):
-    assert report.main_fraction(tables) == 0.01
-    assert report.main_fraction(tables, 0.005) == 0.005
+    assert summary.main_fraction(tables) == 0.01
+    assert summary.main_fraction(tables, 0.005) == 0.005
     with pytest.raises(ConfigError, match=r"no result at top fraction 0\.2; the tables have \[0\.005, 0\.01\]"):
-        report.main_fraction(tables, 0.2)
+        summary.main_fraction(tables, 0.2)
 
 
 def test_a_damaged_figure_is_an_error_that_names_it(tmp_path, tables):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from culture_neurons import figures, files, report
 from culture_neurons.errors import printable
 from culture_neurons.figures import captions
+from culture_neurons.report import grids, words
 from tests.figures_tables import build
 from tests.hostile.conftest import cases
 from tests.test_report import PNG
@@ -85,14 +86,14 @@ def test_names_add_no_element_and_no_attribute_to_the_report(tmp_path: Path) -> 
     assert len(hostile.elements) > 500
     assert hostile.elements == fine.elements
     for name in NAMES:
-        assert report.plain(name) in hostile.text
+        assert words.plain(name) in hostile.text
     for name in FINE:
         assert name in fine.text
 
 
 def test_a_culture_called_like_the_sum_keeps_its_row() -> None:
     counts = pd.DataFrame({"culture": ["all cultures", "b"], "category": "x", "split": "identify", "n": [1, 2]})
-    table = report.counts_table(counts)
+    table = grids.counts_table(counts)
     assert table["culture"].to_list() == ["all cultures", "b", "all cultures"]
     assert table["all"].to_list() == [1, 2, 3]
 

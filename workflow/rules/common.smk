@@ -49,6 +49,8 @@ TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_f
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 SHARDS = config["shards"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
+#: Further tables of the run that figures and report show: names of `figures.tables.OPTIONAL`.
+MORE = []
 PROVENANCE = f"{RESULTS}/tables/provenance.json"
 MANIFEST = f"{RESULTS}/manifest.json"
 
@@ -204,6 +206,11 @@ def amount_of_work():
 def job_settings(wildcards):
     """How a model's jobs run, beside their memory."""
     return as_json({key: MODELS[wildcards.model].get(key) for key in ("batch_size", "device_map", "threads", "gpus")})
+
+
+def more_tables():
+    """Files of the further tables."""
+    return [f"{RESULTS}/tables/{name}.csv" for name in MORE]
 
 
 def tables_folder(wildcards, input):

@@ -38,7 +38,7 @@ rule tabulate:
 rule draw_model:
     """Draw the figures of one model, from the tables alone."""
     input:
-        tables=TABLES,
+        tables=[*TABLES, *more_tables()],
         code=code("figures"),
     output:
         report(
@@ -60,18 +60,19 @@ rule draw_model:
         mem_mb=2000,
     params:
         tables=tables_folder,
+        more=MORE,
         folder=subpath(output[0], parent=True),
         selectors=SHOWN,
         top=TOP,
     shell:
-        "python -m culture_neurons.steps.figures --tables {params.tables:q} --model {wildcards.model:q}"
-        " --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q}"
+        " --model {wildcards.model:q} --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule draw_overview:
     """Draw the figures that show all models together."""
     input:
-        tables=TABLES,
+        tables=[*TABLES, *more_tables()],
         code=code("figures"),
     output:
         report(
@@ -91,18 +92,19 @@ rule draw_overview:
         mem_mb=2000,
     params:
         tables=tables_folder,
+        more=MORE,
         folder=subpath(output[0], parent=True),
         selectors=SHOWN,
         top=TOP,
     shell:
-        "python -m culture_neurons.steps.figures --tables {params.tables:q} --overview"
-        " --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q}"
+        " --overview --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule report:
     """Write the one self-contained page."""
     input:
-        tables=[*TABLES, PROVENANCE],
+        tables=[*TABLES, *more_tables(), PROVENANCE],
         figures=figure_files(),
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",
@@ -122,9 +124,10 @@ rule report:
     params:
         run=fixed(run_settings()),
         tables=tables_folder,
+        more=MORE,
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
     shell:
-        "python -m culture_neurons.steps.report --tables {params.tables:q} --figures {params.figures:q}"
-        " --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
+        "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
+        " --figures {params.figures:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
         " --training {params.training:q} --out {output.page:q} --log {log:q}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,9 @@ COLUMNS = {
     "planted": [*KEYS, "culture", "n_selected", "n_planted", "hits", "precision", "recall"],
 }  # fmt: skip
 
+#: Tables that a run may have as well, with the columns that each must have: name -> columns.
+OPTIONAL: dict[str, list[str]] = {}
+
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
     "model", "selector", "culture", "mask_culture", "eval_culture", "measure", "comparison", "verdict", "planted",
@@ -48,12 +51,13 @@ class Tables:
     baseline: pd.DataFrame
     evidence: pd.DataFrame
     planted: pd.DataFrame
+    #: Those of `OPTIONAL` that were read, by name.
+    more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     texts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         found: set[str] = set()
-        for name in COLUMNS:
-            table = getattr(self, name)
+        for table in (*(getattr(self, name) for name in COLUMNS), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
                     found.update(str(value) for value in table[column].unique())
@@ -68,6 +72,10 @@ class Tables:
     def cultures(self) -> list[str]:
         return sorted(set(self.baseline["culture"]) | set(self.effects["eval_culture"]) | set(self.layers["culture"]))
 
+    def table(self, name: str) -> pd.DataFrame | None:
+        """The table tables/{name}.csv, or None where it was not read."""
+        return getattr(self, name) if name in COLUMNS else self.more.get(name)
+
     def is_planted(self, model: str) -> bool:
         """Whether the tables mark this model as the planted control."""
         for table in (self.baseline, self.summary, self.effects, self.layers):
@@ -79,11 +87,23 @@ class Tables:
         return list(dict.fromkeys(self.summary.loc[self.summary["model"] == model, "selector"]))
 
 
-def read(folder: str | Path) -> Tables:
-    """Read the tables of `folder`. Raises FileError when one is missing, damaged, or lacks a column."""
-    return Tables(**{
-        name: read_csv(Path(folder) / f"{name}.csv", columns, text=TEXT) for name, columns in COLUMNS.items()
-    })  # fmt: skip
+def read(folder: str | Path, more: Iterable[str] = ()) -> Tables:
+    """Read the tables of `folder`, and those of `OPTIONAL` that `more` names.
+
+    A table that an earlier run with other settings left there is read by nobody who does not name it.
+    Raises FileError when one is missing, damaged, or lacks a column; ConfigError for an unknown name.
+    """
+
+    def one(name: str, columns: Sequence[str]) -> pd.DataFrame:
+        return read_csv(Path(folder) / f"{name}.csv", columns, text=TEXT)
+
+    more = list(more)
+    for name in more:
+        require(list(OPTIONAL), name, "table")
+    return Tables(
+        **{name: one(name, columns) for name, columns in COLUMNS.items()},
+        more={name: one(name, OPTIONAL[name]) for name in more},
+    )
 
 
 def rows(table: pd.DataFrame, model: str, selector: str | None = None, top_fraction: float | None = None):

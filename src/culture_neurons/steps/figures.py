@@ -14,7 +14,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.figures.tables import require, require_fraction
     from culture_neurons.files import write_text
 
-    tables = figures.read(o.tables)
+    tables = figures.read(o.tables, filter(None, o.more))
     require_fraction(tables.summary, o.top_fraction)
     if o.overview:
         entries = captions.overview_entries(tables, o.top_fraction)
@@ -36,6 +36,7 @@ def main(o: argparse.Namespace) -> None:
 def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Draw the figures of one model (--model), or those that show all models (--overview).")
     p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to draw")
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", help="name of the model, as the tables have it")
     which.add_argument("--overview", action="store_true", help="draw overview and baseline")

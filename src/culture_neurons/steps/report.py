@@ -16,7 +16,7 @@ def main(o: argparse.Namespace) -> None:
 
     training = {model: read_json(path) for model, path in o.training}
     page = report.render(
-        tables.read(o.tables),
+        tables.read(o.tables, filter(None, o.more)),
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
@@ -62,6 +62,7 @@ def named_path(text: str) -> tuple[str, Path]:
 def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Write one self-contained HTML page from the tables and figures of a run.")
     p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to show")
     p.add_argument("--figures", type=Path, required=True, help="folder of the figures of steps.figures")
     p.add_argument("--dropped", type=Path, required=True, help="dropped.csv of steps.prepare")
     p.add_argument("--counts", type=Path, required=True, help="counts.csv of steps.prepare")

@@ -1,0 +1,179 @@
+"""What was found, in words: a verdict per selector and model, and what each culture loses under its own mask.
+
+The words come from evidence.csv, summary.csv and effects.csv alone; whether a model is planted is
+shown beside every verdict, and never decides one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.figures import captions
+from culture_neurons.figures.tables import Tables, drops, percent, rows, selector_name
+from culture_neurons.figures.titles import number
+from culture_neurons.report.words import MEASURES, bracket, chance, lowered, plain
+
+SPECIFIC = "culture-specific"
+DAMAGE = "unspecific damage"
+NOTHING = "not distinguishable from random masks"
+TOO_FEW = "too few cultures to tell"
+UNTESTED = "not tested"
+
+#: How a headline puts each verdict; the key is the word in evidence.csv.
+HEADLINES = {
+    SPECIFIC: "culture-specific",
+    DAMAGE: "damage, not shown to be specific to the culture",
+    NOTHING: NOTHING,
+    TOO_FEW: "no verdict, as there are too few cultures to tell an effect from luck",
+    UNTESTED: "not tested, as random masks of its size or questions are missing",
+}
+BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
+
+#: Columns of effects.csv with the p-value of one culture's change; the first one that is there is shown.
+P_VALUES = ("p_adjusted", "mcnemar_p_adjusted")
+#: A change with a p-value below this is marked.
+LEVEL = 0.05
+
+
+def _interval(row: pd.Series, unit: str, decimals: int) -> str:
+    if not np.isfinite(row["difference"]):
+        return UNTESTED
+    return (
+        f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
+        f"{number(row['ci_high'], decimals)}, adjusted {chance(float(row['p_adjusted']))})"
+    )
+
+
+def main_fraction(tables: Tables, wanted: Any = None) -> float:
+    """The top fraction of the summary: the wanted one, or the one closest to 1 %."""
+    known = sorted(set(tables.summary["top_fraction"].astype(float)))
+    if not known:
+        raise FileError("summary.csv holds no result; run the ablations again")
+    if wanted is None:
+        return min(known, key=lambda r: (abs(math.log(r / 0.01)), r))
+    if not np.isclose(known, float(wanted), rtol=1e-9, atol=0).any():
+        raise ConfigError(f"no result at top fraction {wanted}; the tables have {known}")
+    return float(wanted)
+
+
+def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
+    """Per model: who, planted, headlines (measures, verdicts, selectors) and one item per selector.
+
+    An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
+    """
+    result = []
+    for model in tables.models:
+        who = captions.named(tables, model)
+        evidence = rows(tables.evidence, model, None, top_fraction)
+        items = []
+        for selector, part in evidence.groupby("selector", sort=False):
+            said = {
+                measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure)
+                for measure in MEASURES
+                if len(of_measure := part[part["measure"].str.startswith(measure)])
+            }
+            items.append({"selector": selector_name(str(selector)), "said": said})
+        result.append({
+            "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
+            "headlines": _headlines(items),
+        })  # fmt: skip
+    return result
+
+
+def _finding(
+    tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame
+) -> dict[str, Any]:
+    what, unit, decimals = MEASURES[measure]
+    drop = drops(tables, model, selector, top_fraction, measure)
+    against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
+    verdict = str(evidence["verdict"].iloc[0])
+    others = ", and ".join(
+        f"{who_else} {number(drop[kind].value, decimals)} {unit}"
+        for kind, who_else in (("cross", "it changes the other cultures' by"), ("random", "random masks change it by"))
+        if np.isfinite(drop[kind].value)  # what was not measured is not spoken of
+    )
+    return {
+        "verdict": verdict,
+        "badge": BADGES.get(verdict, "nothing"),
+        "text": (
+            f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
+            f"{lowered(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
+        ),
+        "detail": "; ".join(
+            f"against {name}: {against[key]}"
+            for key, name in (("self-vs-random", "random masks"), ("self-vs-cross", "the other cultures' masks"))
+            if key in against
+        ),
+        "n": int(evidence["n"].max()),
+    }
+
+
+def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Selectors by verdict, per measure; measures that agree are said together."""
+    result: list[dict[str, Any]] = []
+    for measure, (what, *_) in MEASURES.items():
+        by_verdict: dict[str, list[str]] = {}
+        for item in items:
+            if measure in item["said"]:
+                by_verdict.setdefault(item["said"][measure]["verdict"], []).append(item["selector"])
+        parts = [
+            {"words": HEADLINES.get(verdict, verdict), "badge": BADGES.get(verdict, "nothing"), "selectors": names}
+            for verdict, names in sorted(by_verdict.items(), key=lambda pair: _order(pair[0]))
+        ]
+        if result and result[-1]["parts"] == parts:
+            result[-1]["measures"].append(what)
+        elif parts:
+            result.append({"measures": [what], "parts": parts})
+    return result
+
+
+def _order(verdict: str) -> tuple[int, str]:
+    known = list(HEADLINES)
+    return (known.index(verdict) if verdict in known else len(known), verdict)
+
+
+def main_selector(tables: Tables, wanted: list[str]) -> str | None:
+    """The selector that is shown culture by culture: the first wanted one that was tested, else CAS, else the first."""
+    known = list(dict.fromkeys(tables.evidence["selector"])) or list(dict.fromkeys(tables.summary["selector"]))
+    return next((s for s in [*wanted, "cas", *known] if s in known), None)
+
+
+def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, Any]:
+    """What each culture loses under its own mask: a row per culture, a cell per model with the change in each measure,
+    its interval, and its p-value where effects.csv has them."""
+    effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
+    p_value = next((c for c in P_VALUES if c in effects), None)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for model in tables.models:
+        for record in rows(effects, model, selector, top_fraction).to_dict("records"):
+            found.setdefault(str(record["eval_culture"]), {})[model] = _cell(record, p_value)
+    sure = [[cells[m]["sure"] for cells in found.values() if m in cells] for m in tables.models]
+    return {
+        "selector": selector_name(selector),
+        "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
+        "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
+        "sure": [f"{sum(column)} of {len(column)}" for column in sure] if p_value else [],
+    }
+
+
+def _cell(record: dict[str, Any], p_value: str | None) -> dict[str, Any]:
+    """One culture under its own mask in one model."""
+    changes = [
+        {
+            "text": f"{number(float(record[column]), decimals)} {unit}",
+            "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
+        }
+        for column, (_, unit, decimals) in zip(("drop", "logprob_drop"), MEASURES.values(), strict=True)
+    ]
+    p = float(record[p_value]) if p_value else float("nan")
+    return {
+        "changes": changes,
+        "key": f"{float(record['drop']):.6g}",
+        "p": chance(p) if p_value else "",
+        "sure": bool(np.isfinite(p) and p < LEVEL),
+    }

@@ -1,0 +1,51 @@
+"""How the page writes texts of data and the numbers of a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from culture_neurons.errors import printable
+from culture_neurons.figures.titles import number
+
+#: measure -> (noun phrase, unit, decimals)
+MEASURES = {
+    "accuracy": ("accuracy", "points", 1),
+    "logprob": ("log-probability of the right option", "nats", 3),
+}
+
+
+def plain(text: Any) -> str:
+    """Text from data in one line, with invisible controls shown."""
+    return printable(" ".join(str(text).split()))
+
+
+def visible(value: Any) -> Any:
+    """Whatever the template puts into the page: a text with its controls shown, but for line feeds."""
+    return type(value)("\n".join(map(printable, value.split("\n")))) if isinstance(value, str) else value
+
+
+def chance(value: float) -> str:
+    """A p-value in words."""
+    if not np.isfinite(value):
+        return "p unknown"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def lowered(value: float, what: str, unit: str, decimals: int) -> str:
+    """ "lowers accuracy by 2.0 points": one change in words."""
+    if not np.isfinite(value):
+        return f"has no measured effect on {what}"
+    size = f"{abs(value):.{decimals}f}"
+    if float(size) == 0:
+        return f"leaves {what} unchanged (0 {unit})"
+    return f"{'lowers' if value < 0 else 'raises'} {what} by {size} {unit}"
+
+
+def bracket(low: Any, high: Any, decimals: int | None = None) -> str:
+    """ "[low, high]", or nothing where an end is missing."""
+    ends = (low, high)
+    if any(end is None or not np.isfinite(float(end)) for end in ends):
+        return ""
+    return f"[{', '.join(number(float(end), decimals) for end in ends)}]"
