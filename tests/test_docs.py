@@ -212,10 +212,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     files.write_table(model / "predictions.parquet", answers, identity)
     with store.statistics_writer(
-        model / "statistics/0.h5", ids[:12], list(rows["culture"][:12]), "act_fn", 2, 50, identity
+        model / "statistics/0.h5", ids[:12], list(rows["culture"][:12]), "act_fn", 2, 50, identity, negative_sum=True
     ) as writer:
         fired = rng.integers(0, 10, (12, 2, 50))
-        writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5)
+        writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5, fired * -0.1)
     store.merge_statistics([model / "statistics/0.h5"], model / "statistics.h5", {})
     call(score, "--statistics", model / "statistics.h5", "--selector", "cas", "--out", model / "scores/cas.h5")
     mask = model / "masks/cas_top0.01.parquet"

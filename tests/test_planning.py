@@ -122,6 +122,12 @@ def test_disk_by_hand() -> None:
     }
 
 
+def test_negative_sums_and_moments_take_room_per_culture() -> None:
+    asked = planning.questions(SPLITS, 5)
+    more = planning.disk({**RUN, "negative_sum": True}, asked, CALIBRATION)["statistics"]
+    assert more - planning.disk(RUN, asked, CALIBRATION)["statistics"] == 2 * 200 * 3 * 8
+
+
 def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
     """Masks and answers as the steps write them: what is assumed is between 3/4 and 3/2 of what is there."""
     rng, size, names = np.random.default_rng(0), 5000, [f"Country {i}" for i in range(5)]

@@ -156,6 +156,11 @@ def test_activation_that_is_not_finite_names_sample_and_layer(tmp_path, value):
         store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META) as w,
     ):
         w.write(ids, tokens, fired, positive_sum)
+    with (
+        pytest.raises(FileError, match=r"'s001'.*layer 2"),
+        store.statistics_writer(tmp_path / "s.h5", ids, cultures, "act_fn", *SHAPE, META, negative_sum=True) as w,
+    ):
+        w.write(ids, tokens, fired, np.ones_like(positive_sum), -positive_sum)
 
 
 def fired_type(path):

@@ -38,6 +38,17 @@ def test_a_culture_without_tokens_is_zero() -> None:
     assert np.isfinite(made.mean_positive).all()
 
 
+def test_what_is_not_known_is_none_and_the_rest_follows_the_cultures() -> None:
+    made = statistics(samples=[3, 1], negative_sum=-np.arange(6).reshape(2, 1, 3))
+    assert made.mean_sum is None
+    assert made.negative_sum.dtype == np.float64
+    assert list(made.arrays) == ["tokens", "fired", "positive_sum", "negative_sum", "samples"]
+    other = made.reordered([1, 0])
+    assert (other.cultures, other.samples.tolist(), other.tokens.tolist()) == (["b", "a"], [1, 3], [4, 10])
+    assert other.negative_sum.tolist() == made.negative_sum[::-1].tolist()
+    assert other.square_sum is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -46,6 +57,8 @@ def test_a_culture_without_tokens_is_zero() -> None:
         ({"tokens": [10]}, r"tokens \(1,\)"),
         ({"fired": np.zeros((2, 3))}, r"fired \(2, 3\); expected"),
         ({"fired": np.zeros((2, 1, 4))}, r"\(2, 1, 4\) and positive_sum \(2, 1, 3\) differ"),
+        ({"negative_sum": np.zeros((2, 1, 2))}, r"\(2, 1, 3\) and negative_sum \(2, 1, 2\) differ"),
+        ({"samples": [1, 2, 3]}, r"and samples \(3,\) differ"),
         ({"tokens": [9, 4]}, "fired on more tokens than there are"),
     ],
 )

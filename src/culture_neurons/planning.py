@@ -2,7 +2,8 @@
 
 `run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
 
-    dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct
+    dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
+    negative_sum (whether it is recorded)
     shards       kind of work -> number of jobs that share it (see config.yaml)
     models       name -> {gpus, trained, planted}
 
@@ -149,8 +150,8 @@ def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     files = len(run["top_fractions"])
     answers = asked.evaluate * asked.cultures * files
     return {
-        # All questions, and the two sums per culture, 8 bytes each.
-        "statistics": shards + per_culture * 16,
+        # All questions, and the two or five sums per culture, 8 bytes each.
+        "statistics": shards + per_culture * (40 if run.get("negative_sum") else 16),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE) + asked.total * ANSWER_ROW + FILE,

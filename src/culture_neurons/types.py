@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,13 @@ class Statistics:
     fired            K, int64 [culture, layer, neuron]: on how many of them the neuron fires, g > 0
     positive_sum     S, float64 [culture, layer, neuron]: how strongly, the sum of max(g, 0)
 
+    What follows is None where it is not known; selectors that need it say so.
+
+    negative_sum     N, float64 [culture, layer, neuron]: the sum of min(g, 0), never positive
+    samples          n, int64 [culture]: how many questions were added up
+    mean_sum         float64 [culture, layer, neuron]: the sum over questions of x = (S + N) / T, a question's mean of g
+    square_sum       float64 [culture, layer, neuron]: the sum over questions of x^2
+
     Raises ConfigError when shapes disagree, a culture occurs twice, or K > T.
     """
 
@@ -57,12 +64,16 @@ class Statistics:
     tokens: np.ndarray
     fired: np.ndarray
     positive_sum: np.ndarray
+    negative_sum: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    mean_sum: np.ndarray | None = None
+    square_sum: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cultures", list(self.cultures))
-        object.__setattr__(self, "tokens", np.asarray(self.tokens, dtype=np.int64))
-        object.__setattr__(self, "fired", np.asarray(self.fired, dtype=np.int64))
-        object.__setattr__(self, "positive_sum", np.asarray(self.positive_sum, dtype=np.float64))
+        for name, values in self.arrays.items():
+            kind = np.int64 if name in ("tokens", "fired", "samples") else np.float64
+            object.__setattr__(self, name, np.asarray(values, dtype=kind))
         n = len(self.cultures)
         if len(set(self.cultures)) != n:
             raise ConfigError(f"statistics: a culture occurs twice in {self.cultures}")
@@ -71,10 +82,21 @@ class Statistics:
                 f"statistics: {n} cultures, but tokens {self.tokens.shape} and fired {self.fired.shape};"
                 " expected [culture] and [culture, layer, neuron]"
             )
-        if self.fired.shape != self.positive_sum.shape:
-            raise ConfigError(f"statistics: fired {self.fired.shape} and positive_sum {self.positive_sum.shape} differ")
+        for name, values in self.arrays.items():
+            if values.shape != (self.tokens.shape if name in ("tokens", "samples") else self.fired.shape):
+                raise ConfigError(f"statistics: fired {self.fired.shape} and {name} {values.shape} differ")
         if self.fired.size and (self.fired > self.tokens[:, None, None]).any():
             raise ConfigError("statistics: a neuron fired on more tokens than there are")
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are known, by name; the first axis of each is culture."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cultures"}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def reordered(self, order: Sequence[int]) -> Statistics:
+        """The same with the cultures `order` along the first axis."""
+        return Statistics([self.cultures[i] for i in order], **{k: v[list(order)] for k, v in self.arrays.items()})
 
     @property
     def probability(self) -> np.ndarray:

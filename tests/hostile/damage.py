@@ -44,9 +44,9 @@ def make(folder: Path) -> dict[str, tuple[Path, Callable[[], Any]]]:
     for k in range(2):
         part = slice(k, None, 2)
         with store.statistics_writer(
-            folder / f"shard{k}.h5", ids[part], cultures[part], "act_fn", *shape, IDENTITY
+            folder / f"shard{k}.h5", ids[part], cultures[part], "act_fn", *shape, IDENTITY, negative_sum=True
         ) as writer:
-            writer.write(ids[part], np.full(n // 2, 300), fired[part], totals[part])
+            writer.write(ids[part], np.full(n // 2, 300), fired[part], totals[part], -totals[part] / 3)
     shards = [folder / "shard0.h5", folder / "shard1.h5"]
     store.merge_statistics(shards, folder / "merged.h5", {})
     store.write_scores(folder / "scores.h5", rng.normal(size=(3, *shape)), ["a", "b", "日本"], "act_fn", IDENTITY)

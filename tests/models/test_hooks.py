@@ -43,10 +43,15 @@ def gates(model, inputs):
 def test_sums_equal_a_naive_float64_reference(model):
     inputs = ids(4, 7)
     weights = torch.rand(4, 7, generator=torch.Generator().manual_seed(2)) > 0.4
-    with record(model) as recorder, torch.no_grad():
-        recorder.start(weights)
-        model(inputs)
-        tokens, fired, positive_sum = recorder.collect()
+    found = {}
+    for negative in (False, True):
+        with record(model, negative) as recorder, torch.no_grad():
+            recorder.start(weights)
+            model(inputs)
+            found[negative] = recorder.collect()
+    tokens, fired, positive_sum, negative_sum = found[True]
+    for one, other in zip(found[False], found[True][:3], strict=True):
+        np.testing.assert_array_equal(one, other)
     g = gates(model, inputs)
     for b in range(4):
         assert tokens[b] == int(weights[b].sum())
@@ -54,6 +59,8 @@ def test_sums_equal_a_naive_float64_reference(model):
             kept = g[layer, b][weights[b].numpy()]
             np.testing.assert_array_equal(fired[b, layer], (kept > 0).sum(axis=0))
             np.testing.assert_allclose(positive_sum[b, layer], np.maximum(kept, 0).sum(axis=0), rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(negative_sum[b, layer], np.minimum(kept, 0).sum(axis=0), rtol=1e-5, atol=1e-7)
+    assert negative_sum.min() < 0
     assert fired.any()
     assert (fired < tokens[:, None, None]).any()
 
@@ -61,12 +68,14 @@ def test_sums_equal_a_naive_float64_reference(model):
 def test_bfloat16_activations_are_summed_in_float32(model):
     model = model.to(torch.bfloat16)
     inputs = ids(2, 40)
-    with record(model) as recorder, torch.no_grad():
+    with record(model, negative_sum=True) as recorder, torch.no_grad():
         recorder.start(torch.ones(2, 40, dtype=torch.bool))
         model(inputs)
-        _, _, positive_sum = recorder.collect()
-    assert positive_sum.dtype == np.float32
-    assert not np.array_equal(positive_sum, torch.from_numpy(positive_sum).bfloat16().float().numpy())
+        _, _, *sums = recorder.collect()
+    assert len(sums) == 2
+    for values in sums:
+        assert values.dtype == np.float32
+        assert not np.array_equal(values, torch.from_numpy(values).bfloat16().float().numpy())
 
 
 def test_layer_that_never_fires_is_an_error(model):

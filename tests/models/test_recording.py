@@ -16,7 +16,7 @@ PROMPT = Prompt(seed=5)
 
 def recorded(loaded, questions, rule, batch_size):
     result = {}
-    with record(loaded.adapter) as recorder:
+    with record(loaded.adapter, negative_sum=True) as recorder:
         work, content = partial(sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
         todo = batches(loaded, questions.samples, PROMPT, batch_size)
         for batch, found in run(loaded, todo, questions.opener, PROMPT, work, content):
@@ -28,11 +28,13 @@ def recorded(loaded, questions, rule, batch_size):
 def test_sums_do_not_depend_on_batch_size(loaded, questions, rule):
     alone, together = recorded(loaded, questions, rule, 1), recorded(loaded, questions, rule, 24)
     assert len(alone) == len(questions.samples)
-    for sample_id, (tokens, fired, positive_sum) in alone.items():
+    for sample_id, (tokens, fired, positive_sum, negative_sum) in alone.items():
         other = together[sample_id]
         assert tokens == other[0]
         np.testing.assert_array_equal(fired, other[1])
         np.testing.assert_allclose(positive_sum, other[2], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(negative_sum, other[3], rtol=1e-4, atol=1e-5)
+        assert negative_sum.max() <= 0
 
 
 def test_token_rules_part_the_prompt(loaded, questions):

@@ -38,6 +38,13 @@ def test_bytes_of_a_question_are_those_of_a_real_file(calibration, base, step, t
     assert raw / samples / 8 < calibration["statistics_bytes_per_question"] < 2 * size / samples
 
 
+def test_the_negative_part_takes_room_too(calibration, base, step, tmp_path):
+    path = tmp_path / "calibration.json"
+    step.run(calibrate, *step.shared(base), "--top-fraction", "0.1", "--negative-sum", "--calibration-out", path)
+    more = json.loads(path.read_text(encoding="utf-8"))["statistics_bytes_per_question"]
+    assert more > calibration["statistics_bytes_per_question"] + 100
+
+
 def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):
     words = step.shared(base)
     words[words.index("--model") + 1] = json.dumps({"name": "gone", "path": str(tmp_path)})

@@ -28,6 +28,21 @@ def test_sums_are_rounded_as_asked_and_the_log_says_what_they_take(base, tmp_pat
     assert f" kB per sample on disk, {100 * size / raw:.0f} % of the plain sums" in caplog.text
 
 
+def test_negative_part_is_recorded_where_it_is_asked_for(base, tmp_path, step):
+    without, _ = store.read_statistics(step.recorded(base, tmp_path / "0.h5"))
+    recorded, metadata = store.read_statistics(step.recorded(base, tmp_path / "1.h5", "--negative-sum"))
+    assert without.negative_sum is None
+    assert metadata["settings"]["negative_sum"] is True
+    assert (recorded.negative_sum.max(), recorded.negative_sum.min() < 0) == (
+        0,
+        True,
+    ) or recorded.negative_sum.max() < 0
+    np.testing.assert_array_equal(recorded.fired, without.fired)
+    np.testing.assert_array_equal(recorded.positive_sum, without.positive_sum)
+    more, less = (store.bytes_on_disk(tmp_path / name)[1] for name in ("1.h5", "0.h5"))
+    assert more == 2 * less - less / 5  # 9 bytes per neuron, for uint8 and two float32, instead of 5
+
+
 def test_culture_with_too_few_correct_answers_is_left_out(base, tmp_path, caplog, step):
     table, _ = files.read_table(base / "predictions.parquet")
     right = table[table["correct"] & (table["split"] == "identify")]["culture"].value_counts()

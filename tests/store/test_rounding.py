@@ -44,6 +44,13 @@ def test_error_is_bounded_and_rounding_again_changes_nothing(values, bits):
     np.testing.assert_array_equal(store.round_mantissa(rounded, bits), rounded)
 
 
+@given(st.lists(positive, min_size=1), bits)
+def test_negative_values_are_rounded_as_positive_ones(values, bits):
+    values = np.array(values, np.float32)
+    rounded = store.round_mantissa(-values, bits)
+    assert rounded.tobytes() == (-store.round_mantissa(values, bits)).tobytes()
+
+
 def test_by_hand():
     # 1 + 1/8 lies between 1 and 1 + 1/4 and goes to the even one; 1 + 3/8 up, to even; 1 + 7/8 up, into the exponent.
     values = np.array([[1.125, 1.375, 1.3, 1.875, 0.0]])

@@ -18,14 +18,15 @@ def sums(n=40, seed=0):
 
 
 def shards(folder, data, number):
-    ids, cultures, tokens, fired, positive_sum = data
+    ids, cultures, tokens, *arrays = data
     for k in range(number):
         part = slice(k, None, number)
         with store.statistics_writer(
-            folder / f"{k}.h5", ids[part], cultures[part], "act_fn", LAYERS, NEURONS, IDENTITY
-        ) as writer:
+            folder / f"{k}.h5", ids[part], cultures[part], "act_fn", LAYERS, NEURONS, IDENTITY,
+            negative_sum=len(arrays) == 3,
+        ) as writer:  # fmt: skip
             for i in reversed(range(k, len(ids), number)):
-                writer.write([ids[i]], np.array([tokens]), fired[i : i + 1], positive_sum[i : i + 1])
+                writer.write([ids[i]], np.array([tokens]), *(values[i : i + 1] for values in arrays))
     return [folder / f"{k}.h5" for k in range(number)]
 
 
@@ -66,6 +67,60 @@ def test_merged_file_is_read_from_its_totals_and_a_shard_from_its_samples(tmp_pa
         ]  # fmt: skip
     np.testing.assert_array_equal(store.read_statistics(tmp_path / "m.h5")[0].fired, before.fired)
     assert not store.read_statistics(shard)[0].fired.any()
+
+
+def negative(data):
+    """The same with N."""
+    *rest, positive_sum = data
+    return *rest, positive_sum, -positive_sum[:, ::-1] / 3
+
+
+def test_moments_are_those_of_the_mean_per_question(tmp_path):
+    data = ids, cultures, tokens, _, positive_sum, negative_sum = negative(sums())
+    files = shards(tmp_path, data, 3)
+    store.merge_statistics(files, tmp_path / "m.h5", {})
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert list(file["act_fn/totals"]) == ["fired", "mean_sum", "negative_sum", "positive_sum", "square_sum"]
+        np.testing.assert_array_equal(file["act_fn/negative_sum"][:], negative_sum)
+    mean = (positive_sum.astype(float) + negative_sum) / tokens
+    other = ["x" if i % 2 else "y" for i in range(len(ids))]
+    for statistics, labels in (
+        (store.read_statistics(tmp_path / "m.h5")[0], cultures),
+        (store.read_statistics(tmp_path / "m.h5", lambda *_: other)[0], other),
+    ):
+        for c, culture in enumerate(statistics.cultures):
+            rows = np.array(labels) == culture
+            assert statistics.samples[c] == rows.sum()
+            np.testing.assert_allclose(statistics.negative_sum[c], negative_sum[rows].sum(axis=0, dtype=float))
+            np.testing.assert_allclose(statistics.mean_sum[c], mean[rows].sum(axis=0))
+            np.testing.assert_allclose(statistics.square_sum[c], (mean[rows] ** 2).sum(axis=0))
+
+
+def test_without_the_negative_part_there_are_no_moments(tmp_path):
+    store.merge_statistics(shards(tmp_path, sums(), 2), tmp_path / "m.h5", {})
+    statistics, _ = store.read_statistics(tmp_path / "m.h5")
+    assert list(statistics.arrays) == ["tokens", "fired", "positive_sum", "samples"]
+    assert statistics.samples.tolist() == [14, 13, 13]
+
+
+def test_shards_with_and_without_the_negative_part_are_refused(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir(), other.mkdir()
+    first, _ = shards(one, sums(), 2)
+    _, second = shards(other, negative(sums()), 2)
+    with pytest.raises(FileError, match=r"1\.h5: negative_sum True, but .*0\.h5 has False; delete the shards"):
+        store.merge_statistics([first, second], tmp_path / "m.h5", {})
+
+
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_negative_sums_merge_to_the_same_bytes(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(store.merging, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(store.statistics, "_CHUNK_BYTES", block)
+    digests = set()
+    for number in (1, 3):
+        store.merge_statistics(shards(tmp_path, negative(sums()), number), tmp_path / "m.h5", {})
+        digests.add((tmp_path / "m.h5").read_bytes())
+    assert len(digests) == 1
 
 
 def test_flipped_bit_in_the_totals_is_found(tmp_path):

@@ -32,7 +32,7 @@ CONFIG = {
         },
         "loaded": {"path": "models/loaded", "batch_size": 16},
     },
-    "recording": {"min_correct": 1},
+    "recording": {"min_correct": 1, "negative_sum": True},
     "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
     "top_fractions": [0.05, 0.2],
     "figures": {"top_fraction": 0.05},

@@ -48,6 +48,7 @@ TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_f
 #: Keys of a model's stanza that say how jobs run, and not what is loaded.
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 SHARDS = config["shards"]
+NEGATIVE_SUM = ["--negative-sum"] * config["recording"]["negative_sum"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 #: Further tables of the run that figures and report show: names of `figures.tables.OPTIONAL`.
 MORE = []
@@ -200,6 +201,7 @@ def amount_of_work():
         "top_fractions": FRACTIONS,
         "shards": SHARDS,
         "min_correct": config["recording"]["min_correct"],
+        "negative_sum": config["recording"]["negative_sum"],
     }
 
 

@@ -26,13 +26,14 @@ rule calibrate:
         prompt=fixed(config["prompt"]),
         tokens=config["recording"]["tokens"],
         mantissa_bits=config["recording"]["mantissa_bits"],
+        negative_sum=NEGATIVE_SUM,
         top_fraction=max(FRACTIONS, key=float),
         # Here the way a job runs is what is measured, so a change of it measures again.
         job=job_settings,
     shell:
         "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --model {params.model:q}"
         " --prompt {params.prompt:q} --token-rule {params.tokens} --mantissa-bits {params.mantissa_bits}"
-        " --top-fraction {params.top_fraction}"
+        " {params.negative_sum} --top-fraction {params.top_fraction}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --calibration-out {output.calibration:q} --log {log:q}"
 

@@ -29,11 +29,12 @@ rule record:
         tokens=config["recording"]["tokens"],
         min_correct=config["recording"]["min_correct"],
         mantissa_bits=config["recording"]["mantissa_bits"],
+        negative_sum=NEGATIVE_SUM,
         shards=SHARDS["record"],
     shell:
         "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
         " --model {params.model:q} --prompt {params.prompt:q} --site {params.site} --token-rule {params.tokens}"
-        " --min-correct {params.min_correct} --mantissa-bits {params.mantissa_bits}"
+        " --min-correct {params.min_correct} --mantissa-bits {params.mantissa_bits} {params.negative_sum}"
         " --shard {wildcards.shard} --shards {params.shards}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --statistics-out {output.statistics:q} --log {log:q}"

@@ -65,14 +65,14 @@ class Measurement:
     tokens       of a question: the mean over all, and the most that was seen
     batch_size   of the largest batch that fitted into memory
     questions    how many were run
-    recorded     T [sample], K and S [sample, layer, neuron] of some questions, as `recording.sums` gives them
+    recorded     T [sample] and sums [sample, layer, neuron] of some questions, as `recording.sums` gives them
     """
 
     seconds: Mapping[str, np.ndarray]
     tokens: tuple[float, int]
     batch_size: int
     questions: int
-    recorded: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    recorded: Sequence[tuple[np.ndarray, ...]]
 
 
 def spread(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3) -> Spread:
@@ -117,12 +117,14 @@ def measure(
     mask_size: int,
     repeats: int = 5,
     patience: float = 300.0,
+    negative_sum: bool = False,
 ) -> Measurement:
     """Run each kind of work on the batches, after a warm-up in which batches are halved until they fit into memory.
 
-    rule        token rule of recording
-    mask_size   neurons per mask
-    repeats     of everything; at least 2, but no further one after `patience` seconds
+    rule          token rule of recording
+    mask_size     neurons per mask
+    repeats       of everything; at least 2, but no further one after `patience` seconds
+    negative_sum  whether N is recorded too
 
     Raises what the work raises, an out-of-memory error for a single question too.
     """
@@ -131,7 +133,7 @@ def measure(
 
     def everything(batch: Batch) -> None:
         answer(loaded, batch, prompt)
-        with record(loaded.adapter) as recorder:
+        with record(loaded.adapter, negative_sum) as recorder:
             sums(loaded, batch, rule, recorder)
         with evaluator(loaded, masks, prompt) as evaluate:
             evaluate(batch)
@@ -151,7 +153,7 @@ def measure(
     def once() -> dict[str, float]:
         found = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
         found["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
-        with record(loaded.adapter) as recorder:
+        with record(loaded.adapter, negative_sum) as recorder:
             found["record"] = mean(partial(sums, loaded, rule=rule, recorder=recorder))
         costs = []
         for n in (FEW, MANY):
@@ -173,7 +175,7 @@ def measure(
         (float(everyone), most),
         largest,
         sum(len(batch.questions) for _, parts in strata for batch in parts),
-        _recorded(loaded, [parts for _, parts in strata], rule),
+        _recorded(loaded, [parts for _, parts in strata], rule, negative_sum),
     )
 
 
@@ -200,13 +202,13 @@ def _wait(devices: Sequence[torch.device]) -> None:
 
 
 def _recorded(
-    loaded: Loaded, strata: Sequence[Sequence[Batch]], rule: str
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    loaded: Loaded, strata: Sequence[Sequence[Batch]], rule: str, negative_sum: bool
+) -> list[tuple[np.ndarray, ...]]:
     """Sums of some questions of each stratum."""
-    kept = max(1, _KEPT // (8 * loaded.adapter.n_layers * loaded.adapter.n_neurons * len(strata)))
+    kept = max(1, _KEPT // (12 * loaded.adapter.n_layers * loaded.adapter.n_neurons * len(strata)))
     result = []
-    with record(loaded.adapter) as recorder:
+    with record(loaded.adapter, negative_sum) as recorder:
         for parts in strata:
-            tokens, fired, positive_sum = sums(loaded, parts[0], rule, recorder)
-            result.append((tokens[:kept], fired[:kept].copy(), positive_sum[:kept].copy()))
+            found = sums(loaded, parts[0], rule, recorder)
+            result.append(tuple(values[:kept].copy() for values in found))
     return result

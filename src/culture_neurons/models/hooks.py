@@ -25,11 +25,12 @@ _CACHED = 1 << 18
 class Recorder:
     """Sums of one forward pass at a time; see `record`."""
 
-    def __init__(self, n_layers: int) -> None:
+    def __init__(self, n_layers: int, negative_sum: bool = False) -> None:
         self._n_layers = n_layers
+        self._negative_sum = negative_sum
         self._weights: torch.Tensor | None = None
         self._left_out: dict[torch.device, torch.Tensor] = {}
-        self._sums: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._sums: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def start(self, weights: torch.Tensor) -> None:
         """Announce a forward pass: `weights` bool [batch, token] on the CPU, true where a token counts."""
@@ -49,10 +50,11 @@ class Recorder:
             )
         if g.device not in self._left_out:
             self._left_out[g.device] = (~self._weights).flatten().nonzero()[:, 0].to(g.device)
-        self._sums[layer] = token_sums(g.detach(), self._left_out[g.device])
+        self._sums[layer] = token_sums(g.detach(), self._left_out[g.device], self._negative_sum)
 
-    def collect(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """T int64 [sample], K int32 and S float32 [sample, layer, neuron] of the last forward pass.
+    def collect(self) -> tuple[np.ndarray, ...]:
+        """T int64 [sample], K int32 and S float32 [sample, layer, neuron] of the last forward pass; and N, like S, if
+        it is recorded.
 
         The sums stay on the device until here. Raises ModelError when the hook of a layer did not run.
         """
@@ -60,17 +62,18 @@ class Recorder:
         if silent or self._weights is None:
             raise ModelError(f"no activations came from layers {silent}: the model bypasses its activation modules")
         device = self._sums[0][0].device
-        fired, positive_sum = (
-            _to_host(torch.stack([self._sums[i][k].to(device) for i in range(self._n_layers)], dim=1).to(dtype))
-            for k, dtype in enumerate((torch.int32, torch.float32))
+        fired, *others = (
+            torch.stack([self._sums[i][k].to(device) for i in range(self._n_layers)], dim=1)
+            for k in range(len(self._sums[0]))
         )
-        tokens = self._weights.sum(dim=1)
+        sums = [_to_host(values).numpy() for values in (fired.to(torch.int32), *others)]
+        tokens = self._weights.sum(dim=1).numpy()
         self._weights, self._left_out, self._sums = None, {}, {}
-        return tokens.numpy(), fired.numpy(), positive_sum.numpy()
+        return tokens, *sums
 
 
-def token_sums(g: torch.Tensor, left_out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """K and S of a layer, float32 [batch, neuron], exact for K below 2^24 tokens.
+def token_sums(g: torch.Tensor, left_out: torch.Tensor, negative_sum: bool = False) -> tuple[torch.Tensor, ...]:
+    """K and S of a layer, and N with `negative_sum`, float32 [batch, neuron], exact for K below 2^24 tokens.
 
     g         [batch, token, neuron], float16, bfloat16 or float32; it is not changed
     left_out  int64: positions of [batch * token] that don't count
@@ -83,18 +86,28 @@ def token_sums(g: torch.Tensor, left_out: torch.Tensor) -> tuple[torch.Tensor, t
         positive = g.clamp_min(0).contiguous()
         positive.view(-1, neurons).index_fill_(0, left_out, 0)
         fired = torch.linalg.vector_norm(positive, 0, dim=1, dtype=torch.float32)
-        return fired, positive.sum(dim=1, dtype=torch.float32)
-    fired, positive_sum = torch.empty(2, batch, neurons).unbind()
+        sums = fired, positive.sum(dim=1, dtype=torch.float32)
+        if not negative_sum:
+            return sums
+        negative = torch.clamp_max(g, 0, out=positive)  # in the same memory
+        negative.view(-1, neurons).index_fill_(0, left_out, 0)
+        return *sums, negative.sum(dim=1, dtype=torch.float32)
+    fired, positive_sum, negative = torch.empty(3, batch, neurons).unbind()
     step = max(1, _CACHED // max(1, tokens * neurons))
     ones = torch.ones(min(step, batch), 1, tokens)
     for start in range(0, batch, step):
-        part = g[start : start + step].float().clamp_min(0).contiguous()
+        given = g[start : start + step].float()
+        part = given.clamp_min(0).contiguous()
         at = left_out[(left_out >= start * tokens) & (left_out < (start + step) * tokens)] - start * tokens
         part.view(-1, neurons).index_fill_(0, at, 0)
         row = ones[: len(part)]
         torch.bmm(row, part, out=positive_sum[start : start + step, None])
         torch.bmm(row, part.sign_(), out=fired[start : start + step, None])
-    return fired, positive_sum
+        if negative_sum:
+            torch.clamp_max(given, 0, out=part)
+            part.view(-1, neurons).index_fill_(0, at, 0)
+            torch.bmm(row, part, out=negative[start : start + step, None])
+    return (fired, positive_sum, negative) if negative_sum else (fired, positive_sum)
 
 
 def _to_host(values: torch.Tensor) -> torch.Tensor:
@@ -105,14 +118,14 @@ def _to_host(values: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def record(model: nn.Module | Adapter) -> Iterator[Recorder]:
-    """Record K and S of g at every decoder layer.
+def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[Recorder]:
+    """Record K and S of g at every decoder layer, and N with `negative_sum`.
 
     Use: `recorder.start(weights)`, one forward pass, `recorder.collect()`; as often as needed.
     A float16 or bfloat16 g is summed in float32.
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
-    recorder = Recorder(adapter.n_layers)
+    recorder = Recorder(adapter.n_layers, negative_sum)
     with _attached(adapter, recorder._add):
         yield recorder
 

@@ -50,8 +50,9 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T [sample], K and S [sample, layer, neuron] of a batch (see `types.Statistics`), inside `hooks.record`.
+def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, ...]:
+    """T [sample], K, S and, if recorded, N [sample, layer, neuron] of a batch (see `types.Statistics`), inside
+    `hooks.record`.
 
     Raises ModelError, naming sample and layer, for sums that are not finite.
     """
@@ -62,8 +63,8 @@ def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[n
             forward(loaded, on_device(loaded, batch))
 
     forwards()
-    tokens, fired, positive_sum = recorder.collect()
-    good = np.isfinite(positive_sum).all(axis=(1, 2))
+    tokens, fired, *others = recorder.collect()
+    good = np.all([np.isfinite(values).all(axis=(1, 2)) for values in others], axis=0)
     if not good.all():
         raise finite.error(loaded, batch, int((~good).argmax()), "the activations", forwards)
-    return tokens, fired, positive_sum
+    return tokens, fired, *others

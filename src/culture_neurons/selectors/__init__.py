@@ -70,10 +70,4 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
         return method(statistics, **given)
-    by_name = Statistics(
-        [statistics.cultures[i] for i in order],
-        statistics.tokens[order],
-        statistics.fired[order],
-        statistics.positive_sum[order],
-    )
-    return method(by_name, **given)[np.argsort(order)]
+    return method(statistics.reordered(order), **given)[np.argsort(order)]

@@ -30,7 +30,7 @@ def main(o: argparse.Namespace) -> None:
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
-    found = calibration.measure(loaded, batches, opener, prompt, o.token_rule, size)
+    found = calibration.measure(loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum)
     seconds = {kind: each.tolist() for kind, each in found.seconds.items()}
     writing, size_on_disk = _write(found.recorded, o.mantissa_bits)
     device = devices.describe(loaded)
@@ -60,21 +60,20 @@ def main(o: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def _write(recorded: Sequence[tuple[Any, Any, Any]], mantissa_bits: int) -> tuple[float, float]:
+def _write(recorded: Sequence[tuple[Any, ...]], mantissa_bits: int) -> tuple[float, float]:
     """Seconds and bytes that a recorded question takes in a statistics file, from one that is written for real."""
     from culture_neurons import store
 
     layers, neurons = recorded[0][1].shape[1:]
-    ids = [f"{i:06d}" for i in range(sum(len(tokens) for tokens, _, _ in recorded))]
+    ids = [f"{i:06d}" for i in range(sum(len(tokens) for tokens, *_ in recorded))]
+    options = {"mantissa_bits": mantissa_bits, "negative_sum": len(recorded[0]) > 3}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.h5"
         start = time.perf_counter()
-        with store.statistics_writer(
-            path, ids, [""] * len(ids), "act_fn", layers, neurons, {}, mantissa_bits=mantissa_bits
-        ) as writer:
+        with store.statistics_writer(path, ids, [""] * len(ids), "act_fn", layers, neurons, {}, **options) as writer:
             left = iter(ids)
-            for tokens, fired, positive_sum in recorded:
-                writer.write([next(left) for _ in tokens], tokens, fired, positive_sum)
+            for tokens, *sums in recorded:
+                writer.write([next(left) for _ in tokens], tokens, *sums)
         return (time.perf_counter() - start) / len(ids), store.bytes_on_disk(path)[0] / len(ids)
 
 
@@ -84,6 +83,7 @@ def arguments() -> argparse.ArgumentParser:
     model_arguments.add(parser)
     parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
     parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
+    parser.add_argument("--negative-sum", action="store_true", help="record the sum of min(g, 0) too")
     parser.add_argument("--top-fraction", default="0.01", help="share of all neurons that the masks take")
     parser.add_argument("--calibration-out", type=Path, required=True, help="JSON: what was measured")
     return parser

@@ -60,8 +60,9 @@ def main(o: argparse.Namespace) -> None:
             loaded.adapter.n_neurons,
             made_by,
             mantissa_bits=o.mantissa_bits,
+            negative_sum=o.negative_sum,
         ) as writer,
-        record(loaded.adapter) as recorder,
+        record(loaded.adapter, o.negative_sum) as recorder,
     ):
         work = partial(sums, loaded, rule=o.token_rule, recorder=recorder)
         content = o.token_rule in NEED_CONTENT
@@ -89,6 +90,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
     parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
     parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
+    parser.add_argument("--negative-sum", action="store_true", help="record the sum of min(g, 0) too")
     parser.add_argument("--statistics-out", type=Path, required=True, help="HDF5 file of this shard")
     return parser
 

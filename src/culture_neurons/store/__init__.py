@@ -4,15 +4,18 @@ Statistics, one file per model (`statistics.h5`), sums over the valid tokens of 
 
     /{site}/fired           unsigned [sample, layer, neuron]  K: tokens with g > 0
     /{site}/positive_sum    float32  [sample, layer, neuron]  S: sum of max(g, 0)
+    /{site}/negative_sum    float32  [sample, layer, neuron]  N: sum of min(g, 0); only where it was recorded
     /{site}/totals/fired            int64    [culture, layer, neuron]  K and S summed over the samples of a culture, in
     /{site}/totals/positive_sum     float64  [culture, layer, neuron]  order of ids; cultures by name; merged files only
+    /{site}/totals/negative_sum, mean_sum, square_sum  float64  the same of N, and of x and x^2, where x = (S + N) / T
+                                                       is a sample's mean of g; where N was recorded
     /tokens                 int32    [sample]                 T: valid tokens
     /sample_id, /culture    UTF-8    [sample]                 rows are sorted by sample_id
     /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
     attributes              schema (version of this layout), site, model, revision, dtype, token_rule, mantissa_bits
 
-K has the narrowest of uint8, uint16 and uint32 that holds the largest value of the file. S is rounded to
-`mantissa_bits` bits of mantissa when it is recorded, and never again; 23: not at all.
+K has the narrowest of uint8, uint16 and uint32 that holds the largest value of the file. S and N are rounded to
+`mantissa_bits` bits of mantissa when they are recorded, and never again; 23: not at all.
 
 Scores, one file per model and selector (`scores/{selector}.h5`):
 

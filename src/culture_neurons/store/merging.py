@@ -11,10 +11,10 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5
-from culture_neurons.store.statistics import Rows
+from culture_neurons.store.statistics import Rows, recorded
 from culture_neurons.store.totals import Totals
 
-#: K and S that are in memory at a time.
+#: Sums that are in memory at a time.
 _BLOCK_BYTES = 32 << 20
 
 
@@ -22,31 +22,34 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     """Merge shards into one file, with totals per culture; the result is the same whatever their number and order.
 
     Raises FileError when shards disagree on the model, its revision, dtype, token rule, mantissa bits,
-    site or shape, or when a sample lies in two of them.
+    site, shape or whether N was recorded, or when a sample lies in two of them.
     """
     found = _survey(shards)
     ids = sorted(found.where)
     cultures = [found.culture[i] for i in ids]
-    totals = Totals(cultures, found.shape)
+    negative_sum = found.common["negative_sum"]
+    totals = Totals(cultures, found.shape, negative_sum)
     # Whole chunks are written, in order and without a cache, so that they lie in the file in this order.
     with hdf5.created(target) as file:
         with hdf5.writing(target):
             hdf5.write_metadata(file, found.site, {**metadata, **found.identity})
-            rows = Rows(file, target, ids, cultures, found.site, *found.shape, fired_type=found.fired_type)
-        per_block = max(1, _BLOCK_BYTES // (found.shape[0] * found.shape[1] * 6) // rows.per_chunk) * rows.per_chunk
+            rows = Rows(
+                file, target, ids, cultures, found.site, *found.shape,
+                fired_type=found.fired_type, negative_sum=negative_sum,
+            )  # fmt: skip
+        of_sample = found.shape[0] * found.shape[1] * (10 if negative_sum else 6)
+        per_block = max(1, _BLOCK_BYTES // of_sample // rows.per_chunk) * rows.per_chunk
         # The same memory for all blocks: new pages for each would take longer than to decompress them.
-        buffers = (
-            np.empty(per_block, np.int64),
-            np.empty((per_block, *found.shape), found.fired_type),
-            np.empty((per_block, *found.shape), np.float32),
-        )
+        all_tokens = np.empty(per_block, np.int64)
+        buffers = {name: np.empty((per_block, *found.shape), dataset.dtype) for name, dataset in rows.sums.items()}
         for start in range(0, len(ids), per_block):
             block = slice(start, start + per_block)
             where = [found.where[i] for i in ids[block]]
-            tokens, fired, positive_sum = (buffer[: len(where)] for buffer in buffers)
-            chunks = _read(shards, where, found.site, rows, tokens, fired, positive_sum)
-            rows.write(ids[block], tokens, fired, positive_sum, chunks)
-            totals.add(cultures[block], fired, positive_sum)
+            tokens = all_tokens[: len(where)]
+            sums = {name: buffer[: len(where)] for name, buffer in buffers.items()}
+            chunks = _read(shards, where, found.site, rows, tokens, sums)
+            rows.write(ids[block], tokens, list(sums.values()), chunks)
+            totals.add(cultures[block], tokens, sums)
         rows.close()
         with hdf5.writing(target):
             totals.write(file, found.site)
@@ -81,7 +84,8 @@ def _survey(shards: Sequence[str | Path]) -> _Found:
         with hdf5.opened(path) as file:
             site, metadata = hdf5.read_metadata(file, path)
             fired = file[f"{site}/fired"]
-            common = {"site": site, "shape": fired.shape[1:], **{key: metadata.get(key) for key in hdf5.IDENTITY}}
+            common = {"site": site, "shape": fired.shape[1:], "negative_sum": "negative_sum" in recorded(file, site)}
+            common |= {key: metadata.get(key) for key in hdf5.IDENTITY}
             found = found or _Found(common, fired.dtype)
             found.fired_type = np.promote_types(found.fired_type, fired.dtype)
             ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
@@ -106,23 +110,25 @@ def _read(
     site: str,
     rows: Rows,
     tokens: np.ndarray,
-    fired: np.ndarray,
-    positive_sum: np.ndarray,
-) -> list[tuple[hdf5.Chunk, hdf5.Chunk]]:
-    """Fill in T, K and S of samples that lie at (shard, row); return their compressed chunks if all can be copied."""
+    sums: Mapping[str, np.ndarray],
+) -> list[list[hdf5.Chunk]]:
+    """Fill in T and the sums of samples that lie at (shard, row); return their compressed chunks if all can be copied.
+
+    A sample's chunks are in the order of `rows.sums`.
+    """
     # A cache of chunks that are read once only costs new pages of memory.
     cache_bytes = 0 if rows.per_chunk == 1 else 8 << 20
-    chunks: dict[int, tuple[hdf5.Chunk, hdf5.Chunk]] = {}
+    chunks: dict[int, list[hdf5.Chunk]] = {}
     for s in sorted({shard for shard, _ in where}):
         with hdf5.opened(shards[s], cache_bytes) as file:
-            sources = file[f"{site}/fired"], file[f"{site}/positive_sum"]
-            copied = all(map(hdf5.same_storage, sources, (rows.fired, rows.positive_sum)))
+            sources = recorded(file, site)
+            copied = all(hdf5.same_storage(source, rows.sums[name]) for name, source in sources.items())
             all_tokens = file["tokens"][()]
             for i, (shard, row) in enumerate(where):
                 if shard == s:
                     tokens[i] = all_tokens[row]
-                    for source, values in zip(sources, (fired, positive_sum), strict=True):
-                        source.read_direct(values, np.s_[row], np.s_[i])
+                    for name, source in sources.items():
+                        source.read_direct(sums[name], np.s_[row], np.s_[i])
                     if copied:
-                        chunks[i] = hdf5.read_chunk(sources[0], row), hdf5.read_chunk(sources[1], row)
+                        chunks[i] = [hdf5.read_chunk(source, row) for source in sources.values()]
     return [chunks[i] for i in range(len(where))] if len(chunks) == len(where) else []

@@ -10,6 +10,8 @@ from culture_neurons.errors import ConfigError
 EXACT = 23
 _SMALLEST_NORMAL = 0x00800000
 _INFINITY = 0x7F800000
+#: Of all bits but the sign.
+_SIZE = np.uint32(0x7FFFFFFF)
 
 
 def check_mantissa_bits(bits: int) -> None:
@@ -21,7 +23,7 @@ def check_mantissa_bits(bits: int) -> None:
 def round_mantissa(values: np.ndarray, bits: int) -> np.ndarray:
     """Round to `bits` bits of mantissa, to the nearest, ties to even; float32, same shape.
 
-    values   finite and not negative
+    values   finite
     bits     1 to 23; with 23 nothing is changed
 
     The relative error is at most 2**-(bits + 1). Rounding again changes nothing. No value becomes 0 or infinite:
@@ -30,7 +32,7 @@ def round_mantissa(values: np.ndarray, bits: int) -> np.ndarray:
     values = np.asarray(values, dtype=np.float32)
     if bits >= EXACT:
         return values
-    # In the bits of a positive float the exponent stands above the mantissa, so a carry out of it is right too.
+    # The exponent stands above the mantissa, so a carry out of it is right too; the sign stands above both.
     exact = values.view(np.uint32)
     dropped = EXACT - bits
     rounded = exact >> np.uint32(dropped)
@@ -38,5 +40,5 @@ def round_mantissa(values: np.ndarray, bits: int) -> np.ndarray:
     rounded += exact
     rounded += np.uint32((1 << (dropped - 1)) - 1)
     rounded &= np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
-    np.copyto(rounded, exact, where=(exact < _SMALLEST_NORMAL) | (rounded >= _INFINITY))
+    np.copyto(rounded, exact, where=((exact & _SIZE) < _SMALLEST_NORMAL) | ((rounded & _SIZE) >= _INFINITY))
     return rounded.view(np.float32)

@@ -16,6 +16,8 @@ from culture_neurons.store.background import in_background
 from culture_neurons.store.rounding import EXACT, check_mantissa_bits, round_mantissa
 from culture_neurons.types import Statistics
 
+#: Arrays of one row per sample, in the order in which they are handed over; N only where it was recorded.
+SUMS = ("fired", "positive_sum", "negative_sum")
 #: Of a chunk of S, where several samples fit into one.
 _CHUNK_BYTES = 1 << 20
 #: Rows come in any order, and a chunk is compressed when it leaves the cache.
@@ -28,12 +30,13 @@ class StatisticsWriter:
     def __init__(self, write: Callable[..., None]) -> None:
         self._write = write
 
-    def write(self, sample_ids: Sequence[str], tokens: np.ndarray, fired: np.ndarray, positive_sum: np.ndarray) -> None:
-        """Hand over T [sample], K and S [sample, layer, neuron] of some samples; the arrays may not change any more.
+    def write(self, sample_ids: Sequence[str], tokens: np.ndarray, *sums: np.ndarray) -> None:
+        """Hand over T [sample] and K, S, and N if the file has it [sample, layer, neuron] of some samples.
 
-        Raises FileError, for these samples or at a later call: a sum is not finite, or the file can't be written.
+        The arrays may not change any more. Raises FileError, for these samples or at a later call: a sum is not
+        finite, or the file can't be written.
         """
-        self._write(sample_ids, tokens, fired, positive_sum)
+        self._write(sample_ids, tokens, sums)
 
 
 class Rows:
@@ -51,6 +54,7 @@ class Rows:
         mantissa_bits: int = EXACT,
         fired_type: np.dtype | type = np.uint8,
         cache_bytes: int = 0,
+        negative_sum: bool = False,
     ) -> None:
         n = len(sample_ids)
         self.per_chunk = min(max(1, n), max(1, _CHUNK_BYTES // (n_layers * n_neurons * 4)))
@@ -58,8 +62,8 @@ class Rows:
         self._row = {sample_id: row for row, sample_id in enumerate(sample_ids)}
         self._site, self._shape = site, (n, n_layers, n_neurons)
         self._file, self._path = file, path
-        self.fired = self._create("fired", np.dtype(fired_type))
-        self.positive_sum = self._create("positive_sum", np.float32)
+        names = SUMS if negative_sum else SUMS[:-1]
+        self.sums = {name: self._create(name, np.float32 if name != "fired" else fired_type) for name in names}
         self._tokens = np.full(n, -1, np.int32)
         hdf5.write_strings(file, "sample_id", sample_ids)
         hdf5.write_strings(file, "culture", cultures)
@@ -68,28 +72,23 @@ class Rows:
         self,
         sample_ids: Sequence[str],
         tokens: np.ndarray,
-        fired: np.ndarray,
-        positive_sum: np.ndarray,
-        chunks: Sequence[tuple[hdf5.Chunk, hdf5.Chunk]] = (),
+        sums: Sequence[np.ndarray],
+        chunks: Sequence[Sequence[hdf5.Chunk]] = (),
     ) -> None:
-        """See `StatisticsWriter.write`; `chunks` are those of K and S as they lie in another file, where known."""
-        for i, sample_id in enumerate(sample_ids):
-            if not np.isfinite(positive_sum[i]).all():
-                layer = int(np.argwhere(~np.isfinite(positive_sum[i]))[0][0])
-                raise FileError(
-                    f"sample {sample_id!r}: activations of layer {layer} are not finite; "
-                    "try another dtype (bfloat16 or float32 rather than float16)"
-                )
+        """See `StatisticsWriter.write`; `chunks` are those of the sums as they lie in another file, where known."""
+        fired, *others = sums
+        for values in others:
+            self._check_finite(sample_ids, values)
         needed = np.min_scalar_type(int(np.max(fired, initial=0)))
-        positive_sum = round_mantissa(positive_sum, self._mantissa_bits)
+        others = [round_mantissa(values, self._mantissa_bits) for values in others]
         rows = [self._row[sample_id] for sample_id in sample_ids]
         with hdf5.writing(self._path):
-            if needed.itemsize > self.fired.dtype.itemsize:
+            if needed.itemsize > self.sums["fired"].dtype.itemsize:
                 self._widen(needed)
             # NumPy converts many times faster than HDF5.
-            fired = np.asarray(fired).astype(self.fired.dtype, copy=False)
+            fired = np.asarray(fired).astype(self.sums["fired"].dtype, copy=False)
             self._tokens[rows] = tokens
-            for k, (dataset, values) in enumerate(((self.fired, fired), (self.positive_sum, positive_sum))):
+            for k, (dataset, values) in enumerate(zip(self.sums.values(), (fired, *others), strict=True)):
                 if chunks:
                     for row, chunk in zip(rows, chunks, strict=True):
                         hdf5.write_chunk(dataset, row, chunk[k])
@@ -98,6 +97,16 @@ class Rows:
                 else:
                     for i, row in enumerate(rows):
                         dataset[row] = values[i]
+
+    @staticmethod
+    def _check_finite(sample_ids: Sequence[str], values: np.ndarray) -> None:
+        for sample_id, row in zip(sample_ids, values, strict=True):
+            if not np.isfinite(row).all():
+                layer = int(np.argwhere(~np.isfinite(row))[0][0])
+                raise FileError(
+                    f"sample {sample_id!r}: activations of layer {layer} are not finite; "
+                    "try another dtype (bfloat16 or float32 rather than float16)"
+                )
 
     def close(self) -> None:
         """Write what is held in memory. Raises FileError if a sample never came."""
@@ -114,11 +123,12 @@ class Rows:
 
     def _widen(self, dtype: np.dtype) -> None:
         """Give K a wider type. The narrow copy leaves a gap in the file, which merging closes."""
-        narrow, self.fired = self.fired, self._create("wider", dtype)
+        narrow = self.sums["fired"]
+        wide = self.sums["fired"] = self._create("wider", dtype)
         for start in range(0, len(narrow), self.per_chunk):
             rows = slice(start, start + self.per_chunk)
             if (self._tokens[rows] >= 0).any():
-                self.fired[rows] = narrow[rows].astype(dtype)
+                wide[rows] = narrow[rows].astype(dtype)
         narrow.flush()
         del self._file[f"{self._site}/fired"]
         self._file.move(f"{self._site}/wider", f"{self._site}/fired")
@@ -134,11 +144,12 @@ def statistics_writer(
     n_neurons: int,
     metadata: Mapping[str, Any],
     mantissa_bits: int = EXACT,
+    negative_sum: bool = False,
 ) -> Iterator[StatisticsWriter]:
     """Open a statistics file for the given samples, which must be sorted by id; rename it into place at the end.
 
-    S is rounded to `mantissa_bits` (see `round_mantissa`), which is noted in the metadata; K is stored in uint8, and in
-    a wider type as soon as a larger value arrives. A thread rounds, compresses and writes.
+    S, and N with `negative_sum`, are rounded to `mantissa_bits` (see `round_mantissa`), which is noted in the metadata;
+    K is stored in uint8, and in a wider type as soon as a larger value arrives. A thread rounds, compresses and writes.
 
     Raises FileError for ids out of order, ConfigError for mantissa_bits outside 1 to 23.
     """
@@ -149,7 +160,10 @@ def statistics_writer(
         with hdf5.writing(path):
             hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
             size = n_layers, n_neurons
-            rows = Rows(file, path, sample_ids, cultures, site, *size, mantissa_bits, cache_bytes=_CACHE_BYTES)
+            rows = Rows(
+                file, path, sample_ids, cultures, site, *size, mantissa_bits,
+                cache_bytes=_CACHE_BYTES, negative_sum=negative_sum,
+            )  # fmt: skip
         # A thread is enough: h5py (3.16) releases Python's lock while HDF5 compresses. Beside it, with a core of its
         # own, a loop in Python keeps 97 % of its speed and a product of matrices 99 %.
         with in_background(rows.write) as write:
@@ -166,7 +180,8 @@ def read_statistics(
               whose culture is "" is left out
 
     Returns the statistics, cultures sorted by name, and the metadata with `site` and
-    `samples` (number of samples per culture). Raises FileError for a damaged file.
+    `samples` (number of samples per culture). N and the moments of the samples' means are there where the negative
+    part was recorded. Raises FileError for a damaged file.
     """
     with hdf5.opened(path) as file:
         site, metadata = hdf5.read_metadata(file, path)
@@ -175,8 +190,9 @@ def read_statistics(
             cultures = list(relabel(hdf5.read_strings(file, "sample_id"), cultures))
         counted = _count(cultures, file["tokens"][()])
         sums = (None if relabel else totals.read(file, site)) or _add_up(file, site, cultures)
-    metadata |= {"site": site, "samples": {name: samples for name, (samples, _) in counted.items()}}
-    return Statistics(list(counted), np.array([tokens for _, tokens in counted.values()]), *sums), metadata
+    samples, tokens = np.array(list(counted.values()), np.int64).reshape(-1, 2).T
+    metadata |= {"site": site, "samples": dict(zip(counted, samples.tolist(), strict=True))}
+    return Statistics(list(counted), tokens, samples=samples, **sums), metadata
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -186,10 +202,10 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def bytes_on_disk(path: str | Path) -> tuple[int, int]:
-    """The size of a statistics file, and that of its K and S as plain arrays."""
+    """The size of a statistics file, and that of its K, S and N as plain arrays."""
     with hdf5.opened(path) as file:
         site, _ = hdf5.read_metadata(file, path)
-        raw = file[f"{site}/fired"].nbytes + file[f"{site}/positive_sum"].nbytes
+        raw = sum(dataset.nbytes for dataset in recorded(file, site).values())
     return Path(path).stat().st_size, raw
 
 
@@ -206,12 +222,17 @@ def _count(cultures: Sequence[str], tokens: np.ndarray) -> dict[str, tuple[int, 
     return {name: (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in names}
 
 
-def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """K and S per culture of a file without totals, one chunk of samples after the other."""
-    fired, positive_sum = file[f"{site}/fired"], file[f"{site}/positive_sum"]
-    result = totals.Totals(cultures, fired.shape[1:])
-    step = fired.chunks[0] if cultures else 1
+def recorded(file: h5py.File, site: str) -> dict[str, h5py.Dataset]:
+    """K, S, and N where it was recorded, [sample, layer, neuron] each, by name."""
+    return {name: file[f"{site}/{name}"] for name in SUMS if name != "negative_sum" or name in file[site]}
+
+
+def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> dict[str, np.ndarray]:
+    """The totals of a file without them, one chunk of samples after the other."""
+    sums, tokens = recorded(file, site), file["tokens"][()]
+    result = totals.Totals(cultures, sums["fired"].shape[1:], "negative_sum" in sums)
+    step = sums["fired"].chunks[0] if cultures else 1
     for start in range(0, len(cultures), step):
         rows = slice(start, start + step)
-        result.add(cultures[rows], fired[rows], positive_sum[rows])
-    return result.fired, result.positive_sum
+        result.add(cultures[rows], tokens[rows], {name: dataset[rows] for name, dataset in sums.items()})
+    return result.sums

@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import h5py
 import numpy as np
 
 from culture_neurons.store import hdf5
 
+#: What is summed, by its name in `types.Statistics`; the last three where the negative part was recorded.
+NAMES = ("fired", "positive_sum", "negative_sum", "mean_sum", "square_sum")
+
+
+def features(tokens: np.ndarray | int, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a culture's statistics are sums of, by name: `sums`, and of N's x = (S + N) / T and x^2 beside.
+
+    tokens   T [sample], or of one sample
+    sums     `fired`, `positive_sum` and perhaps `negative_sum` [sample, layer, neuron], or of one sample
+
+    x, a sample's mean of g, and its square are float64.
+    """
+    found = dict(sums)
+    if "negative_sum" in sums:
+        mean = np.add(sums["positive_sum"], sums["negative_sum"], dtype=np.float64)
+        mean /= np.maximum(tokens, 1)[..., None, None]
+        found |= {"mean_sum": mean, "square_sum": mean * mean}
+    return found
+
 
 class Totals:
-    """K int64 and S float64 [culture, layer, neuron], cultures sorted by name, of the samples added so far.
+    """K int64, S and what else is known float64 [culture, layer, neuron] of the samples added so far.
+
+    sums   by name; cultures are sorted by name
 
     Samples whose culture is "" do not count.
     """
 
-    def __init__(self, cultures: Sequence[str], shape: tuple[int, int]) -> None:
+    def __init__(self, cultures: Sequence[str], shape: tuple[int, int], negative_sum: bool = False) -> None:
         self.cultures = sorted(set(cultures) - {""})
-        self.fired = np.zeros((len(self.cultures), *shape), np.int64)
-        self.positive_sum = np.zeros(self.fired.shape)
+        names = NAMES if negative_sum else NAMES[:2]
+        size = len(self.cultures), *shape
+        self.sums = {name: np.zeros(size, np.int64 if name == "fired" else np.float64) for name in names}
         self._index = {name: c for c, name in enumerate(self.cultures)}
 
-    def add(self, cultures: Sequence[str], fired: np.ndarray, positive_sum: np.ndarray) -> None:
-        """Add K and S [sample, layer, neuron] of some samples, one after the other: sums of floats depend on the order.
+    def add(self, cultures: Sequence[str], tokens: np.ndarray, sums: Mapping[str, np.ndarray]) -> None:
+        """Add T [sample] and sums [sample, layer, neuron], one sample after the other: the order matters to floats.
 
         NumPy converts a few thousand numbers at a time while it adds, so no block is copied into a wide type.
         """
-        for culture, k, s in zip(cultures, fired, positive_sum, strict=True):
+        for i, culture in enumerate(cultures):
             if culture:
-                c = self._index[culture]
-                self.fired[c] += k
-                self.positive_sum[c] += s
+                found = features(tokens[i], {name: values[i] for name, values in sums.items()})
+                for name, values in found.items():
+                    self.sums[name][self._index[culture]] += values
 
     def write(self, file: h5py.File, site: str) -> None:
         """Into an open file; one chunk per culture."""
-        for name, values in (("fired", self.fired), ("positive_sum", self.positive_sum)):
+        for name, values in self.sums.items():
             chunks = (min(1, len(values)), *values.shape[1:])
             file.create_dataset(f"{site}/totals/{name}", data=values, **hdf5.packed(chunks))
 
 
-def read(file: h5py.File, site: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """K and S of all cultures, in the order of their names; None for a file that has not been merged."""
+def read(file: h5py.File, site: str) -> dict[str, np.ndarray] | None:
+    """The totals of all cultures, in the order of their names; None for a file that has not been merged."""
     if f"{site}/totals" not in file:
         return None
-    return file[f"{site}/totals/fired"][()], file[f"{site}/totals/positive_sum"][()]
+    found = file[f"{site}/totals"]
+    return {name: found[name][()] for name in NAMES if name in NAMES[:2] or name in found}
