@@ -22,7 +22,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
           selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
     """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
     rng = np.random.default_rng(7)
-    effects, summary, layers, baseline, evidence, planted = [], [], [], [], [], []
+    effects, summary, layers, baseline, evidence, planted, images = [], [], [], [], [], [], []
     for model in models:
         is_planted = model.startswith("planted")
         mark = "yes" if is_planted else "no"
@@ -31,6 +31,13 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
         for c in cultures:
             right = round(base[c] * n)
             baseline.append((model, c, n, right / n, 1.0, n, right, mark, 0.25))
+        for control, share in (("shown", 1.0), ("blank", 0.4), ("none", 0.3)):
+            every = [(c, n, base[c] * share) for c in cultures]
+            for c, asked, accuracy in [*every, ("", n * len(cultures), float(np.mean([v for *_, v in every])))]:
+                change = None if control == "shown" else 100 * accuracy * (1 - 1 / share)
+                images.append(
+                    (model, c, control, asked, accuracy, accuracy - 0.05, accuracy + 0.05, change, 0.25, mark)
+                )
         for selector in selectors:
             for r in fractions:
                 strength = EFFECT.get(selector, 5.0) if is_planted else (1.2 if "random" not in selector else 0.3)
@@ -93,6 +100,8 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                                 "n_identify_correct", "planted", "chance"]),
         ("evidence", evidence, [*key, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
                                 "p_adjusted", "verdict", "planted"]),
+        ("images", images, ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change",
+                            "chance", "planted"]),
         ("planted", planted, [*key, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"]),
     ):  # fmt: skip
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))

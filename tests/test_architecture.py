@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
+    "image_effects": {"errors", "resampling", "evaluation"},
     "figures": {"errors", "files"},
     "report": {"errors", "files", "figures"},
 }
@@ -167,8 +168,8 @@ TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
-    "steps.ablate", "steps.calibrate", "steps.export_masks", "steps.import_masks", "steps.infer", "steps.record",
-    "steps.train",
+    "steps.ablate", "steps.calibrate", "steps.export_masks", "steps.import_masks", "steps.infer",
+    "steps.infer_controls", "steps.record", "steps.train",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import yaml
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
 from culture_neurons.steps import mask as choose
-from culture_neurons.steps import score, tabulate
+from culture_neurons.steps import score, tabulate, tabulate_images
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -231,6 +231,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--masks", f"{MODEL}/cas/0.01={mask}", "--ablations", f"{MODEL}/cas/0.01={ablation}",
         "--planted", f"{MODEL}={model}/planted.csv", "--replicates", "20", "--out-dir", results / "tables",
     )  # fmt: skip
+    controls = [model / f"controls/{name}.parquet" for name in ("blank", "none")]
+    for path in controls:  # no question has an image
+        files.write_table(path, answers.iloc[:0], {**identity, "rows": 0, "without_image": 12})
+    call(
+        tabulate_images, "--samples", results / "samples.parquet", "--predictions",
+        f"{MODEL}={model}/predictions.parquet", "--controls", *(f"{MODEL}/{path.stem}={path}" for path in controls),
+        "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
+    )  # fmt: skip
     return folder
 
 
@@ -254,14 +262,14 @@ def documented(name: str) -> set[str]:
             for word in re.findall(r"[\w/]+", words)}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["effects", "summary", "layers", "baseline", "evidence", "planted"])
+@pytest.mark.parametrize("name", ["effects", "summary", "layers", "baseline", "evidence", "planted", "images"])
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)
     listed = documented(f"{name}.csv") if name != "planted" else documented("planted.csv")
     intervals = {c for c in columns if c.endswith(("_low", "_high")) and not c.startswith("ci_")}
     described = {"model", "selector", "top_fraction", "mask_culture", "eval_culture", "culture", "planted"}
     assert columns - intervals - described - listed == set()
-    assert name == "summary" or not intervals
+    assert name in ("summary", "images") or not intervals
     rows = re.findall(r"^\| (`.*?) \|", section(TEXT["docs/outputs.md"], f"### `{name}.csv`"), re.M)
     assert {word for row in rows for word in re.findall(r"`(\w+)`", row)} - columns == set()
 

@@ -25,7 +25,7 @@ PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    return figures.read(build(tmp_path_factory.mktemp("tables")))
+    return figures.read(build(tmp_path_factory.mktemp("tables")), contents.OPTIONAL)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -109,6 +109,30 @@ def test_dose_has_a_panel_per_selector_and_all_fractions(tables):
     assert figure.axes[0].get_xscale() == "log"
 
 
+def test_accuracy_with_and_without_the_image_is_that_of_the_table(tables):
+    figure = figures.plot_images(tables)
+    (ax,) = figure.axes
+    table = tables.more["images"]
+    every = table[table["culture"].isna()]
+    marks = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(sorted(marks), sorted(100 * every["accuracy"]))
+    dots = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
+    np.testing.assert_allclose(sorted(dots), sorted(100 * table.loc[table["culture"].notna(), "accuracy"]))
+    assert {"with the image", "grey image", "no image", "chance", f"{PLANTED}\n(planted)"} <= set(texts(figure))
+    entry = captions.overview_entries(tables, 0.01)[-1]
+    assert "asked as they are, with a grey image of the same size, and as text alone" in entry.caption
+    assert f"{PLANTED} (planted)" in entry.caption
+
+
+def test_images_that_no_question_has_are_an_empty_panel(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)), ["images"])
+    table = made.more["images"]
+    table["n"] = 0
+    table[["accuracy", "accuracy_low", "accuracy_high", "change", "chance"]] = np.nan
+    assert "no question has an image" in texts(figures.plot_images(made))
+    assert captions.overview_entries(made, 0.01)[-1].caption.endswith("0 questions per model.")
+
+
 def test_plots_draw_on_axes_of_a_notebook(tables):
     host = style.figure(6, 4)
     for plot, arguments in (
@@ -118,6 +142,7 @@ def test_plots_draw_on_axes_of_a_notebook(tables):
         (figures.plot_drops, (PLANTED, ["cas"], 0.01)),
         (figures.plot_dose, (PLANTED, ["cas"])),
         (figures.plot_baseline, ()),
+        (figures.plot_images, ()),
     ):
         ax = host.add_subplot()
         assert plot(tables, *arguments, ax=ax) is host

@@ -53,6 +53,9 @@ def test_jobs_of_a_run() -> None:
     }  # fmt: skip
     imported = planning.jobs({**RUN, "imported": ["mad"]})
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
+    assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {
+        **planning.jobs(RUN), "infer_controls": 3, "tabulate_images": 1,
+    }  # fmt: skip
     hub = {**RUN, "models": {"a": RUN["models"]["a"]}}
     assert not {"train", "plant"} & planning.jobs(hub).keys()
 
@@ -103,6 +106,16 @@ def test_shards_of_questions_and_masks_by_hand() -> None:
     assert (ablation.jobs, ablation.questions, ablation.masks, ablation.passes) == (30, 20, 4, 240)
     assert_allclose(ablation.job, [10 + 4 * 3, 10 + 4 * 4, 10 + 4 * 7])
     assert_allclose(ablation.hours, ablation.job * 30 * 2 / 3600)
+
+
+def test_image_controls_ask_the_evaluate_questions_again() -> None:
+    run, asked = {**RUN, "image_controls": ["blank", "none"]}, planning.questions(SPLITS, 5)
+    *others, again = planning.work(run, asked, CALIBRATION)
+    assert [part.kind for part in others] == [part.kind for part in planning.work(RUN, asked, CALIBRATION)]
+    assert (again.kind, again.jobs, again.questions, again.masks, again.passes) == ("controls", 1, 40, 0, 40)
+    assert_allclose(again.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
+    more = planning.disk(run, asked, CALIBRATION)["outcomes"] - planning.disk(RUN, asked, CALIBRATION)["outcomes"]
+    assert more == 2 * (20 * 24 + 4000)
 
 
 def test_a_job_holds_its_gpus_or_its_cores() -> None:

@@ -5,6 +5,7 @@
     dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
     negative_sum (whether it is recorded)
     shards       kind of work -> number of jobs that share it (see config.yaml)
+    image_controls   ways to ask the evaluate questions without what their images show
     models       name -> {gpus, trained, planted}
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
@@ -75,6 +76,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "plant": planted,
         "infer": n * shards["infer"],
         "gather_answers": n,
+        "infer_controls": n * bool(run.get("image_controls")),
         "record": n * shards["record"],
         "merge": n,
         "score": each - imported,
@@ -83,6 +85,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
         "tabulate": 1,
+        "tabulate_images": int(bool(run.get("image_controls"))),
         "draw_model": n,
         "draw_overview": 1,
         "report": 1,
@@ -108,19 +111,24 @@ def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float
     a CPU they share the cores with the model, and beside a generation nothing is prepared: there they add up.
     """
     of = {name: np.array(values, float) for name, values in calibration["seconds_per_question"].items()}
-    model = {"answers": of["answer"], "recording": of["record"], "ablation": of["ablate"] + masks * of["ablate_mask"]}
-    parts = [model[kind], of["prepare"], *([of["write"]] if kind == "recording" else [])]
+    model = {"recording": of["record"], "ablation": of["ablate"] + masks * of["ablate_mask"]}
+    parts = [model.get(kind, of["answer"]), of["prepare"], *([of["write"]] if kind == "recording" else [])]
     return np.max(parts, axis=0) if calibration["prepares_ahead"] else np.sum(parts, axis=0)
 
 
 def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
-    """Answers, recording and ablation of one model."""
+    """Answers, recording and ablation of one model, and its answers under image controls, if there are any.
+
+    A question counts once for each image control, as if it had an image and as many tokens as with it.
+    """
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
         ("recording", 1, shards["record"], 1, asked.identify, 0),
         ("ablation", len(run["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, masks),
     ]
+    if again := len(run.get("image_controls", ())):
+        kinds.append(("controls", 1, 1, 1, again * asked.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
     for kind, times, by_questions, by_masks, n, masks in kinds:
@@ -149,12 +157,15 @@ def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
     files = len(run["top_fractions"])
     answers = asked.evaluate * asked.cultures * files
+    again = len(run.get("image_controls", ()))
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
         "statistics": shards + per_culture * (40 if run.get("negative_sum") else 16),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
-        "outcomes": selectors * (answers * ANSWER_ROW + files * FILE) + asked.total * ANSWER_ROW + FILE,
+        "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
+        + (asked.total + again * asked.evaluate) * ANSWER_ROW
+        + (1 + again) * FILE,
         "shards": shards,
     }
 

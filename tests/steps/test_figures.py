@@ -42,9 +42,10 @@ def test_files_of_one_model(folder):
 def test_files_of_the_overview_and_what_docutils_makes_of_the_captions(folder):
     from docutils.core import publish_parts
 
-    out = run(folder, "--overview")
+    out = run(folder, "--overview", "--more", "images")
     assert {path.name for path in out.iterdir()} == {
-        "overview.pdf", "overview.png", "baseline.pdf", "baseline.png", "captions_overview.rst",
+        "overview.pdf", "overview.png", "baseline.pdf", "baseline.png", "images.pdf", "images.png",
+        "captions_overview.rst",
     }  # fmt: skip
     run(folder, "--model", MODEL)
     page = publish_parts(

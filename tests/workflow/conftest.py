@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-TABLES = ("effects", "summary", "layers", "baseline", "evidence", "planted")
+TABLES = ("effects", "summary", "layers", "baseline", "evidence", "planted", "images")
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
 
 CONFIG = {
@@ -35,6 +35,7 @@ CONFIG = {
     "recording": {"min_correct": 1, "negative_sum": True},
     "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
     "top_fractions": [0.05, 0.2],
+    "evidence": {"image_controls": ["blank", "none"]},
     "figures": {"top_fraction": 0.05},
 }  # fmt: skip
 

@@ -6,7 +6,8 @@ import pytest
 
 pytestmark = pytest.mark.workflow
 
-LAST = {"tabulate": 1, "draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
+DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
+LAST = {"tabulate": 1, **DRAWN}
 
 
 def test_nothing_runs_after_a_complete_run_or_a_touch(project):
@@ -38,14 +39,24 @@ def test_selector_option_reruns_only_its_own_branch(project):
     assert project.planned() == {"score": 2, "mask": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
 
 
+def test_image_control_asks_again_and_repeats_nothing_else(project):
+    config = project.read()
+    config["evidence"]["image_controls"] = ["none"]
+    project.write(config)
+    assert project.planned() == {"infer_controls": 2, "tabulate_images": 1, **DRAWN}
+    config["evidence"]["image_controls"] = []
+    project.write(config)
+    assert project.planned() == {"tabulate_images": 1, **DRAWN}
+
+
 def test_model_runs_only_that_model(project):
     config = project.read()
     config["models"]["third"] = {"path": "models/loaded", "batch_size": 8}
     project.write(config)
     jobs = project.planned()
     assert jobs == {
-        "infer": 1, "gather_answers": 1, "record": 1, "merge": 1, "score": 3, "mask": 3, "ablate": 3,
-        "gather_outcomes": 3, **LAST, "draw_model": 3,
+        "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1, "score": 3,
+        "mask": 3, "ablate": 3, "gather_outcomes": 3, **LAST, "draw_model": 3,
     }  # fmt: skip
 
 
@@ -70,7 +81,9 @@ def test_what_changes_no_result_reruns_nothing(project, change):
         ),
         ("selectors/mad.py", {"score": 2, "mask": 2, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
-        ("evaluation.py", LAST),
+        ("evaluation.py", {"tabulate_images": 1, **LAST}),
+        ("image_effects.py", {"tabulate_images": 1, **DRAWN}),
+        ("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),
     ],
 )
 def test_edited_module_reruns_what_uses_it(project, module, expected):

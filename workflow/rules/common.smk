@@ -49,10 +49,13 @@ TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_f
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 SHARDS = config["shards"]
 NEGATIVE_SUM = ["--negative-sum"] * config["recording"]["negative_sum"]
+#: Image controls: ways to ask the evaluate questions without what their images show.
+IMAGE_CONTROLS = config["evidence"]["image_controls"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 #: Further tables of the run that figures and report show: names of `figures.tables.OPTIONAL`.
-MORE = []
-PROVENANCE = f"{RESULTS}/tables/provenance.json"
+MORE = ["images"] * bool(IMAGE_CONTROLS)
+#: What made the tables: of `tabulate`, and of each other rule that makes some.
+PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name in ("provenance", *(f"provenance_{name}" for name in MORE))]
 MANIFEST = f"{RESULTS}/manifest.json"
 
 
@@ -165,6 +168,20 @@ def per_mask_file(folder):
     }
 
 
+def image_control_files():
+    """Answers under image controls of all models, each with its name model/control."""
+    return {
+        f"{model}/{control}": f"{RESULTS}/{model}/controls/{control}.parquet"
+        for model in sorted(MODELS)
+        for control in IMAGE_CONTROLS
+    }
+
+
+def overview_stems():
+    """Names of the figures that show all models."""
+    return ["overview", "baseline"] + ["images"] * bool(IMAGE_CONTROLS)
+
+
 def figure_stems(model):
     """Names of one model's figures."""
     per_selector = ("matrix", "layers", "layers-heatmap", "layers-by-culture")
@@ -173,7 +190,7 @@ def figure_stems(model):
 
 def figure_files():
     """All figures, PDF and PNG."""
-    stems = ["overview", "baseline", *(stem for model in MODELS for stem in figure_stems(model))]
+    stems = [*overview_stems(), *(stem for model in MODELS for stem in figure_stems(model))]
     return [f"{RESULTS}/figures/{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png")]
 
 
@@ -200,6 +217,7 @@ def amount_of_work():
         "imported": sorted(IMPORTED),
         "top_fractions": FRACTIONS,
         "shards": SHARDS,
+        "image_controls": IMAGE_CONTROLS,
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

@@ -12,7 +12,7 @@ rule tabulate:
         code=code("tabulate"),
     output:
         TABLES,
-        PROVENANCE,
+        PROVENANCE[0],
     log:
         f"{LOGS}/tabulate.log",
     benchmark:
@@ -33,6 +33,38 @@ rule tabulate:
         "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {params.predictions:q}"
         " --masks {params.masks:q} --ablations {params.outcomes:q} --planted {params.planted:q}"
         " --random {params.controls:q} --out-dir {params.folder:q} --log {log:q}"
+
+
+rule tabulate_images:
+    """Compare answers with a grey image, and without one, with those to the questions as they are."""
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)],
+        controls=image_control_files().values(),
+        code=code("tabulate_images"),
+    output:
+        table=f"{RESULTS}/tables/images.csv",
+        provenance=f"{RESULTS}/tables/provenance_images.json",
+    log:
+        f"{LOGS}/tabulate_images.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_images.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)}),
+        controls=named(image_control_files()),
+        planted=sorted(PLANTED),
+        replicates=config["evidence"]["replicates"],
+        seed=config["evidence"]["seed"],
+    shell:
+        "python -m culture_neurons.steps.tabulate_images --samples {input.samples:q}"
+        " --predictions {params.predictions:q} --controls {params.controls:q} --planted {params.planted:q}"
+        " --replicates {params.replicates} --seed {params.seed}"
+        " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"
 
 
 rule draw_model:
@@ -76,7 +108,7 @@ rule draw_overview:
         code=code("figures"),
     output:
         report(
-            expand(f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=["overview", "baseline"], suffix=["pdf", "png"]),
+            expand(f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=overview_stems(), suffix=["pdf", "png"]),
             category="all models",
             caption="../report/overview.rst",
         ),
@@ -104,7 +136,7 @@ rule draw_overview:
 rule report:
     """Write the one self-contained page."""
     input:
-        tables=[*TABLES, *more_tables(), PROVENANCE],
+        tables=[*TABLES, *more_tables(), *PROVENANCE],
         figures=figure_files(),
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",

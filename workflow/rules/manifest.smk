@@ -4,11 +4,12 @@
 rule manifest:
     """Write down config, versions, code, models, data, seeds and hardware, and a digest of every table."""
     input:
-        tables=TABLES,
+        tables=[*TABLES, *more_tables()],
         provenance=PROVENANCE,
         samples=f"{RESULTS}/samples.parquet",
         more=[f"{RESULTS}/dropped.csv", f"{RESULTS}/counts.csv"],
         predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)],
+        controls=image_control_files().values(),
         masks=per_mask_file("masks").values(),
         outcomes=per_mask_file("ablation").values(),
         code=code("manifest"),
@@ -28,7 +29,7 @@ rule manifest:
     shell:
         "python -m culture_neurons.steps.manifest --config {params.config:q} --provenance {input.provenance:q}"
         " --samples {input.samples:q} --files {input.tables:q} {input.samples:q} {input.more:q} {input.predictions:q}"
-        " {input.masks:q} {input.outcomes:q} --out {output.manifest:q} --log {log:q}"
+        " {input.controls:q} {input.masks:q} {input.outcomes:q} --out {output.manifest:q} --log {log:q}"
 
 
 rule verify:

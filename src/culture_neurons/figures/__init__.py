@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from matplotlib.figure import Figure
 
 from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
+from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
 from culture_neurons.figures.models import plot_baseline, plot_overview
 from culture_neurons.figures.style import save
@@ -27,6 +28,7 @@ __all__ = [
     "plot_baseline",
     "plot_dose",
     "plot_drops",
+    "plot_images",
     "plot_layers",
     "plot_layers_by_culture",
     "plot_layers_heatmap",
@@ -60,3 +62,5 @@ def overview_figures(tables: Tables, selectors: list[str], top_fraction: float) 
     """Draw the figures of all models together."""
     yield "overview", plot_overview(tables, tables.models, selectors, top_fraction)
     yield "baseline", plot_baseline(tables)
+    if "images" in tables.more:
+        yield "images", plot_images(tables)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culture_neurons.errors import printable
+from culture_neurons.figures import images
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
 from culture_neurons.figures.titles import found, plural
@@ -92,7 +93,7 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
     drawn = {kind for m in tables.models for kind in kinds(tables, m, shown, [top_fraction])}
     words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
     where = _listed([words[kind] for kind in KINDS if kind in drawn])
-    return [
+    entries = [
         Entry("overview", "overview", "", "", (
             f"Change {where}{where and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
             f"{plural(max(counted, default=0), 'evaluated question')} per model."
@@ -101,6 +102,18 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
             f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."
         )),
     ]  # fmt: skip
+    if "images" in tables.more:
+        of = max(images.asked(tables, m) for m in tables.models)
+        words = {"shown": "as they are", "blank": "with a grey image of the same size", "none": "as text alone"}
+        how = _listed(
+            [words[control] for control in images.CONTROLS if control in set(tables.more["images"]["control"])]
+        )
+        entries.append(Entry("images", "images", "", "", (
+            f"Accuracy on questions that have an image, asked {how}: {who}. Large marks are means over cultures with "
+            f"95 % intervals, small dots are single cultures, the dashed line is what guessing gives. "
+            f"{plural(of, 'question')} per model."
+        )))  # fmt: skip
+    return entries
 
 
 def controls(selectors: Mapping[str, Any] | None) -> str:

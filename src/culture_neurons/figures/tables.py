@@ -30,11 +30,14 @@ COLUMNS = {
 }  # fmt: skip
 
 #: Tables that a run may have as well, with the columns that each must have: name -> columns.
-OPTIONAL: dict[str, list[str]] = {}
+OPTIONAL: dict[str, list[str]] = {
+    "images": ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"],
+}
 
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
     "model", "selector", "culture", "mask_culture", "eval_culture", "measure", "comparison", "verdict", "planted",
+    "control",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
@@ -43,7 +46,7 @@ SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a run, as `steps.tabulate` writes them."""
+    """The tables of a run, as their steps write them."""
 
     effects: pd.DataFrame
     summary: pd.DataFrame
@@ -60,7 +63,7 @@ class Tables:
         for table in (*(getattr(self, name) for name in COLUMNS), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    found.update(str(value) for value in table[column].unique())
+                    found.update(str(value) for value in table[column].dropna().unique())
         object.__setattr__(self, "texts", frozenset(found))
 
     @property

@@ -22,7 +22,7 @@ MOST_ROWS = 2000
 #: Columns with few different values, which a reader may choose one of.
 CHOICES = (
     "model", "planted", "selector", "top_fraction", "culture", "mask_culture", "eval_culture", "measure", "comparison",
-    "verdict",
+    "verdict", "control",
 )  # fmt: skip
 #: Decimals by the name of a column; the first pattern that is found counts. Other numbers: four significant digits.
 DECIMALS = (
@@ -68,6 +68,15 @@ SECTIONS = (
         decimals={"difference": 3},
     ),
     Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
+    Section(
+        "images",
+        "With and without the image",
+        "The same questions as they are (shown), with a grey image of the same size (blank) and as text alone (none); "
+        "questions without an image are left out. A row without a culture is the mean over cultures. Negative "
+        "changes: the image helped.",
+        left_out=r"^(gained|lost|well_formed_rate|n_without_image)$",
+        decimals={"change": 1},
+    ),
     Section(
         "planted", "Planted neurons found", "Of the planted control alone: which of its known neurons were chosen."
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from culture_neurons.steps import cli, model_arguments
@@ -12,28 +11,15 @@ from culture_neurons.steps import cli, model_arguments
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet -> the answers to one shard of the questions"""
-    import pandas as pd
-
     from culture_neurons import files
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models.inference import answer
 
     model_arguments.check_part("shard", o.shard, o.shards)
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
-    rows = []
     # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last
     # digits of a half-precision model is no effect of a mask.
-    ask = partial(answer, loaded, prompt=prompt)
-    todo = model_arguments.batches(o, loaded, samples, prompt)
-    for batch, answers in model_arguments.run(loaded, todo, opener, prompt, "answers", ask):
-        rows += [
-            (s.sample_id, s.culture, s.split, list(order), a.prediction, a.prediction == s.label, a.well_formed,
-             list(a.logprobs))
-            for s, order, a in zip(batch.samples, batch.orders, answers, strict=True)
-        ]  # fmt: skip
-    columns = ["sample_id", "culture", "split", "option_order", "prediction", "correct", "well_formed", "logprobs"]
-    table = pd.DataFrame(rows, columns=columns).sort_values("sample_id", ignore_index=True)
+    table = model_arguments.answers(o, loaded, samples, opener, prompt, "answers")
     files.write_table(
         o.answers_out, table, cli.provenance("infer", o, **model_arguments.made_with(loaded), rows=len(samples))
     )

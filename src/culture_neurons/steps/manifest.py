@@ -6,14 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, history
 
 
 def main(o: argparse.Namespace) -> None:
-    """the tables of a run and their provenance.json -> manifest.json"""
+    """the tables of a run and their provenance*.json -> manifest.json"""
     from culture_neurons import __version__, files, manifest, provenance
 
-    made = files.read_json(o.provenance)
+    made = history.read(o.provenance)
     _, data = files.read_table(o.samples, ["sample_id"], only=True)
     folder = o.out.parent
     packages: dict[str, set[str]] = {}
@@ -41,7 +41,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--config", type=cli.json_object, required=True, help="JSON: the settings of the run")
-    parser.add_argument("--provenance", type=Path, required=True, help="provenance.json of the tables")
+    parser.add_argument("--provenance", type=Path, nargs="+", required=True, help="provenance*.json of the tables")
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
     parser.add_argument("--files", type=Path, nargs="+", required=True, help="the files to digest")
     parser.add_argument("--out", type=Path, required=True, help="manifest.json, in the folder of the results")

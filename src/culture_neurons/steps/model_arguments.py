@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +73,23 @@ def run(
     done = run(loaded, todo, opener, prompt, work, content)
     total = sum(map(len, todo))
     yield from cli.progress(done, total, f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
+
+
+def answers(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str) -> Any:
+    """The model's answers to this shard's questions: the table of `predictions.parquet`, sorted by id."""
+    import pandas as pd
+
+    from culture_neurons.models.inference import answer
+
+    columns = ["sample_id", "culture", "split", "option_order", "prediction", "correct", "well_formed", "logprobs"]
+    ask = partial(answer, loaded, prompt=prompt)
+    rows = [
+        (s.sample_id, s.culture, s.split, list(order), a.prediction, a.prediction == s.label, a.well_formed,
+         list(a.logprobs))
+        for batch, found in run(loaded, batches(o, loaded, samples, prompt), opener, prompt, what, ask)
+        for s, order, a in zip(batch.samples, batch.orders, found, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns).sort_values("sample_id", ignore_index=True)
 
 
 def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:

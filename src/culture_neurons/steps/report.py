@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, history
 
 
 def main(o: argparse.Namespace) -> None:
@@ -20,20 +20,19 @@ def main(o: argparse.Namespace) -> None:
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
-        run=_with_provenance({"package version": __version__, **o.run}, o.tables / "provenance.json"),
+        run=_with_provenance({"package version": __version__, **o.run}, o.tables),
         training=training,
     )
     write_text(o.out, page)
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
 
 
-def _with_provenance(run: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_provenance(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The run with what the tables say of their making: code digests, and the revision and dtype of each model."""
-    from culture_neurons.files import read_json
-
-    if not path.is_file():
+    found = sorted(folder.glob("provenance*.json"))
+    if not found:
         return run
-    made = read_json(path)
+    made = history.read(found)
     models = {name: dict(stanza) for name, stanza in run.get("models", {}).items()}
     for name, identity in made["models"].items():
         models.setdefault(name, {}).update(identity)

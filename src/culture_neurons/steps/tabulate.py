@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import cli
+from culture_neurons.steps.history import History
 
 KEYS = ["model", "selector", "top_fraction"]
 
@@ -42,8 +42,11 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files, selection
 
-    predictions, planted = _paths(o.predictions, "--predictions", 1), _paths(o.planted, "--planted", 1)
-    masks, ablations = _paths(o.masks, "--masks", 3), _paths(o.ablations, "--ablations", 3)
+    predictions = cli.named_paths(o.predictions, "--predictions", "model")
+    planted = cli.named_paths(o.planted, "--planted", "model")
+    each = ("model", "selector", "fraction")
+    masks = cli.named_paths(o.masks, "--masks", *each)
+    ablations = cli.named_paths(o.ablations, "--ablations", *each)
     if masks.keys() != ablations.keys():
         odd = "/".join(min(masks.keys() ^ ablations.keys()))
         raise ConfigError(f"{odd}: given for only one of --masks and --ablations")
@@ -57,7 +60,7 @@ def main(o: argparse.Namespace) -> None:
         o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True
     )
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
-    history = _History()
+    history = History()
     history.add(made_samples)
     order = sorted(masks, key=lambda key: (key[0], key[1], selection.fraction(key[2]), key[2]))
     todo = cli.progress(order, len(order), "mask files")
@@ -79,32 +82,8 @@ def main(o: argparse.Namespace) -> None:
     files.write_text(o.out_dir / "provenance.json", history.as_json())
 
 
-class _History:
-    """What made the files behind the tables: versions, code digests and hardware per step, model revisions."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, dict[str, set]] = {}
-        self._models: dict[str, dict[str, Any]] = {}
-
-    def add(self, metadata: dict[str, Any]) -> None:
-        """Take note of one file's metadata."""
-        made = {metadata["step"]: metadata} if "step" in metadata else {}
-        for name, found in {**metadata.get("history", {}), **made}.items():
-            step = self._steps.setdefault(name, {})
-            for key in ("code", "version"):
-                step.setdefault(key, set()).update([found[key]] if key in found else [])
-            step.setdefault("hardware", set()).update(found.get("hardware", ()))
-            step.setdefault("packages", set()).update(f"{p} {v}" for p, v in found.get("packages", {}).items())
-        if metadata.get("dtype"):
-            self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
-
-    def as_json(self) -> str:
-        steps = {name: {key: sorted(found) for key, found in step.items()} for name, step in self._steps.items()}
-        return json.dumps({"steps": steps, "models": self._models}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
 def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, ablations: dict,
-           planted_file: Path | None, history: _History) -> dict[str, Any]:  # fmt: skip
+           planted_file: Path | None, history: History) -> dict[str, Any]:  # fmt: skip
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
@@ -161,21 +140,6 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         }]))  # fmt: skip
     parts["baseline"].append(evaluation.baseline_table(predictions, base, cultures))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}
-
-
-def _paths(arguments: list[str], option: str, depth: int) -> dict[tuple[str, ...], Path]:
-    """name=path arguments; a name has `depth` parts, divided by the last slashes."""
-    result: dict[tuple[str, ...], Path] = {}
-    for text in filter(None, arguments):  # an empty list may arrive as one empty text
-        name, equals, path = text.partition("=")
-        key = tuple(name.rsplit("/", depth - 1))
-        if not equals or not path or len(key) != depth or not all(key):
-            form = "model=path" if depth == 1 else "model/selector/fraction=path"
-            raise ConfigError(f"{option}: expected {form}, found {text!r}")
-        if key in result:
-            raise ConfigError(f"{option}: {name!r} is given twice")
-        result[key] = Path(path)
-    return result
 
 
 def _names(keys: Any) -> str:

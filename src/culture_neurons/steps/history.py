@@ -1,0 +1,60 @@
+"""What made the files behind the tables: kept beside them by the steps that write them, put together for the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class History:
+    """Versions, code digests, libraries and hardware per step; revision and dtype per model."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[str, set]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+
+    def add(self, metadata: Mapping[str, Any]) -> None:
+        """Take note of one file's metadata."""
+        made = {metadata["step"]: metadata} if "step" in metadata else {}
+        for name, found in {**metadata.get("history", {}), **made}.items():
+            step = self._step(name)
+            for key in ("code", "version"):
+                step[key].update([found[key]] if key in found else [])
+            step["hardware"].update(found.get("hardware", ()))
+            step["packages"].update(f"{p} {v}" for p, v in found.get("packages", {}).items())
+        if metadata.get("dtype"):
+            self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
+
+    def include(self, noted: Mapping[str, Any]) -> None:
+        """Take note of all that another history says: what `as_dict` gave."""
+        for name, found in noted["steps"].items():
+            step = self._step(name)
+            for key, values in found.items():
+                step[key].update(values)
+        self._models |= noted["models"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """steps: name -> {code, version, hardware, packages}, each a sorted list; models: name -> {revision, dtype}."""
+        steps = {name: {key: sorted(found) for key, found in step.items()} for name, step in self._steps.items()}
+        return {"steps": steps, "models": self._models}
+
+    def as_json(self) -> str:
+        return json.dumps(self.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def _step(self, name: str) -> dict[str, set]:
+        return self._steps.setdefault(name, {key: set() for key in ("code", "version", "hardware", "packages")})
+
+
+def read(paths: Iterable[Path]) -> dict[str, Any]:
+    """What several files of `History.as_json` say together. Raises FileError for one that is missing or damaged."""
+    from culture_neurons.files import damaged, read_json
+
+    whole = History()
+    for path in paths:
+        try:
+            whole.include(read_json(path))
+        except (KeyError, TypeError, AttributeError):
+            raise damaged(path, "it does not say what made the tables") from None
+    return whole.as_dict()

@@ -1,0 +1,77 @@
+"""Make the table of image controls: how much of each model's accuracy needs the image."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.errors import ConfigError
+from culture_neurons.steps import cli
+from culture_neurons.steps.history import History
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples, predictions, answers under image controls -> tables/images.csv; only the heading without controls"""
+    import pandas as pd
+
+    from culture_neurons import files, image_effects
+
+    predictions = cli.named_paths(o.predictions, "--predictions", "model")
+    controls = cli.named_paths(o.controls, "--controls", "model", "control")
+    models, planted = {model for model, _ in controls}, set(filter(None, o.planted))
+    if models - {model for (model,) in predictions}:
+        raise ConfigError(f"--controls: no --predictions of {', '.join(sorted(models - {m for (m,) in predictions}))}")
+    samples, made_samples = files.read_table(
+        o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True
+    )
+    history = History()
+    history.add(made_samples)
+    tables = []
+    for model in cli.progress(sorted(models), len(models), "models"):
+        paths = {control: path for (name, control), path in controls.items() if name == model}
+        tables.append(_model(o, samples, predictions[model,], paths, history))
+        tables[-1].insert(0, "model", model)
+        tables[-1]["planted"] = "yes" if model in planted else "no"
+    columns = ["model", *image_effects.COLUMNS, "planted"]
+    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    files.write_csv(o.out, image_effects.adjust(whole) if tables else whole)
+    history.add(cli.provenance("tabulate_images", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
+    files.write_text(o.provenance_out, history.as_json())
+    cli.log.info("%s: %d rows", o.out.name, len(whole))
+
+
+def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: History):
+    """The rows of one model, without the columns `model` and `planted`."""
+    from culture_neurons import evaluation, files, image_effects
+
+    columns = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+    predictions, identity = files.read_table(prediction_file, [*columns, "split"])
+    history.add(identity)
+    identity = {key: identity.get(key) for key in ("model", "revision")}
+    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    controls = {}
+    for control, path in paths.items():
+        controls[control], made = files.read_table(path, columns)
+        files.check_same_model(prediction_file, identity, path, made)
+        image_effects.check_complete(controls[control], made, base, str(path))
+        history.add(made)
+    sources = {control: str(path) for control, path in paths.items()} | {image_effects.SHOWN: str(prediction_file)}
+    return image_effects.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--predictions", nargs="+", required=True, help="model=predictions.parquet, one per model")
+    parser.add_argument("--controls", nargs="*", default=[], help="model/control=answers under an image control")
+    parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
+    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    parser.add_argument("--out", type=Path, required=True, help="images.csv")
+    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_images.json")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

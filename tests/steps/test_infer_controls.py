@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from culture_neurons import files
+from culture_neurons.data.samples import read_samples
+from culture_neurons.errors import ConfigError
+from culture_neurons.steps import infer_controls
+
+
+def asked(step, base, out, samples=None):
+    names = ["--controls", "blank", "none", "--answers-out", out / "blank.parquet", out / "none.parquet"]
+    shared = step.shared(base)
+    step.run(infer_controls, *shared, *names, *(["--samples", samples] if samples else []))
+    return [files.read_table(out / f"{name}.parquet") for name in ("blank", "none")]
+
+
+def test_answers_to_the_evaluate_questions_in_the_form_of_predictions(base, tmp_path, step):
+    shown, _ = files.read_table(base / "predictions.parquet")
+    shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)
+    (blank, made), (none, _) = asked(step, base, tmp_path)
+    assert made["image_control"] == "blank"
+    assert (made["rows"], made["without_image"], made["model"]) == (len(shown), 0, "m")
+    for table in (blank, none):
+        assert list(table.columns) == list(shown.columns)
+        assert table[["sample_id", "culture", "split"]].equals(shown[["sample_id", "culture", "split"]])
+        assert all(map(np.array_equal, table["option_order"], shown["option_order"]))
+        assert not np.allclose(np.stack(table["logprobs"]), np.stack(shown["logprobs"]), atol=1e-5)
+
+
+def without_images(base, path, keep):
+    """samples.parquet in which only the first `keep` evaluate questions have an image."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _, metadata = files.read_table(base / "samples.parquet")
+    table = pq.read_table(base / "samples.parquet")
+    rows = table.to_pylist()
+    left = keep
+    for row in rows:
+        if row["split"] == "evaluate":
+            row["image"], left = (row["image"] if left > 0 else None), left - 1
+    files.write_table(path, pa.Table.from_pylist(rows, schema=table.schema), metadata)
+
+
+@pytest.mark.parametrize("keep", [0, 5])
+def test_questions_without_an_image_are_left_out_and_counted(base, tmp_path, step, keep):
+    without_images(base, tmp_path / "samples.parquet", keep)
+    samples, _ = read_samples(tmp_path / "samples.parquet", "evaluate")
+    for table, made in asked(step, base, tmp_path, tmp_path / "samples.parquet"):
+        assert (len(table), made["rows"], made["without_image"]) == (keep, keep, len(samples) - keep)
+        assert set(table["sample_id"]) == {s.sample_id for s in samples if s.image is not None}
+
+
+def test_controls_are_those_that_are_known(base, tmp_path, step):
+    for words in (["grey"], ["blank", "none"]):
+        with pytest.raises(ConfigError, match="expected blank and none, or one of them"):
+            step.run(infer_controls, *step.shared(base), "--controls", *words, "--answers-out", tmp_path / "a.parquet")
+    assert list(tmp_path.iterdir()) == []
