@@ -46,7 +46,7 @@ def test_image_control_asks_again_and_repeats_nothing_else(project):
     assert project.planned() == {"infer_controls": 2, "tabulate_images": 1, **DRAWN}
     config["evidence"]["image_controls"] = []
     project.write(config)
-    assert project.planned() == {"tabulate_images": 1, **DRAWN}
+    assert project.planned() == DRAWN
 
 
 def test_model_runs_only_that_model(project):

@@ -30,11 +30,13 @@ def test_tables_have_the_columns_of_the_contract(finished, name):
 def test_every_promised_file_is_there(finished):
     for model in ("trained", "loaded"):
         names = ["predictions.parquet", "statistics.h5", "scores/cas.h5", "masks/mad_top0.05.parquet",
-                 "ablation/random-matched_top0.2.parquet"]  # fmt: skip
+                 "ablation/random-matched_top0.2.parquet", "controls/blank.parquet",
+                 "controls/none.parquet"]  # fmt: skip
         for name in names:
             assert finished.results(model, name).stat().st_size > 0, name
         for stem in (f"layers_{model}_cas", f"layers-by-culture_{model}_mad", f"layers-heatmap_{model}_cas",
-                     f"matrix_{model}_mad", f"drops_{model}", f"dose_{model}", "baseline", "overview"):  # fmt: skip
+                     f"matrix_{model}_mad", f"drops_{model}", f"dose_{model}", "baseline", "overview",
+                     "images"):  # fmt: skip
             assert finished.results("figures", f"{stem}.png").read_bytes().startswith(b"\x89PNG")
             assert finished.results("figures", f"{stem}.pdf").read_bytes().startswith(b"%PDF")
     assert "</html>" in finished.results("report.html").read_text(encoding="utf-8")
