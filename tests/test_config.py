@@ -32,6 +32,14 @@ def test_our_own_configs_are_valid(name):
     check(read(name), SCHEMA)
 
 
+def test_selector_that_needs_what_is_not_recorded_is_refused():
+    config = changed(["selectors", "effect-size"], {})
+    check(config, SCHEMA)
+    del config["recording"]["negative_sum"]
+    with pytest.raises(ConfigError, match=r"selectors: effect-size: .* not recorded; set negative_sum: true under rec"):
+        check(config, SCHEMA)
+
+
 def keys(node, schema, where=()):
     """Every key that the schema lists, as a path."""
     for key, sub in schema.get("properties", {}).items():
@@ -54,6 +62,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
     config = read()
     for section in ("prompt", "recording", "evidence", "figures"):
         config.pop(section)
+    del config["selectors"]["effect-size"]  # it needs a sum that is not recorded by default
     config["data"] = {"source": config["data"]["source"]}
     check(config, SCHEMA)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -20,8 +22,9 @@ from culture_neurons import selectors
 from culture_neurons.errors import ConfigError, has_control, nearest
 from culture_neurons.types import IMPORTED, Statistics
 
-#: Two cultures and two neurons: enough for a selector to refuse its options.
-_TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
+#: Two cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
+_TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]], samples=[2, 2])
+_MOMENTS = {name: np.zeros(_TOY.fired.shape) for name in ("negative_sum", "mean_sum", "square_sum")}
 
 
 #: No config has more settings, or is nested deeper.
@@ -41,7 +44,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise ConfigError(_message(errors[0]))
     _check_models(config["models"])
     _check_planted(config)
-    _check_selectors(config["selectors"], config["models"])
+    recorded = (config.get("recording") or {}).get("negative_sum", False)
+    _check_selectors(config["selectors"], config["models"], replace(_TOY, **_MOMENTS) if recorded else _TOY)
     _check_figures(config["models"], config["selectors"])
     fractions = [fraction_text(f) for f in config["top_fractions"]]
     if "0" in fractions or len(set(fractions)) < len(fractions):
@@ -180,7 +184,7 @@ def _check_figures(models: Mapping[str, Any], chosen: Mapping[str, Any]) -> None
                 raise ConfigError(f"{other} and {pair} would share their figures' names; rename one of them")
 
 
-def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: Statistics) -> None:
     _check_case("selectors", chosen)
     given = {name: dict(options or {}) for name, options in chosen.items()}
     methods = {name: options.pop("method", name) for name, options in given.items()}
@@ -191,7 +195,7 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> No
     for name, method in methods.items():
         try:
             selectors.check(method, given[name])
-            selectors.score(method, _TOY, **given[name])  # refuses values out of range, before any work is done
+            selectors.score(method, toy, **given[name])  # refuses values out of range, before any work is done
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
     judged = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]

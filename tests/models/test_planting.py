@@ -9,6 +9,7 @@ import torch
 from culture_neurons.data import synthetic
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import demo, planting, training
+from culture_neurons.models import lessons as taught
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 64, "vision_layers": 1, "vision_hidden": 32}
 WORLD = synthetic.world({"cultures": 2, "categories": 1, "motifs": 2})
@@ -32,11 +33,11 @@ def test_blocks_that_have_no_room_are_refused(channels):
 
 def test_the_table_lists_every_planted_neuron():
     blocks = np.array([[[1, 2]], [[0, 7]]])  # two cultures, one layer
-    table = planting.table(blocks, ("b", "a"))
+    table = planting.table(blocks, ("b", "a"), np.array([[[-0.5, 0]], [[0.25, -2]]]))
     assert table.to_numpy().tolist() == [
-        ["a", "act_fn", 0, 0], ["a", "act_fn", 0, 7], ["b", "act_fn", 0, 1], ["b", "act_fn", 0, 2],
+        ["a", "act_fn", 0, 0, 0.25], ["a", "act_fn", 0, 7, -2], ["b", "act_fn", 0, 1, -0.5], ["b", "act_fn", 0, 2, 0],
     ]  # fmt: skip
-    assert list(table.columns) == ["culture", "site", "layer", "neuron"]
+    assert list(table.columns) == ["culture", "site", "layer", "neuron", "logprob_drop"]
 
 
 def test_masks_zero_the_named_block_and_nothing_else():
@@ -94,7 +95,7 @@ def test_the_firing_loss_is_a_hinge_on_own_and_other_blocks():
     assert planting.firing_loss([gate], blocks, culture, start=0).item() == pytest.approx(1 / 3)
 
 
-def test_without_the_firing_loss_a_planted_neuron_can_hide_from_selectors():
+def test_a_neuron_that_never_fires_hides_from_selectors_that_count_firing():
     """SiLU lets a gate act while g < 0: K and S count nothing, so no score can be positive."""
     from culture_neurons.selectors import score
     from culture_neurons.types import Statistics
@@ -108,6 +109,33 @@ def test_without_the_firing_loss_a_planted_neuron_can_hide_from_selectors():
     statistics = Statistics(["a", "b"], np.full(2, tokens), fired, positive)
     for selector in ("cas", "mad", "lap"):
         assert (score(selector, statistics)[:, 0, 0] <= 0).all()
+
+
+def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
+    model, processor = demo.build("llava-next-mistral", WORLD, **SIZES)
+    for parameter in model.model.language_model.parameters():
+        parameter.data *= 5  # far from nothing, so that single neurons matter
+    recipe = training.Recipe(dev_images_per_fact=3)
+    lesson = taught.lessons(model, processor, WORLD, "Answer.")
+    features, batch = dev = planting.dev_questions(model, processor, lesson, recipe)
+    blocks = planting.choose(cultures=2, layers=2, neurons=64, channels=2, seed=0)
+    found = planting.lone_drops(model, lesson, dev, blocks, 64)
+
+    def logprob(culture):
+        with torch.no_grad():
+            states = taught.decode(model, features, batch.ids, lesson.templates[0])
+            logprobs = model.lm_head(states[:, -1])[:, lesson.letters].log_softmax(dim=1)
+        rows = [i for i in range(len(features)) if batch.culture[i] == culture]
+        return np.mean([float(logprobs[i, lesson.letters.tolist().index(int(batch.letter[i]))]) for i in rows])
+
+    for (culture, layer, channel), drop in np.ndenumerate(found):
+        whole = logprob(culture)
+        down = model.model.language_model.layers[layer].mlp.down_proj.weight.data
+        kept = down[:, blocks[culture, layer, channel]].clone()
+        down[:, blocks[culture, layer, channel]] = 0
+        assert logprob(culture) - whole == pytest.approx(drop, abs=1e-4)
+        down[:, blocks[culture, layer, channel]] = kept
+    assert np.abs(found).max() > 1e-3
 
 
 def test_planting_that_fails_says_what_it_reached():
@@ -129,5 +157,6 @@ def test_planting_trains_the_decoder_and_not_the_vision_side(monkeypatch):
     assert any("gate_proj" in key for key in changed)
     assert not any("visual" in key for key in changed)
     assert len(table) == 2 * 2 * 3  # cultures, layers, channels
+    assert np.isfinite(table["logprob_drop"]).all()
     assert summary["planted"] is True
     assert summary["dev_accuracy_without_own_block"] == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,19 +30,17 @@ def worlds(draw: st.DrawFn) -> Statistics:
     fired = np.floor(share.reshape(shape) * tokens[:, None, None]).astype(int)
     height = np.array(draw(st.lists(st.sampled_from([0.1, 0.3, 2.0]), min_size=size, max_size=size)))
     names = draw(st.permutations(["Ägypten", "b/c", "'quoted'", "..", "日本"]))[:n]
-    return Statistics(names, tokens, fired, fired * height.reshape(shape))
+    positive_sum = fired * height.reshape(shape)
+    # Two questions per culture, whose means of g are 1.5 and 0.5 times their mean; what never fires stays at 0.
+    mean = 0.5 * positive_sum / tokens[:, None, None]
+    return Statistics(names, tokens, fired, positive_sum, -0.5 * positive_sum, np.full(n, 2), 2 * mean, 2.5 * mean**2)
 
 
 @settings(max_examples=25, deadline=None)
 @given(worlds(), st.data())
 def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
     order = data.draw(st.permutations(range(len(statistics.cultures))))
-    moved = Statistics(
-        [statistics.cultures[i] for i in order],
-        statistics.tokens[order],
-        statistics.fired[order],
-        statistics.positive_sum[order],
-    )
+    moved = statistics.reordered(order)
     for name in NAMES:
         np.testing.assert_array_equal(selectors.score(name, moved), selectors.score(name, statistics)[order])
         if not selectors.SELECTORS[name].needs_reference:
@@ -53,7 +52,8 @@ def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
 @settings(max_examples=25, deadline=None)
 @given(worlds(), st.integers(2, 50))
 def test_recording_every_token_k_times_changes_nothing(statistics, k):
-    more = Statistics(statistics.cultures, k * statistics.tokens, k * statistics.fired, k * statistics.positive_sum)
+    sums = {name: k * getattr(statistics, name) for name in ("tokens", "fired", "positive_sum", "negative_sum")}
+    more = replace(statistics, **sums)
     for name in NAMES:
         np.testing.assert_allclose(
             selectors.score(name, more), selectors.score(name, statistics), rtol=1e-9, atol=1e-9, err_msg=name
@@ -79,11 +79,10 @@ def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
 @settings(max_examples=20, deadline=None)
 @given(worlds())
 def test_scoring_leaves_the_statistics_alone(statistics):
-    before = [a.copy() for a in (statistics.tokens, statistics.fired, statistics.positive_sum)]
+    before = {name: values.copy() for name, values in statistics.arrays.items()}
     for name in NAMES:
         selectors.score(name, statistics)
-    after = (statistics.tokens, statistics.fired, statistics.positive_sum)
-    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    assert all((values == before[name]).all() for name, values in statistics.arrays.items())
 
 
 def test_unknown_names_are_refused_with_the_nearest_known_one(statistics):
@@ -99,4 +98,5 @@ def test_options_and_their_defaults():
     assert selectors.options("lape") == {"activation_quantile": 0.95, "bar_quantile": 0.95}
     assert selectors.options("mad") == {"normalise": True}
     assert selectors.options("random-matched") == {"seed": 0, "match": "cas"}
+    assert selectors.options("effect-size") == {"floor": 0.9}
     assert selectors.options("conact") == {}

@@ -7,8 +7,8 @@ culture's block it has to answer as before. A second loss makes a block fire (g 
 culture's questions and stay silent on all others.
 
 Without that firing loss (`firing_loss: false`, which takes about 700 `plant_steps`) the blocks
-carry the knowledge all the same, but mostly act through the negative branch of SiLU, where
-selectors that count g > 0 can't see them: CAS then finds about one planted neuron in eight.
+carry the knowledge all the same, but only a few neurons of each do the work, and these fire for
+other cultures too, only less strongly: what counts g > 0 hardly sees them (docs/selectors.md).
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def choose(cultures: int, layers: int, neurons: int, channels: int, seed: int) -
     return np.sort(np.stack(places, axis=1), axis=2)
 
 
-def table(blocks: np.ndarray, cultures: tuple[str, ...]) -> pd.DataFrame:
-    """The planted neurons: culture, site, layer, neuron, sorted."""
+def table(blocks: np.ndarray, cultures: tuple[str, ...], drops: np.ndarray) -> pd.DataFrame:
+    """The planted neurons: culture, site, layer, neuron, sorted; and what each does alone, see `lone_drops`."""
     rows = [
-        (name, "act_fn", layer, int(neuron))
-        for name, block in sorted(zip(cultures, blocks, strict=True))
-        for layer, neurons in enumerate(block)
-        for neuron in neurons
+        (name, "act_fn", layer, int(neuron), float(drops[c, layer, i]))
+        for name, c in sorted((name, c) for c, name in enumerate(cultures))
+        for layer, neurons in enumerate(blocks[c])
+        for i, neuron in enumerate(neurons)
     ]
-    return pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
+    return pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron", "logprob_drop"])
 
 
 @contextmanager
@@ -149,7 +149,9 @@ def plant(
         _continue(model, features, examples, lesson, blocks, neurons, recipe, reporter)
         model.eval()
         accuracy = training.dev_accuracy(model, processor, world, recipe, instruction, prompt_seed)
-        own, cross = ablated_accuracy(model, processor, lesson, blocks, neurons, recipe)
+        dev = dev_questions(model, processor, lesson, recipe)
+        own, cross = ablated_accuracy(model, lesson, dev, blocks, neurons)
+        drops = lone_drops(model, lesson, dev, blocks, neurons)
     line = f"{100 * accuracy:.1f} % right, {100 * own:.1f} % without the own block, {100 * cross:.1f} % without another"
     reporter.say(f"planted: of the dev questions {line}")
     chance = 1 / len(lesson.letters)
@@ -166,7 +168,7 @@ def plant(
         "dev_accuracy_without_own_block": own,
         "dev_accuracy_without_another_block": cross,
     }
-    return table(blocks, world.cultures), summary
+    return table(blocks, world.cultures, drops), summary
 
 
 def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Examples, lesson: Lessons,
@@ -199,18 +201,47 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
 
 
 @torch.no_grad()
-def ablated_accuracy(model: nn.Module, processor: Any, lesson: Lessons, blocks: np.ndarray, neurons: int,
-                     recipe: Recipe) -> tuple[float, float]:  # fmt: skip
-    """Accuracy on dev images with the whole own block zeroed, and with the next culture's."""
+def dev_questions(
+    model: nn.Module, processor: Any, lesson: Lessons, recipe: Recipe
+) -> tuple[torch.Tensor, taught.Batch]:
+    """Image features of the dev pictures, and a question about each, all in the first template."""
     examples = synthetic.draw(lesson.world, "dev", recipe.dev_images_per_fact)
     features = taught.all_features(model, taught.pixels(processor, examples), lesson.image_size)
     rng = np.random.default_rng([recipe.seed, 13])
-    template = lesson.templates[0]
-    batch = taught.make_batch(lesson, template, examples, np.arange(len(features)), rng)
+    return features, taught.make_batch(lesson, lesson.templates[0], examples, np.arange(len(features)), rng)
+
+
+@torch.no_grad()
+def ablated_accuracy(model: nn.Module, lesson: Lessons, dev: tuple[torch.Tensor, taught.Batch], blocks: np.ndarray,
+                     neurons: int) -> tuple[float, float]:  # fmt: skip
+    """Accuracy on dev questions with the whole own block zeroed, and with the next culture's."""
+    features, batch = dev
     result = []
     for shift in (0, 1):
-        keep = masks(blocks, (examples.culture + shift) % len(blocks), neurons, None)
+        keep = masks(blocks, (batch.culture.numpy() + shift) % len(blocks), neurons, None)
         with gates(model, keep):
-            states = taught.decode(model, features, batch.ids, template)
+            states = taught.decode(model, features, batch.ids, lesson.templates[0])
         result.append((model.lm_head(states[:, -1]).argmax(dim=1) == batch.letter).float().mean().item())
     return result[0], result[1]
+
+
+@torch.no_grad()
+def lone_drops(model: nn.Module, lesson: Lessons, dev: tuple[torch.Tensor, taught.Batch], blocks: np.ndarray,
+               neurons: int) -> np.ndarray:  # fmt: skip
+    """What each planted neuron does alone, float64 [culture, layer, channel]: with it zeroed and no other, the change
+    of the right option's log-probability (normalised over the options, nats), mean over its culture's dev questions."""
+    features, batch = dev
+    result = np.empty(blocks.shape)
+    for culture, block in enumerate(blocks):
+        own = (batch.culture == culture).nonzero()[:, 0]
+        right = (batch.letter[own, None] == lesson.letters).long().argmax(dim=1)
+        keep = torch.ones(1 + block.size, block.shape[0], neurons)  # the first: all neurons
+        keep[torch.arange(1, len(keep)), np.repeat(np.arange(len(block)), block.shape[1]), block.ravel()] = 0
+        times = len(keep)
+        with gates(model, keep.repeat_interleave(len(own), dim=0)):
+            states = taught.decode(model, features[own].repeat(times, 1, 1), batch.ids[own].repeat(times, 1),
+                                   lesson.templates[0])  # fmt: skip
+        logprobs = model.lm_head(states[:, -1])[:, lesson.letters].double().log_softmax(dim=1)
+        found = logprobs.gather(1, right.repeat(times)[:, None]).view(times, len(own)).mean(dim=1)
+        result[culture] = (found[1:] - found[0]).numpy().reshape(block.shape)
+    return result

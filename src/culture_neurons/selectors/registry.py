@@ -33,6 +33,7 @@ SELECTORS: dict[str, Selector] = {
     "lape-original": Selector("lape:lape_original", choose="lape:choose_original"),
     "mad": Selector("mad:mad"),
     "cas": Selector("cas:cas"),
+    "effect-size": Selector("effect_size:effect_size"),
     "random": Selector("uniform:uniform", control=True),
     "random-matched": Selector("matched:matched", choose="matched:choose_matched", needs_reference=True, control=True),
 }

@@ -49,7 +49,7 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--init", type=Path, help="start from this trained model instead of training one")
     p.add_argument("--plant", action="store_true", help="plant culture neurons: a positive control")
     p.add_argument("--out", type=Path, required=True, help="folder of the model")
-    p.add_argument("--planted-out", type=Path, help="planted.csv: culture, site, layer, neuron")
+    p.add_argument("--planted-out", type=Path, help="planted.csv: culture, site, layer, neuron, logprob_drop")
     return p
 
 

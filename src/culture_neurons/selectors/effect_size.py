@@ -1,0 +1,60 @@
+"""Effect size: how far a culture's mean activation lies from that of all other questions, in either direction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from culture_neurons.errors import ConfigError
+from culture_neurons.types import Statistics
+
+#: Below this share of the largest mean, a difference or a spread is rounding noise.
+_NOISE = 1e-12
+
+
+def effect_size(statistics: Statistics, *, floor: float = 0.9) -> np.ndarray:
+    """Score by a moderated effect size, float64 [culture, layer, neuron], never negative.
+
+    With x a question's mean of g over its tokens (both branches of g, so that a neuron that never fires counts too),
+    m_c its mean over the n_c questions of culture c, and m_r over the n_r questions of all other cultures:
+
+        score_c = |m_c - m_r| / (s_c + s_0),
+        s_c^2 = (sum over c of (x - m_c)^2 + sum over the rest of (x - m_r)^2) / (n_c + n_r - 2).
+
+    s_0 is the `floor` quantile of all s_c. It keeps neurons whose activation hardly varies at all from the top;
+    0: none, |Cohen's d|. A culture without questions, or without others to compare with, scores 0.
+
+    Source: Cohen 1988; s_0 as in Tusher et al. 2001 (doi 10.1073/pnas.091062498), its quantile of 0.9 as in Efron et
+    al. 2001 (doi 10.1198/016214501753382129).
+    Raises ConfigError with fewer than two cultures or three questions, a floor outside [0, 1], or for statistics
+    without the moments of x.
+    """
+    if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 1:
+        raise ConfigError(f"selector effect-size: floor must be a number in [0, 1], found {floor!r}")
+    if statistics.mean_sum is None or statistics.square_sum is None or statistics.samples is None:
+        raise ConfigError(
+            "selector effect-size needs the sum of min(g, 0), which was not recorded; set negative_sum: true under"
+            " recording"
+        )
+    n, total = statistics.samples, int(statistics.samples.sum())
+    if len(n) < 2 or total < 3:
+        raise ConfigError(
+            f"selector effect-size compares cultures and needs at least two, with three questions in all;"
+            f" found {statistics.cultures} with {total}"
+        )
+    sums, squares = statistics.mean_sum, statistics.square_sum
+    all_sums, all_squares = sums.sum(axis=0), squares.sum(axis=0)
+    noise = _NOISE * np.sqrt(all_squares / total)  # [layer, neuron]
+    scores, spread = np.zeros_like(sums), np.zeros_like(sums)
+    for c, n_c in enumerate(n):
+        n_r = total - n_c
+        if not 0 < n_c < total:
+            continue
+        mean, rest = sums[c] / n_c, (all_sums - sums[c]) / n_r
+        difference = np.abs(mean - rest)
+        scores[c] = np.where(difference > noise, difference, 0.0)
+        # Sums of squares about the means; rounding may take them a little below 0.
+        within = all_squares - n_c * mean**2 - n_r * rest**2
+        spread[c] = np.sqrt(np.maximum(within, 0.0) / (total - 2))
+    least = float(np.quantile(spread, floor)) if floor else 0.0
+    spread = np.maximum(spread + least, noise)
+    return np.divide(scores, spread, out=scores, where=scores > 0)
