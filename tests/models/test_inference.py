@@ -120,19 +120,6 @@ def test_question_without_image_is_asked_without_one(loaded, questions):
     assert len(answer(loaded, batch, PROMPT)) == 1
 
 
-def test_control_tokens_in_the_data_are_read_as_text(loaded, questions):
-    token = loaded.tokenizer.convert_ids_to_tokens(loaded.image_token_id)
-    sample = replace(questions.samples[0], question=f"{token} {loaded.tokenizer.eos_token} Which dish is this?")
-    plain = prepare(loaded, [questions.samples[0]], questions.opener, PROMPT)
-    batch = prepare(loaded, [sample], questions.opener, PROMPT)
-
-    def count(batch, token_id):
-        return int((batch.inputs["input_ids"] == token_id).sum())
-
-    assert count(batch, loaded.image_token_id) == count(plain, loaded.image_token_id)
-    assert count(batch, loaded.tokenizer.eos_token_id) == count(plain, loaded.tokenizer.eos_token_id)
-
-
 def test_start_token_is_written_once(one, questions):
     one.tokenizer.add_special_tokens({"bos_token": "<s>"})
     batch = prepare(one, questions.samples[:1], questions.opener, PROMPT)

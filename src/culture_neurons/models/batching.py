@@ -31,6 +31,12 @@ def batches(
 ) -> list[list[Question]]:
     """The batches of one of `shards` jobs that share the samples; see `plan`."""
     questions = render(loaded, samples, prompt)
+    broken = sorted(question.sample.sample_id for question in questions if question.broken)
+    if broken:
+        log.info(
+            "%s: control tokens in %d of %d questions are read as text (%s%s)", loaded.name, len(broken), len(questions),
+            ", ".join(map(repr, broken[:5])), " ..." if len(broken) > 5 else "",
+        )  # fmt: skip
     return plan(questions, lengths(loaded, questions), batch_size, shard, shards)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.markers import as_text, control_texts
 from culture_neurons.types import Sample
 
 #: Opens the image reference of a sample (RGB), or gives None for None.
@@ -55,12 +56,14 @@ class Question:
     order      the shuffled order of its options
     text       the whole prompt
     content    the question and its options, as they stand in `text`
+    broken     whether control texts in it were broken (`models.markers`)
     """
 
     sample: Sample
     order: tuple[int, ...]
     text: str
     content: str
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Batch:
 
 
 def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Question]:
-    """Shuffle the options and write each sample's prompt with the model's chat template.
+    """Shuffle the options and write each sample's prompt with the model's chat template, its texts as text alone.
 
     Raises ModelError when there is no template, or when a sample has an image and the model reads none.
     """
@@ -110,13 +113,13 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
                 f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
                 "set images: none in the data source"
             )
-    special = _special_tokens(loaded)
+    controls = control_texts(loaded, _render(loaded, "?", with_image=False)) if samples else []
     questions = []
     for sample in samples:
         order = prompts.option_order(sample.sample_id, len(sample.options), prompt.seed)
-        plain = _without_special_tokens(sample, special)
+        plain = as_text(sample, controls)
         text = _render(loaded, prompts.user_text(plain, order, prompt.instruction), sample.image is not None)
-        questions.append(Question(sample, order, text, prompts.content(plain, order)))
+        questions.append(Question(sample, order, text, prompts.content(plain, order), broken=plain is not sample))
     return questions
 
 
@@ -189,24 +192,6 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         inputs.pop("token_type_ids", None)
     marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
     return Batch(tuple(questions), inputs, marked, tuple(image_of))
-
-
-def _special_tokens(loaded: Loaded) -> list[str]:
-    """Texts that the tokenizer reads as control tokens, such as "<image>"; long ones first."""
-    tokens = {str(t) for t in loaded.tokenizer.all_special_tokens} | set(loaded.tokenizer.get_added_vocab())
-    return sorted((t for t in tokens if len(t) > 1 and not t.isalnum()), key=lambda t: (-len(t), t))
-
-
-def _without_special_tokens(sample: Sample, special: Sequence[str]) -> Sample:
-    """Break up control tokens in the data's texts, so that they are read as text."""
-
-    def plain(text: str) -> str:
-        for token in special:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
-
-    return replace(sample, question=plain(sample.question), options=tuple(map(plain, sample.options)))
 
 
 def _render(loaded: Loaded, text: str, with_image: bool) -> str:
