@@ -42,6 +42,18 @@ def test_every_model_was_trained_to_at_least_ninety_percent(model):
     assert (accuracy["accuracy"] * accuracy["n"]).sum() / accuracy["n"].sum() >= 0.85  # never tuned on
 
 
+@pytest.mark.parametrize("model", CONFIG["models"])
+def test_every_model_needs_the_image(model):
+    found = rows("images", model=model)
+    every = found[found["culture"].isna()].set_index("control")
+    assert list(every.index) == ["shown", *CONFIG["evidence"]["image_controls"]]
+    for control in CONFIG["evidence"]["image_controls"]:
+        row = every.loc[control]
+        assert abs(row["accuracy"] - row["chance"]) <= 0.15  # words alone say nothing
+        assert row["change_high"] < -40
+        assert row["mcnemar_p_adjusted"] < 1e-6
+
+
 @pytest.mark.parametrize("fraction", CONFIG["top_fractions"][:1])
 def test_planted_neurons_are_found_by_the_probability_contrast(fraction):
     found = rows("planted", model=PLANTED[0], selector="cas", top_fraction=fraction)
@@ -71,7 +83,7 @@ def test_statistics_take_about_half_of_their_plain_arrays(model):
 
 
 def test_planted_models_are_marked_in_every_table():
-    for name in ("effects", "summary", "layers", "baseline", "evidence", "planted"):
+    for name in ("effects", "summary", "layers", "baseline", "evidence", "planted", "images"):
         marks = table(name).groupby("model")["planted"].unique()
         for model, mark in marks.items():
             assert list(mark) == ["yes" if model in PLANTED else "no"], name

@@ -59,6 +59,26 @@ def test_none_is_a_text_only_chat_and_never_reaches_the_vision_tower(loaded, que
     assert len(answer(loaded, batch, PROMPT)) == 3
 
 
+def test_a_model_that_ignores_the_image_shows_no_change_and_another_does(loaded, questions, monkeypatch):
+    """Features without content stand for a model that makes nothing of the image."""
+    shown = [prepare(loaded, questions.samples[:6], questions.opener, PROMPT)]
+    blank = [prepare(loaded, *controlled("blank", questions.samples[:6], questions.opener), PROMPT)]
+
+    def logprobs(batches):
+        return np.array([a.logprobs for a in answer(loaded, batches[0], PROMPT)])
+
+    assert np.abs(logprobs(shown) - logprobs(blank)).max() > 1e-4
+    real = type(loaded.model.model).get_image_features
+
+    def ignored(self, *args, **kwargs):
+        output = real(self, *args, **kwargs)
+        output.pooler_output = [torch.zeros_like(features) for features in output.pooler_output]
+        return output
+
+    monkeypatch.setattr(type(loaded.model.model), "get_image_features", ignored)
+    np.testing.assert_array_equal(logprobs(shown), logprobs(blank))
+
+
 @pytest.mark.parametrize("control", ["blank", "none"])
 def test_answers_do_not_depend_on_batch_size_or_shards(loaded, questions, control):
     one_by_one = answers(loaded, questions, control, 1)

@@ -34,8 +34,8 @@ def batches(
     broken = sorted(question.sample.sample_id for question in questions if question.broken)
     if broken:
         log.info(
-            "%s: control tokens in %d of %d questions are read as text (%s%s)", loaded.name, len(broken), len(questions),
-            ", ".join(map(repr, broken[:5])), " ..." if len(broken) > 5 else "",
+            "%s: control tokens in %d of %d questions are read as text (%s%s)",
+            loaded.name, len(broken), len(questions), ", ".join(map(repr, broken[:5])), " ..." if len(broken) > 5 else "",
         )  # fmt: skip
     return plan(questions, lengths(loaded, questions), batch_size, shard, shards)
 
