@@ -35,7 +35,8 @@ def batches(
     if broken:
         log.info(
             "%s: control tokens in %d of %d questions are read as text (%s%s)",
-            loaded.name, len(broken), len(questions), ", ".join(map(repr, broken[:5])), " ..." if len(broken) > 5 else "",
+            loaded.name, len(broken), len(questions), ", ".join(map(repr, broken[:5])),
+            " ..." if len(broken) > 5 else "",
         )  # fmt: skip
     return plan(questions, lengths(loaded, questions), batch_size, shard, shards)
 
