@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "selection": {"errors", "types", "seeds", "selectors"},
     "planning": {"selection"},
     "manifest": set(),
+    "cards": {"errors", "types", "seeds"},
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},

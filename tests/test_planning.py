@@ -51,6 +51,7 @@ def test_jobs_of_a_run() -> None:
         "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1, "report": 1,
         "manifest": 1,
     }  # fmt: skip
+    assert planning.jobs({**RUN, "cards": True})["cards"] == 3
     imported = planning.jobs({**RUN, "imported": ["mad"]})
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {

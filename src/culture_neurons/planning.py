@@ -4,6 +4,7 @@
 
     dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
     negative_sum (whether it is recorded)
+    cards        whether neurons are shown one by one
     shards       kind of work -> number of jobs that share it (see config.yaml)
     image_controls   ways to ask the evaluate questions without what their images show
     models       name -> {gpus, trained, planted}
@@ -84,6 +85,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "import_masks": imported,
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
+        "cards": n if run.get("cards") else 0,
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
         "draw_model": n,

@@ -63,7 +63,8 @@ def further(tmp_path, monkeypatch):
 def test_a_further_table_is_shown_where_the_run_has_it(tmp_path, further):
     shown = page(tmp_path, figures.read(tmp_path / "tables", ["doses"]))
     assert "<h3>Doses</h3>" in shown
-    assert "tables/doses.csv. How strong." in shown
+    assert '<p class="note">How strong.</p>' in shown
+    assert "<caption>tables/doses.csv</caption>" in shown
     (header,) = [row for row in Page(shown).parts["tr"] if "strength" in row]
     assert "odd" not in header
     assert "Doses" not in page(tmp_path, figures.read(tmp_path / "tables"))  # left from another run

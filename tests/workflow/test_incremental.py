@@ -22,21 +22,21 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     config["top_fractions"] = [0.05, 0.3]
     project.write(config)
     # 2 models x 3 selectors; one job chooses all fractions.
-    assert project.planned() == {"mask": 6, "ablate": 6, "gather_outcomes": 6, **LAST}
+    assert project.planned() == {"mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **LAST}
 
 
 def test_selector_adds_only_its_own_branch(project):
     config = project.read()
     config["selectors"]["lape"] = {}
     project.write(config)
-    assert project.planned() == {"score": 2, "mask": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
+    assert project.planned() == {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
 
 
 def test_selector_option_reruns_only_its_own_branch(project):
     config = project.read()
     config["selectors"]["mad"] = {"normalise": False}
     project.write(config)
-    assert project.planned() == {"score": 2, "mask": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
+    assert project.planned() == {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
 
 
 def test_image_control_asks_again_and_repeats_nothing_else(project):
@@ -56,7 +56,7 @@ def test_model_runs_only_that_model(project):
     jobs = project.planned()
     assert jobs == {
         "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1, "score": 3,
-        "mask": 3, "ablate": 3, "gather_outcomes": 3, **LAST, "draw_model": 3,
+        "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, **LAST, "draw_model": 3,
     }  # fmt: skip
 
 
@@ -77,9 +77,9 @@ def test_what_changes_no_result_reruns_nothing(project, change):
         ("figures/style.py", {"draw_model": 2, "draw_overview": 1, "report": 1}),
         (
             "models/hooks.py",
-            {"record": 2, "merge": 2, "score": 6, "mask": 6, "ablate": 6, "gather_outcomes": 6, **LAST},
+            {"record": 2, "merge": 2, "score": 6, "mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **LAST},
         ),
-        ("selectors/mad.py", {"score": 2, "mask": 2, "ablate": 2, "gather_outcomes": 2, **LAST}),
+        ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
         ("evaluation.py", {"tabulate_images": 1, **LAST}),
         ("image_effects.py", {"tabulate_images": 1, **DRAWN}),

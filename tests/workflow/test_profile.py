@@ -21,7 +21,7 @@ CONFIGS = {
 
 
 def jobs(folder, profile, *words: str) -> list[tuple[str, str, dict[str, str]]]:
-    """Rule, model and resources of every job that would be sent."""
+    """Rule, model and resources of every job that would be sent, in the order of their names: Snakemake's varies."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", "--profile", profile, "--directory", folder, *words],
         cwd=ROOT, env=os.environ | {"COLUMNS": "1000"}, capture_output=True, text=True, timeout=120, check=False,
@@ -36,7 +36,7 @@ def jobs(folder, profile, *words: str) -> list[tuple[str, str, dict[str, str]]]:
             model = re.search(r"model=([^,\n]+)", rest)[1]
         elif word == "resources" and rule not in here:
             found.append((rule, model, dict(pair.split("=", 1) for pair in rest.split(", "))))
-    return found
+    return sorted(found, key=lambda job: job[:2])
 
 
 def rules() -> tuple[set[str], set[str]]:

@@ -56,6 +56,11 @@ TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "lay
 MORE = ["images"] * bool(IMAGE_CONTROLS)
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
 PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name in ("provenance", *(f"provenance_{name}" for name in MORE))]
+MORE = []
+#: Neurons that the report shows one by one: how many per culture, of which selector.
+CARDS = config["evidence"]["cards"] if SHOWN else 0
+CARD_SELECTOR = next((name for name in [*config["evidence"]["selectors"], "cas", *SHOWN] if name in SHOWN), None)
+PROVENANCE = f"{RESULTS}/tables/provenance.json"
 MANIFEST = f"{RESULTS}/manifest.json"
 
 
@@ -194,6 +199,16 @@ def figure_files():
     return [f"{RESULTS}/figures/{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png")]
 
 
+def card_files():
+    """Cards of single neurons, by model."""
+    return {model: f"{RESULTS}/{model}/cards.json" for model in MODELS if CARDS}
+
+
+def planted_file(wildcards):
+    """The planted neurons of a positive control; nothing for other models."""
+    return [f"{RESULTS}/{wildcards.model}/planted.csv"] if wildcards.model in PLANTED else []
+
+
 def run_settings():
     """What the report shows of the config; how jobs run is left out, so that a change of it draws nothing again."""
     models = {
@@ -218,6 +233,7 @@ def amount_of_work():
         "top_fractions": FRACTIONS,
         "shards": SHARDS,
         "image_controls": IMAGE_CONTROLS,
+        "cards": bool(CARDS),
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

@@ -133,6 +133,43 @@ rule draw_overview:
         " --overview --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
 
 
+rule cards:
+    """Describe the strongest neurons of each culture of a model, one by one."""
+    input:
+        statistics=f"{RESULTS}/{{model}}/statistics.h5",
+        mask=f"{RESULTS}/{{model}}/masks/{CARD_SELECTOR}_top{TOP}.parquet",
+        scores=[f"{RESULTS}/{{model}}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED],
+        samples=f"{RESULTS}/samples.parquet",
+        planted=planted_file,
+        code=code("cards"),
+    output:
+        cards=f"{RESULTS}/{{model}}/cards.json",
+    log:
+        f"{LOGS}/{{model}}/cards.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/cards.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        selector=CARD_SELECTOR,
+        top=TOP,
+        scores=lambda wildcards: [
+            f"{name}={RESULTS}/{wildcards.model}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED
+        ],
+        planted=lambda wildcards, input: [f"--planted={path}" for path in input.planted],
+        cards=CARDS,
+        resamples=config["evidence"]["resamples"],
+        seed=config["evidence"]["seed"],
+    shell:
+        "python -m culture_neurons.steps.cards --statistics {input.statistics:q} --mask {input.mask:q}"
+        " --selector {params.selector:q} --top-fraction {params.top} --scores {params.scores:q}"
+        " --samples {input.samples:q} {params.planted:q} --count {params.cards} --resamples {params.resamples}"
+        " --seed {params.seed} --out {output.cards:q} --log {log:q}"
+
+
 rule report:
     """Write the one self-contained page."""
     input:
@@ -141,6 +178,7 @@ rule report:
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",
         models=[f"{RESULTS}/{model}/model" for model in TRAINED],
+        cards=card_files().values(),
         code=code("report"),
     output:
         page=f"{RESULTS}/report.html",
@@ -158,8 +196,9 @@ rule report:
         tables=tables_folder,
         more=MORE,
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
+        cards=named(card_files()),
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
         " --figures {params.figures:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
-        " --training {params.training:q} --out {output.page:q} --log {log:q}"
+        " --training {params.training:q} --cards {params.cards:q} --out {output.page:q} --log {log:q}"

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, percent, questions
 from culture_neurons.figures.titles import plural
-from culture_neurons.report import grids, pictures, summary
+from culture_neurons.report import grids, neurons, pictures, summary
 from culture_neurons.report.words import plain, visible
 
 FOLDER = Path(__file__).parent
@@ -31,8 +31,10 @@ def render(
     dropped: pd.DataFrame,
     run: Mapping[str, Any],
     training: Mapping[str, Mapping[str, Any]] | None = None,
+    cards: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
-    """The page. `run` may hold dataset, config, models, selectors, top_fraction, code and what else it likes.
+    """The page. `run` may hold dataset, config, models, selectors, top_fraction, code and what else it likes; `cards`
+    has, per model, what `steps.cards` wrote.
 
     Every text from data is escaped. The same input gives the same page.
     """
@@ -68,6 +70,7 @@ def render(
             dropped=grids.table(grids.dropped_table(dropped), "dropped") if len(dropped) else None,
             model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
             figures=pictures.groups(tables, Path(figures), selectors, top_fraction),
+            neurons=neurons.cards(tables, cards or {}),
             tables=grids.sections(tables),
             elsewhere=[("effects.csv", len(tables.effects)), ("layers.csv", len(tables.layers))],
             versions=versions(),

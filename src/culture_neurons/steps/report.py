@@ -22,6 +22,7 @@ def main(o: argparse.Namespace) -> None:
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
         run=_with_provenance({"package version": __version__, **o.run}, o.tables),
         training=training,
+        cards={model: read_json(path) for model, path in o.cards},
     )
     write_text(o.out, page)
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
@@ -70,6 +71,8 @@ def arguments() -> argparse.ArgumentParser:
                    "order of the page), top_fraction (of the summary), code (step: digest)")  # fmt: skip
     p.add_argument("--training", type=named_path, nargs="*", default=[], metavar="MODEL=PATH",
                    help="JSON files with the accuracies of models that this run trained")  # fmt: skip
+    p.add_argument("--cards", type=named_path, nargs="*", default=[], metavar="MODEL=PATH",
+                   help="cards.json of models: their strongest neurons one by one")  # fmt: skip
     p.add_argument("--out", type=Path, required=True, help="the page")
     return p
 

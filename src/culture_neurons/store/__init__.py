@@ -33,21 +33,25 @@ from culture_neurons.store.merging import merge_statistics
 from culture_neurons.store.rounding import EXACT, round_mantissa
 from culture_neurons.store.scores import read_scores, write_scores
 from culture_neurons.store.statistics import (
+    NeuronSums,
     StatisticsWriter,
     bytes_on_disk,
     count,
     read_metadata,
+    read_neurons,
     read_statistics,
     statistics_writer,
 )
 
 __all__ = [
     "EXACT",
+    "NeuronSums",
     "StatisticsWriter",
     "bytes_on_disk",
     "count",
     "merge_statistics",
     "read_metadata",
+    "read_neurons",
     "read_scores",
     "read_statistics",
     "round_mantissa",

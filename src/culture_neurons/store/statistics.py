@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,44 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a statistics or scores file, without its arrays."""
     with hdf5.opened(path) as file:
         return hdf5.read_metadata(file, path)[1]
+
+
+@dataclass(frozen=True)
+class NeuronSums:
+    """Sums of chosen neurons, sample by sample.
+
+    sample_ids, cultures   [sample], sorted by id
+    tokens                 int64 [sample]: T
+    fired, positive_sum    int64, float64 [sample, neuron]: K and S, in the order in which neurons were asked for
+    """
+
+    sample_ids: list[str]
+    cultures: list[str]
+    tokens: np.ndarray
+    fired: np.ndarray
+    positive_sum: np.ndarray
+
+
+def read_neurons(path: str | Path, layers: Sequence[int], neurons: Sequence[int]) -> tuple[NeuronSums, dict[str, Any]]:
+    """T, K and S per sample of the neurons (layers[i], neurons[i]), and the metadata.
+
+    One chunk of samples is in memory at a time. Raises FileError for a damaged file, or a neuron that it has not.
+    """
+    layers, neurons = np.asarray(layers, dtype=np.int64), np.asarray(neurons, dtype=np.int64)
+    with hdf5.opened(path) as file:
+        site, metadata = hdf5.read_metadata(file, path)
+        ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
+        fired, positive_sum = file[f"{site}/fired"], file[f"{site}/positive_sum"]
+        _, n_layers, n_neurons = fired.shape
+        for layer, neuron in zip(layers, neurons, strict=True):
+            if not (0 <= layer < n_layers and 0 <= neuron < n_neurons):
+                raise FileError(f"{path}: neuron {neuron} of layer {layer}; it has {n_layers} x {n_neurons}")
+        k = np.zeros((len(ids), len(layers)), np.int64)  # (sample, neuron)
+        s = np.zeros(k.shape)
+        for start in range(0, len(ids), step := fired.chunks[0]):
+            rows = slice(start, start + step)
+            k[rows], s[rows] = fired[rows][:, layers, neurons], positive_sum[rows][:, layers, neurons]
+        return NeuronSums(ids, cultures, file["tokens"][()].astype(np.int64), k, s), metadata
 
 
 def bytes_on_disk(path: str | Path) -> tuple[int, int]:

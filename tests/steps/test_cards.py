@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from culture_neurons import files, selection, store
+from culture_neurons.data.samples import write_samples
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cards
+
+METADATA = {"step": "merge", "model": "tiny", "revision": "abc", "dtype": "float32", "token_rule": "all"}
+IDS = [f"s{i}" for i in range(6)]
+
+
+def png(size=(400, 200)) -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 80).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six recorded samples of two cultures, one of them without a picture and one with a damaged one."""
+    rng = np.random.default_rng(0)
+    fired = rng.integers(1, 10, (6, 2, 5))
+    with store.statistics_writer(tmp_path / "s.h5", IDS, list("bababa"), "act_fn", 2, 5, METADATA) as writer:
+        writer.write(IDS, np.full(6, 9), fired, fired * 0.5)
+    scores = rng.random((2, 2, 5))
+    store.write_scores(tmp_path / "cas.h5", scores, ["a", "b"], "act_fn", METADATA)
+    store.write_scores(tmp_path / "lap.h5", -scores, ["a", "b"], "act_fn", METADATA)
+    files.write_table(tmp_path / "mask.parquet", selection.select(scores, ["a", "b"], 0.5), METADATA)
+    rows = pd.DataFrame({
+        "sample_id": IDS, "culture": list("bababa"), "category": "dish", "question": "Which <dish>?",
+        "options": [["x", "y" * 999]] * 6, "label": 1, "split": "identify", "image_id": "",
+        "image": [None, {"bytes": b"\x89PNG"}, *({"bytes": png()} for _ in range(4))], "width": None, "height": None,
+    })  # fmt: skip
+    write_samples(tmp_path / "samples.parquet", rows, {"images": {"type": "embedded"}})
+    return tmp_path
+
+
+def run(folder, *more):
+    cards.main(cards.arguments().parse_args([
+        "--statistics", str(folder / "s.h5"), "--mask", str(folder / "mask.parquet"), "--selector", "cas",
+        "--top-fraction", "0.5", "--scores", f"cas={folder / 'cas.h5'}", f"lap={folder / 'lap.h5'}", "--samples",
+        str(folder / "samples.parquet"), "--count", "2", "--examples", "6", "--out", str(folder / "cards.json"), *more,
+    ]))  # fmt: skip
+    return files.read_json(folder / "cards.json")
+
+
+def test_cards_of_the_strongest_neurons(folder):
+    found = run(folder, "--resamples", "20")
+    assert [(card["culture"], card["rank"]) for card in found["cards"]] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    assert found["cultures"] == ["a", "b"]
+    sums, _ = store.read_statistics(folder / "s.h5")
+    for card in found["cards"]:
+        expected = sums.fired[:, card["layer"], card["neuron"]] / sums.tokens
+        np.testing.assert_allclose(card["value"], expected, rtol=1e-4)
+        assert all(
+            low <= value <= high for low, value, high in zip(card["low"], card["value"], card["high"], strict=True)
+        )
+        assert card["ranks"] == {"cas": card["rank"], "lap": None}
+        assert (card["planted"], card["selected_again"]) == (None, None)
+        means = [sample["activation"] for sample in card["samples"]]
+        assert len(means) == 6
+        assert means == sorted(means, reverse=True)
+    assert (found["model"], found["revision"], found["step"]) == ("tiny", "abc", "cards")
+    assert found["history"].keys() == {"merge"}
+
+
+def test_pictures_are_small_and_may_be_missing(folder):
+    found = run(folder)["samples"]
+    assert found.keys() == set(IDS)
+    assert [found[name]["image"] is None for name in IDS] == [True, True, False, False, False, False]
+    for name in IDS[2:]:
+        data = base64.b64decode(found[name]["image"])
+        assert len(data) <= cards.MOST_BYTES
+        with Image.open(io.BytesIO(data)) as image:
+            assert (image.format, image.size) == ("JPEG", (96, 48))
+    assert found["s0"]["culture"] == "b"
+    assert len(found["s0"]["answer"]) == cards.LONGEST
+
+
+def test_what_is_planted_and_what_was_chosen_again(folder):
+    first, second = run(folder)["cards"][:2]
+    files.write_csv(folder / "planted.csv", pd.DataFrame([{"site": "act_fn", **{k: first[k] for k in (
+        "culture", "layer", "neuron")}}]))  # fmt: skip
+    again = pd.DataFrame([{**{k: second[k] for k in ("culture", "layer", "neuron")}, "selected_again": 0.25}])
+    files.write_table(folder / "stability.parquet", again, {})
+    found = run(folder, "--planted", str(folder / "planted.csv"), "--stability", str(folder / "stability.parquet"))
+    assert [card["planted"] for card in found["cards"]] == [True, False, False, False]
+    assert [card["selected_again"] for card in found["cards"]] == [None, 0.25, None, None]
+
+
+def test_imported_masks_have_no_scores(folder):
+    mask, made = files.read_table(folder / "mask.parquet")
+    files.write_table(folder / "mask.parquet", mask.assign(score=np.nan), made)
+    assert run(folder, "--scores", "")["cards"][0]["score"] is None
+
+
+def test_same_input_same_bytes(folder):
+    run(folder)
+    first = (folder / "cards.json").read_bytes()
+    run(folder)
+    assert (folder / "cards.json").read_bytes() == first
+
+
+def test_files_of_two_models_are_not_mixed(folder):
+    mask, made = files.read_table(folder / "mask.parquet")
+    files.write_table(folder / "mask.parquet", mask, {**made, "revision": "other"})
+    with pytest.raises(FileError, match="another model revision"):
+        run(folder)
+    with pytest.raises(ConfigError, match="--scores: expected selector=path, found 'cas'"):
+        run(folder, "--scores", "cas")
+
+
+def test_the_file_is_plain_json(folder):
+    text = (run(folder), (folder / "cards.json").read_text(encoding="utf-8"))[1]
+    assert "NaN" not in text
+    assert json.loads(text)["selector"] == "cas"
