@@ -56,11 +56,9 @@ TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "lay
 MORE = ["images"] * bool(IMAGE_CONTROLS)
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
 PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name in ("provenance", *(f"provenance_{name}" for name in MORE))]
-MORE = []
 #: Neurons that the report shows one by one: how many per culture, of which selector.
 CARDS = config["evidence"]["cards"] if SHOWN else 0
 CARD_SELECTOR = next((name for name in [*config["evidence"]["selectors"], "cas", *SHOWN] if name in SHOWN), None)
-PROVENANCE = f"{RESULTS}/tables/provenance.json"
 MANIFEST = f"{RESULTS}/manifest.json"
 
 
