@@ -105,4 +105,48 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
         ("planted", planted, [*key, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"]),
     ):  # fmt: skip
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
+    further(folder, models, cultures, selectors, n)
     return folder
+
+
+def further(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str], n: int) -> None:
+    """Tables of each culture, of differences between selectors, of shuffled labels and of strengths, at 1 %."""
+    rng = np.random.default_rng(8)
+    each, differences, permutations, strengths = [], [], [], []
+    shown = [s for s in selectors if not s.startswith("random")]
+    for model in models:
+        planted = "yes" if model.startswith("planted") else "no"
+        for measure, scale, unit in (("accuracy", 1.0, "points"), ("logprob", 0.05, "nats")):
+            for selector in shown:
+                whole = -scale * (EFFECT[selector] if planted == "yes" else 0.5)
+                for c in cultures:
+                    own = whole * rng.uniform(0.6, 1.4)
+                    each.append((model, selector, 0.01, c, measure, n, own, own - scale, own + scale, 0.1 * scale,
+                                 own - 0.1 * scale, own - scale, own + scale, 0.01, 0.02, unit, planted))  # fmt: skip
+                if selector != shown[0]:
+                    continue
+                for c in ("", *cultures):
+                    permutations.append((model, selector, 0.01, c, measure, n, 99, whole, -0.2 * scale, -2 * scale,
+                                         0.8 * scale, 0.01, 0.02, unit, planted))  # fmt: skip
+                for s in (0.5, 1.0, 1.5):
+                    own = (s * whole, s * whole - scale, s * whole + scale)
+                    strengths.append((model, selector, 0.01, s, measure, n * len(cultures), *own, 0.0, -0.3 * scale,
+                                      0.3 * scale, *own, unit, planted))  # fmt: skip
+            for other in shown[1:]:
+                differences.append((model, shown[0], other, 0.01, measure, "self", n, -scale, -2 * scale, 0.1, 0.2, 0.3,
+                                    unit, planted))  # fmt: skip
+    for name, rows in (("cultures", each), ("differences", differences), ("permutations", permutations),
+                       ("strengths", strengths)):  # fmt: skip
+        columns = again_columns(name)
+        write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
+
+
+def again_columns(name: str) -> list[str]:
+    """The columns that the steps write."""
+    from culture_neurons import again
+    from culture_neurons.steps import tabulate
+
+    if name in tabulate.COLUMNS:
+        return tabulate.COLUMNS[name]
+    columns = {"permutations": again.PERMUTED, "strengths": again.STRENGTHS}[name]
+    return ["model", "selector", "top_fraction", *columns, "planted"]

@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
     "image_effects": {"errors", "resampling", "evaluation"},
+    "per_culture": {"errors", "seeds", "resampling", "evaluation", "evidence"},
+    "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "figures": {"errors", "files"},
     "report": {"errors", "files", "figures"},
 }

@@ -124,7 +124,7 @@ def verdicts(table):
 
 
 def test_verdicts_of_three_kinds_of_masks():
-    table, _ = compare(0, selectors={"own": {"own": 0.5}, "all": {"harm": 0.5}, "none": {}})
+    table, *_ = compare(0, selectors={"own": {"own": 0.5}, "all": {"harm": 0.5}, "none": {}})
     found = verdicts(table)
     assert {k.split()[0]: v for k, v in found.items()} == {
         "own": evidence.SPECIFIC, "all": evidence.UNSPECIFIC, "none": evidence.NOTHING,
@@ -145,22 +145,22 @@ def test_masks_that_differ_among_each_other_are_no_evidence():
 
 
 def test_few_cultures():
-    table, _ = compare(0, cultures=3, selectors={"cas": {"own": 0.9}}, controls={"r1": "cas"})
+    table, *_ = compare(0, cultures=3, selectors={"cas": {"own": 0.9}}, controls={"r1": "cas"})
     assert set(table["verdict"]) == {evidence.TOO_FEW}
-    table, _ = compare(0, cultures=1, selectors={"cas": {"own": 0.9}})
+    table, *_ = compare(0, cultures=1, selectors={"cas": {"own": 0.9}})
     assert set(table["verdict"]) == {evidence.TOO_FEW}
     assert table.loc[table["comparison"] == "self-vs-cross", "difference"].isna().all()
 
 
 def test_no_questions():
-    table, averages = compare(0, questions=0)
+    table, averages, _ = compare(0, questions=0)
     assert set(table["verdict"]) == {evidence.UNTESTED}
     assert (table["n"] == 0).all()
     assert averages.drop(columns=["selector", "top_fraction"]).isna().all(axis=None)
 
 
 def test_differences_and_intervals_agree_with_the_averages():
-    table, averages = compare(1, selectors={"cas": {"own": 0.2}}, replicates=500)
+    table, averages, _ = compare(1, selectors={"cas": {"own": 0.2}}, replicates=500)
     mine = averages[averages["selector"] == "cas"].iloc[0]
     logprob = table[(table["measure"] == "logprob") & (table["comparison"] == "self-vs-random")].iloc[0]
     middle = (mine["self_logprob_drop_low"] + mine["self_logprob_drop_high"]) / 2
@@ -171,7 +171,7 @@ def test_differences_and_intervals_agree_with_the_averages():
 
 
 def test_only_controls():
-    table, averages = compare(0, selectors={})
+    table, averages, _ = compare(0, selectors={})
     assert len(table) == 0
     assert len(averages) == 3
 
@@ -187,7 +187,7 @@ def test_controls_of_another_size_are_not_used(mask, control, same):
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}
     sizes = {s: dict.fromkeys(names, control if s in CONTROLS else mask) for s in made}
     paired = {(s, "0.01"): evidence.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()}
-    table, averages = evidence.compare(base, paired, CONTROLS, 200)
+    table, averages, _ = evidence.compare(base, paired, CONTROLS, 200)
     assert (evidence.UNTESTED not in set(table["verdict"])) == same
     assert (table["n_controls"] == (3 if same else 0)).all()
     assert averages.set_index("selector")["random_self_drop"].notna()["cas"] == same
@@ -210,8 +210,8 @@ def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alon
         made = {s: theirs if s == "theirs" else whole[s] for s in selectors}
         return {(s, "0.01"): evidence.pair(base, changes, sizes[s]) for s, changes in made.items()}
 
-    both, averages = evidence.compare(base, paired("cas", "r1", "r2", "theirs"), controls, 200)
-    alone, _ = evidence.compare(base, paired("cas", "r1"), controls, 200)
+    both, averages, _ = evidence.compare(base, paired("cas", "r1", "r2", "theirs"), controls, 200)
+    alone, *_ = evidence.compare(base, paired("cas", "r1"), controls, 200)
     assert list(averages["selector"]) == ["cas", "r1", "r2", "theirs"]
     columns = ["difference", "ci_low", "ci_high", "p_questions", "p_masks", "n", "n_cultures", "n_controls"]
     pd.testing.assert_frame_equal(both[both["selector"] == "cas"][columns], alone[columns])

@@ -124,6 +124,26 @@ def test_accuracy_with_and_without_the_image_is_that_of_the_table(tables):
     assert f"{PLANTED} (planted)" in entry.caption
 
 
+def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):
+    figure = figures.plot_permutations(tables, PLANTED, "cas")
+    table = contents.rows(tables.more["permutations"], PLANTED, "cas")
+    for ax, measure in zip(figure.axes, ("accuracy", "logprob"), strict=True):
+        part = table[table["measure"] == measure]
+        dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+        np.testing.assert_allclose(sorted(dots), sorted(part["observed"]))
+    shown = texts(figure)
+    assert "mean over cultures" in shown
+    assert any("99 times" in text for text in shown)
+    figure = figures.plot_strengths(tables, PLANTED, "cas")
+    table = contents.rows(tables.more["strengths"], PLANTED, "cas")
+    own = next(line for line in figure.axes[1].lines if line.get_marker() == "o")
+    np.testing.assert_allclose(own.get_xdata(), [0, 0.5, 1.0, 1.5])
+    np.testing.assert_allclose(own.get_ydata()[1:], table.loc[table["measure"] == "logprob", "self"])
+    # No other selector's chain was repeated.
+    stems = [stem for stem, _ in figures.model_figures(tables, PLANTED, ["mad"], 0.01)]
+    assert not [stem for stem in stems if stem.startswith(("permutations", "strengths"))]
+
+
 def test_images_that_no_question_has_are_an_empty_panel(tmp_path):
     made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)), ["images"])
     table = made.more["images"]
@@ -143,6 +163,8 @@ def test_plots_draw_on_axes_of_a_notebook(tables):
         (figures.plot_dose, (PLANTED, ["cas"])),
         (figures.plot_baseline, ()),
         (figures.plot_images, ()),
+        (figures.plot_permutations, (PLANTED, "cas")),
+        (figures.plot_strengths, (PLANTED, "cas")),
     ):
         ax = host.add_subplot()
         assert plot(tables, *arguments, ax=ax) is host

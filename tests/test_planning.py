@@ -16,6 +16,7 @@ RUN = {
     "dataset": "small",
     "selectors": ["cas", "mad", "random"],
     "top_fractions": ["0.05", "0.2"],
+    "again": {"selectors": [], "strengths": [], "permutations": 0},
     "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1},
     "min_correct": 5,
     "models": {
@@ -48,7 +49,8 @@ def calibrated(**changes) -> dict:
 def test_jobs_of_a_run() -> None:
     assert planning.jobs(RUN) == {
         "prepare": 1, "train": 1, "plant": 1, "infer": 3, "gather_answers": 3, "record": 12, "merge": 3, "score": 9,
-        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1, "report": 1,
+        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1,
+        "draw_model": 3, "draw_overview": 1, "report": 1,
         "manifest": 1,
     }  # fmt: skip
     assert planning.jobs({**RUN, "cards": True})["cards"] == 3
@@ -117,6 +119,20 @@ def test_image_controls_ask_the_evaluate_questions_again() -> None:
     assert_allclose(again.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
     more = planning.disk(run, asked, CALIBRATION)["outcomes"] - planning.disk(RUN, asked, CALIBRATION)["outcomes"]
     assert more == 2 * (20 * 24 + 4000)
+
+
+def test_repeated_chains_by_hand() -> None:
+    run = {**RUN, "again": {"selectors": ["cas"], "strengths": ["0.5", "2"], "permutations": 7}}
+    jobs = planning.jobs(run)
+    assert [jobs[rule] for rule in ("permute", "ablate_again", "gather_again")] == [3, 3, 3]
+    *_, again = planning.work(run, planning.questions(SPLITS, 5), CALIBRATION)
+    # 2 cultures at 2 strengths, and one pass per permutation for all cultures together.
+    assert (again.kind, again.jobs, again.masks, again.passes) == ("again", 1, 11, 220)
+    assert_allclose(again.job, [10 + 20 * 7.5, 10 + 20 * 11.5, 10 + 20 * 13])
+    size = planning.disk(run, planning.questions(SPLITS, 5), CALIBRATION)["again"]
+    assert size == 7 * (2 * 25 * 10 + 20 * 24) + 2 * 20 * 2 * 24 + 4 * 4000
+    alone = {**run, "again": {**run["again"], "permutations": 0}}
+    assert "permute" not in planning.jobs(alone)
 
 
 def test_a_job_holds_its_gpus_or_its_cores() -> None:

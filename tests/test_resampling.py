@@ -177,3 +177,21 @@ def test_benjamini_hochberg_by_hand():
     p = np.array([0.5, 0.01, np.nan, 0.03, 0.02])
     np.testing.assert_allclose(resampling.benjamini_hochberg(p), [0.5, 0.04, np.nan, 0.04, 0.04])
     assert np.isnan(resampling.benjamini_hochberg(np.array([np.nan]))).all()
+
+
+def test_shuffled_labels_keep_images_together_and_cultures_as_large():
+    cultures = ["a"] * 6 + ["b"] * 5 + ["c"] * 4
+    units = [*"xxyyzw", *"xuuvt", *"ppqr"]
+    found = [resampling.shuffled(cultures, units, 3, number) for number in range(200)]
+    for other in found:
+        assert sorted(other) == sorted(cultures)
+        seen = {}
+        for pair, label in zip(zip(cultures, units, strict=True), other, strict=True):
+            assert seen.setdefault(pair, label) == label
+    assert len(set(map(tuple, found))) > 50
+    # The label of the first unit says nothing: of the four units of two samples, two are of a.
+    share = np.mean([other[0] == "a" for other in found])
+    assert 0.35 < share < 0.65
+    order = np.random.default_rng(0).permutation(len(cultures))
+    again = resampling.shuffled([cultures[i] for i in order], [units[i] for i in order], 3, 7)
+    assert again == [found[7][i] for i in order]

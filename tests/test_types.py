@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from culture_neurons.errors import ConfigError, CultureNeuronsError
-from culture_neurons.types import NeuronMask, Sample, Statistics
+from culture_neurons.types import NeuronMask, OwnMasks, Sample, Statistics
 
 
 def statistics(**changes: object) -> Statistics:
@@ -90,6 +90,10 @@ def test_masks_that_are_none(site: str, layer: list, neuron: list, message: str)
 
 def test_nothing_can_be_changed() -> None:
     sample = Sample("s1", "a", "food", "What?", ("x", "y"), 0)
+    with pytest.raises(ConfigError, match="factor nan; expected a finite number"):
+        NeuronMask("a", "act_fn", [0], [0], float("nan"))
+    with pytest.raises(ConfigError, match="a culture occurs twice"):
+        OwnMasks([NeuronMask("a", "act_fn", [0], [0])] * 2)
     for value, field in ((sample, "label"), (statistics(), "tokens"), (NeuronMask("a", "act_fn", [], []), "layer")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, field, 1)

@@ -175,8 +175,8 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     """One row per (mask_culture, eval_culture), both sorted; `cultures` are those of the data set.
 
     n questions; accuracies and rates in 0..1; drop in points and logprob_drop in nats, both masked - baseline;
-    gained and lost: answers that became right and wrong; mcnemar_p: exact McNemar test of the two, adjusted
-    (Benjamini-Hochberg) over all cells of the table. A culture without questions has n = 0 and empty values.
+    gained and lost: answers that became right and wrong; mcnemar_p: exact McNemar test of the two. A culture without
+    questions has n = 0 and empty values.
     """
     names = sorted(set(cultures) | set(base.culture))
     group = (base.culture[:, None] == np.array(names, dtype=object)).astype(np.float64)  # [question, culture]
@@ -200,7 +200,6 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
         "gained": gained.astype(np.int64),
         "lost": lost.astype(np.int64),
         "mcnemar_p": p,
-        "mcnemar_p_adjusted": resampling.benjamini_hochberg(p),
     }
     table = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
     table.insert(0, "mask_culture", np.repeat(np.array(change.masks, dtype=object), shape[1]))

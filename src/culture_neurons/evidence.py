@@ -24,6 +24,7 @@ models. Intervals are percentiles of a bootstrap over questions: they speak of t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,13 @@ UNTESTED = "not tested"
 COLUMNS = [
     "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
     "p_adjusted", "verdict", "unit", "p_questions", "p_masks", "n_cultures", "n_controls",
+]  # fmt: skip
+
+
+#: Differences between selectors: selector - other_selector, of self drops or of specificities (self - cross).
+DIFFERENCES = [
+    "selector", "other_selector", "top_fraction", "measure", "what", "n", "difference", "ci_low", "ci_high", "p_value",
+    "p_adjusted", "unit",
 ]  # fmt: skip
 
 
@@ -129,7 +137,7 @@ def compare(
     controls: Mapping[str, str],
     replicates: int = 2000,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """All comparisons of one model.
 
     paired     (selector, top_fraction) -> its reduced changes
@@ -137,16 +145,20 @@ def compare(
                the masks at hand is left out (`same_size`), or one without a mask for each of their cultures. Masks
                of fewer cultures (imported ones) are held against these cultures' random masks alone.
 
-    Returns the evidence (columns `COLUMNS`) and, per (selector, top_fraction), the macro averages of the random
-    controls on the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`).
+    Returns the evidence (columns `COLUMNS`); per (selector, top_fraction), the macro averages of the random controls on
+    the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`); and the differences
+    between selectors (columns `DIFFERENCES`).
     """
     keys = sorted(paired, key=lambda key: (key[0], float(key[1]), key[1]))
     found: dict[tuple[str, str], tuple[list[dict], dict]] = {}
+    differences: list[dict] = []
     for cultures in sorted({tuple(part.cultures) for part in paired.values()}):
         mine = [key for key in keys if tuple(paired[key].cultures) == cultures]
         held = {key for key in keys if key[0] in controls and set(cultures) <= set(paired[key].cultures)}
         alike = {key: among(base, paired[key], cultures) for key in keys if key in held or key in mine}
-        found |= _compare(base, alike, mine, controls, replicates, seed)
+        made, apart = _compare(base, alike, mine, controls, replicates, seed)
+        found |= made
+        differences += apart
     rows, averages = [row for key in keys for row in found[key][0]], [found[key][1] for key in keys]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
     for measure in UNITS:
@@ -157,7 +169,7 @@ def compare(
         table.loc[group.index, "verdict"] = verdict(*(
             group[group["comparison"] == c].iloc[0] for c in COMPARISONS
         ))  # fmt: skip
-    return table[COLUMNS], pd.DataFrame(averages)
+    return table[COLUMNS], pd.DataFrame(averages), _adjusted(pd.DataFrame(differences, columns=DIFFERENCES))
 
 
 def _compare(
@@ -167,8 +179,8 @@ def _compare(
     controls: Mapping[str, str],
     replicates: int,
     seed: int,
-) -> dict[tuple[str, str], tuple[list[dict], dict]]:
-    """Rows of evidence and averages of the `judged` keys; all of `paired` are of the same cultures."""
+) -> tuple[dict[tuple[str, str], tuple[list[dict], dict]], list[dict]]:
+    """Rows of evidence and averages of the `judged` keys, all of the same cultures; and rows of differences."""
     cultures = paired[judged[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)
     plan = resampling.design(base.culture[keep], base.unit[keep])
@@ -198,7 +210,40 @@ def _compare(
                 rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure,
                              "comparison": comparison, **row})  # fmt: skip
         found[key] = rows, {"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)}
-    return found
+    names = [key for key in judged if key[0] not in controls]
+    return found, _differences(sampled, names, int(keep.sum())) if sampled is not None else []
+
+
+def _differences(sampled: _Sampled, keys: Sequence[tuple[str, str]], n: int) -> list[dict]:
+    """Each pair of selectors at one top fraction, on the same questions; see `DIFFERENCES`."""
+    rows = []
+    for (a, b), measure, what in itertools.product(itertools.combinations(keys, 2), UNITS, ("self", "specificity")):
+        if a[1] != b[1]:
+            continue
+
+        def change(draws: str, key: tuple, measure: str = measure, what: str = what) -> np.ndarray:
+            own = sampled.mean(draws, [(key, measure, "self")])
+            return own if what == "self" else own - sampled.mean(draws, [(key, measure, "cross")])
+
+        observed, boot, flipped = (change(d, a) - change(d, b) for d in ("observed", "bootstrapped", "flipped"))
+        if not np.isfinite(observed):
+            continue
+        low, high = resampling.interval(boot)
+        p = float(resampling.two_sided(np.array([observed]), flipped[:, None])[0])
+        rows.append({
+            "selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": what, "n": n,
+            "difference": float(observed), "ci_low": float(low), "ci_high": float(high), "p_value": p,
+            "unit": UNITS[measure],
+        })  # fmt: skip
+    return rows
+
+
+def _adjusted(differences: pd.DataFrame) -> pd.DataFrame:
+    """Benjamini-Hochberg within one measure of one model, over pairs, fractions, and self and specificity."""
+    for _, group in differences.groupby("measure", sort=False):
+        p = resampling.benjamini_hochberg(group["p_value"].to_numpy(float))
+        differences.loc[group.index, "p_adjusted"] = p
+    return differences
 
 
 def verdict(random: pd.Series, cross: pd.Series) -> str:
@@ -259,7 +304,10 @@ def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, mea
 
 
 def _intervals(sampled: _Sampled | None, key: tuple, held: list) -> dict[str, float]:
-    """random_self_drop, random_self_logprob_drop, and {self,cross,random_self}_[logprob_]drop_{low,high}."""
+    """random_self_drop, random_self_logprob_drop, and {self,cross,random_self}_[logprob_]drop_{low,high}.
+
+    [logprob_]specificity_{low,high}: of self - cross, from the same draws.
+    """
     result = {}
     for measure, infix in (("accuracy", ""), ("logprob", "logprob_")):
         random = [(h, measure, "self") for h in held]
@@ -273,4 +321,9 @@ def _intervals(sampled: _Sampled | None, key: tuple, held: list) -> dict[str, fl
             if kind == "random_self":
                 result[f"random_self_{infix}drop"] = float(value)
             result |= {f"{kind}_{infix}drop_low": float(low), f"{kind}_{infix}drop_high": float(high)}
+        low = high = np.nan
+        if sampled is not None:
+            own, other = (sampled.mean("bootstrapped", [(key, measure, kind)]) for kind in ("self", "cross"))
+            low, high = resampling.interval(own - other)
+        result |= {f"{infix}specificity_low": float(low), f"{infix}specificity_high": float(high)}
     return result

@@ -5,6 +5,8 @@
     dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
     negative_sum (whether it is recorded)
     cards        whether neurons are shown one by one
+    again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
+                 under shuffled labels
     shards       kind of work -> number of jobs that share it (see config.yaml)
     image_controls   ways to ask the evaluate questions without what their images show
     models       name -> {gpus, trained, planted}
@@ -71,6 +73,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
     imported = n * len(run.get("imported", ()))
     planted = sum(model["planted"] for model in models)
+    again = n * len(run["again"]["selectors"])
     count = {
         "prepare": 1,
         "train": sum(model["trained"] for model in models) - planted,
@@ -85,9 +88,13 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "import_masks": imported,
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
+        "permute": again if run["again"]["permutations"] else 0,
+        "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
+        "gather_again": again,
         "cards": n if run.get("cards") else 0,
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
+        "tabulate_again": int(bool(run["again"]["selectors"])),
         "draw_model": n,
         "draw_overview": 1,
         "report": 1,
@@ -119,23 +126,29 @@ def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float
 
 
 def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
-    """Answers, recording and ablation of one model, and its answers under image controls, if there are any.
+    """Answers, recording and ablation of one model, and what its config asks of it beside these.
 
-    A question counts once for each image control, as if it had an image and as many tokens as with it.
+    That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
+    counts once for each image control, as if it had an image and as many tokens as with it.
     """
+    again = run["again"]
+    # Under shuffled labels, each question is asked under its own culture's mask alone.
+    repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
         ("recording", 1, shards["record"], 1, asked.identify, 0),
         ("ablation", len(run["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, masks),
+        ("again", len(again["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, repeated),
     ]
-    if again := len(run.get("image_controls", ())):
-        kinds.append(("controls", 1, 1, 1, again * asked.evaluate, 0))
+    kinds = [kind for kind in kinds if kind[1]]
+    if controls := len(run.get("image_controls", ())):
+        kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
     for kind, times, by_questions, by_masks, n, masks in kinds:
         number = times * by_questions * by_masks
-        per_question = seconds_per_question(calibration, kind, masks / by_masks)
+        per_question = seconds_per_question(calibration, "ablation" if masks else kind, masks / by_masks)
         job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
         passes = times * n * masks if masks else n
         tokens = round(passes * calibration["tokens_per_question"]["mean"])
@@ -159,17 +172,27 @@ def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
     files = len(run["top_fractions"])
     answers = asked.evaluate * asked.cultures * files
-    again = len(run.get("image_controls", ()))
+    controls = len(run.get("image_controls", ()))
+    again = run["again"]
+    repeated = {
+        # Masks of one fraction under every permutation; answers to them, and under every strength.
+        "again": len(again["selectors"])
+        * (
+            again["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
+            + len(again["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
+            + (len(again["strengths"]) + 2) * FILE
+        )
+    }
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
         "statistics": shards + per_culture * (40 if run.get("negative_sum") else 16),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
-        + (asked.total + again * asked.evaluate) * ANSWER_ROW
-        + (1 + again) * FILE,
+        + (asked.total + controls * asked.evaluate) * ANSWER_ROW
+        + (1 + controls) * FILE,
         "shards": shards,
-    }
+    } | (repeated if again["selectors"] else {})
 
 
 def plan(

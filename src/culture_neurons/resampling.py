@@ -9,6 +9,8 @@ rows nor the presence of another column changes a result.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,6 +51,23 @@ def design(strata: np.ndarray, units: np.ndarray) -> Design:
     return Design(names, stratum, unit, np.bincount(unit, minlength=len(known)))
 
 
+def shuffled(cultures: Sequence[str], units: Sequence[str], seed: int, number: int) -> list[str]:
+    """Culture labels [sample] that say nothing: labels are dealt anew among units of samples (images).
+
+    Samples of one unit and culture stay together, and get one label. Each culture keeps its number of units of each
+    size, so numbers of samples stay as they are. Shuffle `number` of a seed is the same whatever the order of samples.
+    """
+    pairs = list(zip(map(str, cultures), map(str, units), strict=True))
+    sizes = Counter(pairs)
+    rng = generator("labels", seed, number)
+    other: dict[tuple[str, str], str] = {}
+    for size in sorted(set(sizes.values())):
+        mine = sorted(pair for pair, n in sizes.items() if n == size)
+        labels = [culture for culture, _ in mine]
+        other |= {pair: labels[i] for pair, i in zip(mine, rng.permutation(len(mine)), strict=True)}
+    return [other[pair] for pair in pairs]
+
+
 def macro_mean(plan: Design, values: np.ndarray) -> np.ndarray:
     """Mean over strata of the mean over a stratum's questions; values [question, column] -> [column]."""
     return _weighted(plan, values).sum(axis=0)
@@ -64,14 +83,22 @@ def bootstrap(plan: Design, values: np.ndarray, replicates: int = 2000, seed: in
     result = np.zeros((replicates, sums.shape[1]))
     for s, name in enumerate(plan.strata):
         mine = plan.stratum == s
-        n = int(mine.sum())
-        rng = generator("bootstrap", seed, name)
-        step = max(1, _CHUNK // n)
-        for start in range(0, replicates, step):
-            rows = slice(start, min(start + step, replicates))
-            weights = rng.multinomial(n, np.full(n, 1 / n), size=rows.stop - start).astype(np.float64)
-            result[rows] += weights @ sums[mine] / (weights @ plan.counts[mine])[:, None]
+        for rows, weights in draws(name, plan.counts[mine], replicates, seed):
+            result[rows] += weights @ sums[mine]
     return result / len(plan.strata)
+
+
+def draws(name: str, counts: np.ndarray, replicates: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Bootstrap weights of one stratum, a block of replicates at a time: weights @ sums per unit = mean per question.
+
+    counts   int64 [unit]: number of questions
+    Gives the replicates of a block and float64 [replicate, unit].
+    """
+    n = len(counts)
+    rng = generator("bootstrap", seed, name)
+    for rows in _blocks(replicates, n):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=rows.stop - rows.start).astype(np.float64)
+        yield rows, weights / (weights @ counts)[:, None]
 
 
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -90,13 +117,16 @@ def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed:
     result = np.zeros((permutations, weighted.shape[1]))
     for s, name in enumerate(plan.strata):
         mine = weighted[plan.stratum == s]
-        rng = generator("signs", seed, name)
-        step = max(1, _CHUNK // len(mine))
-        for start in range(0, permutations, step):
-            rows = slice(start, min(start + step, permutations))
-            signs = np.where(rng.random((rows.stop - start, len(mine))) < 0.5, -1.0, 1.0)
-            result[rows] += signs @ mine
+        for rows, sign in signs(name, len(mine), permutations, seed):
+            result[rows] += sign @ mine
     return result
+
+
+def signs(name: str, units: int, permutations: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Random signs of one stratum's units, a block at a time: the permutations, and float64 [permutation, unit]."""
+    rng = generator("signs", seed, name)
+    for rows in _blocks(permutations, units):
+        yield rows, np.where(rng.random((rows.stop - rows.start, units)) < 0.5, -1.0, 1.0)
 
 
 def two_sided(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -168,6 +198,12 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     if known.any():
         result[known] = false_discovery_control(p[known], method="bh")
     return result
+
+
+def _blocks(total: int, width: int) -> Iterator[slice]:
+    step = max(1, _CHUNK // max(1, width))
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
 
 
 def _unit_sums(plan: Design, values: np.ndarray) -> np.ndarray:

@@ -114,12 +114,14 @@ class NeuronMask:
     """The neurons chosen for one culture at one site.
 
     layer, neuron    int64 [n]: the chosen (layer, index) pairs, each at most once
+    factor           what g is multiplied by on these neurons; 0 is zero ablation
     """
 
     culture: str
     site: str
     layer: np.ndarray
     neuron: np.ndarray
+    factor: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", np.asarray(self.layer, dtype=np.int64))
@@ -128,9 +130,28 @@ class NeuronMask:
             raise ConfigError(f"mask of {self.culture!r}: unknown site {self.site!r}; known: {', '.join(SITES)}")
         if self.layer.shape != self.neuron.shape or self.layer.ndim != 1:
             raise ConfigError(f"mask of {self.culture!r}: layer and neuron must be two lists of one length")
+        if not np.isfinite(self.factor):
+            raise ConfigError(f"mask of {self.culture!r}: factor {self.factor}; expected a finite number")
         pairs = np.stack([self.layer, self.neuron], axis=1)
         if len(np.unique(pairs, axis=0)) != len(pairs):
             raise ConfigError(f"mask of {self.culture!r}: a neuron is listed twice")
 
     def __len__(self) -> int:
         return len(self.layer)
+
+
+@dataclass(frozen=True)
+class OwnMasks:
+    """Masks of several cultures in force at once: each question gets the mask of its own culture, if there is one.
+
+    What all cultures' masks do to their own questions then takes one forward pass instead of one per mask.
+    Raises ConfigError when two masks are of one culture.
+    """
+
+    masks: Sequence[NeuronMask]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "masks", tuple(self.masks))
+        names = [mask.culture for mask in self.masks]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"masks of {sorted(names)}: a culture occurs twice")

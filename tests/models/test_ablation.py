@@ -15,7 +15,7 @@ from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import answer, forward, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question, prepare
 from culture_neurons.models.loading import Loaded
-from culture_neurons.types import NeuronMask, Sample
+from culture_neurons.types import NeuronMask, OwnMasks, Sample
 
 PROMPT = Prompt(seed=5)
 MASKS = [
@@ -25,6 +25,7 @@ MASKS = [
     NeuronMask("d", "act_fn", [], []),
     NeuronMask("e", "act_fn", [0], [7]),
     NeuronMask("f", "act_fn", [0], [7]),
+    NeuronMask("g", "act_fn", [0] * 24, range(24), -2.0),
 ]
 
 
@@ -67,6 +68,31 @@ def test_outcomes_equal_a_loop_of_one_mask_and_one_sample(loaded, questions, bat
     assert changed
 
 
+@pytest.mark.parametrize("way", ["replayed", "whole", "generated"])
+def test_own_masks_equal_one_mask_at_a_time(one, questions, way, monkeypatch):
+    """One pass for all cultures' masks; the questions of a batch are of several cultures, and share images."""
+    if way == "whole":
+        monkeypatch.setattr(ablation, "enter", lambda *_: 0 / one)
+    prompt = Prompt(seed=5, answer="generate", max_new_tokens=3) if way == "generated" else PROMPT
+    cultures = sorted({sample.culture for sample in questions.samples})
+    assert len(cultures) >= 2
+    singles = [
+        NeuronMask(cultures[0], "act_fn", [0] * 24 + [1] * 10, [*range(24), *range(10)]),
+        NeuronMask(cultures[1], "act_fn", [1] * 30, range(30), -1.0),
+    ]
+    plain = NeuronMask("plain", "act_fn", [0], [7])
+    expected = evaluated(one, questions, 4, [*singles, NeuronMask("none", "act_fn", [], [])], prompt)
+    with evaluator(one, [OwnMasks(singles), plain], prompt) as evaluate:
+        for batch, (answers, _) in run(
+            one, batches(one, questions.samples, prompt, 8), questions.opener, prompt, evaluate
+        ):
+            assert len({sample.culture for sample in batch.samples}) > 1
+            for sample, a in zip(batch.samples, answers, strict=True):
+                name = sample.culture if sample.culture in cultures[:2] else "none"
+                np.testing.assert_allclose(a.logprobs, expected[name, sample.sample_id].logprobs, atol=1e-4)
+                assert a.prediction == expected[name, sample.sample_id].prediction
+
+
 def test_generated_answers_under_masks_equal_the_loop(one, questions):
     prompt = Prompt(seed=5, answer="generate", max_new_tokens=3)
     got = evaluated(one, questions, 8, MASKS[:3], prompt)
@@ -101,9 +127,9 @@ def test_what_no_mask_changes_is_computed_once(loaded, questions):
     finally:
         for handle in handles:
             handle.remove()
-    # Masks a and e act in layer 0, c in layer 1, b nowhere: d and f equal others. Layer 0 runs for keeping and to
-    # go on to layer 1 (its attention), for a and for e (its MLP alone); layer 1 for a, e, c, and to the end for b.
-    assert runs == {"tower": 1, "attention 0": 2, "gate 0": 2, "down 0": 4, "attention 1": 4}
+    # Masks a, e and g act in layer 0, c in layer 1, b nowhere: d and f equal others. Layer 0 runs for keeping and to go
+    # on to layer 1 (its attention), for a, e and g (its MLP alone); layer 1 for a, e, g, c, and to the end for b.
+    assert runs == {"tower": 1, "attention 0": 2, "gate 0": 2, "down 0": 5, "attention 1": 5}
 
 
 def test_model_is_left_as_it_was_after_an_error(loaded, questions, monkeypatch):

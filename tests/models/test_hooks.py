@@ -5,7 +5,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausa
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.hooks import ablate, record
-from culture_neurons.types import NeuronMask
+from culture_neurons.types import NeuronMask, OwnMasks
 
 TINY = {
     "vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
@@ -149,15 +149,38 @@ def test_ablation_equals_zeroed_weights_and_leaves_the_model_as_it_was(model):
 
 def test_factor_scales_instead_of_zeroing(model):
     inputs = ids(1, 5)
-    mask = NeuronMask("a", "act_fn", np.zeros(24, int), np.arange(24))
-    with torch.no_grad():
+    neurons = [3, 20]
+    masks = [NeuronMask("a", "act_fn", [1, 1], neurons, factor) for factor in (1.0, 2.0, -0.5)]
+    down = model.model.layers[1].mlp.down_proj.weight
+    with torch.no_grad(), ablate(model, masks) as ablation:
         before = model(inputs).logits
-        with ablate(model, [mask], factor=1.0) as ablation:
-            ablation.use(0)
-            assert torch.equal(model(inputs).logits, before)
-        with ablate(model, [mask], factor=2.0) as ablation:
-            ablation.use(0)
-            assert not torch.allclose(model(inputs).logits, before)
+        ablation.use(0)
+        assert torch.equal(model(inputs).logits, before)
+        for index, factor in ((1, 2.0), (2, -0.5)):
+            ablation.use(index)
+            found = model(inputs).logits
+            ablation.use(None)
+            down[:, neurons] *= factor  # the same, by hand
+            torch.testing.assert_close(found, model(inputs).logits)
+            down[:, neurons] /= factor
+            assert not torch.allclose(found, before)
+
+
+def test_each_prompt_has_the_mask_of_its_own_culture(model):
+    inputs = ids(4, 5)
+    parts = [NeuronMask("a", "act_fn", [1, 1], [3, 20]), NeuronMask("b", "act_fn", [2, 1], [0, 5], 0.5)]
+    cultures = ["b", "a", "none", "b"]
+    with torch.no_grad(), ablate(model, [OwnMasks(parts), *parts]) as ablation:
+        ablation.ask(cultures)
+        ablation.use(0)
+        found = model(inputs).logits
+        ablation.check()
+        for row, culture in enumerate(cultures):
+            ablation.use({"a": 1, "b": 2}.get(culture))
+            torch.testing.assert_close(found[row], model(inputs).logits[row])
+        ablation.use(0)
+        with pytest.raises(ModelError, match="masks for 4 prompts, but 2 pass"):
+            model(inputs[:2])
 
 
 def test_mask_for_another_model_is_refused(model):

@@ -9,6 +9,7 @@ from culture_neurons.steps import calibrate, plan
 
 RUN = {
     "dataset": "small", "selectors": ["cas"], "top_fractions": ["0.05"], "min_correct": 1,
+    "again": {"selectors": [], "strengths": [], "permutations": 0},
     "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1},
     "models": {"m": {"gpus": 0, "trained": False, "planted": False}},
 }  # fmt: skip

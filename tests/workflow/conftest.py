@@ -15,7 +15,10 @@ import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-TABLES = ("effects", "summary", "layers", "baseline", "evidence", "planted", "images")
+TABLES = (
+    "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "permutations",
+    "strengths", "images",
+)  # fmt: skip
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
 
 CONFIG = {
@@ -35,7 +38,8 @@ CONFIG = {
     "recording": {"min_correct": 1, "negative_sum": True},
     "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
     "top_fractions": [0.05, 0.2],
-    "evidence": {"image_controls": ["blank", "none"]},
+    "evidence": {"replicates": 200, "selectors": ["cas"], "permutations": 3, "strengths": [0.5, 1.5],
+                 "image_controls": ["blank", "none"]},
     "figures": {"top_fraction": 0.05},
 }  # fmt: skip
 

@@ -8,6 +8,8 @@ pytestmark = pytest.mark.workflow
 
 DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
 LAST = {"tabulate": 1, **DRAWN}
+#: Repeated chains of both models.
+AGAIN = {"ablate_again": 2, "gather_again": 2, "tabulate_again": 1}
 
 
 def test_nothing_runs_after_a_complete_run_or_a_touch(project):
@@ -22,7 +24,7 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     config["top_fractions"] = [0.05, 0.3]
     project.write(config)
     # 2 models x 3 selectors; one job chooses all fractions.
-    assert project.planned() == {"mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **LAST}
+    assert project.planned() == {"mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **AGAIN, **LAST}
 
 
 def test_selector_adds_only_its_own_branch(project):
@@ -56,8 +58,23 @@ def test_model_runs_only_that_model(project):
     jobs = project.planned()
     assert jobs == {
         "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1, "score": 3,
-        "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, **LAST, "draw_model": 3,
+        "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, "permute": 1, "ablate_again": 1, "gather_again": 1,
+        "tabulate_again": 1, **LAST, "draw_model": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [("permutations", 4, {"permute": 2, **AGAIN, **LAST}), ("strengths", [0.5], {**AGAIN, **LAST}),
+     ("replicates", 300, {"tabulate_again": 1, **LAST})],
+)  # fmt: skip
+def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
+    config = project.read()
+    config["evidence"][key] = value
+    project.write(config)
+    planned = project.planned()
+    # Strengths and permutations leave effects.csv as it is; their own tables are drawn and reported.
+    assert planned == {rule: n for rule, n in expected.items() if rule != "tabulate" or key == "replicates"}
 
 
 @pytest.mark.parametrize("change", ["order of keys", "batch_size", "threads", "device_map"])
@@ -77,11 +94,22 @@ def test_what_changes_no_result_reruns_nothing(project, change):
         ("figures/style.py", {"draw_model": 2, "draw_overview": 1, "report": 1}),
         (
             "models/hooks.py",
-            {"record": 2, "merge": 2, "score": 6, "mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **LAST},
+            {
+                "record": 2,
+                "merge": 2,
+                "score": 6,
+                "mask": 6,
+                "cards": 2,
+                "ablate": 6,
+                "gather_outcomes": 6,
+                "permute": 2,
+                **AGAIN,
+                **LAST,
+            },
         ),
         ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
-        ("evaluation.py", {"tabulate_images": 1, **LAST}),
+        ("evaluation.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
         ("image_effects.py", {"tabulate_images": 1, **DRAWN}),
         ("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),
     ],

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-WITH_MODEL = {"infer", "infer_controls", "record", "ablate", "calibrate"}
+WITH_MODEL = {"infer", "infer_controls", "record", "ablate", "ablate_again", "calibrate"}
 CONFIGS = {
     name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper-vlm.yaml")
 }
@@ -44,6 +44,10 @@ def rules() -> tuple[set[str], set[str]]:
     text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
     blocks = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, re.M)
     here = {name for name, block in blocks if "localrule: True" in block}
+    # Rules made from other rules run where these run.
+    for source, name in re.findall(r"^use rule (\w+) as (\w+) with:", text, re.M):
+        blocks.append((name, ""))
+        here |= {name} if source in here else set()
     return {name for name, _ in blocks} - here, here
 
 

@@ -28,7 +28,10 @@ def run(project, name, shards=None, **model) -> tuple[dict, dict]:
     config["models"]["loaded"] = {**config["models"]["loaded"], **model}
     project.write(config)
     folder = project.folder / "results" / config["dataset"]
-    project.run(str((folder / "tables" / "effects.csv").relative_to(project.folder)))
+    tables = [
+        str((folder / "tables" / f"{table}.csv").relative_to(project.folder)) for table in ("effects", "strengths")
+    ]
+    project.run(*tables)
     masks = {path.name: pd.read_parquet(path) for path in sorted((folder / "loaded" / "masks").iterdir())}
     assert not list((folder / "loaded").glob("*/*/*.parquet"))  # of the shards nothing is left
     return {name: (folder / "tables" / f"{name}.csv") for name in TABLES}, masks

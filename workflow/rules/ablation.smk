@@ -6,6 +6,7 @@ rule ablate:
     input:
         samples=f"{RESULTS}/samples.parquet",
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        permuted=[],
         model=model_folder,
         code=code("ablate"),
     output:
@@ -25,11 +26,12 @@ rule ablate:
     params:
         model=model_settings,
         prompt=fixed(config["prompt"]),
+        factors=[],
         shards=SHARDS["ablate"],
         mask_shards=SHARDS["ablate_masks"],
     shell:
         "python -m culture_neurons.steps.ablate --samples {input.samples:q} --masks {input.masks:q}"
-        " --model {params.model:q} --prompt {params.prompt:q} --shard {wildcards.shard} --shards {params.shards}"
+        " --factors {params.factors} --permuted {input.permuted:q} --model {params.model:q} --prompt {params.prompt:q} --shard {wildcards.shard} --shards {params.shards}"
         " --mask-shard {wildcards.mask_shard} --mask-shards {params.mask_shards}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --outcomes-out {output.outcomes:q} --log {log:q}"
@@ -60,3 +62,75 @@ rule gather_outcomes:
         mem_mb=2000,
     shell:
         "python -m culture_neurons.steps.gather --parts {input.parts:q} --out {output.outcomes:q} --log {log:q}"
+
+
+rule permute:
+    """Choose neurons again and again under shuffled culture labels, one selector at the top fraction shown."""
+    input:
+        statistics=f"{RESULTS}/{{model}}/statistics.h5",
+        samples=f"{RESULTS}/samples.parquet",
+        code=selector_code("permute"),
+    output:
+        masks=f"{RESULTS}/{{model}}/again/{{selector}}/permuted_masks.parquet",
+    wildcard_constraints:
+        selector=one_of(AGAIN),
+    log:
+        f"{LOGS}/{{model}}/permute_{{selector}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/permute_{{selector}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        method=lambda wildcards: METHODS[wildcards.selector],
+        entry=registry_entry,
+        options=selector_options,
+        top=TOP,
+        permutations=EVIDENCE["permutations"],
+        seed=EVIDENCE["seed"],
+    shell:
+        "python -m culture_neurons.steps.permute --statistics {input.statistics:q} --samples {input.samples:q}"
+        " --selector {params.method} --options {params.options:q} --top-fraction {params.top}"
+        " --permutations {params.permutations} --seed {params.seed} --out {output.masks:q} --log {log:q}"
+
+
+use rule ablate as ablate_again with:
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        masks=f"{RESULTS}/{{model}}/masks/{{selector}}_top{TOP}.parquet" if STRENGTHS else [],
+        permuted=f"{RESULTS}/{{model}}/again/{{selector}}/permuted_masks.parquet" if EVIDENCE["permutations"] else [],
+        model=model_folder,
+        code=code("ablate"),
+    output:
+        outcomes=temp(f"{RESULTS}/{{model}}/again/{{selector}}/{{mask_shard}}-{{shard}}.parquet"),
+    log:
+        f"{LOGS}/{{model}}/ablate_again_{{selector}}_{{mask_shard}}-{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/ablate_again_{{selector}}_{{mask_shard}}-{{shard}}.tsv"
+    params:
+        model=model_settings,
+        prompt=fixed(config["prompt"]),
+        factors=[f"{1 - strength:g}" for strength in EVIDENCE["strengths"]],
+        shards=SHARDS["ablate"],
+        mask_shards=SHARDS["ablate_masks"],
+
+
+use rule gather_outcomes as gather_again with:
+    input:
+        parts=expand(
+            f"{RESULTS}/{{{{model}}}}/again/{{{{selector}}}}/{{mask_shard}}-{{shard}}.parquet",
+            mask_shard=range(SHARDS["ablate_masks"]),
+            shard=range(SHARDS["ablate"]),
+        ),
+        code=code("gather"),
+    output:
+        outcomes=expand(
+            f"{RESULTS}/{{{{model}}}}/again/{{{{selector}}}}/{{what}}.parquet",
+            what=[f"strength{strength}" for strength in STRENGTHS] + ["permuted"] * bool(EVIDENCE["permutations"]),
+        ),
+    log:
+        f"{LOGS}/{{model}}/gather_again_{{selector}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/gather_again_{{selector}}.tsv"

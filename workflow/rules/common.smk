@@ -49,16 +49,25 @@ TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_f
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 SHARDS = config["shards"]
 NEGATIVE_SUM = ["--negative-sum"] * config["recording"]["negative_sum"]
+EVIDENCE = config["evidence"]
+#: Selectors whose chain is repeated, and the strengths of ablation as they stand in file names.
+STRENGTHS = [f"{strength:g}" for strength in EVIDENCE["strengths"]]
+AGAIN = EVIDENCE["selectors"] if STRENGTHS or EVIDENCE["permutations"] else []
 #: Image controls: ways to ask the evaluate questions without what their images show.
-IMAGE_CONTROLS = config["evidence"]["image_controls"]
+IMAGE_CONTROLS = EVIDENCE["image_controls"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
-#: Further tables of the run that figures and report show: names of `figures.tables.OPTIONAL`.
-MORE = ["images"] * bool(IMAGE_CONTROLS)
+#: Further tables that figures and report show, by the file that says what made them: names of `figures.tables.OPTIONAL`.
+FURTHER = {
+    "provenance": ["cultures", "differences"],
+    "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
+    "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
+}
+MORE = [table for tables in FURTHER.values() for table in tables]
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
-PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name in ("provenance", *(f"provenance_{name}" for name in MORE))]
+PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name, tables in FURTHER.items() if tables]
 #: Neurons that the report shows one by one: how many per culture, of which selector.
-CARDS = config["evidence"]["cards"] if SHOWN else 0
-CARD_SELECTOR = next((name for name in [*config["evidence"]["selectors"], "cas", *SHOWN] if name in SHOWN), None)
+CARDS = EVIDENCE["cards"] if SHOWN else 0
+CARD_SELECTOR = next((name for name in [*EVIDENCE["selectors"], "cas", *SHOWN] if name in SHOWN), None)
 MANIFEST = f"{RESULTS}/manifest.json"
 
 
@@ -185,10 +194,28 @@ def overview_stems():
     return ["overview", "baseline"] + ["images"] * bool(IMAGE_CONTROLS)
 
 
+def again(kind):
+    """Outcomes of the repeated chains, each with its name: of kind "permuted" or "strength", or those of plain masks."""
+    folder = RESULTS + "/{model}/again/{selector}"
+    files = {
+        "plain": [("", f"{RESULTS}/{{model}}/ablation/{{selector}}_top{TOP}.parquet")],
+        "permuted": [("", f"{folder}/permuted.parquet")] if EVIDENCE["permutations"] else [],
+        "strength": [(f"/{strength}", f"{folder}/strength{strength}.parquet") for strength in STRENGTHS],
+    }[kind]
+    return {
+        f"{model}/{selector}/{TOP}{suffix}": path.format(model=model, selector=selector)
+        for model in sorted(MODELS)
+        for selector in sorted(AGAIN)
+        for suffix, path in files
+    }
+
+
 def figure_stems(model):
     """Names of one model's figures."""
     per_selector = ("matrix", "layers", "layers-heatmap", "layers-by-culture")
-    return [f"drops_{model}", f"dose_{model}"] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
+    repeated = ["permutations"] * bool(EVIDENCE["permutations"]) + ["strengths"] * bool(STRENGTHS)
+    again = [f"{kind}_{model}_{name}" for name in SHOWN if name in AGAIN for kind in repeated]
+    return [f"drops_{model}", f"dose_{model}", *again] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
 
 
 def figure_files():
@@ -229,6 +256,7 @@ def amount_of_work():
         "selectors": sorted(SELECTORS),
         "imported": sorted(IMPORTED),
         "top_fractions": FRACTIONS,
+        "again": {"selectors": AGAIN, "strengths": STRENGTHS, "permutations": EVIDENCE["permutations"]},
         "shards": SHARDS,
         "image_controls": IMAGE_CONTROLS,
         "cards": bool(CARDS),

@@ -12,6 +12,8 @@ rule tabulate:
         code=code("tabulate"),
     output:
         TABLES,
+        f"{RESULTS}/tables/cultures.csv",
+        f"{RESULTS}/tables/differences.csv",
         PROVENANCE[0],
     log:
         f"{LOGS}/tabulate.log",
@@ -28,11 +30,49 @@ rule tabulate:
         outcomes=named(per_mask_file("ablation")),
         planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
         controls=sorted(CONTROLS),
+        replicates=EVIDENCE["replicates"],
+        seed=EVIDENCE["seed"],
         folder=subpath(output[0], parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {params.predictions:q}"
         " --masks {params.masks:q} --ablations {params.outcomes:q} --planted {params.planted:q}"
-        " --random {params.controls:q} --out-dir {params.folder:q} --log {log:q}"
+        " --random {params.controls:q} --replicates {params.replicates} --seed {params.seed}"
+        " --out-dir {params.folder:q} --log {log:q}"
+
+
+rule tabulate_again:
+    """Put the outcomes of shuffled labels and of other strengths into tables."""
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        predictions=[f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)],
+        outcomes=[path for kind in ("plain", "permuted", "strength") for path in again(kind).values()],
+        code=code("tabulate_again"),
+    output:
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["permutations", "strengths"]),
+        f"{RESULTS}/tables/provenance_again.json",
+    log:
+        f"{LOGS}/tabulate_again.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_again.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        predictions=named({model: f"{RESULTS}/{model}/predictions.parquet" for model in sorted(MODELS)}),
+        plain=named(again("plain")),
+        permuted=named(again("permuted")),
+        strengths=named(again("strength")),
+        planted=sorted(PLANTED),
+        replicates=EVIDENCE["replicates"],
+        seed=EVIDENCE["seed"],
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m culture_neurons.steps.tabulate_again --samples {input.samples:q}"
+        " --predictions {params.predictions:q} --plain {params.plain:q} --permuted {params.permuted:q}"
+        " --strengths {params.strengths:q} --planted {params.planted:q} --replicates {params.replicates}"
+        " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule tabulate_images:

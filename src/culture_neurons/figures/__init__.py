@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
+from culture_neurons.figures.again import plot_permutations, plot_strengths, repeated
 from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
@@ -34,6 +35,8 @@ __all__ = [
     "plot_layers_heatmap",
     "plot_matrix",
     "plot_overview",
+    "plot_permutations",
+    "plot_strengths",
     "read",
     "save",
 ]
@@ -46,6 +49,9 @@ PER_SELECTOR: dict[str, Callable[..., Figure]] = {
     "layers-by-culture": plot_layers_by_culture,
 }
 
+#: The same of selectors whose chain was repeated: table, and prefix of the file name, and function.
+REPEATED: dict[str, Callable[..., Figure]] = {"permutations": plot_permutations, "strengths": plot_strengths}
+
 
 def model_figures(
     tables: Tables, model: str, selectors: list[str], top_fraction: float
@@ -53,6 +59,9 @@ def model_figures(
     """Draw the figures of one model: (file name without suffix, figure), as `captions.model_entries` lists them."""
     yield f"drops_{model}", plot_drops(tables, model, selectors, top_fraction)
     yield f"dose_{model}", plot_dose(tables, model, selectors)
+    for name, plot in REPEATED.items():
+        for selector in repeated(tables, model, selectors, name):
+            yield f"{name}_{model}_{selector}", plot(tables, model, selector)
     for selector in selectors:
         for prefix, plot in PER_SELECTOR.items():
             yield f"{prefix}_{model}_{selector}", plot(tables, model, selector, top_fraction)

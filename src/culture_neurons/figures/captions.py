@@ -9,8 +9,9 @@ from typing import Any
 
 from culture_neurons.errors import printable
 from culture_neurons.figures import images
+from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
-from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, selector_name
+from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import found, plural
 
 
@@ -57,6 +58,20 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
             f"95 % intervals. {of_all}."
         )),
     ]  # fmt: skip
+    for selector in repeated(tables, model, selectors, "permutations"):
+        part = rows(tables.more["permutations"], model, selector)
+        entries.append(Entry(f"permutations_{model}_{selector}", "permutations", model, selector, (
+            f"{who}: change of each culture's own questions under its own mask ({selector_name(selector)}, {top}; dots "
+            f"with 95 % intervals over questions) against what masks of shuffled culture labels do: the chain from "
+            f"statistics over scores to masks and answers, repeated {int(part['permutations'].max()):,} times. Grey: "
+            f"95 % of these. {n}."
+        )))  # fmt: skip
+    for selector in repeated(tables, model, selectors, "strengths"):
+        entries.append(Entry(f"strengths_{model}_{selector}", "strengths", model, selector, (
+            f"{who}: change against the strength s of the intervention, g becomes (1 - s) g on the masked neurons "
+            f"({selector_name(selector)}, {top}); s = 1 is zero ablation, beyond it their sign is turned. Means over "
+            f"cultures with 95 % intervals. {n}."
+        )))  # fmt: skip
     for selector, of in zip(selectors, counted, strict=True):
         _, counts = layer_counts(tables, model, selector, top_fraction)
         name = selector_name(selector)

@@ -32,12 +32,20 @@ COLUMNS = {
 #: Tables that a run may have as well, with the columns that each must have: name -> columns.
 OPTIONAL: dict[str, list[str]] = {
     "images": ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"],
-}
+    "cultures": [*KEYS, "culture", "measure", "self", "self_low", "self_high", "specificity", "p_value", "p_adjusted"],
+    "differences": [
+        "model", "selector", "other_selector", "top_fraction", "measure", "what", "difference", "ci_low", "ci_high",
+    ],
+    "permutations": [
+        *KEYS, "culture", "measure", "permutations", "observed", "null", "null_low", "null_high", "p_value",
+    ],
+    "strengths": [*KEYS, "strength", "measure", "self", "self_low", "self_high", "cross", "cross_low", "cross_high"],
+}  # fmt: skip
 
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
-    "model", "selector", "culture", "mask_culture", "eval_culture", "measure", "comparison", "verdict", "planted",
-    "control",
+    "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure",
+    "comparison", "verdict", "planted", "control",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",

@@ -1,9 +1,9 @@
-"""Zero ablation: every mask on every question, the model loaded once and each input processed once."""
+"""Ablation: every mask on every question, the model loaded once and each input processed once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -11,13 +11,13 @@ import torch
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import out_of_memory
-from culture_neurons.models.hooks import Ablation, ablate
+from culture_neurons.models.hooks import Ablation, ablate, parts_of
 from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.replay import Entered, enter
 from culture_neurons.models.vision import image_features_kept
-from culture_neurons.types import NeuronMask
+from culture_neurons.types import NeuronMask, OwnMasks
 
 log = logging.getLogger("culture_neurons")
 
@@ -26,7 +26,7 @@ Outcome = tuple[Reading, list[str] | None]
 
 
 @contextmanager
-def evaluator(loaded: Loaded, masks: Sequence[NeuronMask], prompt: Prompt) -> Iterator[Evaluator]:
+def evaluator(loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt) -> Iterator[Evaluator]:
     """Hooks on the model for as long as batches are evaluated under `masks`."""
     with ablate(loaded.adapter, masks) as ablation:
         yield Evaluator(loaded, masks, prompt, ablation)
@@ -41,27 +41,36 @@ class Evaluator:
     Masks with the same neurons share one pass; one without neurons is the model as it is.
     """
 
-    def __init__(self, loaded: Loaded, masks: Sequence[NeuronMask], prompt: Prompt, ablation: Ablation) -> None:
+    def __init__(
+        self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
+    ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
         self._whole_only = prompt.answer != "logprob"
         #: Ways through the decoder, parted or not, whose answers were compared with those of a whole pass.
         self._compared: set[bool] = set()
-        seen: dict[tuple[bytes, bytes], int] = {}
-        #: Per mask, the first mask with the same neurons.
-        self._same = [seen.setdefault((mask.layer.tobytes(), mask.neuron.tobytes()), i) for i, mask in enumerate(masks)]
+        #: Prefixes are shared by questions that may have different masks, where each has its own.
+        self._shared = not any(isinstance(mask, OwnMasks) for mask in masks)
+        seen: dict[Hashable, int] = {}
+        #: Per mask, the first mask that does the same.
+        self._same = [seen.setdefault(_key(mask), i) for i, mask in enumerate(masks)]
         self._distinct = sorted(set(self._same))
-        self._size = [len(mask) for mask in masks]
-        self._under = [f" under the mask of {mask.culture!r} ({len(mask)} neurons)" for mask in masks]
+        self._size = [sum(map(len, parts_of(mask))) for mask in masks]
+        self._under = [_under(mask) for mask in masks]
         #: Per mask, the first layer that it touches.
-        self._first = [int(mask.layer.min()) if len(mask) else loaded.adapter.n_layers for mask in masks]
+        self._first = [
+            min((int(part.layer.min()) for part in parts_of(mask) if len(part)), default=loaded.adapter.n_layers)
+            for mask in masks
+        ]
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[list[Answer]]:
         """The answers under each mask: [mask][sample]."""
         letters = letters_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
+        self._ablation.ask([sample.culture for sample in batch.samples])
+        same = batch.same_image if self._shared else None
         with image_features_kept(self._loaded.model, batch.image_of):
-            readings = self._replayed(inputs, letters, batch.same_image)
+            readings = self._replayed(inputs, letters, same)
             if readings is None:
                 readings = self._whole(inputs, letters, self._distinct)
         found = {}
@@ -71,7 +80,7 @@ class Evaluator:
         return [found[i] for i in self._same]
 
     def _replayed(
-        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int]
+        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int] | None
     ) -> dict[int, Outcome] | None:
         """Readings from replays; None, from then on, once they are found to be wrong.
 
@@ -130,6 +139,20 @@ class Evaluator:
             readings[index] = ask(self._loaded, inputs, self._prompt, letters)
             self._ablation.check()
         return readings
+
+
+def _key(mask: NeuronMask | OwnMasks) -> Hashable:
+    """Equal for masks that do the same."""
+    if isinstance(mask, OwnMasks):
+        return tuple((part.culture, *_key(part)) for part in mask.masks)
+    return mask.layer.tobytes(), mask.neuron.tobytes(), mask.factor if len(mask) else None
+
+
+def _under(mask: NeuronMask | OwnMasks) -> str:
+    """For messages."""
+    if isinstance(mask, OwnMasks):
+        return " under the masks of their own cultures"
+    return f" under the mask of {mask.culture!r} ({len(mask)} neurons)"
 
 
 def _agree(found: Reading, expected: Reading, dtype: str) -> bool:

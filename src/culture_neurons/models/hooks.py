@@ -16,7 +16,7 @@ from torch import nn
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.adapters import Adapter, adapt
-from culture_neurons.types import NeuronMask
+from culture_neurons.types import NeuronMask, OwnMasks
 
 #: Numbers of float32 that `token_sums` works on at a time on a CPU: 1 MiB.
 _CACHED = 1 << 18
@@ -133,53 +133,80 @@ def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[R
 class Ablation:
     """Which mask is in force; see `ablate`."""
 
-    def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask], factor: float) -> None:
-        self._factor = factor
+    def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> None:
         self._width = adapter.n_neurons
         # Indices of all masks go to the devices now, so that changing masks waits for nothing.
         devices = [_device(layer) for layer in adapter.layers]
-        self._neurons = [
-            {
-                int(layer): torch.from_numpy(mask.neuron[mask.layer == layer]).to(devices[layer])
-                for layer in np.unique(mask.layer)
-            }
-            for mask in masks
-        ]
-        self._in_force: dict[int, torch.Tensor] = {}
+        self._masks = [_on_devices(parts_of(mask), devices) for mask in masks]
+        #: Per mask, the cultures whose questions it is for; None: all questions.
+        self._only = [[m.culture for m in mask.masks] if isinstance(mask, OwnMasks) else None for mask in masks]
+        self._cultures: Sequence[str] = ()
+        self._index: int | None = None
         self._gain: dict[int, torch.Tensor] = {}
         self._runs = [0] * adapter.n_layers
 
+    def ask(self, cultures: Sequence[str]) -> None:
+        """Say of which culture each prompt of the coming passes is; `OwnMasks` need it."""
+        self._cultures = list(cultures)
+
     def use(self, index: int | None) -> None:
         """Put mask `index` in force from the next forward pass on; None: the model as it is."""
-        self._in_force = {} if index is None else self._neurons[index]
+        self._index = index
         self._gain = {}
         self._runs = [0] * len(self._runs)
 
     def check(self, first: int = 0) -> None:
         """Raise ModelError unless the hooks of all layers from `first` on ran since `use`."""
-        if any(layer < first for layer in self._in_force) or 0 in self._runs[first:]:
+        in_force = {} if self._index is None else self._masks[self._index]
+        if any(layer < first for layer in in_force) or 0 in self._runs[first:]:
             raise ModelError(f"hooks ran {self._runs} times per layer: the mask was not applied throughout")
 
     def _apply(self, layer: int, g: torch.Tensor) -> torch.Tensor | None:
         self._runs[layer] += 1
-        neurons = self._in_force.get(layer)
-        if neurons is None:
+        if self._index is None or layer not in self._masks[self._index]:
             return None
         if layer not in self._gain:
-            gain = torch.ones(self._width, dtype=g.dtype, device=g.device)
-            self._gain[layer] = gain.index_fill_(0, neurons.to(g.device), self._factor)
+            self._gain[layer] = self._gain_of(layer, g)
         return g * self._gain[layer]
+
+    def _gain_of(self, layer: int, g: torch.Tensor) -> torch.Tensor:
+        """What to multiply g by: [neuron], or [prompt, 1, neuron] where each prompt has a mask of its own."""
+        parts, only = self._masks[self._index][layer], self._only[self._index]
+        gain = torch.ones(len(only) + 1 if only is not None else 1, self._width, dtype=g.dtype, device=g.device)
+        for row, (neurons, factor) in parts.items():
+            gain[row].index_fill_(0, neurons.to(g.device), factor)
+        if only is None:
+            return gain[0]
+        if len(self._cultures) != len(g):
+            raise ModelError(f"masks for {len(self._cultures)} prompts, but {len(g)} pass through the model")
+        place = {culture: row for row, culture in enumerate(only)}  # the last row is all ones: no mask
+        return gain[torch.tensor([place.get(c, len(only)) for c in self._cultures], device=g.device), None]
+
+
+def parts_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
+    """The masks that are in force together; for different questions, where there are several."""
+    return mask.masks if isinstance(mask, OwnMasks) else (mask,)
+
+
+def _on_devices(masks: Sequence[NeuronMask], devices: Sequence[torch.device]) -> dict[int, dict[int, tuple]]:
+    """layer -> number of the mask -> its neurons there, on the layer's device, and its factor."""
+    result: dict[int, dict[int, tuple]] = {}
+    for number, mask in enumerate(masks):
+        for layer in map(int, np.unique(mask.layer)):
+            neurons = torch.from_numpy(mask.neuron[mask.layer == layer]).to(devices[layer])
+            result.setdefault(layer, {})[number] = neurons, mask.factor
+    return result
 
 
 @contextmanager
-def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask], factor: float = 0.0) -> Iterator[Ablation]:
-    """Multiply g by `factor` on the neurons of a mask, at every token (0: zero ablation).
+def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> Iterator[Ablation]:
+    """Multiply g by a mask's factor on its neurons, at every token (0: zero ablation).
 
-    Use: `ablation.use(i)`, forward passes, `ablation.check()`. Raises ConfigError for a mask
-    that names a layer or a neuron that the model does not have.
+    Use: `ablation.use(i)`, forward passes, `ablation.check()`; with `OwnMasks`, `ablation.ask(cultures)` before.
+    Raises ConfigError for a mask that names a layer or a neuron that the model does not have.
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
-    for mask in masks:
+    for mask in (part for group in masks for part in parts_of(group)):
         if len(mask) and (
             mask.layer.min() < 0
             or mask.layer.max() >= adapter.n_layers
@@ -190,7 +217,7 @@ def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask], factor: floa
                 f"mask of {mask.culture!r}: layer {mask.layer.max()}, neuron {mask.neuron.max()} is outside the "
                 f"model ({adapter.n_layers} layers of {adapter.n_neurons} neurons); was it made for another model?"
             )
-    ablation = Ablation(adapter, masks, factor)
+    ablation = Ablation(adapter, masks)
     with _attached(adapter, ablation._apply):
         yield ablation
 

@@ -67,6 +67,39 @@ SECTIONS = (
         left_out=r"^(unit|n_controls|n_cultures)$",
         decimals={"difference": 3},
     ),
+    Section(
+        "cultures",
+        "Culture by culture",
+        "The change of a culture's own questions under its own mask (self) and under the other cultures' (cross); "
+        "specificity is their difference, with its p-value. It speaks of luck of the questions, under these masks.",
+        left_out=r"^unit$",
+        decimals={"self": 3, "cross": 3, "specificity": 3},
+    ),
+    Section(
+        "permutations",
+        "Shuffled labels",
+        "The own culture's change against what masks of shuffled culture labels do (the whole chain repeated, from "
+        "statistics to masks to drops); null: their mean, and in brackets where 95 % of them lie. A culture left empty "
+        "is the mean over cultures. One-sided p-values.",
+        left_out=r"^unit$",
+        decimals={"observed": 3, "null": 3},
+    ),
+    Section(
+        "strengths",
+        "Strength of the intervention",
+        "Own and other cultures' change when g becomes (1 - strength) g; strength 1 is zero ablation, as in all other "
+        "results.",
+        left_out=r"^unit$",
+        decimals={"self": 3, "cross": 3, "specificity": 3},
+    ),
+    Section(
+        "differences",
+        "Differences between selectors",
+        "One selector's change minus another's, on the same questions; of the own culture's change (self), and of "
+        "own - other cultures' (specificity). Negative: the first does more harm.",
+        left_out=r"^unit$",
+        decimals={"difference": 3},
+    ),
     Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
     Section(
         "images",

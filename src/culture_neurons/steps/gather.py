@@ -10,7 +10,7 @@ from culture_neurons.errors import FileError
 from culture_neurons.steps import cli
 
 #: What tells rows apart, where the file has it; the order of the rows, too.
-KEY = ("mask_file", "mask_culture", "sample_id")
+KEY = ("mask_file", "permutation", "mask_culture", "sample_id")
 #: Metadata of a shard that its table keeps.
 KEPT = ("model", "revision", "dtype")
 
@@ -26,9 +26,12 @@ def main(o: argparse.Namespace) -> None:
     settings = argparse.Namespace(**made["settings"])
     for number, (path, mask) in enumerate(zip(o.out, masks, strict=True)):
         rows = table if mask is None else table[table["mask_file"] == number].drop(columns="mask_file")
+        if "permutation" in rows and "permutations" not in mask:
+            rows = rows.drop(columns="permutation")
         more = {key: made[key] for key in KEPT} | ({} if mask is None else {"mask": mask})
         files.write_table(path, rows.reset_index(drop=True), cli.provenance("gather", settings, after=made, **more))
-        what = "" if mask is None else f" under {rows['mask_culture'].nunique()} masks"
+        masked = [column for column in KEY[:-1] if column in rows]
+        what = f" under {len(rows[masked].drop_duplicates())} masks" if masked else ""
         right, formed = 100 * rows["correct"].mean(), 100 * rows["well_formed"].mean()
         cli.log.info("%s: %d answers%s, %.1f %% right, %.1f %% well formed", path.name, len(rows), what, right, formed)
 

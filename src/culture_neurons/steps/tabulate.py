@@ -29,6 +29,14 @@ COLUMNS = {
         *KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict",
         "planted",
     ],
+    "cultures": [
+        *KEYS, "culture", "measure", "n", "self", "self_low", "self_high", "cross", "specificity", "specificity_low",
+        "specificity_high", "p_value", "p_adjusted", "unit", "planted",
+    ],
+    "differences": [
+        "model", "selector", "other_selector", "top_fraction", "measure", "what", "n", "difference", "ci_low",
+        "ci_high", "p_value", "p_adjusted", "unit", "planted",
+    ],
     "planted": [*KEYS, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"],
 }  # fmt: skip
 
@@ -74,6 +82,7 @@ def main(o: argparse.Namespace) -> None:
     for name, leading in COLUMNS.items():
         tables = [table for table in parts[name] if len(table)]
         whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=leading)
+        whole = _adjusted(name, whole)
         whole = whole[[*leading, *(c for c in whole.columns if c not in leading)]]
         files.write_csv(o.out_dir / f"{name}.csv", whole)
         cli.log.info("%s.csv: %d rows", name, len(whole))
@@ -82,12 +91,26 @@ def main(o: argparse.Namespace) -> None:
     files.write_text(o.out_dir / "provenance.json", history.as_json())
 
 
+def _adjusted(name: str, table: Any) -> Any:
+    """Adjust p-values over cultures and models; planted models, and own and other cultures' masks, are families."""
+    from culture_neurons import per_culture
+
+    family = ["planted", "selector", "top_fraction"]
+    if name == "cultures":
+        return per_culture.adjust(table, [*family, "measure"], [("p_value", "p_adjusted")])
+    if name == "effects" and len(table):
+        own = table["mask_culture"] == table["eval_culture"]
+        pairs = [(p, f"{p}_adjusted") for p in ("mcnemar_p", "logprob_p")]
+        return per_culture.adjust(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
+    return table
+
+
 def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, ablations: dict,
            planted_file: Path | None, history: History) -> dict[str, Any]:  # fmt: skip
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
-    from culture_neurons import evaluation, evidence, files
+    from culture_neurons import evaluation, evidence, files, per_culture
     from culture_neurons.types import IMPORTED
 
     asked = ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"]
@@ -96,6 +119,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     identity = {key: identity.get(key) for key in ("model", "revision")}
     base = evaluation.baseline(samples, predictions, str(prediction_file))
     cultures = sorted(samples["culture"].unique())
+    draws = per_culture.Draws(base, o.replicates, o.seed)
     planted = None
     if planted_file:
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
@@ -118,19 +142,23 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
             matched = made.get("selector") == "random-matched"
             controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
         names = {"selector": name, "top_fraction": fraction}
-        parts["effects"].append(evaluation.effects(base, change, cultures).assign(**names))
+        cells = evaluation.effects(base, change, cultures)
+        parts["effects"].append(pd.concat([cells, per_culture.cells(draws, change, cultures)], axis=1).assign(**names))
         parts["layers"].append(evaluation.layers(mask, made["cultures"], made["layers"]).assign(**names))
         if planted is not None:
             parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
         paired[name, fraction] = evidence.pair(base, change, size)
+        if name not in o.random:
+            parts["cultures"].append(per_culture.by_culture(draws, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size
         # Masks of another project may be of fewer cultures; all others are of those that were recorded.
         own = [paired[name, fraction].cultures] if made.get("selector") != IMPORTED else []
         recorded = recorded or own
         if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
-    proof, averages = evidence.compare(base, paired, controls, o.replicates, o.seed)
+    proof, averages, differences = evidence.compare(base, paired, controls, o.replicates, o.seed)
     parts["evidence"].append(proof)
+    parts["differences"].append(differences)
     for effects, average in zip(parts["effects"], averages.to_dict("records"), strict=True):
         chosen = list(sizes[average["selector"], average["top_fraction"]].values())
         judged = paired[average["selector"], average["top_fraction"]]

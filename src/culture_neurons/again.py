@@ -1,0 +1,108 @@
+"""The chain repeated: masks chosen under shuffled culture labels, and the masks at hand at other strengths.
+
+Shuffled labels are the null hypothesis itself: culture labels say nothing about neurons. Whatever the chain from
+per-sample statistics over scores to masks and drops finds under them, it finds by luck: of the questions, of the
+neurons, and of the selector's way of choosing. p-values are one-sided (a loss as large or larger), and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons import resampling
+from culture_neurons.errors import FileError
+from culture_neurons.evaluation import Baseline, right_logprob
+from culture_neurons.evidence import UNITS, Paired
+
+#: Columns of a table of permutations, without what names the mask file; culture "" is the mean over cultures.
+PERMUTED = [
+    "culture", "measure", "n", "permutations", "observed", "null", "null_low", "null_high", "p_value",
+    "p_adjusted", "unit",
+]  # fmt: skip
+#: The same of a table of strengths.
+STRENGTHS = [
+    "strength", "measure", "n", "self", "self_low", "self_high", "cross", "cross_low", "cross_high", "specificity",
+    "specificity_low", "specificity_high", "unit",
+]  # fmt: skip
+
+
+def own_changes(
+    base: Baseline, ablation: pd.DataFrame, permutations: int, source: str, base_source: str
+) -> dict[str, np.ndarray]:
+    """What masks of shuffled labels do to the questions of their own culture, one mask per permutation and culture.
+
+    ablation   permutation, sample_id, correct, logprobs: each question once per permutation
+
+    Returns measure -> float64 [permutation, question of the baseline]: changes in points, in nats.
+    Raises FileError, naming both files, when the questions of a permutation are not those of the baseline.
+    """
+    column = pd.Index(base.sample_id).get_indexer(ablation["sample_id"])
+    row = ablation["permutation"].to_numpy(dtype=np.int64)
+    shape = (permutations, len(base.sample_id))
+    inside = (column >= 0) & (row >= 0) & (row < permutations)
+    times = np.bincount(row[inside] * shape[1] + column[inside], minlength=shape[0] * shape[1])
+    if not inside.all() or (times != 1).any():
+        raise FileError(
+            f"{source} and {base_source} do not hold the same questions, once per permutation;"
+            " delete the older file and run again"
+        )
+    points, nats = np.empty(shape), np.empty(shape)
+    points[row, column] = ablation["correct"].to_numpy(dtype=np.float64)
+    nats[row, column] = right_logprob(ablation["logprobs"].tolist(), base.label[column], source)
+    return {"accuracy": 100 * (points - base.correct), "logprob": nats - base.logprob}
+
+
+def permutation_test(base: Baseline, paired: Paired, own: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Self drops against those under shuffled labels, per culture and as mean over cultures: columns `PERMUTED`.
+
+    paired   the changes under the masks of the true labels
+    own      see `own_changes`
+
+    observed, null in points or nats; null_low to null_high holds 95 % of the permutations;
+    p_value = (1 + how many permutations lose as much) / (1 + permutations).
+    """
+    keep = np.isin(base.culture.astype(str), paired.cultures)
+    asked = base.culture[keep].astype(str)
+    member = (asked[:, None] == np.array(paired.cultures)).astype(float)  # [question, culture]
+    member /= member.sum(axis=0)
+    rows = []
+    for measure, unit in UNITS.items():
+        observed = paired.own[measure] @ member
+        null = own[measure][:, keep] @ member  # [permutation, culture]
+        values = [("", len(asked), observed.mean(), null.mean(axis=1))]
+        values += [
+            (name, int((asked == name).sum()), observed[c], null[:, c]) for c, name in enumerate(paired.cultures)
+        ]
+        for name, n, seen, luck in values:
+            low, high = resampling.interval(luck)
+            slack = 1e-9 * max(abs(seen), np.abs(luck).max(initial=0.0))
+            p = (1 + int((luck <= seen + slack).sum())) / (1 + len(luck))
+            rows.append((name, measure, n, len(luck), seen, luck.mean(), low, high, p, np.nan, unit))
+    table = pd.DataFrame(rows, columns=PERMUTED)
+    return table.sort_values(["culture", "measure"], kind="stable", ignore_index=True)
+
+
+def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Self and cross changes by strength of the intervention, g <- (1 - strength) g: columns `STRENGTHS`.
+
+    paired   strength -> the changes of one mask file at it
+
+    Means over cultures of means over a culture's questions, with 95 % bootstrap intervals over questions (one image's
+    together, within cultures); all strengths on the same draws. Rows are by strength, then measure.
+    """
+    rows = []
+    for strength in sorted(paired):
+        part = paired[strength]
+        keep = np.isin(base.culture.astype(str), part.cultures)
+        plan = resampling.design(base.culture[keep], base.unit[keep])
+        for measure, unit in UNITS.items():
+            own, cross = part.own[measure], part.cross[measure]
+            values = np.stack([own, cross, own - cross], axis=1)
+            mean = resampling.macro_mean(plan, values)
+            low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
+            ends = np.stack([mean, low, high], axis=1).ravel()
+            rows.append((strength, measure, int(keep.sum()), *ends, unit))
+    return pd.DataFrame(rows, columns=STRENGTHS)
