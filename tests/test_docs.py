@@ -21,7 +21,7 @@ import yaml
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
 from culture_neurons.steps import mask as choose
-from culture_neurons.steps import score, tabulate, tabulate_images
+from culture_neurons.steps import score, tabulate, tabulate_again, tabulate_images
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -239,6 +239,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{MODEL}={model}/predictions.parquet", "--controls", *(f"{MODEL}/{path.stem}={path}" for path in controls),
         "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
     )  # fmt: skip
+    call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
     return folder
 
 
@@ -262,14 +263,21 @@ def documented(name: str) -> set[str]:
             for word in re.findall(r"[\w/]+", words)}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["effects", "summary", "layers", "baseline", "evidence", "planted", "images"])
+#: Tables whose section says that values have ends of intervals.
+WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths"}
+
+
+@pytest.mark.parametrize("name", [
+    "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
+    "permutations", "strengths",
+])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)
-    listed = documented(f"{name}.csv") if name != "planted" else documented("planted.csv")
+    listed = documented(f"{name}.csv")
     intervals = {c for c in columns if c.endswith(("_low", "_high")) and not c.startswith("ci_")}
     described = {"model", "selector", "top_fraction", "mask_culture", "eval_culture", "culture", "planted"}
     assert columns - intervals - described - listed == set()
-    assert name in ("summary", "images") or not intervals
+    assert name in WITH_INTERVALS or not intervals
     rows = re.findall(r"^\| (`.*?) \|", section(TEXT["docs/outputs.md"], f"### `{name}.csv`"), re.M)
     assert {word for row in rows for word in re.findall(r"`(\w+)`", row)} - columns == set()
 

@@ -18,9 +18,9 @@ def statistics_file(tmp_path):
     path = tmp_path / "statistics.h5"
     rng = np.random.default_rng(0)
     ids = [f"s{i}" for i in range(6)]
-    with store.statistics_writer(path, ids, list("bababa"), "act_fn", 2, 5, METADATA) as writer:
+    with store.statistics_writer(path, ids, list("bababa"), "act_fn", 2, 5, METADATA, negative_sum=True) as writer:
         fired = rng.integers(0, 10, (6, 2, 5))
-        writer.write(ids, np.full(6, 9), np.minimum(fired, 9), fired * 0.5)
+        writer.write(ids, np.full(6, 9), np.minimum(fired, 9), fired * 0.5, fired * -0.1)
     return path
 
 

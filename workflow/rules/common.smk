@@ -196,17 +196,17 @@ def overview_stems():
 
 def again(kind):
     """Outcomes of the repeated chains, each with its name: of kind "permuted" or "strength", or those of plain masks."""
-    folder = RESULTS + "/{model}/again/{selector}"
+    folder = f"{RESULTS}/{{model}}/again/{{selector}}"
     files = {
-        "plain": [("", f"{RESULTS}/{{model}}/ablation/{{selector}}_top{TOP}.parquet")],
-        "permuted": [("", f"{folder}/permuted.parquet")] if EVIDENCE["permutations"] else [],
-        "strength": [(f"/{strength}", f"{folder}/strength{strength}.parquet") for strength in STRENGTHS],
+        "plain": [([], f"{RESULTS}/{{model}}/ablation/{{selector}}_top{TOP}.parquet")],
+        "permuted": [([], f"{folder}/permuted.parquet")] if EVIDENCE["permutations"] else [],
+        "strength": [([strength], f"{folder}/strength{strength}.parquet") for strength in STRENGTHS],
     }[kind]
     return {
-        f"{model}/{selector}/{TOP}{suffix}": path.format(model=model, selector=selector)
+        "/".join([model, selector, TOP, *more]): path.format(model=model, selector=selector)
         for model in sorted(MODELS)
         for selector in sorted(AGAIN)
-        for suffix, path in files
+        for more, path in files
     }
 
 
