@@ -60,7 +60,7 @@ class Project:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *words],
-            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280, check=False,
+            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
 
     def run(self, *words: str) -> str:
