@@ -38,6 +38,7 @@ rule all:
         f"{RESULTS}/report.html",
         figure_files(),
         TABLES,
+        LATEX,
         more_tables(),
         MANIFEST,
 

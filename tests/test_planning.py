@@ -49,9 +49,8 @@ def calibrated(**changes) -> dict:
 def test_jobs_of_a_run() -> None:
     assert planning.jobs(RUN) == {
         "prepare": 1, "train": 1, "plant": 1, "infer": 3, "gather_answers": 3, "record": 12, "merge": 3, "score": 9,
-        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1,
-        "draw_model": 3, "draw_overview": 1, "report": 1,
-        "manifest": 1,
+        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1,
+        "latex": 1, "report": 1, "manifest": 1,
     }  # fmt: skip
     assert planning.jobs({**RUN, "cards": True})["cards"] == 3
     imported = planning.jobs({**RUN, "imported": ["mad"]})
@@ -206,7 +205,7 @@ def test_text_has_every_figure(plan) -> None:
     ablation = next(line for line in lines if line.startswith("  ablation"))
     assert " ".join(ablation.split()) == "ablation 3 20 4 240 24.1 k 30.0 s 2.17 min 0.217 (0.150 to 0.283)"
     assert "b: Card, 4 cores per job, bfloat16" in page
-    assert "Jobs: 67 (prepare 1, train 1, plant 1, infer 3, gather_answers 3, record 12," in page
+    assert "Jobs: 68 (prepare 1, train 1, plant 1, infer 3, gather_answers 3, record 12," in page
     assert "GPU-hours and" in page
     assert "training, prepare, merge" in page
     assert "generated" not in page

@@ -4,6 +4,7 @@
 
     dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
     negative_sum (whether it is recorded)
+    latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
                  under shuffled labels
@@ -97,6 +98,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "tabulate_again": int(bool(run["again"]["selectors"])),
         "draw_model": n,
         "draw_overview": 1,
+        "latex": int(bool(run.get("latex", True))),
         "report": 1,
         "manifest": 1,
     }

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, **DRAWN}
+LAST = {"tabulate": 1, "latex": 1, **DRAWN}
 #: Repeated chains of both models.
 AGAIN = {"ablate_again": 2, "gather_again": 2, "tabulate_again": 1}
 
@@ -91,7 +91,7 @@ def test_what_changes_no_result_reruns_nothing(project, change):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("figures/style.py", {"draw_model": 2, "draw_overview": 1, "report": 1}),
+        ("figures/style.py", {"latex": 1, "draw_model": 2, "draw_overview": 1, "report": 1}),
         (
             "models/hooks.py",
             {

@@ -65,6 +65,8 @@ FURTHER = {
 MORE = [table for tables in FURTHER.values() for table in tables]
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
 PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name, tables in FURTHER.items() if tables]
+#: Tables for a paper, where there is any selector to show.
+LATEX = [f"{RESULTS}/tables/{name}.tex" for name in ("summary", "drops")] if SHOWN else []
 #: Neurons that the report shows one by one: how many per culture, of which selector.
 CARDS = EVIDENCE["cards"] if SHOWN else 0
 CARD_SELECTOR = next((name for name in [*EVIDENCE["selectors"], "cas", *SHOWN] if name in SHOWN), None)
@@ -260,6 +262,7 @@ def amount_of_work():
         "shards": SHARDS,
         "image_controls": IMAGE_CONTROLS,
         "cards": bool(CARDS),
+        "latex": bool(LATEX),
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

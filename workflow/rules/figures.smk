@@ -173,6 +173,33 @@ rule draw_overview:
         " --overview --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
 
 
+rule latex:
+    """Write tables for a paper."""
+    input:
+        tables=TABLES,
+        code=code("latex"),
+    output:
+        summary=f"{RESULTS}/tables/summary.tex",
+        drops=f"{RESULTS}/tables/drops.tex",
+    log:
+        f"{LOGS}/latex.log",
+    benchmark:
+        f"{BENCHMARKS}/latex.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        tables=tables_folder,
+        # The selector of the cards first: the table of cultures shows one.
+        selectors=sorted(SHOWN, key=lambda name: name != CARD_SELECTOR),
+        top=TOP,
+    shell:
+        "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"
+        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --log {log:q}"
+
+
 rule cards:
     """Describe the strongest neurons of each culture of a model, one by one."""
     input:

@@ -1,0 +1,170 @@
+"""Tables for a paper: booktabs tables of self and cross drops, and of what each culture loses under its own mask.
+
+They need `\\usepackage{booktabs}`, and for names in scripts other than Latin an engine and a font that have them
+(XeLaTeX, LuaLaTeX). Every text of data is escaped. A planted model says that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.figures import captions
+from culture_neurons.figures.tables import Tables, drops, require_fraction, rows, selector_name
+from culture_neurons.report.summary import DAMAGE, LEVEL, NOTHING, P_VALUES, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.report.words import MEASURES, plain
+
+#: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
+#: some pairs are drawn as one sign.
+_SIGNS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "`": "{`}", "'": "{'}", '"': "{''}",
+}  # fmt: skip
+#: A verdict in a narrow column; the caption says more.
+VERDICTS = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested"}
+#: Columns of effects.csv and the decimals that a paper shows.
+COLUMNS = {"accuracy": ("drop", 1), "logprob": ("logprob_drop", 3)}
+
+
+def escape(text: Any) -> str:
+    """A text of data, in one line, as TeX shows it."""
+    signs = "".join(_SIGNS.get(character, character) for character in plain(text))
+    return re.sub(r"([-,])(?=\1)", r"\1{}", signs)  # two of them are one sign
+
+
+def number(value: Any, decimals: int) -> str:
+    """A number in mathematics, so that its minus is one; a dash for a missing one, no sign for what rounds to 0."""
+    if value is None or not np.isfinite(float(value)):
+        return "--"
+    text = f"{float(value):.{decimals}f}"
+    return f"${text.removeprefix('-') if float(text) == 0 else text}$"
+
+
+def interval(value: Any, low: Any, high: Any, decimals: int) -> str:
+    """A number and its interval, which is left out where an end is missing."""
+    ends = [number(end, decimals) for end in (low, high)]
+    shown = number(value, decimals)
+    return shown if "--" in (shown, *ends) else f"{shown} [{ends[0]}, {ends[1]}]"
+
+
+def table(
+    head: Sequence[str], body: Sequence[Sequence[str]], columns: str, caption: str, label: str, ends: Sequence[int] = ()
+) -> str:
+    """A table of ready-made cells; `columns` says how they are aligned (l, r), and some room follows the rows whose
+    numbers are in `ends`."""
+    lines = [
+        r"\begin{table}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{label}}}",
+    ]
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [" & ".join(head) + r" \\", r"\midrule"]
+    for i, cells in enumerate(body):
+        lines.append(" & ".join(cells) + r" \\")
+        if i in ends and i < len(body) - 1:
+            lines.append(r"\addlinespace")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
+    """Self, cross and random drops of every model and selector, one table per measure, with 95 % intervals, numbers of
+    questions and verdicts."""
+    require_fraction(tables.summary, top_fraction)
+    result = []
+    for measure, (what, unit, _) in MEASURES.items():
+        decimals, body, ends = COLUMNS[measure][1], [], []
+        for model in tables.models:
+            who = escape(captions.named(tables, model))
+            for selector in selectors:
+                part = rows(tables.summary, model, selector, top_fraction)
+                if not len(part):
+                    continue
+                of = drops(tables, model, selector, top_fraction, measure)
+                n = int(part["n"].iloc[0]) if "n" in part else None
+                body.append([
+                    who, escape(selector_name(selector)),
+                    *(interval(of[k].value, of[k].low, of[k].high, decimals) for k in ("self", "cross", "random")),
+                    "--" if n is None else f"{n:,}".replace(",", "{,}"),
+                    _verdict(tables, model, selector, top_fraction, measure),
+                ])  # fmt: skip
+                who = ""  # once is enough
+            ends.append(len(body) - 1)
+        caption = (
+            f"Change of {what} ({unit}, masked $-$ baseline) when the top {_share(top_fraction)} of all neurons per "
+            "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
+            r"random masks. Means over cultures with 95\,\% bootstrap intervals; $n$: evaluated questions. Verdicts: "
+            "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
+            "masks, not shown to be specific; none: not distinguishable from random masks."
+        )
+        head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
+        result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
+    return _file(result)
+
+
+def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
+    """What each culture loses under its own mask, a column per model, one table per measure, with 95 % intervals where
+    effects.csv has them; bold where its adjusted p-value is below 0.05."""
+    effects = rows_of_own(tables.effects)
+    p_value = next((c for c in P_VALUES if c in effects), None)
+    parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
+    cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
+    result = []
+    for measure, (what, unit, _) in MEASURES.items():
+        body = [
+            [
+                escape(culture),
+                _asked(parts, culture),
+                *(_own(part, culture, measure, p_value) for part in parts.values()),
+            ]
+            for culture in cultures
+        ]
+        marked = rf" Bold: adjusted $p < {LEVEL}$ that the culture's answers change." if p_value else ""
+        caption = (
+            f"Change of {what} ({unit}, masked $-$ baseline) of each culture under its own mask "
+            rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
+            f"$n$: evaluated questions.{marked}"
+        )
+        head = ["Culture", "$n$", *(escape(captions.named(tables, model)) for model in parts)]
+        result.append(table(head, body, "l" + "r" * (len(head) - 1), caption, f"tab:drops-{measure}"))
+    return _file(result)
+
+
+def rows_of_own(effects: pd.DataFrame) -> pd.DataFrame:
+    """Rows of effects.csv of cultures under their own mask."""
+    return effects[effects["mask_culture"] == effects["eval_culture"]]
+
+
+def _own(part: pd.DataFrame, culture: str, measure: str, p_value: str | None) -> str:
+    if culture not in part.index:
+        return "--"
+    row, (column, decimals) = part.loc[culture], COLUMNS[measure]
+    text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), decimals)
+    sure = p_value is not None and pd.notna(row[p_value]) and row[p_value] < LEVEL
+    return rf"{{\boldmath\textbf{{{text}}}}}" if sure else text
+
+
+def _asked(parts: dict[str, pd.DataFrame], culture: str) -> str:
+    """Questions of a culture; where models were asked different numbers, the range."""
+    found = sorted({int(part.loc[culture, "n"]) for part in parts.values() if culture in part.index})
+    return "--".join(f"{n:,}".replace(",", "{,}") for n in dict.fromkeys([found[0], found[-1]]))
+
+
+def _verdict(tables: Tables, model: str, selector: str, top_fraction: float, measure: str) -> str:
+    part = rows(tables.evidence, model, selector, top_fraction)
+    part = part[part["measure"] == measure]
+    verdict = str(part["verdict"].iloc[0]) if len(part) else "--"
+    return VERDICTS.get(verdict, escape(verdict))
+
+
+def _share(top_fraction: float) -> str:
+    return rf"{100 * top_fraction:g}\,\%"
+
+
+def _file(parts: list[str]) -> str:
+    return "% Made by the workflow; needs \\usepackage{booktabs}.\n" + "\n".join(parts)

@@ -1,0 +1,38 @@
+"""Write tables for a paper: self and cross drops, and what each culture loses under its own mask."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """tables/*.csv -> summary.tex, drops.tex"""
+    from culture_neurons.figures import tables
+    from culture_neurons.files import write_text
+    from culture_neurons.report import latex
+
+    read = tables.read(o.tables)
+    for path, text in (
+        (o.summary, latex.summary(read, o.selectors, o.top_fraction)),
+        (o.drops, latex.culture_drops(read, o.selectors[0], o.top_fraction)),
+    ):
+        write_text(path, text)
+        cli.log.info("%s: %d rows", path, text.count(r" \\"))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    parser.add_argument("--selectors", nargs="+", required=True, help="selectors to show; drops shows the first one")
+    parser.add_argument("--top-fraction", type=float, required=True, help="size of the masks")
+    parser.add_argument("--summary", type=Path, required=True, help="table of self and cross drops")
+    parser.add_argument("--drops", type=Path, required=True, help="table of the cultures under their own masks")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
