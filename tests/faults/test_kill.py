@@ -19,11 +19,12 @@ from tests.workflow.conftest import TABLES, Project, build
 
 pytestmark = pytest.mark.faults
 
-#: For every rule, what its jobs' command lines have and those of no other rule have.
+#: For every rule, its step and what else its jobs' command lines have and those of no other rule have.
 RULES = {
     "prepare": ["steps.prepare"],
     "train": ["steps.train"],
     "infer": ["steps.infer"],
+    "infer_controls": ["steps.infer_controls"],
     "gather_answers": ["steps.gather", "predictions.parquet"],
     "record": ["steps.record"],
     "merge": ["steps.merge"],
@@ -32,13 +33,22 @@ RULES = {
     "ablate": ["steps.ablate"],
     "gather_outcomes": ["steps.gather", "ablation"],
     "tabulate": ["steps.tabulate"],
+    "tabulate_images": ["steps.tabulate_images"],
     "draw_model": ["steps.figures", "--model"],
     "draw_overview": ["steps.figures", "--overview"],
     "report": ["steps.report"],
     "manifest": ["steps.manifest"],
 }
 #: Seconds that a job of a rule may run before it is killed; 0 where it might be done by then.
-DELAYS = {"train": 3.0, "infer": 1.0, "record": 1.0, "ablate": 1.5, "tabulate": 0.5, "draw_model": 1.0}
+DELAYS = {
+    "train": 3.0,
+    "infer": 1.0,
+    "infer_controls": 1.0,
+    "record": 1.0,
+    "ablate": 1.5,
+    "tabulate": 0.5,
+    "draw_model": 1.0,
+}
 
 
 def make(folder: Path) -> Project:
@@ -79,7 +89,11 @@ def jobs(run: subprocess.Popen) -> Iterator[tuple[psutil.Process, list[str]]]:
 
 
 def rule_of(line: list[str]) -> str:
-    return next(rule for rule, words in RULES.items() if all(any(word in part for part in line) for word in words))
+    return next(
+        rule
+        for rule, (step, *words) in RULES.items()
+        if line[2] == f"culture_neurons.{step}" and all(any(word in part for part in line) for word in words)
+    )
 
 
 def kill(project: Project, pending: set[tuple[str, str]]) -> tuple[str, str] | None:

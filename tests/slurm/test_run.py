@@ -15,6 +15,7 @@ from culture_neurons import slurm
 from tests.slurm.cluster import NODES
 from tests.slurm.conftest import Faults, SlurmProject, config, steps, tables, wait_for
 from tests.workflow.conftest import build
+from tests.workflow.test_profile import WITH_MODEL
 
 pytestmark = pytest.mark.slurm
 
@@ -106,10 +107,10 @@ def test_jobs_ran_on_both_nodes(finished):
 
 def test_gpus_are_asked_for_by_models_and_by_nothing_else(finished):
     for job in finished.project.jobs()[finished.first :]:
-        rule = re.match(r"rule_([a-z]+)", job["Comment"])[1]
+        rule = job["Comment"].removeprefix("rule_").partition("_wildcards")[0]
         kind = "large:" if rule == "infer" else ""
         count = 2 if "_loaded" in job["Comment"] else 1
-        expected = f"gres:gpu:{kind}{count}" if rule in ("infer", "record", "ablate") else None
+        expected = f"gres:gpu:{kind}{count}" if rule in WITH_MODEL else None
         assert job.get("TresPerJob") == expected, job
         assert job["NumNodes"].startswith("1")
 
