@@ -30,12 +30,17 @@ RULES = {
     "merge": ["steps.merge"],
     "score": ["steps.score"],
     "mask": ["steps.mask"],
-    "ablate": ["steps.ablate"],
-    "gather_outcomes": ["steps.gather", "ablation"],
+    "ablate": ["steps.ablate", "/ablation/"],
+    "permute": ["steps.permute"],
+    "ablate_again": ["steps.ablate", "/again/"],
+    "gather_again": ["steps.gather", "/again/"],
+    "gather_outcomes": ["steps.gather", "/ablation/"],
     "tabulate": ["steps.tabulate"],
+    "tabulate_again": ["steps.tabulate_again"],
     "tabulate_images": ["steps.tabulate_images"],
     "draw_model": ["steps.figures", "--model"],
     "draw_overview": ["steps.figures", "--overview"],
+    "cards": ["steps.cards"],
     "report": ["steps.report"],
     "manifest": ["steps.manifest"],
 }
@@ -89,11 +94,13 @@ def jobs(run: subprocess.Popen) -> Iterator[tuple[psutil.Process, list[str]]]:
 
 
 def rule_of(line: list[str]) -> str:
-    return next(
+    """The rule of `RULES` that a command line belongs to; the step itself for a rule that is not killed."""
+    found = (
         rule
         for rule, (step, *words) in RULES.items()
         if line[2] == f"culture_neurons.{step}" and all(any(word in part for part in line) for word in words)
     )
+    return next(found, line[2])
 
 
 def kill(project: Project, pending: set[tuple[str, str]]) -> tuple[str, str] | None:
@@ -130,6 +137,7 @@ def jobs_done(project: Project) -> Counter:
 
 def test_a_run_that_is_killed_in_every_rule_completes_and_redoes_only_unfinished_work(undisturbed, tmp_path):
     project = make(tmp_path / "project")
+    assert set(jobs_done(undisturbed)) - {"all"} == set(RULES)
     pending = {(rule, whom) for rule in RULES for whom in ("job", "main")}
     hit = set()
     while killed := kill(project, pending):
