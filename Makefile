@@ -11,12 +11,13 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan prefetch check-demo figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo plan prefetch check-demo benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
+	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
@@ -48,6 +49,10 @@ prefetch: setup
 
 check-demo: setup
 	$(PYTEST) tests/demo
+
+benchmark-selectors: setup
+	$(RUN) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	@echo "The report is at results/selector-benchmark/report.html"
 
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules

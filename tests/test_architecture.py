@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resampling": {"errors", "seeds"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
+    "selector_benchmark": {"errors", "types", "seeds", "selectors", "selection"},
     "image_effects": {"errors", "resampling", "evaluation"},
     "per_culture": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},

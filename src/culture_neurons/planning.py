@@ -10,6 +10,7 @@
                  under shuffled labels
     shards       kind of work -> number of jobs that share it (see config.yaml)
     image_controls   ways to ask the evaluate questions without what their images show
+    benchmark        whether selectors are judged on planted models
     models       name -> {gpus, trained, planted}
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
@@ -96,6 +97,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
         "tabulate_again": int(bool(run["again"]["selectors"])),
+        "benchmark_selectors": int(bool(run.get("benchmark"))),
         "draw_model": n,
         "draw_overview": 1,
         "latex": int(bool(run.get("latex", True))),

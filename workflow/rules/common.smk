@@ -55,11 +55,14 @@ STRENGTHS = [f"{strength:g}" for strength in EVIDENCE["strengths"]]
 AGAIN = EVIDENCE["selectors"] if STRENGTHS or EVIDENCE["permutations"] else []
 #: Image controls: ways to ask the evaluate questions without what their images show.
 IMAGE_CONTROLS = EVIDENCE["image_controls"]
+#: How selectors are judged on planted models.
+BENCHMARK = EVIDENCE["benchmark"]
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 #: Further tables that figures and report show, by the file that says what made them: names of `figures.tables.OPTIONAL`.
 FURTHER = {
     "provenance": ["cultures", "differences"],
     "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
+    "provenance_benchmark": ["benchmark"] * bool(PLANTED and BENCHMARK["repeats"]),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
 }
 MORE = [table for tables in FURTHER.values() for table in tables]
@@ -163,13 +166,23 @@ def selector_options(wildcards):
     return as_json(SELECTORS[wildcards.selector])
 
 
+def reference_of(selector):
+    """The selector whose masks a matched control copies; "" for other selectors."""
+    method = METHODS[selector]
+    if selector in IMPORTED or not selectors.resolve(method).needs_reference:
+        return ""
+    return SELECTORS[selector].get("match", selectors.options(method)["match"])
+
+
+def benchmarked():
+    """Selectors that can be scored anew: not masks of another project, nor what is matched to them."""
+    return [name for name in SELECTORS if not {name, reference_of(name)} & set(IMPORTED)]
+
+
 def reference_masks(wildcards):
     """The masks whose layers and activation deciles a matched control copies; nothing for other selectors."""
-    method = METHODS[wildcards.selector]
-    if not selectors.resolve(method).needs_reference:
-        return []
-    reference = SELECTORS[wildcards.selector].get("match", selectors.options(method)["match"])
-    return [f"{RESULTS}/{wildcards.model}/masks/{reference}_top{fraction}.parquet" for fraction in FRACTIONS]
+    reference = reference_of(wildcards.selector)
+    return [f"{RESULTS}/{wildcards.model}/masks/{reference}_top{fraction}.parquet" for fraction in FRACTIONS if reference]
 
 
 def per_mask_file(folder):
@@ -193,7 +206,7 @@ def image_control_files():
 
 def overview_stems():
     """Names of the figures that show all models."""
-    return ["overview", "baseline"] + ["images"] * bool(IMAGE_CONTROLS)
+    return ["overview", "baseline", *(name for name in MORE if name in ("images", "benchmark"))]
 
 
 def again(kind):
@@ -263,6 +276,7 @@ def amount_of_work():
         "image_controls": IMAGE_CONTROLS,
         "cards": bool(CARDS),
         "latex": bool(LATEX),
+        "benchmark": "benchmark" in MORE,
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

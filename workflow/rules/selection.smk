@@ -85,3 +85,37 @@ rule import_masks:
         "python -m culture_neurons.steps.import_masks --masks {input.masks:q} --cultures {params.cultures:q}"
         " --statistics {input.statistics:q} --samples {input.samples:q} --top-fraction {params.fractions}"
         " --out {output.masks:q} --log {log:q}"
+
+
+rule benchmark_selectors:
+    """Judge the selectors on the planted models, whose culture neurons are known; fewer questions, wrong labels."""
+    input:
+        statistics=[f"{RESULTS}/{model}/statistics.h5" for model in PLANTED],
+        planted=[f"{RESULTS}/{model}/planted.csv" for model in PLANTED],
+        code=code("benchmark_selectors", *(part for name in benchmarked() for part in selectors.modules(METHODS[name]))),
+    output:
+        table=f"{RESULTS}/tables/benchmark.csv",
+        provenance=f"{RESULTS}/tables/provenance_benchmark.json",
+    log:
+        f"{LOGS}/benchmark_selectors.log",
+    benchmark:
+        f"{BENCHMARKS}/benchmark_selectors.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        statistics=named({model: f"{RESULTS}/{model}/statistics.h5" for model in PLANTED}),
+        planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
+        selectors=fixed({name: config["selectors"][name] for name in benchmarked()}),
+        fractions=FRACTIONS,
+        samples=BENCHMARK["samples"],
+        noise=BENCHMARK["noise"],
+        repeats=BENCHMARK["repeats"],
+        seed=config["evidence"]["seed"],
+    shell:
+        "python -m culture_neurons.steps.benchmark_selectors --statistics {params.statistics:q}"
+        " --planted {params.planted:q} --selectors {params.selectors:q} --top-fraction {params.fractions}"
+        " --samples {params.samples} --noise {params.noise} --repeats {params.repeats} --seed {params.seed}"
+        " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from matplotlib.figure import Figure
 
 from culture_neurons.figures.again import plot_permutations, plot_strengths, repeated
+from culture_neurons.figures.benchmark import plot_benchmark
 from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
@@ -27,6 +28,7 @@ __all__ = [
     "model_figures",
     "overview_figures",
     "plot_baseline",
+    "plot_benchmark",
     "plot_dose",
     "plot_drops",
     "plot_images",
@@ -73,3 +75,5 @@ def overview_figures(tables: Tables, selectors: list[str], top_fraction: float) 
     yield "baseline", plot_baseline(tables)
     if "images" in tables.more:
         yield "images", plot_images(tables)
+    if "benchmark" in tables.more:
+        yield "benchmark", plot_benchmark(tables, selectors, top_fraction)

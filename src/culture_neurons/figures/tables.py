@@ -31,6 +31,10 @@ COLUMNS = {
 
 #: Tables that a run may have as well, with the columns that each must have: name -> columns.
 OPTIONAL: dict[str, list[str]] = {
+    "benchmark": [
+        *KEYS, "target", "samples_per_culture", "label_noise", "repeats", "n_target", "chance", "precision",
+        "precision_sd", "recall", "average_precision", "average_precision_sd",
+    ],
     "images": ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"],
     "cultures": [*KEYS, "culture", "measure", "self", "self_low", "self_high", "specificity", "p_value", "p_adjusted"],
     "differences": [
@@ -45,11 +49,11 @@ OPTIONAL: dict[str, list[str]] = {
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure",
-    "comparison", "verdict", "planted", "control",
+    "comparison", "verdict", "planted", "control", "target", "samples_per_culture",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
-             "lape-original": "LAPE-original"}  # fmt: skip
+             "lape-original": "LAPE-original", "effect-size": "Effect size"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,14 @@ SECTIONS = (
         decimals={"change": 1},
     ),
     Section(
+        "benchmark",
+        "Selectors on planted neurons",
+        "Of the planted models alone, whose culture neurons are known. Effective ones cost their culture at least 0.1 "
+        "nats when they alone are zeroed. Means and standard deviations (sd) over draws of questions; label noise is "
+        "the share of questions with a shuffled culture, chance the precision of a random choice.",
+        left_out=r"^(repeats|n_cultures)$",
+    ),
+    Section(
         "planted", "Planted neurons found", "Of the planted control alone: which of its known neurons were chosen."
     ),
 )

@@ -39,9 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to draw")
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", help="name of the model, as the tables have it")
-    which.add_argument(
-        "--overview", action="store_true", help="draw overview, baseline, and images where they were controlled"
-    )
+    which.add_argument("--overview", action="store_true", help="draw overview, baseline, and what further tables show")
     p.add_argument("--selectors", nargs="+", required=True, help="selectors to show, in this order")
     p.add_argument("--top-fraction", type=float, required=True, help="size of the masks in all figures but dose")
     p.add_argument("--out-dir", type=Path, required=True, help="folder for NAME.pdf, NAME.png and captions_MODEL.rst")
