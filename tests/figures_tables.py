@@ -22,7 +22,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
           selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
     """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
     rng = np.random.default_rng(7)
-    effects, summary, layers, baseline, evidence, planted, images = [], [], [], [], [], [], []
+    effects, summary, layers, baseline, evidence, planted, images, benchmark = [], [], [], [], [], [], [], []
     for model in models:
         is_planted = model.startswith("planted")
         mark = "yes" if is_planted else "no"
@@ -74,6 +74,14 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                         *(0.05 * (v + e) for v, w in ((s, 2), (x, 0.3), (-0.2, 0.5)) for e in (-w, w)),
                     )
                 )
+                if is_planted:
+                    for number, noise in (("5", 0.0), ("all", 0.0), ("all", 0.25), ("all", 0.5)):
+                        spread = np.nan if number == "all" and not noise else 0.03
+                        for target in ("planted", "effective"):
+                            values = np.repeat(rng.uniform(0, 1 - noise, 3), 2)
+                            values[1::2] = spread
+                            benchmark.append((model, selector, r, target, number, noise, 5, len(cultures), 64, 0.01,
+                                              *values, mark))  # fmt: skip
                 if selector.startswith("random"):
                     continue
                 for measure, scale in (("accuracy", 1.0), ("logprob", 0.05)):
@@ -102,6 +110,9 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                                 "p_adjusted", "verdict", "planted"]),
         ("images", images, ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change",
                             "chance", "planted"]),
+        ("benchmark", benchmark, [*key, "target", "samples_per_culture", "label_noise", "repeats", "n_cultures",
+                                  "n_target", "chance", "precision", "precision_sd", "recall", "recall_sd",
+                                  "average_precision", "average_precision_sd", "planted"]),
         ("planted", planted, [*key, "culture", "n_selected", "n_planted", "hits", "precision", "recall", "planted"]),
     ):  # fmt: skip
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))

@@ -20,8 +20,8 @@ import yaml
 
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
+from culture_neurons.steps import benchmark_selectors, score, tabulate, tabulate_again, tabulate_images
 from culture_neurons.steps import mask as choose
-from culture_neurons.steps import score, tabulate, tabulate_again, tabulate_images
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -240,6 +240,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
     )  # fmt: skip
     call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
+    call(
+        benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
+        "--planted", f"{MODEL}={model}/planted.csv",
+        "--selectors", '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2",
+        "--out", results / "tables/benchmark.csv", "--provenance-out", results / "tables/provenance_benchmark.json",
+    )  # fmt: skip
     return folder
 
 
@@ -269,7 +275,7 @@ WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "s
 
 @pytest.mark.parametrize("name", [
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
-    "permutations", "strengths",
+    "permutations", "strengths", "benchmark",
 ])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -144,6 +145,38 @@ def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):
     assert not [stem for stem in stems if stem.startswith(("permutations", "strengths"))]
 
 
+def test_benchmark_shows_three_designs_of_each_selector_and_the_controls(tables):
+    figure = figures.plot_benchmark(tables, ["cas", "mad"], 0.01)
+    assert len(figure.axes) == 3  # one planted model
+    table = tables.more["benchmark"]
+    part = table[np.isclose(table["top_fraction"], 0.01)]
+    part = part[(part["samples_per_culture"] == "all") & (part["label_noise"] != 0.25) | (part["label_noise"] == 0)]
+    for ax, (column, target) in zip(
+        figure.axes,
+        [("average_precision", "planted"), ("average_precision", "effective"), ("precision", "planted")],
+        strict=True,
+    ):
+        marks = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+        np.testing.assert_allclose(sorted(marks), sorted(part.loc[part["target"] == target, column]))
+    shown = texts(figure)
+    assert {"all questions", "5 questions per culture", "50\u00a0% of cultures shuffled", "random choice"} <= set(shown)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["CAS", "MAD"]
+    assert set(names) == {contents.selector_name(s) for s in SELECTORS}
+    assert f"{PLANTED} (planted)" in shown
+    (entry,) = [entry for entry in captions.overview_entries(tables, 0.01) if entry.stem == "benchmark"]
+    assert (
+        f"planted neurons of {PLANTED} (planted), from all questions, 5 questions per culture, and 50" in entry.caption
+    )
+
+
+def test_benchmark_without_effective_neurons_or_models_says_so(tables):
+    table = tables.more["benchmark"]
+    for part in (table[table["target"] == "planted"], table.iloc[:0]):
+        few = dataclasses.replace(tables, more={"benchmark": part})
+        assert "no such neurons" in texts(figures.plot_benchmark(few, ["cas"], 0.01))
+
+
 def test_images_that_no_question_has_are_an_empty_panel(tmp_path):
     made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)), ["images"])
     table = made.more["images"]
@@ -165,6 +198,7 @@ def test_plots_draw_on_axes_of_a_notebook(tables):
         (figures.plot_images, ()),
         (figures.plot_permutations, (PLANTED, "cas")),
         (figures.plot_strengths, (PLANTED, "cas")),
+        (figures.plot_benchmark, (["cas"], 0.01)),
     ):
         ax = host.add_subplot()
         assert plot(tables, *arguments, ax=ax) is host

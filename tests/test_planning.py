@@ -53,6 +53,7 @@ def test_jobs_of_a_run() -> None:
         "latex": 1, "report": 1, "manifest": 1,
     }  # fmt: skip
     assert planning.jobs({**RUN, "cards": True})["cards"] == 3
+    assert planning.jobs({**RUN, "benchmark": True}) == {**planning.jobs(RUN), "benchmark_selectors": 1}
     imported = planning.jobs({**RUN, "imported": ["mad"]})
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {

@@ -73,7 +73,7 @@ def overview_figures(tables: Tables, selectors: list[str], top_fraction: float) 
     """Draw the figures of all models together."""
     yield "overview", plot_overview(tables, tables.models, selectors, top_fraction)
     yield "baseline", plot_baseline(tables)
-    if "images" in tables.more:
-        yield "images", plot_images(tables)
     if "benchmark" in tables.more:
         yield "benchmark", plot_benchmark(tables, selectors, top_fraction)
+    if "images" in tables.more:
+        yield "images", plot_images(tables)

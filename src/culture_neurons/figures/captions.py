@@ -117,6 +117,16 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
             f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {n} per model."
         )),
     ]  # fmt: skip
+    if "benchmark" in tables.more:
+        table = tables.more["benchmark"]
+        judged = ", ".join(named(tables, m) for m in benchmark.models(tables)) or "no model"
+        how = _listed([benchmark.meaning(design) for design in benchmark.designs(table).values()])
+        entries.append(Entry("benchmark", "benchmark", "", "", (
+            f"How well selectors find the planted neurons of {judged}, from {how}: average precision on all planted "
+            f"neurons and on the effective ones, which cost their culture at least 0.1 nats when they alone are "
+            f"zeroed, and precision of the masks (top {percent(top_fraction)}). Bars are standard deviations over "
+            f"draws, dashed lines what a random choice gives."
+        )))  # fmt: skip
     if "images" in tables.more:
         of = max(images.asked(tables, m) for m in tables.models)
         words = {"shown": "as they are", "blank": "with a grey image of the same size", "none": "as text alone"}
@@ -127,16 +137,6 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
             f"Accuracy on questions that have an image, asked {how}: {who}. Large marks are means over cultures with "
             f"95 % intervals, small dots are single cultures, the dashed line is what guessing gives. "
             f"{plural(of, 'question')} per model."
-        )))  # fmt: skip
-    if "benchmark" in tables.more:
-        table = tables.more["benchmark"]
-        judged = ", ".join(named(tables, m) for m in benchmark.models(tables)) or "no model"
-        how = _listed([benchmark.meaning(design) for design in benchmark.designs(table).values()])
-        entries.append(Entry("benchmark", "benchmark", "", "", (
-            f"How well selectors find the planted neurons of {judged}, from {how}: average precision on all planted "
-            f"neurons and on the effective ones, which cost their culture at least 0.1 nats when they alone are "
-            f"zeroed, and precision of the masks (top {percent(top_fraction)}). Bars are standard deviations over "
-            f"draws, dashed lines what a random choice gives."
         )))  # fmt: skip
     return entries
 
