@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures": {"errors", "files"},
     "report": {"errors", "files", "figures"},
 }
+MAY_IMPORT["results"] = {"errors", "files", "figures"}
 MAY_IMPORT["steps"] = set(MAY_IMPORT)
 
 #: The only homes of a library; any other one may be imported anywhere.
@@ -57,7 +58,7 @@ HOMES: dict[str, set[str]] = {
     "datasets": {"data"},
     "h5py": {"store"},
     "hdf5plugin": {"store"},
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "results"},
     "seaborn": {"figures"},
     "jinja2": {"report", "models"},
     "snakemake": set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from culture_neurons import figures
@@ -28,22 +29,22 @@ def test_own_changes_stand_under_their_model(tables):
         for cell in row["cells"]:
             assert [c["text"] for c in cell["changes"]] == ["\N{MINUS SIGN}12.5 points", "\N{MINUS SIGN}0.250 nats"]
             assert [c["interval"] for c in cell["changes"]] == ["", ""]
-            assert (cell["p"], cell["sure"]) == ("", False)
-    assert made["sure"] == []
+            assert [(c["p"], c["sure"]) for c in cell["changes"]] == [("", False)] * 2
+    assert made["sure"] == {}
 
 
 def test_intervals_and_p_values_are_shown_where_the_table_has_them(tmp_path, tables):
-    tables.effects[["drop_low", "drop_high", "mcnemar_p_adjusted"]] = [-20.0, -5.0, 0.2]
+    tables.effects[["drop_low", "drop_high", "mcnemar_p_adjusted", "logprob_p_adjusted"]] = [-20.0, -5.0, 0.2, np.nan]
     tables.effects.loc[
         (tables.effects["model"] == MODELS[1]) & (tables.effects["eval_culture"] == "B"), "mcnemar_p_adjusted"
     ] = 0.0001
     made = summary.by_culture(tables, "cas", 0.01)
     cell = made["rows"][1]["cells"][1]
     assert cell["changes"][0]["interval"] == "[\N{MINUS SIGN}20.0, \N{MINUS SIGN}5.0]"
-    assert (cell["p"], cell["sure"]) == ("p < 0.001", True)
-    assert made["sure"] == ["0 of 2", "1 of 2"]
+    assert [(c["p"], c["sure"]) for c in cell["changes"]] == [("p < 0.001", True), ("", False)]
+    assert list(made["sure"].values()) == [["0 of 2", "1 of 2"], ["0 of 2", "0 of 2"]]
     rows = Page(page(tmp_path, tables)).parts["tr"]
-    assert any("cultures with p < 0.05" in row and "0 of 21 of 2" in row for row in rows)
+    assert any("p < 0.05, accuracy0 of 21 of 2" in row for row in rows)
 
 
 def test_a_culture_without_a_mask_in_one_model_has_a_gap(tables):

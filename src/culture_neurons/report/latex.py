@@ -15,7 +15,7 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, require_fraction, rows, selector_name
-from culture_neurons.report.summary import DAMAGE, LEVEL, NOTHING, P_VALUES, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.report.summary import CHANGES, DAMAGE, LEVEL, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
@@ -27,8 +27,8 @@ _SIGNS = {
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
 VERDICTS = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested"}
-#: Columns of effects.csv and the decimals that a paper shows.
-COLUMNS = {"accuracy": ("drop", 1), "logprob": ("logprob_drop", 3)}
+#: Decimals that a paper shows.
+DECIMALS = {"accuracy": 1, "logprob": 3}
 
 
 def escape(text: Any) -> str:
@@ -78,7 +78,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
     require_fraction(tables.summary, top_fraction)
     result = []
     for measure, (what, unit, _) in MEASURES.items():
-        decimals, body, ends = COLUMNS[measure][1], [], []
+        decimals, body, ends = DECIMALS[measure], [], []
         for model in tables.models:
             who = escape(captions.named(tables, model))
             for selector in selectors:
@@ -111,7 +111,6 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
     """What each culture loses under its own mask, a column per model, one table per measure, with 95 % intervals where
     effects.csv has them; bold where its adjusted p-value is below 0.05."""
     effects = rows_of_own(tables.effects)
-    p_value = next((c for c in P_VALUES if c in effects), None)
     parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
     result = []
@@ -120,11 +119,15 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
             [
                 escape(culture),
                 _asked(parts, culture),
-                *(_own(part, culture, measure, p_value) for part in parts.values()),
+                *(_own(part, culture, measure) for part in parts.values()),
             ]
             for culture in cultures
         ]
-        marked = rf" Bold: adjusted $p < {LEVEL}$ that the culture's answers change." if p_value else ""
+        marked = (
+            rf" Bold: adjusted $p < {LEVEL}$ that the culture's answers change."
+            if CHANGES[measure][1] in effects
+            else ""
+        )
         caption = (
             f"Change of {what} ({unit}, masked $-$ baseline) of each culture under its own mask "
             rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
@@ -140,13 +143,12 @@ def rows_of_own(effects: pd.DataFrame) -> pd.DataFrame:
     return effects[effects["mask_culture"] == effects["eval_culture"]]
 
 
-def _own(part: pd.DataFrame, culture: str, measure: str, p_value: str | None) -> str:
+def _own(part: pd.DataFrame, culture: str, measure: str) -> str:
     if culture not in part.index:
         return "--"
-    row, (column, decimals) = part.loc[culture], COLUMNS[measure]
-    text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), decimals)
-    sure = p_value is not None and pd.notna(row[p_value]) and row[p_value] < LEVEL
-    return rf"{{\boldmath\textbf{{{text}}}}}" if sure else text
+    row, (column, p_value) = part.loc[culture], CHANGES[measure]
+    text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), DECIMALS[measure])
+    return rf"{{\boldmath\textbf{{{text}}}}}" if float(row.get(p_value, np.nan)) < LEVEL else text
 
 
 def _asked(parts: dict[str, pd.DataFrame], culture: str) -> str:

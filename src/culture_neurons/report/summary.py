@@ -35,8 +35,8 @@ HEADLINES = {
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 
-#: Columns of effects.csv with the p-value of one culture's change; the first one that is there is shown.
-P_VALUES = ("p_adjusted", "mcnemar_p_adjusted")
+#: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
+CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
 #: A change with a p-value below this is marked.
 LEVEL = 0.05
 
@@ -149,33 +149,33 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     """What each culture loses under its own mask: a row per culture, a cell per model with the change in each measure,
     its interval, and its p-value where effects.csv has them."""
     effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
-    p_value = next((c for c in P_VALUES if c in effects), None)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for model in tables.models:
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
-            found.setdefault(str(record["eval_culture"]), {})[model] = _cell(record, p_value)
-    sure = [[cells[m]["sure"] for cells in found.values() if m in cells] for m in tables.models]
+            found.setdefault(str(record["eval_culture"]), {})[model] = _cell(record)
+    counted = {
+        what: [[cells[m]["changes"][i]["sure"] for cells in found.values() if m in cells] for m in tables.models]
+        for i, (measure, (what, *_)) in enumerate(MEASURES.items())
+        if CHANGES[measure][1] in effects
+    }
     return {
         "selector": selector_name(selector),
         "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
-        "sure": [f"{sum(column)} of {len(column)}" for column in sure] if p_value else [],
+        "sure": {what: [f"{sum(column)} of {len(column)}" for column in columns] for what, columns in counted.items()},
     }
 
 
-def _cell(record: dict[str, Any], p_value: str | None) -> dict[str, Any]:
+def _cell(record: dict[str, Any]) -> dict[str, Any]:
     """One culture under its own mask in one model."""
-    changes = [
-        {
+    changes = []
+    for measure, (_, unit, decimals) in MEASURES.items():
+        column, p_value = CHANGES[measure]
+        p = float(record.get(p_value, math.nan))
+        changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
             "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
-        }
-        for column, (_, unit, decimals) in zip(("drop", "logprob_drop"), MEASURES.values(), strict=True)
-    ]
-    p = float(record[p_value]) if p_value else float("nan")
-    return {
-        "changes": changes,
-        "key": f"{float(record['drop']):.6g}",
-        "p": chance(p) if p_value else "",
-        "sure": bool(np.isfinite(p) and p < LEVEL),
-    }
+            "p": chance(p) if np.isfinite(p) else "",
+            "sure": p < LEVEL,
+        })  # fmt: skip
+    return {"changes": changes, "key": f"{float(record['drop']):.6g}"}
