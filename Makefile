@@ -11,7 +11,8 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan prefetch check-demo benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults \
+	test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
@@ -20,6 +21,7 @@ help:
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo'
+	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests'
@@ -54,6 +56,10 @@ benchmark-selectors: setup
 	$(RUN) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/selector-benchmark/report.html"
 
+check-report: demo
+	@tools/install_chromium.sh
+	$(PYTEST) tests/browser
+
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
 
@@ -64,7 +70,7 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
+	$(PYTEST) -n $(WORKERS) --ignore=tests/browser --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
 
 test-faults: setup
 	$(PYTEST) -n 2 tests/faults

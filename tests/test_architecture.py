@@ -65,7 +65,7 @@ HOMES: dict[str, set[str]] = {
 }
 #: Tests of no single module.
 NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
-NO_MIRROR |= {"workflow", "faults", "hostile", "slurm", "demo", "benchmarks"}
+NO_MIRROR |= {"workflow", "faults", "hostile", "slurm", "demo", "browser", "benchmarks"}
 LARGEST = 18_000
 
 

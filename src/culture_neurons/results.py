@@ -72,7 +72,7 @@ class Run:
         model, selector   what the figure is of; without a selector, all that are no random controls where a figure
                           shows several, else the first of them
         ax                draw on this axis, for kinds that fit on one: with two measures the accuracy, or `measure`
-        options           top_fraction (default: that of the run's figures; not every kind has one), measure ("accuracy", "logprob")
+        options           top_fraction (without: that of the run's figures; some kinds have none), measure
 
         Raises ConfigError for an unknown kind, model, selector, top fraction or option.
         """

@@ -127,10 +127,11 @@ def running(profile: Path) -> Iterator[Browser]:
 
     # The protocol is spoken on file descriptors 3 and 4; numbers of our own may lie there already.
     shell = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
-    process = subprocess.Popen(
-        ["bash", "-c", shell, "bash", *command], pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=(profile / "stderr").open("wb"),
-    )  # fmt: skip
+    with (profile / "stderr").open("wb") as errors:
+        process = subprocess.Popen(
+            ["bash", "-c", shell, "bash", *command], pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=errors,
+        )  # fmt: skip
     os.close(to_browser)
     os.close(from_browser)
     try:
