@@ -11,8 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults \
-	test-slurm lint format lock clean
+.PHONY: help setup demo plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
