@@ -54,6 +54,15 @@ def test_every_model_needs_the_image(model):
         assert row["mcnemar_p_adjusted"] < 1e-6
 
 
+def test_benchmark_tells_good_selectors_from_chance():
+    found = rows("benchmark", model=PLANTED[0], samples_per_culture="all", label_noise=0, top_fraction=MAIN)
+    found = found[found["target"] == "planted"].set_index("selector")
+    for selector in ("cas", "effect-size"):
+        assert found.loc[selector, "average_precision"] > 0.95, selector
+    for control in ("random-matched", "random-matched-2"):
+        assert found.loc[control, "average_precision"] < 0.1, control
+
+
 @pytest.mark.parametrize("fraction", CONFIG["top_fractions"][:1])
 def test_planted_neurons_are_found_by_the_probability_contrast(fraction):
     found = rows("planted", model=PLANTED[0], selector="cas", top_fraction=fraction)
@@ -83,7 +92,7 @@ def test_statistics_take_about_half_of_their_plain_arrays(model):
 
 
 def test_planted_models_are_marked_in_every_table():
-    for name in ("effects", "summary", "layers", "baseline", "evidence", "planted", "images"):
+    for name in ("effects", "summary", "layers", "baseline", "evidence", "planted", "images", "benchmark"):
         marks = table(name).groupby("model")["planted"].unique()
         for model, mark in marks.items():
             assert list(mark) == ["yes" if model in PLANTED else "no"], name
