@@ -63,6 +63,37 @@ def test_benchmark_tells_good_selectors_from_chance():
         assert found.loc[control, "average_precision"] < 0.1, control
 
 
+@pytest.mark.parametrize("model", CONFIG["models"])
+@pytest.mark.parametrize("measure", ["accuracy", "logprob"])
+def test_shuffled_labels_tell_a_planted_effect_from_none(model, measure):
+    found = rows("permutations", model=model, measure=measure)
+    times = CONFIG["evidence"]["permutations"]
+    assert (found["permutations"] == times).all()
+    whole = found[found["culture"].isna()].iloc[0]
+    if model in PLANTED:
+        assert whole["p_value"] == pytest.approx(1 / (times + 1))
+        assert (found["p_adjusted"] < 0.05).all()
+    else:
+        assert whole["null_low"] <= whole["observed"] <= whole["null_high"]
+        assert not (found["p_adjusted"] < 0.05).any()
+
+
+def test_a_planted_effect_grows_with_the_strength_of_the_intervention():
+    found = rows("strengths", model=PLANTED[0], measure="logprob").sort_values("strength")
+    assert found["self"].is_monotonic_decreasing
+    assert (found["cross"].abs() < 0.05).all()
+    one = rows("summary", model=PLANTED[0], selector="cas", top_fraction=MAIN).iloc[0]
+    assert found.set_index("strength").loc[1.0, "self"] == pytest.approx(one["self_logprob_drop"])
+
+
+def test_each_planted_culture_is_specific_and_no_other_is():
+    found = rows("cultures", selector="cas", top_fraction=MAIN, measure="logprob")
+    assert (found.loc[found["model"].isin(PLANTED), "p_adjusted"] < 0.01).all()
+    ordinary = found[found["model"].isin(ORGANIC)]
+    harmful = (ordinary["p_adjusted"] < 0.05) & (ordinary["specificity"] < 0)
+    assert harmful.mean() <= 0.1  # luck of the neurons is not in these p-values
+
+
 @pytest.mark.parametrize("fraction", CONFIG["top_fractions"][:1])
 def test_planted_neurons_are_found_by_the_probability_contrast(fraction):
     found = rows("planted", model=PLANTED[0], selector="cas", top_fraction=fraction)

@@ -47,6 +47,24 @@ def test_intervals_and_p_values_are_shown_where_the_table_has_them(tmp_path, tab
     assert any("p < 0.05, accuracy0 of 21 of 2" in row for row in rows)
 
 
+def test_a_culture_is_marked_by_the_larger_p_value_of_two_kinds_of_luck(tmp_path, tables):
+    folder = tmp_path / "tables"
+    both = figures.read(folder, ["cultures", "permutations"])
+    both.more["cultures"]["p_adjusted"] = 0.001
+    shuffles = both.more["permutations"]
+    shuffles["p_adjusted"] = 0.03
+    few = (shuffles["model"] == MODELS[0]) & (shuffles["culture"] == "A") & (shuffles["measure"] == "logprob")
+    shuffles.loc[few, "p_adjusted"] = 0.2
+    made = summary.by_culture(both, "cas", 0.01)
+    found = [[[change["p"] for change in cell["changes"]] for cell in row["cells"]] for row in made["rows"]]
+    sure = ["p = 0.030", "p = 0.030"]
+    assert found == [[["p = 0.030", "p = 0.200"], sure], [sure, sure]]
+    assert list(made["sure"].values()) == [["2 of 2", "2 of 2"], ["1 of 2", "2 of 2"]]
+    assert "masks of shuffled labels" in page(tmp_path, both)
+    alone = figures.read(folder, ["cultures"])
+    assert summary.by_culture(alone, "cas", 0.01)["rows"][0]["cells"][0]["changes"][0]["p"] == "p = 0.020"
+
+
 def test_a_culture_without_a_mask_in_one_model_has_a_gap(tables):
     gone = (tables.effects["model"] == MODELS[0]) & (tables.effects["mask_culture"] == "B")
     tables.effects.drop(tables.effects.index[gone], inplace=True)

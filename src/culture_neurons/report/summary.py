@@ -16,7 +16,7 @@ from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, percent, rows, selector_name
 from culture_neurons.figures.titles import number
-from culture_neurons.report import images
+from culture_neurons.report import images, shuffled
 from culture_neurons.report.words import MEASURES, bracket, chance, lowered, plain
 
 SPECIFIC = "culture-specific"
@@ -83,6 +83,7 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
         result.append({
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": images.sentence(tables, model),
+            "shuffled": shuffled.sentences(tables, model),
         })  # fmt: skip
     return result
 
@@ -146,32 +147,60 @@ def main_selector(tables: Tables, wanted: list[str]) -> str | None:
 
 
 def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, Any]:
-    """What each culture loses under its own mask: a row per culture, a cell per model with the change in each measure,
-    its interval, and its p-value where effects.csv has them."""
+    """What each culture loses under its own mask: a row per culture, a cell per model.
+
+    A cell has the change in each measure with its interval, and the p-value that the change is the culture's own
+    (`_specific`); where no table has that, that its answers change at all (effects.csv).
+    """
     effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
+    specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for model in tables.models:
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
-            found.setdefault(str(record["eval_culture"]), {})[model] = _cell(record)
+            culture = str(record["eval_culture"])
+            p_values = {
+                measure: of.get((model, culture), math.nan) if of else float(record.get(CHANGES[measure][1], math.nan))
+                for measure, of in specific.items()
+            }
+            found.setdefault(culture, {})[model] = _cell(record, p_values)
     counted = {
         what: [[cells[m]["changes"][i]["sure"] for cells in found.values() if m in cells] for m in tables.models]
         for i, (measure, (what, *_)) in enumerate(MEASURES.items())
-        if CHANGES[measure][1] in effects
+        if specific[measure] or CHANGES[measure][1] in effects
     }
     return {
         "selector": selector_name(selector),
         "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
         "sure": {what: [f"{sum(column)} of {len(column)}" for column in columns] for what, columns in counted.items()},
+        "specific": any(specific.values()),
     }
 
 
-def _cell(record: dict[str, Any]) -> dict[str, Any]:
-    """One culture under its own mask in one model."""
+def _specific(tables: Tables, selector: str, top_fraction: float, measure: str) -> dict[tuple[str, str], float]:
+    """(model, culture) -> adjusted p-value that the own mask does more to the culture than others do.
+
+    Against the other cultures' masks (luck of the questions, cultures.csv) and, where labels were shuffled, against
+    masks of shuffled labels (luck of the neurons, permutations.csv). The larger one counts.
+    """
+    result: dict[tuple[str, str], float] = {}
+    for name in ("cultures", "permutations"):
+        table = tables.more.get(name)
+        for model in tables.models if table is not None else ():
+            part = rows(table, model, selector, top_fraction)
+            part = part[(part["measure"] == measure) & part["culture"].notna()]
+            for culture, p in zip(part["culture"], part["p_adjusted"].astype(float), strict=True):
+                key = model, str(culture)
+                if name == "cultures" or key in result:
+                    result[key] = max(result.get(key, 0.0), p) if np.isfinite(p) else np.nan
+    return result
+
+
+def _cell(record: dict[str, Any], p_values: dict[str, float]) -> dict[str, Any]:
+    """One culture under its own mask in one model; `p_values` by measure."""
     changes = []
     for measure, (_, unit, decimals) in MEASURES.items():
-        column, p_value = CHANGES[measure]
-        p = float(record.get(p_value, math.nan))
+        column, p = CHANGES[measure][0], p_values[measure]
         changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
             "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),

@@ -1,0 +1,34 @@
+"""What shuffled culture labels say of a model, in a sentence per selector."""
+
+from __future__ import annotations
+
+from culture_neurons.figures import captions
+from culture_neurons.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.figures.titles import number
+from culture_neurons.report.words import MEASURES, bracket, chance
+
+
+def sentences(tables: Tables, model: str) -> list[str]:
+    """The own culture's change against what masks of shuffled labels do; none where labels were not shuffled."""
+    table = tables.more.get("permutations")
+    if table is None:
+        return []
+    every = rows(table, model)
+    every = every[every["culture"].isna()]  # means over cultures
+    result = []
+    for selector, part in every.groupby("selector", sort=False):
+        said = []
+        for row in part.to_dict("records"):
+            what, unit, decimals = MEASURES[row["measure"]]
+            null = bracket(row["null_low"], row["null_high"], decimals)
+            said.append(
+                f"{what} {number(row['observed'], decimals)} {unit} against {number(row['null'], decimals)} {null}, "
+                f"adjusted {chance(float(row['p_adjusted']))}"
+            )
+        first = part.iloc[0]
+        result.append(
+            f"{captions.named(tables, model)}, against shuffled culture labels ({selector_name(str(selector))}, top "
+            f"{percent(float(first['top_fraction']))}, {int(first['permutations']):,} times; in brackets where "
+            f"95 % of these lie): {'; '.join(said)}."
+        )
+    return result

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from culture_neurons import figures
+from culture_neurons.report import shuffled
+from tests.figures_tables import build
+
+PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("tables"), fractions=(0.01,))
+
+
+def test_the_sentence_has_the_numbers_of_the_table(folder):
+    tables = figures.read(folder, ["permutations"])
+    (text,) = shuffled.sentences(tables, PLANTED)
+    assert text.startswith(f"{PLANTED} (planted), against shuffled culture labels (CAS, top 1\u00a0%, 99 times")
+    assert "accuracy −29.0 points against −0.2 [−2.0, 0.8], adjusted p = 0.020" in text
+    assert "log-probability of the right option −1.450 nats against" in text
+    (text,) = shuffled.sentences(tables, DEMO)
+    assert "planted" not in text
+
+
+def test_without_shuffled_labels_nothing_is_said(folder):
+    assert shuffled.sentences(figures.read(folder), PLANTED) == []
