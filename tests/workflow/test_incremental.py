@@ -66,7 +66,7 @@ def test_model_runs_only_that_model(project):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [("permutations", 4, {"permute": 2, **AGAIN, **LAST}), ("strengths", [0.5], {**AGAIN, **LAST}),
-     ("replicates", 300, {"tabulate_again": 1, **LAST})],
+     ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
