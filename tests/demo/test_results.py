@@ -140,6 +140,14 @@ def test_report_is_one_page_that_says_planted_and_has_every_figure():
         assert model in page
 
 
+def test_cards_show_the_strongest_neurons_of_every_culture():
+    for model in CONFIG["models"]:
+        found = json.loads((RESULTS / model / "cards.json").read_text(encoding="utf-8"))
+        assert len(found["cards"]) == CONFIG["evidence"]["cards"] * len(found["cultures"]) == 24
+        assert all(sample["image"] for sample in found["samples"].values())
+        assert {card["planted"] for card in found["cards"]} == ({True} if model in PLANTED else {None})
+
+
 def test_figures_are_there_as_pdf_and_png():
     for model in CONFIG["models"]:
         for selector in ("lap", "lape", "lape-original", "mad", "cas"):

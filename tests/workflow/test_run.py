@@ -29,7 +29,7 @@ def test_tables_have_the_columns_of_the_contract(finished, name):
 
 def test_every_promised_file_is_there(finished):
     for model in ("trained", "loaded"):
-        names = ["predictions.parquet", "statistics.h5", "scores/cas.h5", "masks/mad_top0.05.parquet",
+        names = ["predictions.parquet", "cards.json", "statistics.h5", "scores/cas.h5", "masks/mad_top0.05.parquet",
                  "ablation/random-matched_top0.2.parquet", "controls/blank.parquet",
                  "controls/none.parquet"]  # fmt: skip
         for name in names:
@@ -39,6 +39,8 @@ def test_every_promised_file_is_there(finished):
                      "images"):  # fmt: skip
             assert finished.results("figures", f"{stem}.png").read_bytes().startswith(b"\x89PNG")
             assert finished.results("figures", f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+    for name in ("summary", "drops"):
+        assert finished.results("tables", f"{name}.tex").read_text(encoding="utf-8").count(r"\begin{tabular}") == 2
     assert "</html>" in finished.results("report.html").read_text(encoding="utf-8")
 
 
