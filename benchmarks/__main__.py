@@ -17,6 +17,7 @@ BENCHMARKS = {
     "shared": ("Questions that share an image", True),
     "scaling": ("How time grows", True),
     "scoring": ("Scoring at full size", True),
+    "stability": ("Stability at full size", True),
     "gpu": ("Qwen2.5-VL-7B at its true shapes, on a GPU", False),
 }
 HEAD = """# Results of the benchmarks

@@ -57,6 +57,7 @@ class Statistics:
     mean_sum         float64 [culture, layer, neuron]: the sum over questions of x = (S + N) / T, a question's mean of g
     square_sum       float64 [culture, layer, neuron]: the sum over questions of x^2
 
+    Sums given in float32 stay so, as do the scores that are made of them: `stability` works on many resamples.
     Raises ConfigError when shapes disagree, a culture occurs twice, or K > T.
     """
 
@@ -72,8 +73,9 @@ class Statistics:
     def __post_init__(self) -> None:
         object.__setattr__(self, "cultures", list(self.cultures))
         for name, values in self.arrays.items():
-            kind = np.int64 if name in ("tokens", "fired", "samples") else np.float64
-            object.__setattr__(self, name, np.asarray(values, dtype=kind))
+            if name in ("tokens", "samples") or np.asarray(values).dtype != np.float32:
+                values = np.asarray(values, dtype=np.int64 if name in ("tokens", "fired", "samples") else np.float64)
+            object.__setattr__(self, name, values)
         n = len(self.cultures)
         if len(set(self.cultures)) != n:
             raise ConfigError(f"statistics: a culture occurs twice in {self.cultures}")
@@ -85,7 +87,8 @@ class Statistics:
         for name, values in self.arrays.items():
             if values.shape != (self.tokens.shape if name in ("tokens", "samples") else self.fired.shape):
                 raise ConfigError(f"statistics: fired {self.fired.shape} and {name} {values.shape} differ")
-        if self.fired.size and (self.fired > self.tokens[:, None, None]).any():
+        # The largest of each culture is compared: a comparison of all would take an array of their size.
+        if self.fired.size and (self.fired.max(axis=(1, 2)) > self.tokens.astype(self.fired.dtype)).any():
             raise ConfigError("statistics: a neuron fired on more tokens than there are")
 
     @property
@@ -100,13 +103,17 @@ class Statistics:
 
     @property
     def probability(self) -> np.ndarray:
-        """P = K / T, float64 [culture, layer, neuron]; 0 for a culture without tokens."""
-        return self.fired / np.maximum(self.tokens, 1)[:, None, None]
+        """P = K / T, float64 (float32 of such sums) [culture, layer, neuron]; 0 for a culture without tokens."""
+        return self._per_token(self.fired)
 
     @property
     def mean_positive(self) -> np.ndarray:
-        """M = S / T, float64 [culture, layer, neuron]; 0 for a culture without tokens."""
-        return self.positive_sum / np.maximum(self.tokens, 1)[:, None, None]
+        """M = S / T, float64 (float32 of such sums) [culture, layer, neuron]; 0 for a culture without tokens."""
+        return self._per_token(self.positive_sum)
+
+    def _per_token(self, sums: np.ndarray) -> np.ndarray:
+        tokens = np.maximum(self.tokens, 1)[:, None, None]
+        return sums / (tokens.astype(np.float32) if sums.dtype == np.float32 else tokens)
 
 
 @dataclass(frozen=True)

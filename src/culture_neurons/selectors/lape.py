@@ -16,7 +16,6 @@ Scores hold exp(-H), one over the effective number of cultures for which the neu
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import entr
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.types import Statistics
@@ -74,8 +73,10 @@ def entropy(probability: np.ndarray) -> np.ndarray:
     total = probability.sum(axis=0)
     total[total == 0] = 1.0
     result = np.zeros_like(total)
+    smallest = np.finfo(probability.dtype).tiny
     for row in probability:  # one culture at a time: no second array of the full size
-        result += entr(row / total)
+        share = row / total
+        result -= share * np.log(np.maximum(share, smallest))  # several times faster than scipy's entr
     return result
 
 

@@ -31,7 +31,8 @@ def mad(statistics: Statistics, *, normalise: bool = True) -> np.ndarray:
         raise ConfigError(f"selector mad compares cultures and needs at least two, found {statistics.cultures}")
     mean_positive = statistics.mean_positive
     largest = np.abs(mean_positive).max(axis=0)  # [layer, neuron]
-    constant = np.ptp(mean_positive, axis=0) <= _NOISE * largest
+    noise = max(_NOISE, 4 * float(np.finfo(mean_positive.dtype).eps))
+    constant = np.ptp(mean_positive, axis=0) <= noise * largest
     # M_c - (sum - M_c) / (n - 1) = (M_c - mean) * n / (n - 1), computed in place: the array is large.
     mean_positive -= mean_positive.mean(axis=0)
     if normalise:

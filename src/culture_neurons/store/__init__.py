@@ -32,6 +32,7 @@ from __future__ import annotations
 from culture_neurons.store.merging import merge_statistics
 from culture_neurons.store.rounding import EXACT, round_mantissa
 from culture_neurons.store.scores import read_scores, write_scores
+from culture_neurons.store.scratch import SampleSums, sample_sums
 from culture_neurons.store.statistics import (
     NeuronSums,
     StatisticsWriter,
@@ -46,6 +47,7 @@ from culture_neurons.store.statistics import (
 __all__ = [
     "EXACT",
     "NeuronSums",
+    "SampleSums",
     "StatisticsWriter",
     "bytes_on_disk",
     "count",
@@ -55,6 +57,7 @@ __all__ = [
     "read_scores",
     "read_statistics",
     "round_mantissa",
+    "sample_sums",
     "statistics_writer",
     "write_scores",
 ]

@@ -1,0 +1,356 @@
+"""How stable scores and masks are: the same selectors on other draws of the recorded samples.
+
+Bootstrap: the images of each culture (their samples together, or samples that have no image) are drawn anew with
+replacement. Halves: the images of each culture are split at random into two halves. Either is a matter of weights
+per sample, so that the sums per culture of many draws are a product of matrices, weights [draw, sample] times sums
+[sample, neuron]; on each, the selectors and the choice of masks are those of the run.
+
+K and S are added up in float32: K is exact below 2^24, S has a relative error of about 1e-7. The moments of the
+samples' means are in float64, since a variance is a small difference of large sums. The products have a fixed shape,
+`ROWS` draws at a time, so that neither the size of blocks nor the number of threads changes a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons import selection, selectors
+from culture_neurons.seeds import generator
+from culture_neurons.store import SampleSums
+from culture_neurons.types import Statistics
+
+#: Draws per product of matrices.
+ROWS = 8
+#: Of the sums of a block of draws, at most (but at least of `ROWS` draws); and draws per block.
+BLOCK_BYTES, LARGEST_BLOCK = 1 << 30, 256
+#: Sums in float64.
+WIDE = ("mean_sum", "square_sum")
+#: Half the width of a 95 % interval, in standard deviations.
+WIDTH = 1.959964
+
+#: Columns of the table per culture, and of that per neuron.
+COLUMNS = (
+    "selector", "top_fraction", "culture", "n_samples", "n_images", "n_neurons", "selected_again", "jaccard_bootstrap",
+    "jaccard_halves", "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
+)  # fmt: skip
+NEURON_COLUMNS = (
+    "selector", "top_fraction", "culture", "layer", "neuron", "score", "score_sd", "selected_again", "probability",
+    "probability_low", "probability_high",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A selector of the run and the masks that it chose.
+
+    fractions   top fractions, as the config writes them
+    masks       per fraction and culture (in the order of `SampleSums.cultures`) flat indices into layer * neuron
+    scores      float32, the scores of these neurons, shaped as `masks`
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+    fractions: Sequence[str]
+    masks: Sequence[Sequence[np.ndarray]]
+    scores: Sequence[Sequence[np.ndarray]]
+
+
+def units(sample_ids: Sequence[str], images: Mapping[str, str]) -> np.ndarray:
+    """What is drawn as one: int64 [sample], equal for samples that show one image; `images` is their image or ""."""
+    names = [f"image {images[i]}" if images.get(i) else f"sample {i}" for i in sample_ids]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def bootstrap_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
+    """How often each sample is drawn, per culture float32 [draw, sample]; `unit` as of `units`, per culture.
+
+    The streams are seeded by the culture's name, and draw r is the same for every n > r.
+    """
+    result = []
+    for name, mine in zip(cultures, unit, strict=True):
+        size = int(mine.max()) + 1
+        drawn = generator("stability", "bootstrap", seed, name).multinomial(size, np.full(size, 1 / size), size=n)
+        result.append(drawn.astype(np.float32)[:, mine])
+    return result
+
+
+def half_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
+    """Which samples are in a half, per culture float32 [2 n, sample]: rows 2 h and 2 h + 1 are the two of split h."""
+    result = []
+    for name, mine in zip(cultures, unit, strict=True):
+        size = int(mine.max()) + 1
+        order = generator("stability", "halves", seed, name).permuted(np.tile(np.arange(size), (n, 1)), axis=1)
+        first = order < size // 2  # [split, unit]: the units that come out in the first places of a random order
+        both = np.stack([first, ~first], axis=1).reshape(2 * n, size)
+        result.append(both.astype(np.float32)[:, mine])
+    return result
+
+
+def draws(
+    sums: SampleSums, weights: Sequence[np.ndarray], threads: ThreadPoolExecutor, block: int = 0
+) -> Iterator[list[Statistics]]:
+    """The statistics of all draws, in order, a block at a time; a block's arrays are used again for the next.
+
+    weights   per culture float32 [draw, sample]
+    block     draws per block, rounded up to `ROWS`; 0: what `BLOCK_BYTES` holds
+    """
+    count, cultures, size = len(weights[0]), len(sums.cultures), sums.shape[0] * sums.shape[1]
+    types = {name: np.float64 if name in WIDE else np.float32 for name in sums.names}
+    if not block:
+        per_draw = cultures * size * sum(np.dtype(kind).itemsize for kind in types.values())
+        block = min(LARGEST_BLOCK, BLOCK_BYTES // per_draw)
+    block = ROWS * max(1, -(-min(block, count) // ROWS))
+    padded = [np.pad(w, ((0, -count % block), (0, 0))) for w in weights]
+    wide = [w.astype(np.float64) for w in padded]
+    tokens = np.stack([w @ t for w, t in zip(wide, sums.tokens, strict=True)], axis=1)  # (draw, culture)
+    samples = np.stack([w.sum(axis=1) for w in wide], axis=1)
+    found = {name: np.empty((block, cultures, size), kind) for name, kind in types.items()}
+
+    def add_up(culture: int, start: int) -> None:
+        for part in sums.parts:
+            for name, result in found.items():
+                mine = (wide if name in WIDE else padded)[culture][start : start + block]
+                values = sums.read(name, culture, part).astype(types[name], copy=False)
+                for row in range(0, block, ROWS):
+                    np.matmul(mine[row : row + ROWS], values, out=result[row : row + ROWS, culture, part])
+
+    for start in range(0, count, block):
+        list(threads.map(lambda culture, at=start: add_up(culture, at), range(cultures)))
+        yield [
+            Statistics(
+                sums.cultures, tokens[start + row], samples=samples[start + row],
+                **{name: values[row].reshape(cultures, *sums.shape) for name, values in found.items()},
+            )
+            for row in range(min(block, count - start))
+        ]  # fmt: skip
+
+
+class Moments:
+    """Mean and standard deviation of float32 values that come draw by draw; those that are not finite do not count."""
+
+    def __init__(self, near: np.ndarray) -> None:
+        self._near = near  # sums of small differences keep their digits
+        self._n = np.zeros(near.shape, np.uint32)
+        self._sum, self._squares = np.zeros(near.shape), np.zeros(near.shape)
+
+    def add(self, values: np.ndarray) -> None:
+        known = np.isfinite(values)
+        difference = np.where(known, values - self._near, 0)
+        self._n += known
+        self._sum += difference
+        self._squares += np.square(difference, dtype=np.float64)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """float64, with n - 1; nan for fewer than two values."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = (self._squares - self._sum**2 / self._n) / (self._n - 1.0)
+        return np.sqrt(np.where(self._n > 1, np.maximum(variance, 0), np.nan))
+
+
+class Watch:
+    """What becomes of the masks of one selector from draw to draw."""
+
+    def __init__(self, chosen: Chosen, shape: tuple[int, int, int]) -> None:
+        self.chosen, self._shape, self._size = chosen, shape, shape[1] * shape[2]
+        self._budgets = [selection.budget(fraction, *shape[1:]) for fraction in chosen.fractions]
+        flat = [_flat(mask, self._size) for mask in chosen.masks]
+        self._sizes = np.array([[len(one) for one in mask] for mask in chosen.masks]).reshape(len(flat), shape[0])
+        values = np.concatenate([np.concatenate(scores) for scores in chosen.scores])
+        # A neuron of several fractions is watched once; `_place` says where the neurons of a fraction are.
+        self.union, first, place = np.unique(np.concatenate(flat), return_index=True, return_inverse=True)
+        self._place = np.split(place.astype(np.int32), np.cumsum(self._sizes.sum(axis=1))[:-1])
+        self._scores = Moments(values[first].astype(np.float32))
+        self._again = [np.zeros(len(mask), np.uint32) for mask in flat]
+        self._jaccard: list[np.ndarray] = []  # [fraction, culture] per draw
+        self._halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._inside = np.zeros(shape[0] * self._size, bool)
+
+    def redrawn(self, block: Sequence[Statistics]) -> None:
+        """Take note of bootstrap draws, in order."""
+        for statistics in block:
+            scores, sets = self._choose(statistics)
+            self._scores.add(scores.reshape(-1)[self.union])
+            shared, sizes = np.zeros(self._sizes.shape), np.zeros(self._sizes.shape)
+            for f, mask in enumerate(sets):
+                flat = _flat(mask, self._size)
+                self._inside[flat] = True
+                again = self._inside[self.union][self._place[f]]
+                self._inside[flat] = False
+                self._again[f] += again
+                ends = np.cumsum([0, *self._sizes[f]])
+                shared[f] = np.diff(np.concatenate([[0], np.cumsum(again)])[ends])
+                sizes[f] = [len(one) for one in mask]
+            self._jaccard.append(jaccard(shared, self._sizes, sizes))
+
+    def split(self, block: Sequence[Statistics]) -> None:
+        """Take note of halves: each two neighbours are those of one split."""
+        for one, other in zip(block[::2], block[1::2], strict=True):
+            (a, first), (b, second) = self._choose(one), self._choose(other)
+            shared, sizes = np.zeros(self._sizes.shape), np.zeros((2, *self._sizes.shape))
+            for f, masks in enumerate(zip(first, second, strict=True)):
+                sizes[:, f] = [[len(one) for one in mask] for mask in masks]
+                for c, (x, y) in enumerate(zip(*masks, strict=True)):
+                    self._inside[x] = True
+                    shared[f, c] = np.count_nonzero(self._inside[y])
+                    self._inside[x] = False
+            rank = [rank_correlation(x.ravel(), y.ravel()) for x, y in zip(a, b, strict=True)]
+            by_chance = jaccard(sizes[0] * sizes[1] / self._size, *sizes)
+            self._halves.append((jaccard(shared, *sizes), by_chance, np.array(rank)))
+
+    def _choose(self, statistics: Statistics) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        scores = selectors.score(self.chosen.method, statistics, **self.chosen.options)
+        with np.errstate(over="ignore", under="ignore"):
+            scores = scores.astype(np.float32, copy=False)
+        return scores, selection.sets(scores, self._budgets, self.chosen.method)
+
+    def table(self, cultures: Sequence[str], samples: Sequence[int], images: Sequence[int]) -> pd.DataFrame:
+        """One row per fraction and culture: `COLUMNS`."""
+        shape = len(self._budgets), len(cultures)
+        halves, by_chance = (_stack([h[i] for h in self._halves], shape) for i in (0, 1))
+        rank = _mean(_stack([h[2] for h in self._halves], shape[1:]))
+        low, high = _range(halves)
+        boot, halves, by_chance = _mean(_stack(self._jaccard, shape)), _mean(halves), _mean(by_chance)
+        parts = []
+        for f, fraction in enumerate(self.chosen.fractions):
+            again = np.split(self._again[f] / max(1, len(self._jaccard)), np.cumsum(self._sizes[f])[:-1])
+            again = [part.mean() if len(part) and self._jaccard else np.nan for part in again]
+            columns = (
+                self.chosen.name, fraction, cultures, samples, images, self._sizes[f], again, boot[f], halves[f],
+                low[f], high[f], by_chance[f], rank,
+            )  # fmt: skip
+            parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
+        return pd.concat(parts, ignore_index=True)
+
+    def neurons(
+        self, cultures: Sequence[str], where: np.ndarray, probability: np.ndarray, deviation: np.ndarray
+    ) -> pd.DataFrame:
+        """One row per neuron of a mask: `NEURON_COLUMNS`.
+
+        where, probability, deviation   flat indices (sorted), P of the run and its standard deviation over draws
+        """
+        place = np.searchsorted(where, self.union)
+        p, half = probability[place], WIDTH * deviation[place]
+        values = {
+            "score_sd": self._scores.deviation, "probability": p,
+            "probability_low": np.maximum(p - half, 0), "probability_high": np.minimum(p + half, 1),
+        }  # fmt: skip
+        parts = []
+        for f, fraction in enumerate(self.chosen.fractions):
+            culture, flat = np.divmod(self.union[self._place[f]], self._size)
+            layer, neuron = np.divmod(flat, self._shape[2])
+            again = self._again[f] / len(self._jaccard) if self._jaccard else np.full(len(flat), np.nan)
+            parts.append(pd.DataFrame({
+                "selector": pd.Categorical.from_codes(np.zeros(len(flat), np.int8), [self.chosen.name]),
+                "top_fraction": float(fraction),
+                "culture": pd.Categorical.from_codes(culture, list(cultures)),
+                "layer": layer.astype(np.int32), "neuron": neuron.astype(np.int32),
+                "score": np.concatenate(self.chosen.scores[f]).astype(np.float32),
+                "selected_again": again.astype(np.float32),
+                **{name: column[self._place[f]].astype(np.float32) for name, column in values.items()},
+            })[list(NEURON_COLUMNS)])  # fmt: skip
+        return pd.concat(parts, ignore_index=True)
+
+
+def measure(
+    sums: SampleSums,
+    images: Mapping[str, str],
+    chosen: Sequence[Chosen],
+    probability: np.ndarray,
+    resamples: int,
+    halves: int,
+    seed: int,
+    threads: int = 1,
+    block: int = 0,
+) -> tuple[pd.DataFrame, Iterator[pd.DataFrame]]:
+    """How stable the masks of all selectors are.
+
+    images        sample -> its image, "" for none
+    probability   P of the run, [culture, layer, neuron]
+    resamples, halves   bootstrap draws; random splits into halves
+    block         see `draws`; it changes no result
+
+    Returns the table per selector, fraction and culture (`COLUMNS`) and, selector by selector, that per neuron of a
+    mask (`NEURON_COLUMNS`).
+    """
+    shape = len(sums.cultures), *sums.shape
+    watches = [Watch(one, shape) for one in chosen]
+    where = np.unique(np.concatenate([np.zeros(0, np.int64), *(watch.union for watch in watches)]))
+    p = probability.reshape(-1)[where].astype(np.float32)
+    moments, culture = Moments(p), where // (shape[1] * shape[2])
+    unit = [units(ids, images) for ids in sums.sample_ids]
+
+    def probabilities(block: Sequence[Statistics]) -> None:
+        for statistics in block:
+            moments.add(statistics.fired.reshape(-1)[where] / statistics.tokens.astype(np.float32)[culture])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for found in draws(sums, bootstrap_weights(sums.cultures, unit, resamples, seed), pool, block):
+            # A selector's draws are one task: what it adds up does not depend on who is first.
+            tasks = [pool.submit(probabilities, found), *(pool.submit(watch.redrawn, found) for watch in watches)]
+            for task in tasks:
+                task.result()
+        for found in draws(sums, half_weights(sums.cultures, unit, halves, seed), pool, block):
+            for task in [pool.submit(watch.split, found) for watch in watches]:
+                task.result()
+    samples, n_images = [len(ids) for ids in sums.sample_ids], [int(mine.max()) + 1 for mine in unit]
+    tables = [watch.table(sums.cultures, samples, n_images) for watch in watches]
+    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    deviation = moments.deviation
+    return whole, (watch.neurons(sums.cultures, where, p, deviation) for watch in watches)
+
+
+def jaccard(shared: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|A and B| / |A or B| from the sizes of both and of what they share, elementwise; nan where both are empty."""
+    either = np.asarray(a, float) + b - shared
+    return np.divide(shared, either, out=np.full(either.shape, np.nan), where=either > 0)
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's, with mean ranks of equal values (-inf among them); nan where one of them is constant."""
+    x, y = (ranks(values) - (len(values) + 1) / 2 for values in (a, b))
+    spread = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / spread) if spread > 0 else np.nan
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the mean of them for equal values, float64 [n]; a tenth of the time of scipy's."""
+    order = np.argsort(values)
+    ordered = values[order]
+    start = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    count = np.diff(np.append(start, len(values)))
+    result = np.empty(len(values))
+    result[order] = np.repeat(start + (count + 1) / 2, count)
+    return result
+
+
+def _flat(mask: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Indices of all cultures into culture * layer * neuron."""
+    return np.concatenate([culture * size + one for culture, one in enumerate(mask)])
+
+
+def _stack(values: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    return np.stack(values) if values else np.full((1, *shape), np.nan)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the first axis, of what is known; nan where nothing is."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+
+
+def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle 95 % over the first axis, of what is known."""
+    result = np.full((2, *values.shape[1:]), np.nan)
+    some = np.isfinite(values).any(axis=0)
+    if some.any():
+        result[:, some] = np.nanquantile(values[:, some], [0.025, 0.975], axis=0)
+    return result[0], result[1]

@@ -1,0 +1,107 @@
+"""Would other samples have chosen the same neurons? Bootstrap and random halves of one model's recorded samples."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """statistics.h5, samples, masks -> stability.parquet (per neuron of a mask) and stability.csv (per culture)"""
+    # Draws are shared out among our own threads, and products of one shape are the same on one thread of the BLAS.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    import pyarrow as pa
+
+    from culture_neurons import files, selectors, stability, store
+    from culture_neurons.models.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    paths = _paths(o.masks, o.selectors)
+    statistics, metadata = store.read_statistics(o.statistics)
+    identity = {key: metadata.get(key) for key in ("model", "revision")}
+    shape = statistics.fired.shape
+    chosen = [_chosen(name, entry, paths, statistics.cultures, shape, o.statistics, identity)
+              for name, entry in sorted(o.selectors.items())]  # fmt: skip
+    samples, _ = files.read_table(o.samples, ["sample_id", "image_id"], only=True)
+    images = dict(zip(samples["sample_id"], samples["image_id"].fillna(""), strict=True))
+    with store.sample_sums(o.statistics) as sums:
+        table, neurons = stability.measure(
+            sums, images, chosen, statistics.probability, o.resamples, o.split_halves, o.seed, o.threads
+        )
+    parts = [pa.Table.from_pandas(part, preserve_index=False) for part in neurons]
+    empty = pa.table({name: [] for name in stability.NEURON_COLUMNS})
+    used = sorted({module for one in chosen for module in selectors.modules(one.method)})
+    made_by = cli.provenance("stability", o, used, metadata, **identity)
+    files.write_table(o.neurons_out, pa.concat_tables(parts).unify_dictionaries() if parts else empty, made_by)
+    files.write_csv(o.table_out, table)
+    for (name, fraction), part in table.groupby(["selector", "top_fraction"], sort=False):
+        means = part[["selected_again", "jaccard_bootstrap", "jaccard_halves", "jaccard_chance"]].mean()
+        cli.log.info(
+            "%s, top %s: a neuron is chosen again in %.0f%% of draws; Jaccard %.2f of draws, %.2f of halves, %.3f by"
+            " chance", name, fraction, 100 * means.iloc[0], *means.iloc[1:],
+        )  # fmt: skip
+
+
+def _chosen(
+    name: str, entry: dict[str, Any], paths: dict, cultures: list[str], shape: tuple, statistics: Path, identity: dict
+) -> Any:
+    """A selector and its masks, as flat indices."""
+    import numpy as np
+
+    from culture_neurons import files, stability
+
+    masks, scores = [], []
+    for path in paths[name].values():
+        table, made = files.read_table(path, ["culture", "layer", "neuron", "score"])
+        files.check_same_model(statistics, identity, path, made)
+        if made["cultures"] != sorted(cultures):
+            raise FileError(f"{path}: other cultures than {statistics}; delete it and run again")
+        by_culture = {culture: part for culture, part in table.groupby("culture", observed=True)}
+        rows = [by_culture.get(culture, table.iloc[:0]) for culture in cultures]
+        masks.append([np.ravel_multi_index((part["layer"], part["neuron"]), shape[1:]) for part in rows])
+        scores.append([part["score"].to_numpy(np.float32) for part in rows])
+    return stability.Chosen(name, entry["method"], entry["options"], list(paths[name]), masks, scores)
+
+
+def _paths(arguments: list[str], selectors: dict[str, Any]) -> dict[str, dict[str, Path]]:
+    """selector/fraction=path arguments: selector -> fraction -> path."""
+    result: dict[str, dict[str, Path]] = {name: {} for name in selectors}
+    for text in filter(None, arguments):  # an empty list may arrive as one empty text
+        key, equals, path = text.partition("=")
+        name, _, fraction = key.rpartition("/")
+        if not equals or name not in result:
+            raise ConfigError(f"--masks: expected selector/fraction=path, a selector of --selectors, found {text!r}")
+        result[name][fraction] = Path(path)
+    missing = [name for name, found in result.items() if not found]
+    if missing:
+        raise ConfigError(f"--masks: none of selector {missing[0]!r}")
+    return result
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--statistics", type=Path, required=True, help="statistics.h5 of a model")
+    parser.add_argument(
+        "--samples", type=Path, required=True, help="samples.parquet: samples of one image stay together"
+    )
+    parser.add_argument("--selectors", type=cli.json_object, required=True,
+                        help='JSON object: name -> {"method": ..., "options": {...}}')  # fmt: skip
+    parser.add_argument("--masks", nargs="*", default=[], help="selector/fraction=mask file")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws")
+    parser.add_argument("--split-halves", type=int, default=20, help="random splits into halves")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--threads", type=int, default=1, help="how many selectors are judged at a time")
+    parser.add_argument("--neurons-out", type=Path, required=True, help="parquet file, one row per neuron of a mask")
+    parser.add_argument("--table-out", type=Path, required=True, help="CSV file, one row per culture")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
