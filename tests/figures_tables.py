@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from culture_neurons import stability
 from culture_neurons.files import write_csv
 
 NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
@@ -117,6 +118,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
     ):  # fmt: skip
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
     further(folder, models, cultures, selectors, n)
+    stable(folder, models, cultures, selectors)
     return folder
 
 
@@ -150,6 +152,20 @@ def further(folder: Path, models: tuple[str, ...], cultures: list[str], selector
                        ("strengths", strengths)):  # fmt: skip
         columns = again_columns(name)
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
+
+
+def stable(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str]) -> None:
+    """Table of how stable masks are."""
+    rng, rows = np.random.default_rng(9), []
+    for model in models:
+        for selector in (s for s in selectors if not s.startswith("random")):
+            for r in (0.01, 0.03, 0.1):
+                for c in cultures:
+                    half = rng.uniform(0.1, 0.4)
+                    rows.append((model, selector, r, c, 24, 20, 10, 0.7, half + 0.2, half, half - 0.08, half + 0.08,
+                                 r / (2 - r), 0.5, "yes" if model.startswith("planted") else "no"))  # fmt: skip
+    columns = ["model", *stability.COLUMNS, "planted"]
+    write_csv(folder / "stability.csv", pd.DataFrame(rows, columns=columns))
 
 
 def again_columns(name: str) -> list[str]:

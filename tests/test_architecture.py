@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors", "types", "selectors"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "planning": {"selection"},
+    "stability": {"errors", "types", "seeds", "store", "selectors", "selection"},
     "manifest": set(),
     "cards": {"errors", "types", "seeds"},
     "resampling": {"errors", "seeds"},

@@ -20,7 +20,15 @@ import yaml
 
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
-from culture_neurons.steps import benchmark_selectors, score, tabulate, tabulate_again, tabulate_images
+from culture_neurons.steps import (
+    benchmark_selectors,
+    score,
+    stability,
+    tabulate,
+    tabulate_again,
+    tabulate_images,
+    tabulate_stability,
+)
 from culture_neurons.steps import mask as choose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -239,6 +247,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{MODEL}={model}/predictions.parquet", "--controls", *(f"{MODEL}/{path.stem}={path}" for path in controls),
         "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
     )  # fmt: skip
+    call(
+        stability, "--statistics", model / "statistics.h5", "--samples", results / "samples.parquet", "--selectors",
+        '{"cas": {"method": "cas", "options": {}}}', "--masks", f"cas/0.01={mask}", "--resamples", "5",
+        "--neurons-out", model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
+    )  # fmt: skip
+    call(
+        tabulate_stability, "--parts", f"{MODEL}={model}/stability_cultures.parquet", "--out",
+        results / "tables/stability.csv", "--provenance-out", results / "tables/provenance_stability.json",
+    )  # fmt: skip
     call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
     call(
         benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
@@ -270,12 +287,12 @@ def documented(name: str) -> set[str]:
 
 
 #: Tables whose section says that values have ends of intervals.
-WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths"}
+WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths", "stability"}
 
 
 @pytest.mark.parametrize("name", [
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
-    "permutations", "strengths", "benchmark",
+    "permutations", "strengths", "benchmark", "stability",
 ])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)
@@ -295,6 +312,7 @@ def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
         ("predictions.parquet", f"{MODEL}/predictions.parquet"),
         ("masks/{selector}_top{r}.parquet", f"{MODEL}/masks/cas_top0.01.parquet"),
         ("ablation/{selector}_top{r}.parquet", f"{MODEL}/ablation/cas_top0.01.parquet"),
+        ("stability.parquet", f"{MODEL}/stability.parquet"),
     ],
 )
 def test_columns_of_the_parquet_files_are_documented(run: Path, heading: str, file: str) -> None:

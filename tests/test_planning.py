@@ -54,6 +54,8 @@ def test_jobs_of_a_run() -> None:
     }  # fmt: skip
     assert planning.jobs({**RUN, "cards": True})["cards"] == 3
     assert planning.jobs({**RUN, "benchmark": True}) == {**planning.jobs(RUN), "benchmark_selectors": 1}
+    redrawn = planning.jobs({**RUN, "redrawn": True})
+    assert (redrawn["stability"], redrawn["tabulate_stability"]) == (3, 1)
     imported = planning.jobs({**RUN, "imported": ["mad"]})
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {

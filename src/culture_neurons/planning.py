@@ -6,6 +6,7 @@
     negative_sum (whether it is recorded)
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
+    redrawn      whether neurons are chosen again on redrawn samples
     again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
                  under shuffled labels
     shards       kind of work -> number of jobs that share it (see config.yaml)
@@ -94,10 +95,12 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
         "gather_again": again,
         "cards": n if run.get("cards") else 0,
+        "stability": n if run.get("redrawn") else 0,
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
         "tabulate_again": int(bool(run["again"]["selectors"])),
         "benchmark_selectors": int(bool(run.get("benchmark"))),
+        "tabulate_stability": int(bool(run.get("redrawn"))),
         "draw_model": n,
         "draw_overview": 1,
         "latex": int(bool(run.get("latex", True))),

@@ -8,6 +8,8 @@ pytestmark = pytest.mark.workflow
 
 DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
 LAST = {"tabulate": 1, "latex": 1, **DRAWN}
+#: Redrawn samples of both models.
+REDRAWN = {"stability": 2, "tabulate_stability": 1}
 #: Repeated chains of both models.
 AGAIN = {"ablate_again": 2, "gather_again": 2, "tabulate_again": 1}
 
@@ -24,21 +26,37 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     config["top_fractions"] = [0.05, 0.3]
     project.write(config)
     # 2 models x 3 selectors; one job chooses all fractions.
-    assert project.planned() == {"mask": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, **AGAIN, **LAST}
+    assert project.planned() == {"mask": 6, "cards": 2, **REDRAWN, "ablate": 6, "gather_outcomes": 6, **AGAIN, **LAST}
 
 
 def test_selector_adds_only_its_own_branch(project):
     config = project.read()
     config["selectors"]["lape"] = {}
     project.write(config)
-    assert project.planned() == {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
+    assert project.planned() == {
+        "score": 2,
+        "mask": 2,
+        "cards": 2,
+        **REDRAWN,
+        "ablate": 2,
+        "gather_outcomes": 2,
+        **LAST,
+    }
 
 
 def test_selector_option_reruns_only_its_own_branch(project):
     config = project.read()
     config["selectors"]["mad"] = {"normalise": False}
     project.write(config)
-    assert project.planned() == {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
+    assert project.planned() == {
+        "score": 2,
+        "mask": 2,
+        "cards": 2,
+        **REDRAWN,
+        "ablate": 2,
+        "gather_outcomes": 2,
+        **LAST,
+    }
 
 
 def test_image_control_asks_again_and_repeats_nothing_else(project):
@@ -59,14 +77,15 @@ def test_model_runs_only_that_model(project):
     assert jobs == {
         "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1, "score": 3,
         "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, "permute": 1, "ablate_again": 1, "gather_again": 1,
-        "tabulate_again": 1, **LAST, "draw_model": 3,
+        "tabulate_again": 1, **REDRAWN, "stability": 1, **LAST, "draw_model": 3,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [("permutations", 4, {"permute": 2, **AGAIN, **LAST}), ("strengths", [0.5], {**AGAIN, **LAST}),
-     ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST})],
+     ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST}),
+     ("split_halves", 3, {**REDRAWN, **LAST})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
@@ -100,6 +119,7 @@ def test_what_changes_no_result_reruns_nothing(project, change):
                 "score": 6,
                 "mask": 6,
                 "cards": 2,
+                **REDRAWN,
                 "ablate": 6,
                 "gather_outcomes": 6,
                 "permute": 2,
@@ -107,8 +127,9 @@ def test_what_changes_no_result_reruns_nothing(project, change):
                 **LAST,
             },
         ),
-        ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, "ablate": 2, "gather_outcomes": 2, **LAST}),
+        ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, **REDRAWN, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
+        ("stability/draws.py", {**REDRAWN, **DRAWN}),
         ("evaluation.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
         ("image_effects.py", {"tabulate_images": 1, **DRAWN}),
         ("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),

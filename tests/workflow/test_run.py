@@ -31,7 +31,7 @@ def test_every_promised_file_is_there(finished):
     for model in ("trained", "loaded"):
         names = ["predictions.parquet", "cards.json", "statistics.h5", "scores/cas.h5", "masks/mad_top0.05.parquet",
                  "ablation/random-matched_top0.2.parquet", "controls/blank.parquet",
-                 "controls/none.parquet"]  # fmt: skip
+                 "controls/none.parquet", "stability.parquet"]  # fmt: skip
         for name in names:
             assert finished.results(model, name).stat().st_size > 0, name
         for stem in (f"layers_{model}_cas", f"layers-by-culture_{model}_mad", f"layers-heatmap_{model}_cas",

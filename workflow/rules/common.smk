@@ -57,6 +57,8 @@ AGAIN = EVIDENCE["selectors"] if STRENGTHS or EVIDENCE["permutations"] else []
 IMAGE_CONTROLS = EVIDENCE["image_controls"]
 #: How selectors are judged on planted models.
 BENCHMARK = EVIDENCE["benchmark"]
+#: Selectors that are run again on redrawn samples.
+REDRAWN = [name for name in SHOWN if name not in IMPORTED] if EVIDENCE["resamples"] or EVIDENCE["split_halves"] else []
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 #: Further tables that figures and report show, by the file that says what made them: names of `figures.tables.OPTIONAL`.
 FURTHER = {
@@ -64,6 +66,7 @@ FURTHER = {
     "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
     "provenance_benchmark": ["benchmark"] * bool(PLANTED and BENCHMARK["repeats"]),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
+    "provenance_stability": ["stability"] * bool(REDRAWN),
 }
 MORE = [table for tables in FURTHER.values() for table in tables]
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
@@ -277,6 +280,7 @@ def amount_of_work():
         "cards": bool(CARDS),
         "latex": bool(LATEX),
         "benchmark": "benchmark" in MORE,
+        "redrawn": bool(REDRAWN),
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

@@ -43,6 +43,10 @@ OPTIONAL: dict[str, list[str]] = {
     "permutations": [
         *KEYS, "culture", "measure", "permutations", "observed", "null", "null_low", "null_high", "p_value",
     ],
+    "stability": [
+        *KEYS, "culture", "n_samples", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
+        "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
+    ],
     "strengths": [*KEYS, "strength", "measure", "self", "self_low", "self_high", "cross", "cross_low", "cross_high"],
 }  # fmt: skip
 

@@ -100,6 +100,16 @@ SECTIONS = (
         left_out=r"^unit$",
         decimals={"difference": 3},
     ),
+    Section(
+        "stability",
+        "Would other questions have chosen the same neurons?",
+        "Selected again: the share of bootstrap draws of the recorded questions in which a neuron of a mask is chosen "
+        "again. Jaccard: what two masks share, of all that either has; of the mask and those of the draws (bootstrap), "
+        "of masks from random halves of the questions, with the middle 95 % of splits, and of random masks (chance). "
+        "Rank correlation: Spearman's, of the halves' scores of all neurons.",
+        left_out=r"^n_images$",
+        decimals={"jaccard_chance": 3},
+    ),
     Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
     Section(
         "images",

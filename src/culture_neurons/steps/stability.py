@@ -12,7 +12,7 @@ from culture_neurons.steps import cli
 
 
 def main(o: argparse.Namespace) -> None:
-    """statistics.h5, samples, masks -> stability.parquet (per neuron of a mask) and stability.csv (per culture)"""
+    """statistics.h5, samples, masks -> stability.parquet (neurons of masks) and stability_cultures.parquet"""
     # Draws are shared out among our own threads, and products of one shape are the same on one thread of the BLAS.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -39,7 +39,7 @@ def main(o: argparse.Namespace) -> None:
     used = sorted({module for one in chosen for module in selectors.modules(one.method)})
     made_by = cli.provenance("stability", o, used, metadata, **identity)
     files.write_table(o.neurons_out, pa.concat_tables(parts).unify_dictionaries() if parts else empty, made_by)
-    files.write_csv(o.table_out, table)
+    files.write_table(o.cultures_out, table.assign(top_fraction=table["top_fraction"].astype(float)), made_by)
     for (name, fraction), part in table.groupby(["selector", "top_fraction"], sort=False):
         means = part[["selected_again", "jaccard_bootstrap", "jaccard_halves", "jaccard_chance"]].mean()
         cli.log.info(
@@ -70,14 +70,12 @@ def _chosen(
 
 
 def _paths(arguments: list[str], selectors: dict[str, Any]) -> dict[str, dict[str, Path]]:
-    """selector/fraction=path arguments: selector -> fraction -> path."""
+    """The mask files: selector -> fraction -> path."""
     result: dict[str, dict[str, Path]] = {name: {} for name in selectors}
-    for text in filter(None, arguments):  # an empty list may arrive as one empty text
-        key, equals, path = text.partition("=")
-        name, _, fraction = key.rpartition("/")
-        if not equals or name not in result:
-            raise ConfigError(f"--masks: expected selector/fraction=path, a selector of --selectors, found {text!r}")
-        result[name][fraction] = Path(path)
+    for (name, fraction), path in cli.named_paths(arguments, "--masks", "selector", "fraction").items():
+        if name not in result:
+            raise ConfigError(f"--masks: {name!r} is none of --selectors")
+        result[name][fraction] = path
     missing = [name for name, found in result.items() if not found]
     if missing:
         raise ConfigError(f"--masks: none of selector {missing[0]!r}")
@@ -99,7 +97,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--threads", type=int, default=1, help="how many selectors are judged at a time")
     parser.add_argument("--neurons-out", type=Path, required=True, help="parquet file, one row per neuron of a mask")
-    parser.add_argument("--table-out", type=Path, required=True, help="CSV file, one row per culture")
+    parser.add_argument("--cultures-out", type=Path, required=True, help="parquet file, one row per culture")
     return parser
 
 

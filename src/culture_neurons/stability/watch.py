@@ -1,19 +1,8 @@
-"""How stable scores and masks are: the same selectors on other draws of the recorded samples.
-
-Bootstrap: the images of each culture (their samples together, or samples that have no image) are drawn anew with
-replacement. Halves: the images of each culture are split at random into two halves. Either is a matter of weights
-per sample, so that the sums per culture of many draws are a product of matrices, weights [draw, sample] times sums
-[sample, neuron]; on each, the selectors and the choice of masks are those of the run.
-
-K and S are added up in float32: K is exact below 2^24, S has a relative error of about 1e-7. The moments of the
-samples' means are in float64, since a variance is a small difference of large sums. The products have a fixed shape,
-`ROWS` draws at a time, so that neither the size of blocks nor the number of threads changes a bit.
-"""
+"""What becomes of the masks of one selector from draw to draw."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +10,9 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons import selection, selectors
-from culture_neurons.seeds import generator
-from culture_neurons.store import SampleSums
+from culture_neurons.stability.agreement import jaccard, rank_correlation
 from culture_neurons.types import Statistics
 
-#: Draws per product of matrices.
-ROWS = 8
-#: Of the sums of a block of draws, at most (but at least of `ROWS` draws); and draws per block.
-BLOCK_BYTES, LARGEST_BLOCK = 1 << 30, 256
-#: Sums in float64.
-WIDE = ("mean_sum", "square_sum")
 #: Half the width of a 95 % interval, in standard deviations.
 WIDTH = 1.959964
 
@@ -60,76 +42,6 @@ class Chosen:
     fractions: Sequence[str]
     masks: Sequence[Sequence[np.ndarray]]
     scores: Sequence[Sequence[np.ndarray]]
-
-
-def units(sample_ids: Sequence[str], images: Mapping[str, str]) -> np.ndarray:
-    """What is drawn as one: int64 [sample], equal for samples that show one image; `images` is their image or ""."""
-    names = [f"image {images[i]}" if images.get(i) else f"sample {i}" for i in sample_ids]
-    return np.unique(names, return_inverse=True)[1]
-
-
-def bootstrap_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
-    """How often each sample is drawn, per culture float32 [draw, sample]; `unit` as of `units`, per culture.
-
-    The streams are seeded by the culture's name, and draw r is the same for every n > r.
-    """
-    result = []
-    for name, mine in zip(cultures, unit, strict=True):
-        size = int(mine.max()) + 1
-        drawn = generator("stability", "bootstrap", seed, name).multinomial(size, np.full(size, 1 / size), size=n)
-        result.append(drawn.astype(np.float32)[:, mine])
-    return result
-
-
-def half_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
-    """Which samples are in a half, per culture float32 [2 n, sample]: rows 2 h and 2 h + 1 are the two of split h."""
-    result = []
-    for name, mine in zip(cultures, unit, strict=True):
-        size = int(mine.max()) + 1
-        order = generator("stability", "halves", seed, name).permuted(np.tile(np.arange(size), (n, 1)), axis=1)
-        first = order < size // 2  # [split, unit]: the units that come out in the first places of a random order
-        both = np.stack([first, ~first], axis=1).reshape(2 * n, size)
-        result.append(both.astype(np.float32)[:, mine])
-    return result
-
-
-def draws(
-    sums: SampleSums, weights: Sequence[np.ndarray], threads: ThreadPoolExecutor, block: int = 0
-) -> Iterator[list[Statistics]]:
-    """The statistics of all draws, in order, a block at a time; a block's arrays are used again for the next.
-
-    weights   per culture float32 [draw, sample]
-    block     draws per block, rounded up to `ROWS`; 0: what `BLOCK_BYTES` holds
-    """
-    count, cultures, size = len(weights[0]), len(sums.cultures), sums.shape[0] * sums.shape[1]
-    types = {name: np.float64 if name in WIDE else np.float32 for name in sums.names}
-    if not block:
-        per_draw = cultures * size * sum(np.dtype(kind).itemsize for kind in types.values())
-        block = min(LARGEST_BLOCK, BLOCK_BYTES // per_draw)
-    block = ROWS * max(1, -(-min(block, count) // ROWS))
-    padded = [np.pad(w, ((0, -count % block), (0, 0))) for w in weights]
-    wide = [w.astype(np.float64) for w in padded]
-    tokens = np.stack([w @ t for w, t in zip(wide, sums.tokens, strict=True)], axis=1)  # (draw, culture)
-    samples = np.stack([w.sum(axis=1) for w in wide], axis=1)
-    found = {name: np.empty((block, cultures, size), kind) for name, kind in types.items()}
-
-    def add_up(culture: int, start: int) -> None:
-        for part in sums.parts:
-            for name, result in found.items():
-                mine = (wide if name in WIDE else padded)[culture][start : start + block]
-                values = sums.read(name, culture, part).astype(types[name], copy=False)
-                for row in range(0, block, ROWS):
-                    np.matmul(mine[row : row + ROWS], values, out=result[row : row + ROWS, culture, part])
-
-    for start in range(0, count, block):
-        list(threads.map(lambda culture, at=start: add_up(culture, at), range(cultures)))
-        yield [
-            Statistics(
-                sums.cultures, tokens[start + row], samples=samples[start + row],
-                **{name: values[row].reshape(cultures, *sums.shape) for name, values in found.items()},
-            )
-            for row in range(min(block, count - start))
-        ]  # fmt: skip
 
 
 class Moments:
@@ -257,78 +169,6 @@ class Watch:
                 **{name: column[self._place[f]].astype(np.float32) for name, column in values.items()},
             })[list(NEURON_COLUMNS)])  # fmt: skip
         return pd.concat(parts, ignore_index=True)
-
-
-def measure(
-    sums: SampleSums,
-    images: Mapping[str, str],
-    chosen: Sequence[Chosen],
-    probability: np.ndarray,
-    resamples: int,
-    halves: int,
-    seed: int,
-    threads: int = 1,
-    block: int = 0,
-) -> tuple[pd.DataFrame, Iterator[pd.DataFrame]]:
-    """How stable the masks of all selectors are.
-
-    images        sample -> its image, "" for none
-    probability   P of the run, [culture, layer, neuron]
-    resamples, halves   bootstrap draws; random splits into halves
-    block         see `draws`; it changes no result
-
-    Returns the table per selector, fraction and culture (`COLUMNS`) and, selector by selector, that per neuron of a
-    mask (`NEURON_COLUMNS`).
-    """
-    shape = len(sums.cultures), *sums.shape
-    watches = [Watch(one, shape) for one in chosen]
-    where = np.unique(np.concatenate([np.zeros(0, np.int64), *(watch.union for watch in watches)]))
-    p = probability.reshape(-1)[where].astype(np.float32)
-    moments, culture = Moments(p), where // (shape[1] * shape[2])
-    unit = [units(ids, images) for ids in sums.sample_ids]
-
-    def probabilities(block: Sequence[Statistics]) -> None:
-        for statistics in block:
-            moments.add(statistics.fired.reshape(-1)[where] / statistics.tokens.astype(np.float32)[culture])
-
-    with ThreadPoolExecutor(threads) as pool:
-        for found in draws(sums, bootstrap_weights(sums.cultures, unit, resamples, seed), pool, block):
-            # A selector's draws are one task: what it adds up does not depend on who is first.
-            tasks = [pool.submit(probabilities, found), *(pool.submit(watch.redrawn, found) for watch in watches)]
-            for task in tasks:
-                task.result()
-        for found in draws(sums, half_weights(sums.cultures, unit, halves, seed), pool, block):
-            for task in [pool.submit(watch.split, found) for watch in watches]:
-                task.result()
-    samples, n_images = [len(ids) for ids in sums.sample_ids], [int(mine.max()) + 1 for mine in unit]
-    tables = [watch.table(sums.cultures, samples, n_images) for watch in watches]
-    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
-    deviation = moments.deviation
-    return whole, (watch.neurons(sums.cultures, where, p, deviation) for watch in watches)
-
-
-def jaccard(shared: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|A and B| / |A or B| from the sizes of both and of what they share, elementwise; nan where both are empty."""
-    either = np.asarray(a, float) + b - shared
-    return np.divide(shared, either, out=np.full(either.shape, np.nan), where=either > 0)
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's, with mean ranks of equal values (-inf among them); nan where one of them is constant."""
-    x, y = (ranks(values) - (len(values) + 1) / 2 for values in (a, b))
-    spread = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / spread) if spread > 0 else np.nan
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, the mean of them for equal values, float64 [n]; a tenth of the time of scipy's."""
-    order = np.argsort(values)
-    ordered = values[order]
-    start = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    count = np.diff(np.append(start, len(values)))
-    result = np.empty(len(values))
-    result[order] = np.repeat(start + (count + 1) / 2, count)
-    return result
 
 
 def _flat(mask: Sequence[np.ndarray], size: int) -> np.ndarray:

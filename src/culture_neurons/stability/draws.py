@@ -1,0 +1,94 @@
+"""Other draws of the recorded samples: weights per sample, and the sums per culture that they make.
+
+K and S are added up in float32: K is exact below 2^24, S has a relative error of about 1e-7. The moments of the
+samples' means are in float64, since a variance is a small difference of large sums. The products have a fixed shape,
+`ROWS` draws at a time, so that neither the size of blocks nor the number of threads changes a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from culture_neurons.seeds import generator
+from culture_neurons.store import SampleSums
+from culture_neurons.types import Statistics
+
+#: Draws per product of matrices.
+ROWS = 8
+#: Of the sums of a block of draws, at most (but at least of `ROWS` draws); and draws per block.
+BLOCK_BYTES, LARGEST_BLOCK = 1 << 30, 256
+#: Sums in float64.
+WIDE = ("mean_sum", "square_sum")
+
+
+def units(sample_ids: Sequence[str], images: Mapping[str, str]) -> np.ndarray:
+    """What is drawn as one: int64 [sample], equal for samples that show one image; `images` is their image or ""."""
+    names = [f"image {images[i]}" if images.get(i) else f"sample {i}" for i in sample_ids]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def bootstrap_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
+    """How often each sample is drawn, per culture float32 [draw, sample]; `unit` as of `units`, per culture.
+
+    The streams are seeded by the culture's name, and draw r is the same for every n > r.
+    """
+    result = []
+    for name, mine in zip(cultures, unit, strict=True):
+        size = int(mine.max()) + 1
+        drawn = generator("stability", "bootstrap", seed, name).multinomial(size, np.full(size, 1 / size), size=n)
+        result.append(drawn.astype(np.float32)[:, mine])
+    return result
+
+
+def half_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
+    """Which samples are in a half, per culture float32 [2 n, sample]: rows 2 h and 2 h + 1 are the two of split h."""
+    result = []
+    for name, mine in zip(cultures, unit, strict=True):
+        size = int(mine.max()) + 1
+        order = generator("stability", "halves", seed, name).permuted(np.tile(np.arange(size), (n, 1)), axis=1)
+        first = order < size // 2  # [split, unit]: the units that come out in the first places of a random order
+        both = np.stack([first, ~first], axis=1).reshape(2 * n, size)
+        result.append(both.astype(np.float32)[:, mine])
+    return result
+
+
+def draws(
+    sums: SampleSums, weights: Sequence[np.ndarray], threads: ThreadPoolExecutor, block: int = 0
+) -> Iterator[list[Statistics]]:
+    """The statistics of all draws, in order, a block at a time; a block's arrays are used again for the next.
+
+    weights   per culture float32 [draw, sample]
+    block     draws per block, rounded up to `ROWS`; 0: what `BLOCK_BYTES` holds
+    """
+    count, cultures, size = len(weights[0]), len(sums.cultures), sums.shape[0] * sums.shape[1]
+    types = {name: np.float64 if name in WIDE else np.float32 for name in sums.names}
+    if not block:
+        per_draw = cultures * size * sum(np.dtype(kind).itemsize for kind in types.values())
+        block = min(LARGEST_BLOCK, BLOCK_BYTES // per_draw)
+    block = ROWS * max(1, -(-min(block, count) // ROWS))
+    padded = [np.pad(w, ((0, -count % block), (0, 0))) for w in weights]
+    wide = [w.astype(np.float64) for w in padded]
+    tokens = np.stack([w @ t for w, t in zip(wide, sums.tokens, strict=True)], axis=1)  # (draw, culture)
+    samples = np.stack([w.sum(axis=1) for w in wide], axis=1)
+    found = {name: np.empty((block, cultures, size), kind) for name, kind in types.items()}
+
+    def add_up(culture: int, start: int) -> None:
+        for part in sums.parts:
+            for name, result in found.items():
+                mine = (wide if name in WIDE else padded)[culture][start : start + block]
+                values = sums.read(name, culture, part).astype(types[name], copy=False)
+                for row in range(0, block, ROWS):
+                    np.matmul(mine[row : row + ROWS], values, out=result[row : row + ROWS, culture, part])
+
+    for start in range(0, count, block):
+        list(threads.map(lambda culture, at=start: add_up(culture, at), range(cultures)))
+        yield [
+            Statistics(
+                sums.cultures, tokens[start + row], samples=samples[start + row],
+                **{name: values[row].reshape(cultures, *sums.shape) for name, values in found.items()},
+            )
+            for row in range(min(block, count - start))
+        ]  # fmt: skip

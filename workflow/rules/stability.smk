@@ -1,0 +1,64 @@
+# Would other samples have chosen the same neurons?
+
+
+rule stability:
+    """Score and choose again on redrawn samples of a model, and on halves of them."""
+    input:
+        statistics=f"{RESULTS}/{{model}}/statistics.h5",
+        samples=f"{RESULTS}/samples.parquet",
+        masks=expand(
+            f"{RESULTS}/{{{{model}}}}/masks/{{selector}}_top{{fraction}}.parquet", selector=REDRAWN, fraction=FRACTIONS
+        ),
+        code=code("stability", *(module for name in REDRAWN for module in selectors.modules(METHODS[name]))),
+    output:
+        neurons=f"{RESULTS}/{{model}}/stability.parquet",
+        cultures=f"{RESULTS}/{{model}}/stability_cultures.parquet",
+    log:
+        f"{LOGS}/{{model}}/stability.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/stability.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+    params:
+        selectors=fixed({name: {"method": METHODS[name], "options": SELECTORS[name]} for name in REDRAWN}),
+        masks=lambda wildcards: [
+            f"{name}/{fraction}={RESULTS}/{wildcards.model}/masks/{name}_top{fraction}.parquet"
+            for name in REDRAWN
+            for fraction in FRACTIONS
+        ],
+        resamples=EVIDENCE["resamples"],
+        halves=EVIDENCE["split_halves"],
+        seed=EVIDENCE["seed"],
+    shell:
+        "python -m culture_neurons.steps.stability --statistics {input.statistics:q} --samples {input.samples:q}"
+        " --selectors {params.selectors:q} --masks {params.masks:q} --resamples {params.resamples}"
+        " --split-halves {params.halves} --seed {params.seed} --threads {threads}"
+        " --neurons-out {output.neurons:q} --cultures-out {output.cultures:q} --log {log:q}"
+
+
+rule tabulate_stability:
+    """Put how stable the masks of all models are into one table."""
+    input:
+        parts=[f"{RESULTS}/{model}/stability_cultures.parquet" for model in sorted(MODELS)],
+        code=code("tabulate_stability"),
+    output:
+        table=f"{RESULTS}/tables/stability.csv",
+        provenance=f"{RESULTS}/tables/provenance_stability.json",
+    log:
+        f"{LOGS}/tabulate_stability.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_stability.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        parts=named({model: f"{RESULTS}/{model}/stability_cultures.parquet" for model in sorted(MODELS)}),
+        planted=sorted(PLANTED),
+    shell:
+        "python -m culture_neurons.steps.tabulate_stability --parts {params.parts:q} --planted {params.planted:q}"
+        " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"
