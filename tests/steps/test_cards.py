@@ -90,7 +90,11 @@ def test_what_is_planted_and_what_was_chosen_again(folder):
     first, second = run(folder)["cards"][:2]
     files.write_csv(folder / "planted.csv", pd.DataFrame([{"site": "act_fn", **{k: first[k] for k in (
         "culture", "layer", "neuron")}}]))  # fmt: skip
-    again = pd.DataFrame([{**{k: second[k] for k in ("culture", "layer", "neuron")}, "selected_again": 0.25}])
+    key = {k: second[k] for k in ("culture", "layer", "neuron")}
+    again = pd.DataFrame([
+        {"selector": name, "top_fraction": fraction, **key, "selected_again": share}
+        for name, fraction, share in (("lap", 0.5, 0.75), ("cas", 0.5, 0.25), ("cas", 0.25, 0.5))
+    ])  # fmt: skip
     files.write_table(folder / "stability.parquet", again, {})
     found = run(folder, "--planted", str(folder / "planted.csv"), "--stability", str(folder / "stability.parquet"))
     assert [card["planted"] for card in found["cards"]] == [True, False, False, False]

@@ -83,17 +83,16 @@ def test_model_runs_only_that_model(project):
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
-    [("permutations", 4, {"permute": 2, **AGAIN, **LAST}), ("strengths", [0.5], {**AGAIN, **LAST}),
+    [("permutations", 4, {"permute": 2, **AGAIN, **DRAWN}), ("strengths", [0.5], {**AGAIN, **DRAWN}),
      ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST}),
-     ("split_halves", 3, {**REDRAWN, **LAST})],
+     ("split_halves", 3, {**REDRAWN, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
     config["evidence"][key] = value
     project.write(config)
-    planned = project.planned()
     # Strengths and permutations leave effects.csv as it is; their own tables are drawn and reported.
-    assert planned == {rule: n for rule, n in expected.items() if rule != "tabulate" or key == "replicates"}
+    assert project.planned() == expected
 
 
 @pytest.mark.parametrize("change", ["order of keys", "batch_size", "threads", "device_map"])
@@ -129,7 +128,7 @@ def test_what_changes_no_result_reruns_nothing(project, change):
         ),
         ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, **REDRAWN, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
-        ("stability/draws.py", {**REDRAWN, **DRAWN}),
+        ("stability/draws.py", {**REDRAWN, "cards": 2, **DRAWN}),
         ("evaluation.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
         ("image_effects.py", {"tabulate_images": 1, **DRAWN}),
         ("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),

@@ -252,6 +252,11 @@ def planted_file(wildcards):
     return [f"{RESULTS}/{wildcards.model}/planted.csv"] if wildcards.model in PLANTED else []
 
 
+def stability_file(wildcards):
+    """How often the neurons of the cards are chosen again, where that is measured."""
+    return [f"{RESULTS}/{wildcards.model}/stability.parquet"] if CARD_SELECTOR in REDRAWN else []
+
+
 def run_settings():
     """What the report shows of the config; how jobs run is left out, so that a change of it draws nothing again."""
     models = {

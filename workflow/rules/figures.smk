@@ -208,6 +208,7 @@ rule cards:
         scores=[f"{RESULTS}/{{model}}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED],
         samples=f"{RESULTS}/samples.parquet",
         planted=planted_file,
+        stability=stability_file,
         code=code("cards"),
     output:
         cards=f"{RESULTS}/{{model}}/cards.json",
@@ -226,14 +227,16 @@ rule cards:
         scores=lambda wildcards: [
             f"{name}={RESULTS}/{wildcards.model}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED
         ],
-        planted=lambda wildcards, input: [f"--planted={path}" for path in input.planted],
+        known=lambda wildcards, input: [
+            *(f"--planted={path}" for path in input.planted), *(f"--stability={path}" for path in input.stability)
+        ],
         cards=CARDS,
         resamples=config["evidence"]["resamples"],
         seed=config["evidence"]["seed"],
     shell:
         "python -m culture_neurons.steps.cards --statistics {input.statistics:q} --mask {input.mask:q}"
         " --selector {params.selector:q} --top-fraction {params.top} --scores {params.scores:q}"
-        " --samples {input.samples:q} {params.planted:q} --count {params.cards} --resamples {params.resamples}"
+        " --samples {input.samples:q} {params.known:q} --count {params.cards} --resamples {params.resamples}"
         " --seed {params.seed} --out {output.cards:q} --log {log:q}"
 
 

@@ -39,7 +39,7 @@ def main(o: argparse.Namespace) -> None:
         places[name] = cards.ranks(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
         del values
     planted = _planted(o.planted)
-    again = _again(o.stability)
+    again = _again(o.stability, o.selector, o.top_fraction)
     active = cards.most_active(sums.tokens, sums.positive_sum, o.examples)
     written = []
     for i, row in enumerate(chosen.to_dict("records")):
@@ -79,13 +79,14 @@ def _planted(path: Path | None) -> set[tuple[str, int, int]] | None:
     return set(zip(table["culture"], table["layer"].astype(int), table["neuron"].astype(int), strict=True))
 
 
-def _again(path: Path | None) -> dict[tuple[str, int, int], float]:
-    """How often a neuron was chosen again from resampled samples, where that was measured."""
+def _again(path: Path | None, selector: str, top_fraction: str) -> dict[tuple[str, int, int], float]:
+    """How often a neuron of this selector's masks was chosen again from redrawn samples, where that was measured."""
     from culture_neurons.files import read_table
 
     if path is None:
         return {}
-    table, _ = read_table(path, ["culture", "layer", "neuron", "selected_again"])
+    table, _ = read_table(path, ["selector", "top_fraction", "culture", "layer", "neuron", "selected_again"])
+    table = table[(table["selector"] == selector) & (table["top_fraction"].astype(float) == float(top_fraction))]
     keys = zip(table["culture"], table["layer"].astype(int), table["neuron"].astype(int), strict=True)
     return dict(zip(keys, table["selected_again"].astype(float), strict=True))
 
