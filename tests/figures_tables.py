@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from culture_neurons import stability
+from culture_neurons import overlaps, stability
 from culture_neurons.files import write_csv
 
 NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
@@ -119,6 +119,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
     further(folder, models, cultures, selectors, n)
     stable(folder, models, cultures, selectors)
+    overlapping(folder, models, cultures, selectors)
     return folder
 
 
@@ -166,6 +167,24 @@ def stable(folder: Path, models: tuple[str, ...], cultures: list[str], selectors
                                  r / (2 - r), 0.5, "yes" if model.startswith("planted") else "no"))  # fmt: skip
     columns = ["model", *stability.COLUMNS, "planted"]
     write_csv(folder / "stability.csv", pd.DataFrame(rows, columns=columns))
+
+
+def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str]) -> None:
+    """Tables of overlaps between cultures, which form two groups, and of what comes of them."""
+    rng, rows, relations = np.random.default_rng(10), [], []
+    for model in models:
+        planted = "yes" if model.startswith("planted") else "no"
+        for selector in (s for s in selectors if not s.startswith("random")):
+            for i, a in enumerate(cultures):
+                for j, b in enumerate(cultures[:i]):
+                    shared = int(rng.integers(3, 6) if (i - j) % 2 == 0 else rng.integers(0, 2))
+                    rows.append(("cultures", model, selector, 0.01, "", b, a, 10, 10, shared, shared / (20 - shared),
+                                 0.005, planted))  # fmt: skip
+            n = len(cultures)
+            relations += [(model, selector, 0.01, measure, n, n * (n - 1), 0.7, -0.3, 0.01, 0.02, overlaps.HURT, planted)
+                          for measure in overlaps.MEASURES]  # fmt: skip
+    write_csv(folder / "overlaps.csv", pd.DataFrame(rows, columns=[*overlaps.COLUMNS, "planted"]))
+    write_csv(folder / "related.csv", pd.DataFrame(relations, columns=["model", *overlaps.RELATED, "planted"]))
 
 
 def again_columns(name: str) -> list[str]:

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifest": set(),
     "cards": {"errors", "types", "seeds"},
     "resampling": {"errors", "seeds"},
+    "overlaps": {"seeds", "resampling"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection"},
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
     "selector_benchmark": {"errors", "types", "seeds", "selectors", "selection"},

@@ -22,6 +22,7 @@ from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
 from culture_neurons.steps import (
     benchmark_selectors,
+    overlap,
     score,
     stability,
     tabulate,
@@ -256,6 +257,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tabulate_stability, "--parts", f"{MODEL}={model}/stability_cultures.parquet", "--out",
         results / "tables/stability.csv", "--provenance-out", results / "tables/provenance_stability.json",
     )  # fmt: skip
+    call(
+        overlap, "--masks", f"{MODEL}/cas/0.01={mask}", "--effects", results / "tables/effects.csv", "--overlaps-out",
+        results / "tables/overlaps.csv", "--related-out", results / "tables/related.csv", "--provenance-out",
+        results / "tables/provenance_overlaps.json",
+    )  # fmt: skip
     call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
     call(
         benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
@@ -293,6 +299,7 @@ WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "s
 @pytest.mark.parametrize("name", [
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
     "permutations", "strengths", "benchmark", "stability",
+    "overlaps", "related",
 ])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)

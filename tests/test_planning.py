@@ -54,6 +54,8 @@ def test_jobs_of_a_run() -> None:
     }  # fmt: skip
     assert planning.jobs({**RUN, "cards": True})["cards"] == 3
     assert planning.jobs({**RUN, "benchmark": True}) == {**planning.jobs(RUN), "benchmark_selectors": 1}
+    rules = planning.jobs({**RUN, "token_rules": ["image", "text"], "overlap": True})
+    assert (rules["record_tokens"], rules["merge_tokens"], rules["overlap"]) == (24, 6, 1)
     redrawn = planning.jobs({**RUN, "redrawn": True})
     assert (redrawn["stability"], redrawn["tabulate_stability"]) == (3, 1)
     imported = planning.jobs({**RUN, "imported": ["mad"]})
@@ -111,6 +113,20 @@ def test_shards_of_questions_and_masks_by_hand() -> None:
     assert (ablation.jobs, ablation.questions, ablation.masks, ablation.passes) == (30, 20, 4, 240)
     assert_allclose(ablation.job, [10 + 4 * 3, 10 + 4 * 4, 10 + 4 * 7])
     assert_allclose(ablation.hours, ablation.job * 30 * 2 / 3600)
+
+
+def test_other_token_rules_are_recorded_once_each() -> None:
+    run, asked = {**RUN, "token_rules": ["image", "text"]}, planning.questions(SPLITS, 5)
+    one, more = (planning.work(r, asked, CALIBRATION)[1] for r in (RUN, run))
+    assert (more.kind, more.jobs, more.passes, more.tokens) == (
+        "recording",
+        3 * one.jobs,
+        3 * one.passes,
+        3 * one.tokens,
+    )
+    assert_allclose(more.hours, 3 * one.hours)
+    before, after = (planning.disk(r, asked, CALIBRATION) for r in (RUN, run))
+    assert (after["statistics"], after["shards"]) == (3 * before["statistics"], 3 * before["shards"])
 
 
 def test_image_controls_ask_the_evaluate_questions_again() -> None:

@@ -195,3 +195,40 @@ def test_shuffled_labels_keep_images_together_and_cultures_as_large():
     order = np.random.default_rng(0).permutation(len(cultures))
     again = resampling.shuffled([cultures[i] for i in order], [units[i] for i in order], 3, 7)
     assert again == [found[7][i] for i in order]
+
+
+def test_mantel_by_a_naive_loop():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(3)
+    similarity = rng.integers(0, 6, (5, 5)).astype(float)
+    similarity = similarity + similarity.T
+    effects = [rng.normal(size=(5, 5)), rng.integers(0, 3, (5, 5)).astype(float)]
+    off = ~np.eye(5, dtype=bool)
+    for effect, (rho, p, least) in zip(effects, resampling.mantel(similarity, effects), strict=True):
+        observed = spearmanr(similarity[off], effect[off]).statistic
+        null = [spearmanr(similarity[np.ix_(o, o)][off], effect[off]).statistic
+                for o in map(list, itertools.permutations(range(5)))]  # fmt: skip
+        low, high = (np.mean(np.array(null) <= observed + 1e-9), np.mean(np.array(null) >= observed - 1e-9))
+        assert rho == pytest.approx(observed)
+        assert p == pytest.approx(min(1, 2 * min(low, high)))
+        assert least == pytest.approx(2 / 120)
+
+
+def test_mantel_is_calibrated_and_notices_a_relation():
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(200):
+        similarity = rng.random((9, 9))
+        # Some cultures are hurt more by every mask: pairs with a culture in common are not independent.
+        effect = rng.normal(size=(9, 9)) + 2 * rng.normal(size=9)
+        found.append(resampling.mantel(similarity + similarity.T, [effect], permutations=299)[0][1])
+    assert np.mean(np.array(found) <= 0.05) < 0.1
+    assert 0.35 < np.median(found) < 0.65
+    similarity = rng.random((9, 9))
+    similarity += similarity.T
+    (rho, p, least), (none, unknown, _) = resampling.mantel(similarity, [-similarity, np.ones((9, 9))])
+    assert (rho, p, least) == pytest.approx((-1, 2 / 10_000, 2 / 10_000))
+    assert np.isnan(none)
+    assert np.isnan(unknown)
+    assert resampling.mantel(similarity, [-similarity], seed=5) == resampling.mantel(similarity, [-similarity], seed=5)

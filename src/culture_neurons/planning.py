@@ -7,6 +7,8 @@
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     redrawn      whether neurons are chosen again on redrawn samples
+    overlap      whether there are masks to compare with each other
+    token_rules  other token rules that are recorded
     again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
                  under shuffled labels
     shards       kind of work -> number of jobs that share it (see config.yaml)
@@ -95,11 +97,14 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
         "gather_again": again,
         "cards": n if run.get("cards") else 0,
+        "record_tokens": n * shards["record"] * len(run.get("token_rules", ())),
+        "merge_tokens": n * len(run.get("token_rules", ())),
         "stability": n if run.get("redrawn") else 0,
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
         "tabulate_again": int(bool(run["again"]["selectors"])),
         "benchmark_selectors": int(bool(run.get("benchmark"))),
+        "overlap": int(bool(run.get("overlap"))),
         "tabulate_stability": int(bool(run.get("redrawn"))),
         "draw_model": n,
         "draw_overview": 1,
@@ -142,9 +147,10 @@ def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     # Under shuffled labels, each question is asked under its own culture's mask alone.
     repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
+    rules = len(run.get("token_rules", ()))
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
-        ("recording", 1, shards["record"], 1, asked.identify, 0),
+        ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
         ("ablation", len(run["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, masks),
         ("again", len(again["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, repeated),
     ]
@@ -157,7 +163,7 @@ def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
         number = times * by_questions * by_masks
         per_question = seconds_per_question(calibration, "ablation" if masks else kind, masks / by_masks)
         job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
-        passes = times * n * masks if masks else n
+        passes = times * n * max(1, masks)
         tokens = round(passes * calibration["tokens_per_question"]["mean"])
         hours = number * job * devices / 3600
         result.append(Work(kind, number, n, masks, passes, tokens, number * start, job, hours))
@@ -174,6 +180,7 @@ def devices_per_job(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> i
 def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> dict[str, int]:
     """Bytes of one model's files; `shards` are removed when they are merged."""
     layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
+    recorded = 1 + len(run.get("token_rules", ()))
     shards = round(asked.identify * calibration["statistics_bytes_per_question"])
     per_culture = asked.cultures * layers * neurons
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
@@ -192,13 +199,13 @@ def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     }
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
-        "statistics": shards + per_culture * (40 if run.get("negative_sum") else 16),
+        "statistics": recorded * (shards + per_culture * (40 if run.get("negative_sum") else 16)),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
         + (asked.total + controls * asked.evaluate) * ANSWER_ROW
         + (1 + controls) * FILE,
-        "shards": shards,
+        "shards": recorded * shards,
     } | (repeated if again["selectors"] else {})
 
 

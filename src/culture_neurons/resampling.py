@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import binom, false_discovery_control
+from scipy.stats import binom, false_discovery_control, rankdata
 
 from culture_neurons.seeds import generator
 
@@ -180,6 +180,41 @@ def relabel(matrix: np.ndarray, permutations: int = 9999, seed: int = 0) -> tupl
     return _tails(float(np.trace(matrix)), null, exact), min(1.0, least)
 
 
+def mantel(
+    similarity: np.ndarray, effects: Sequence[np.ndarray], permutations: int = 9999, seed: int = 0
+) -> list[tuple[float, float, float]]:
+    """Do effects follow how similar cultures are? Mantel's test with Spearman's correlation over ordered pairs.
+
+    similarity [culture, culture], symmetric; each of effects [culture, culture], which need not be; diagonals do not
+    count. Under the null hypothesis the cultures' names in the one are arbitrary: they are permuted, rows and columns
+    together, so that pairs with a culture in common stay dependent as they are.
+
+    Returns for each of effects the correlation (nan where one of the two is constant, or for nan among effects), the
+    two-sided p-value (twice the smaller tail, exact up to 7 cultures) and the smallest value it could have taken.
+    """
+    n = len(similarity)
+    off = ~np.eye(n, dtype=bool)
+    exact = n <= 7
+    rows = _all_permutations(n) if exact else generator("mantel", seed, n).permuted(
+        np.tile(np.arange(n), (permutations, 1)), axis=1
+    )  # fmt: skip
+    # Ranks stay the same under a permutation of names, and so do their means and spreads.
+    ranked = np.zeros((n, n))
+    ranked[off] = _standard_ranks(similarity[off])
+    wanted = np.stack([_standard_ranks(np.asarray(effect)[off]) for effect in effects], axis=1)  # (pair, effect)
+    step = max(1, _CHUNK // (n * n))
+    null = np.concatenate([
+        ranked[part[:, :, None], part[:, None, :]][:, off] @ wanted
+        for part in (rows[start : start + step] for start in range(0, len(rows), step))
+    ])  # fmt: skip
+    least = min(1.0, 2 / (len(rows) + (not exact)))
+    correlation = ranked[off] @ wanted
+    return [
+        (float(r), _tails(r, column, exact) if np.isfinite(r) else np.nan, least)
+        for r, column in zip(correlation, null.T, strict=True)
+    ]
+
+
 def mcnemar(lost: np.ndarray, gained: np.ndarray) -> np.ndarray:
     """Exact two-sided McNemar test, elementwise: `lost` right answers became wrong, `gained` wrong ones right.
 
@@ -217,6 +252,13 @@ def _weighted(plan: Design, values: np.ndarray) -> np.ndarray:
     """[unit, column], scaled so that the sum over units is the macro average."""
     questions = np.bincount(plan.stratum, weights=plan.counts, minlength=len(plan.strata))
     return _unit_sums(plan, values) / (questions[plan.stratum] * len(plan.strata))[:, None]
+
+
+def _standard_ranks(values: np.ndarray) -> np.ndarray:
+    """Mean ranks about their mean, of length 1; nan where all are equal or one is nan."""
+    ranks = rankdata(values, nan_policy="propagate") - (len(values) + 1) / 2
+    length = np.sqrt(ranks @ ranks)
+    return ranks / length if length > 0 else np.full(len(ranks), np.nan)
 
 
 def _tails(observed: float, null: np.ndarray, exact: bool) -> float:

@@ -17,7 +17,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 TABLES = (
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "permutations",
-    "strengths", "images", "stability",
+    "strengths", "images", "stability", "overlaps", "related",
 )  # fmt: skip
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
 
@@ -39,7 +39,7 @@ CONFIG = {
     "selectors": {"cas": {}, "mad": {"normalise": True}, "random-matched": {"seed": 1, "match": "cas"}},
     "top_fractions": [0.05, 0.2],
     "evidence": {"replicates": 200, "selectors": ["cas"], "permutations": 3, "strengths": [0.5, 1.5],
-                 "image_controls": ["blank", "none"], "resamples": 20, "split_halves": 2},
+                 "image_controls": ["blank", "none"], "resamples": 20, "split_halves": 2, "token_rules": ["image"]},
     "figures": {"top_fraction": 0.05},
 }  # fmt: skip
 

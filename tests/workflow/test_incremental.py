@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, "latex": 1, **DRAWN}
+LAST = {"tabulate": 1, "overlap": 1, "latex": 1, **DRAWN}
 #: Redrawn samples of both models.
 REDRAWN = {"stability": 2, "tabulate_stability": 1}
 #: Repeated chains of both models.
@@ -75,7 +75,8 @@ def test_model_runs_only_that_model(project):
     project.write(config)
     jobs = project.planned()
     assert jobs == {
-        "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1, "score": 3,
+        "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1,
+        "record_tokens": 1, "merge_tokens": 1, "score": 3,
         "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, "permute": 1, "ablate_again": 1, "gather_again": 1,
         "tabulate_again": 1, **REDRAWN, "stability": 1, **LAST, "draw_model": 3,
     }  # fmt: skip
@@ -115,6 +116,8 @@ def test_what_changes_no_result_reruns_nothing(project, change):
             {
                 "record": 2,
                 "merge": 2,
+                "record_tokens": 2,
+                "merge_tokens": 2,
                 "score": 6,
                 "mask": 6,
                 "cards": 2,
@@ -128,6 +131,7 @@ def test_what_changes_no_result_reruns_nothing(project, change):
         ),
         ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, **REDRAWN, "ablate": 2, "gather_outcomes": 2, **LAST}),
         ("selectors/registry.py", {}),
+        ("overlaps.py", {"overlap": 1, **DRAWN}),
         ("stability/draws.py", {**REDRAWN, "cards": 2, **DRAWN}),
         ("evaluation.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
         ("image_effects.py", {"tabulate_images": 1, **DRAWN}),

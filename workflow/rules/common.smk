@@ -57,8 +57,10 @@ AGAIN = EVIDENCE["selectors"] if STRENGTHS or EVIDENCE["permutations"] else []
 IMAGE_CONTROLS = EVIDENCE["image_controls"]
 #: How selectors are judged on planted models.
 BENCHMARK = EVIDENCE["benchmark"]
-#: Selectors that are run again on redrawn samples.
-REDRAWN = [name for name in SHOWN if name not in IMPORTED] if EVIDENCE["resamples"] or EVIDENCE["split_halves"] else []
+#: Selectors with scores of their own; those that are run again on redrawn samples, and on other token rules.
+SCORED = [name for name in SHOWN if name not in IMPORTED]
+REDRAWN = SCORED if EVIDENCE["resamples"] or EVIDENCE["split_halves"] else []
+TOKEN_RULES = EVIDENCE["token_rules"] if SCORED else []
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
 #: Further tables that figures and report show, by the file that says what made them: names of `figures.tables.OPTIONAL`.
 FURTHER = {
@@ -66,6 +68,7 @@ FURTHER = {
     "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
     "provenance_benchmark": ["benchmark"] * bool(PLANTED and BENCHMARK["repeats"]),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
+    "provenance_overlaps": ["overlaps", "related"] * bool(SHOWN),
     "provenance_stability": ["stability"] * bool(REDRAWN),
 }
 MORE = [table for tables in FURTHER.values() for table in tables]
@@ -198,6 +201,20 @@ def per_mask_file(folder):
     }
 
 
+def shown_masks():
+    """Mask files of all selectors but the random controls, each with its name model/selector/fraction."""
+    return {name: path for name, path in per_mask_file("masks").items() if name.rsplit("/", 2)[1] in SHOWN}
+
+
+def token_statistics():
+    """Statistics of other token rules, each with its name model/rule."""
+    return {
+        f"{model}/{rule}": f"{RESULTS}/{model}/tokens/{rule}/statistics.h5"
+        for model in sorted(MODELS)
+        for rule in TOKEN_RULES
+    }
+
+
 def image_control_files():
     """Answers under image controls of all models, each with its name model/control."""
     return {
@@ -286,6 +303,8 @@ def amount_of_work():
         "latex": bool(LATEX),
         "benchmark": "benchmark" in MORE,
         "redrawn": bool(REDRAWN),
+        "overlap": bool(SHOWN),
+        "token_rules": TOKEN_RULES,
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],
     }

@@ -62,3 +62,74 @@ rule tabulate_stability:
     shell:
         "python -m culture_neurons.steps.tabulate_stability --parts {params.parts:q} --planted {params.planted:q}"
         " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"
+
+
+# What masks have in common: with those of other cultures, selectors, top fractions, token rules and models.
+
+
+wildcard_constraints:
+    tokens=one_of(TOKEN_RULES),
+
+
+use rule record as record_tokens with:
+    output:
+        statistics=temp(f"{RESULTS}/{{model}}/tokens/{{tokens}}/{{shard}}.h5"),
+    log:
+        f"{LOGS}/{{model}}/record_{{tokens}}_{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/record_{{tokens}}_{{shard}}.tsv"
+    params:
+        model=model_settings,
+        prompt=fixed(config["prompt"]),
+        site=config["recording"]["site"],
+        tokens=lambda wildcards: wildcards.tokens,
+        min_correct=config["recording"]["min_correct"],
+        mantissa_bits=config["recording"]["mantissa_bits"],
+        negative_sum=NEGATIVE_SUM,
+        shards=SHARDS["record"],
+
+
+use rule merge as merge_tokens with:
+    input:
+        shards=expand(f"{RESULTS}/{{{{model}}}}/tokens/{{{{tokens}}}}/{{shard}}.h5", shard=range(SHARDS["record"])),
+        code=code("merge"),
+    output:
+        statistics=f"{RESULTS}/{{model}}/tokens/{{tokens}}/statistics.h5",
+    log:
+        f"{LOGS}/{{model}}/merge_{{tokens}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/merge_{{tokens}}.tsv"
+
+
+rule overlap:
+    """Compare masks with each other, and their overlap with what they do to each other's cultures."""
+    input:
+        masks=shown_masks().values(),
+        tokens=token_statistics().values(),
+        effects=f"{RESULTS}/tables/effects.csv",
+        code=code("overlap", *(module for name in SCORED for module in selectors.modules(METHODS[name]))),
+    output:
+        overlaps=f"{RESULTS}/tables/overlaps.csv",
+        related=f"{RESULTS}/tables/related.csv",
+        provenance=f"{RESULTS}/tables/provenance_overlaps.json",
+    log:
+        f"{LOGS}/overlap.log",
+    benchmark:
+        f"{BENCHMARKS}/overlap.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        masks=named(shown_masks()),
+        tokens=named(token_statistics()),
+        selectors=fixed({name: {"method": METHODS[name], "options": SELECTORS[name]} for name in SCORED}),
+        rule=config["recording"]["tokens"],
+        planted=sorted(PLANTED),
+        seed=EVIDENCE["seed"],
+    shell:
+        "python -m culture_neurons.steps.overlap --masks {params.masks:q} --effects {input.effects:q}"
+        " --token-rule {params.rule} --tokens {params.tokens:q} --selectors {params.selectors:q}"
+        " --planted {params.planted:q} --seed {params.seed} --overlaps-out {output.overlaps:q}"
+        " --related-out {output.related:q} --provenance-out {output.provenance:q} --log {log:q}"

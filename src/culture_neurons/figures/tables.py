@@ -43,6 +43,11 @@ OPTIONAL: dict[str, list[str]] = {
     "permutations": [
         *KEYS, "culture", "measure", "permutations", "observed", "null", "null_low", "null_high", "p_value",
     ],
+    "overlaps": [
+        "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap",
+        "expected",
+    ],
+    "related": [*KEYS, "measure", "n_cultures", "overlapping", "correlation", "p_value", "p_adjusted", "verdict"],
     "stability": [
         *KEYS, "culture", "n_samples", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
         "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
@@ -53,7 +58,7 @@ OPTIONAL: dict[str, list[str]] = {
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure",
-    "comparison", "verdict", "planted", "control", "target", "samples_per_culture",
+    "comparison", "verdict", "planted", "control", "kind", "a", "b", "target", "samples_per_culture",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",

@@ -51,6 +51,9 @@ class Section:
     decimals: Mapping[str, int] = field(default_factory=dict)
 
 
+#: Tables of thousands of rows, which the page leaves to their files and figures.
+TOO_LONG = ("overlaps",)
+
 SECTIONS = (
     Section(
         "summary",
@@ -109,6 +112,14 @@ SECTIONS = (
         "Rank correlation: Spearman's, of the halves' scores of all neurons.",
         left_out=r"^n_images$",
         decimals={"jaccard_chance": 3},
+    ),
+    Section(
+        "related",
+        "Does a mask hurt the cultures that it shares neurons with?",
+        "Over pairs of cultures: Spearman's correlation of how many neurons their masks share (Jaccard index) and what "
+        "the mask of the one does to the questions of the other; negative: shared neurons hurt. Overlapping: share of "
+        "pairs with a neuron in common. p by exchanging the names of cultures (Mantel).",
+        left_out=r"^n_pairs$",
     ),
     Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
     Section(

@@ -1,0 +1,109 @@
+"""Put into tables how much masks overlap, and whether masks hurt the cultures that they share neurons with."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+from culture_neurons.steps.history import History
+
+
+def main(o: argparse.Namespace) -> None:
+    """masks, effects.csv, statistics of other token rules -> tables/overlaps.csv and tables/related.csv"""
+    import pandas as pd
+
+    from culture_neurons import files, overlaps, selectors
+
+    paths = cli.named_paths(o.masks, "--masks", "model", "selector", "fraction")
+    history = History()
+    masks = {key: _masks(path, history) for key, path in cli.progress(paths.items(), len(paths), "masks")}
+    tokens = {}
+    for (model, rule), path in cli.named_paths(o.tokens, "--tokens", "model", "rule").items():
+        tokens |= _of_tokens(model, rule, path, o.selectors, masks, history)
+    planted = set(filter(None, o.planted))
+    table = overlaps.table(masks, tokens, o.token_rule, o.seed)
+    names = table["model"].fillna("").where(table["kind"] != "models", table["a"] + "\n" + table["b"])
+    table["planted"] = ["yes" if planted & set(text.split("\n")) else "no" for text in names]
+    files.write_csv(o.overlaps_out, table)
+    effects = files.read_csv(o.effects, text=["model", "selector", "mask_culture", "eval_culture"])
+    parts = []
+    for model, part in table[table["kind"] == "cultures"].groupby("model", sort=False):
+        found = overlaps.related(part, effects[effects["model"] == model], o.permutations, o.seed)
+        found.insert(0, "model", model)
+        parts.append(found.assign(planted="yes" if model in planted else "no"))
+        for verdict, count in found["verdict"].value_counts().items():
+            cli.log.info("%s: %s (%d)", model, verdict, count)
+    columns = ["model", *overlaps.RELATED, "planted"]
+    files.write_csv(o.related_out, pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns))
+    settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
+    used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
+    history.add(cli.provenance("overlap", settings, used))
+    files.write_text(o.provenance_out, history.as_json())
+
+
+def _masks(path: Path, history: History) -> Any:
+    """The masks of a file, as sorted flat indices."""
+    import numpy as np
+
+    from culture_neurons import files, overlaps
+
+    table, found = files.read_table(path, ["culture", "layer", "neuron"], only=True)
+    history.add(found)
+    shape = found["layers"], found["neurons"]
+    flat = np.ravel_multi_index((table["layer"], table["neuron"]), shape)
+    culture = table["culture"].astype(str).to_numpy()
+    return overlaps.Masks(shape, {name: np.sort(flat[culture == name]) for name in found["cultures"]})
+
+
+def _of_tokens(
+    model: str, rule: str, path: Path, chosen: dict[str, Any], masks: dict, history: History
+) -> dict[tuple[str, ...], Any]:
+    """The masks that the selectors choose from the statistics of another token rule."""
+    import numpy as np
+
+    from culture_neurons import overlaps, selection, selectors, store
+
+    statistics, metadata = store.read_statistics(path)
+    history.add(metadata)
+    if metadata.get("token_rule") != rule:
+        raise FileError(
+            f"{path}: token rule {metadata.get('token_rule')!r}, expected {rule!r}; delete it and run again"
+        )
+    shape, result = statistics.fired.shape[1:], {}
+    for name, entry in chosen.items():
+        fractions = [fraction for m, s, fraction in masks if (m, s) == (model, name)]
+        if any(masks[model, name, fraction].shape != shape for fraction in fractions):
+            raise ConfigError(f"{path}: {shape[0]} x {shape[1]} neurons, but the masks of {model} have others")
+        scores = selectors.score(entry["method"], statistics, **entry["options"])
+        with np.errstate(over="ignore", under="ignore"):
+            scores = scores.astype(np.float32, copy=False)
+        sets = selection.sets(scores, [selection.budget(f, *shape) for f in fractions], entry["method"])
+        for fraction, found in zip(fractions, sets, strict=True):
+            flat = {culture: np.sort(one) for culture, one in zip(statistics.cultures, found, strict=True)}
+            result[model, name, fraction, rule] = overlaps.Masks(shape, flat)
+    return result
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--masks", nargs="+", required=True, help="model/selector/fraction=mask file")
+    parser.add_argument("--effects", type=Path, required=True, help="tables/effects.csv")
+    parser.add_argument("--token-rule", default="all", help="of the masks")
+    parser.add_argument("--tokens", nargs="*", default=[], help="model/rule=statistics.h5 of another token rule")
+    parser.add_argument("--selectors", type=cli.json_object, default={},
+                        help='JSON object, for --tokens: name -> {"method": ..., "options": {...}}')  # fmt: skip
+    parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
+    parser.add_argument("--permutations", type=int, default=9999, help="of the names of cultures")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--overlaps-out", type=Path, required=True, help="overlaps.csv")
+    parser.add_argument("--related-out", type=Path, required=True, help="related.csv")
+    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_overlaps.json")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

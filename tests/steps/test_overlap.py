@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import files, overlaps, selection, selectors, store
+from culture_neurons.errors import FileError
+from culture_neurons.steps import mask, overlap, score
+
+CULTURES = ["a", "b", "c", "日"]
+
+
+def run(module, *words):
+    module.main(module.arguments().parse_args([str(word) for word in words]))
+
+
+def statistics(path, seed, rule):
+    rng, ids = np.random.default_rng(seed), [f"s{i:02}" for i in range(24)]
+    made = {"model": "m", "revision": "r", "token_rule": rule}
+    with store.statistics_writer(path, ids, CULTURES * 6, "act_fn", 2, 50, made) as writer:
+        fired = rng.integers(0, 10, (24, 2, 50))
+        writer.write(ids, np.full(24, 9), np.minimum(fired, 9), fired * 0.5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("overlap")
+    statistics(folder / "statistics.h5", 0, "all")
+    statistics(folder / "image.h5", 1, "image")
+    for name in ("cas", "lap"):
+        run(score, "--selector", name, "--statistics", folder / "statistics.h5", "--out", folder / f"{name}.h5")
+        run(mask, "--selector", name, "--scores", folder / f"{name}.h5", "--top-fraction", "0.05", "0.2",
+            "--out", folder / f"{name}_0.05.parquet", folder / f"{name}_0.2.parquet")  # fmt: skip
+    rng = np.random.default_rng(2)
+    rows = [("m", s, r, a, b, rng.normal(), rng.normal()) for s in ("cas", "lap") for r in (0.05, 0.2)
+            for a in CULTURES for b in CULTURES]  # fmt: skip
+    columns = ["model", "selector", "top_fraction", "mask_culture", "eval_culture", "drop", "logprob_drop"]
+    files.write_csv(folder / "effects.csv", pd.DataFrame(rows, columns=columns))
+    return folder
+
+
+def tables(folder, out, *more, rule="image"):
+    masks = [f"m/{name}/{r}={folder}/{name}_{r}.parquet" for name in ("cas", "lap") for r in ("0.05", "0.2")]
+    given = json.dumps({name: {"method": name, "options": {}} for name in ("cas", "lap")})
+    run(overlap, "--masks", *masks, "--effects", folder / "effects.csv", "--tokens", f"m/{rule}={folder}/image.h5",
+        "--selectors", given, "--overlaps-out", out / "overlaps.csv", "--related-out", out / "related.csv",
+        "--provenance-out", out / "p.json", *more)  # fmt: skip
+    read = {"text": ["model", "kind", "a", "b", "culture"]}
+    return files.read_csv(out / "overlaps.csv", **read), files.read_csv(out / "related.csv", **read)
+
+
+def test_tables_of_overlaps(folder, tmp_path):
+    table, related = tables(folder, tmp_path, "--planted", "m")
+    assert list(table.columns) == [*overlaps.COLUMNS, "planted"]
+    assert list(related.columns) == ["model", *overlaps.RELATED, "planted"]
+    assert table["kind"].value_counts().to_dict() == {"cultures": 24, "selectors": 8, "fractions": 8, "tokens": 16}
+    assert set(table["planted"]) == set(related["planted"]) == {"yes"}
+    assert len(related) == 2 * 2 * 2
+    assert "overlap" in files.read_json(tmp_path / "p.json")["steps"]
+    (tmp_path / "again").mkdir()
+    again, _ = tables(folder, tmp_path / "again")
+    pd.testing.assert_frame_equal(table.drop(columns="planted"), again.drop(columns="planted"))
+
+
+def test_masks_of_another_token_rule_are_those_that_the_pipeline_would_choose(folder, tmp_path):
+    table, _ = tables(folder, tmp_path)
+    found, _ = store.read_statistics(folder / "image.h5")
+    for name in ("cas", "lap"):
+        other = selection.select(selectors.score(name, found), found.cultures, 0.2)
+        mine, _ = files.read_table(folder / f"{name}_0.2.parquet")
+        part = table[(table["kind"] == "tokens") & (table["selector"] == name) & (table["top_fraction"] == 0.2)]
+        for row in part.itertuples():
+            a, b = (set(zip(t["layer"], t["neuron"], strict=True)) for t in
+                    (mask[mask["culture"] == row.culture] for mask in (mine, other)))  # fmt: skip
+            assert (row.a, row.b, row.n_shared) == ("all", "image", len(a & b))
+            assert row.overlap == pytest.approx(len(a & b) / len(a | b))
+
+
+def test_statistics_of_another_rule_than_asked_for_are_refused(folder, tmp_path):
+    with pytest.raises(FileError, match="token rule 'image', expected 'text'"):
+        tables(folder, tmp_path, rule="text")
