@@ -180,8 +180,8 @@ def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], sele
                     shared = int(rng.integers(3, 6) if (i - j) % 2 == 0 else rng.integers(0, 2))
                     rows.append(("cultures", model, selector, 0.01, "", b, a, 10, 10, shared, shared / (20 - shared),
                                  0.005, planted))  # fmt: skip
-            n = len(cultures)
-            relations += [(model, selector, 0.01, measure, n, n * (n - 1), 0.7, -0.3, 0.01, 0.02, overlaps.HURT, planted)
+            n, verdict = len(cultures), overlaps.HURT
+            relations += [(model, selector, 0.01, measure, n, n * (n - 1), 0.7, -0.3, 0.01, 0.02, verdict, planted)
                           for measure in overlaps.MEASURES]  # fmt: skip
     write_csv(folder / "overlaps.csv", pd.DataFrame(rows, columns=[*overlaps.COLUMNS, "planted"]))
     write_csv(folder / "related.csv", pd.DataFrame(relations, columns=["model", *overlaps.RELATED, "planted"]))
