@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from culture_neurons import figures
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.figures import captions, fonts, style
+from culture_neurons.figures import captions, fonts, overlap, style
 from culture_neurons.figures import tables as contents
 from culture_neurons.figures.models import wilson
 from tests.figures_tables import NAMES, SELECTORS, build
@@ -123,6 +123,50 @@ def test_accuracy_with_and_without_the_image_is_that_of_the_table(tables):
     entry = captions.overview_entries(tables, 0.01)[-1]
     assert "asked as they are, with a grey image of the same size, and as text alone" in entry.caption
     assert f"{PLANTED} (planted)" in entry.caption
+
+
+def test_stability_is_that_of_the_table(tables):
+    figure = figures.plot_stability(tables, PLANTED, SELECTORS)
+    table = contents.rows(tables.more["stability"], PLANTED)
+    for ax, column in zip(figure.axes, ("jaccard_halves", "jaccard_bootstrap"), strict=True):
+        drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines]
+        for _, part in table.groupby("selector"):
+            expected = part.groupby("top_fraction")[column].mean().to_numpy()
+            assert any(len(y) == 3 and np.allclose(y, expected) for y in drawn)
+        chance = table.groupby("top_fraction")["jaccard_chance"].mean()
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), chance)
+    assert {"CAS", "MAD", "LAPE", "LAP", "by chance, at most"} <= set(texts(figure))
+    assert "random-matched" not in texts(figure)
+    stems = [stem for stem, _ in figures.model_figures(tables, PLANTED, SELECTORS, 0.01)]
+    assert {f"stability_{PLANTED}", f"overlap_{PLANTED}"} <= set(stems)
+    assert stems == [entry.stem for entry in captions.model_entries(tables, PLANTED, SELECTORS, 0.01)]
+
+
+def test_overlaps_are_in_the_order_of_their_clustering(tables):
+    names, values, _ = overlap.shared(tables, PLANTED, "cas", 0.01)
+    figure = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
+    tree, cells = figure.axes[:2]
+    shown = fonts.labels(names)
+    order = [shown.index(label.get_text()) for label in cells.get_yticklabels()]
+    np.testing.assert_allclose(cells.collections[0].get_array(), values[np.ix_(order, order)])
+    # The tables have two groups of cultures, one of even and one of odd places.
+    groups = [NAMES.index(names[i]) % 2 for i in order]
+    assert groups in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
+    assert len(tree.collections[0].get_segments()) == len(names) - 1
+    again = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
+    assert [t.get_text() for t in again.axes[1].get_yticklabels()] == [t.get_text() for t in cells.get_yticklabels()]
+
+
+def test_a_figure_of_no_overlaps_is_drawn_all_the_same(tables):
+    table = tables.more["overlaps"]
+    for rows in (table.iloc[:0], table[table["a"] == "none"], table.assign(overlap=np.nan), table.assign(overlap=0.0),
+                 table[table["a"].isin(sorted(NAMES)[:2]) & table["b"].isin(sorted(NAMES)[:2])]):  # fmt: skip
+        some = dataclasses.replace(tables, more={**tables.more, "overlaps": rows})
+        selector = overlap.most_structured(some, PLANTED, ["cas", "mad"], 0.01)
+        assert selector in ("cas", "mad")
+        assert figures.plot_overlap(some, PLANTED, selector, 0.01).axes
+    none = dataclasses.replace(tables, more={})
+    assert overlap.most_structured(none, PLANTED, ["cas"], 0.01) is None
 
 
 def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):

@@ -250,7 +250,8 @@ def figure_stems(model):
     per_selector = ("matrix", "layers", "layers-heatmap", "layers-by-culture")
     repeated = ["permutations"] * bool(EVIDENCE["permutations"]) + ["strengths"] * bool(STRENGTHS)
     again = [f"{kind}_{model}_{name}" for name in SHOWN if name in AGAIN for kind in repeated]
-    return [f"drops_{model}", f"dose_{model}", *again] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
+    choice = [f"{figure}_{model}" for figure, table in (("stability", "stability"), ("overlap", "overlaps")) if table in MORE]
+    return [f"drops_{model}", f"dose_{model}", *choice, *again] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
 
 
 def figure_files():

@@ -20,6 +20,8 @@ from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
 from culture_neurons.figures.models import plot_baseline, plot_overview
+from culture_neurons.figures.overlap import most_structured, plot_overlap
+from culture_neurons.figures.stability import judged, plot_stability
 from culture_neurons.figures.style import save
 from culture_neurons.figures.tables import Tables, read
 
@@ -36,8 +38,10 @@ __all__ = [
     "plot_layers_by_culture",
     "plot_layers_heatmap",
     "plot_matrix",
+    "plot_overlap",
     "plot_overview",
     "plot_permutations",
+    "plot_stability",
     "plot_strengths",
     "read",
     "save",
@@ -61,6 +65,10 @@ def model_figures(
     """Draw the figures of one model: (file name without suffix, figure), as `captions.model_entries` lists them."""
     yield f"drops_{model}", plot_drops(tables, model, selectors, top_fraction)
     yield f"dose_{model}", plot_dose(tables, model, selectors)
+    if judged(tables, model, selectors):
+        yield f"stability_{model}", plot_stability(tables, model, selectors)
+    if (structured := most_structured(tables, model, selectors, top_fraction)) is not None:
+        yield f"overlap_{model}", plot_overlap(tables, model, structured, top_fraction)
     for name, plot in REPEATED.items():
         for selector in repeated(tables, model, selectors, name):
             yield f"{name}_{model}_{selector}", plot(tables, model, selector)

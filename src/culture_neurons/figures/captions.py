@@ -11,6 +11,8 @@ from culture_neurons.errors import printable
 from culture_neurons.figures import benchmark, images
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
+from culture_neurons.figures.overlap import most_structured
+from culture_neurons.figures.stability import judged, samples
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import found, plural
 
@@ -58,6 +60,7 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
             f"95 % intervals. {of_all}."
         )),
     ]  # fmt: skip
+    entries += _choice(tables, model, selectors, top_fraction)
     for selector in repeated(tables, model, selectors, "permutations"):
         part = rows(tables.more["permutations"], model, selector)
         entries.append(Entry(f"permutations_{model}_{selector}", "permutations", model, selector, (
@@ -96,6 +99,25 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
             )),
         ]  # fmt: skip
     return entries
+
+
+def _choice(tables: Tables, model: str, selectors: list[str], top_fraction: float) -> list[Entry]:
+    """How stable the choice of neurons is, and what cultures share; where the tables have it."""
+    who, result = named(tables, model), []
+    if judged(tables, model, selectors):
+        result.append(Entry(f"stability_{model}", "stability", model, "", (
+            f"{who}: what two masks share (Jaccard index), mean over cultures, by selector and size of the mask: masks "
+            f"of two random halves of the {plural(samples(tables, model), 'recorded question')}, and the mask and "
+            f"those of bootstrap draws of these. Dashed: masks of these sizes that fall anywhere, for the selector where "
+            f"that is most."
+        )))  # fmt: skip
+    if (selector := most_structured(tables, model, selectors, top_fraction)) is not None:
+        result.append(Entry(f"overlap_{model}", "overlap", model, "", (
+            f"{who}: neurons that the masks of two cultures share (Jaccard index in %, {selector_name(selector)}, top "
+            f"{percent(top_fraction)}), in the order of a clustering by average linkage on 1 - Jaccard index; of all "
+            f"selectors shown this is the one whose overlaps differ most."
+        )))  # fmt: skip
+    return result
 
 
 def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
