@@ -108,8 +108,8 @@ def _choice(tables: Tables, model: str, selectors: list[str], top_fraction: floa
         result.append(Entry(f"stability_{model}", "stability", model, "", (
             f"{who}: what two masks share (Jaccard index), mean over cultures, by selector and size of the mask: masks "
             f"of two random halves of the {plural(samples(tables, model), 'recorded question')}, and the mask and "
-            f"those of bootstrap draws of these. Dashed: masks of these sizes that fall anywhere, for the selector where "
-            f"that is most."
+            f"those of bootstrap draws of these. Dashed: masks of these sizes anywhere in the model, for the selector "
+            f"where that is most."
         )))  # fmt: skip
     if (selector := most_structured(tables, model, selectors, top_fraction)) is not None:
         result.append(Entry(f"overlap_{model}", "overlap", model, "", (
