@@ -43,7 +43,7 @@ def run(size: Size | None = None) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder, statistics = Path(name), Path(name) / "statistics.h5"
         shards = [folder / f"{k}.h5" for k in range(size.shards)]
-        written = seconds(lambda: write(shards, size, bits))
+        written = seconds(lambda: write(shards, size, bits, config["recording"]["negative_sum"]))
         merge = step("merge", "--shards", *shards, "--statistics-out", statistics)
         disk, plain = store.bytes_on_disk(statistics)
         read = seconds(lambda: store.read_statistics(statistics))
@@ -94,8 +94,8 @@ def select(
     )  # fmt: skip
 
 
-def write(shards: Sequence[Path], size: Size, mantissa_bits: int) -> None:
-    """Shards as `record` writes them."""
+def write(shards: Sequence[Path], size: Size, mantissa_bits: int, negative_sum: bool = False) -> None:
+    """Shards as `record` writes them; N, where wanted, is the other tokens times a tenth of the mean."""
     rng = np.random.default_rng(0)
     shape = size.layers, size.neurons
     usual = rng.beta(1, 3, shape)
@@ -114,11 +114,14 @@ def write(shards: Sequence[Path], size: Size, mantissa_bits: int) -> None:
     for k, path in enumerate(shards):
         mine = slice(k, None, len(shards))
         with store.statistics_writer(
-            path, ids[mine], cultures[mine], "act_fn", *shape, identity, mantissa_bits
+            path, ids[mine], cultures[mine], "act_fn", *shape, identity, mantissa_bits, negative_sum
         ) as writer:
             for i in range(size.samples)[mine]:
                 tokens = int(rng.integers(800, 1400))
                 p = share[i % size.cultures]
                 fired = np.clip(np.rint(tokens * p + 2 * np.sqrt(tokens * p * (1 - p)) * piece()), 0, tokens)
                 positive_sum = fired * mean * np.exp(0.15 * piece())
-                writer.write([ids[i]], np.array([tokens]), fired.astype(np.int32)[None], positive_sum[None])
+                sums = [fired.astype(np.int32)[None], positive_sum[None]]
+                if negative_sum:
+                    sums.append(-0.1 * (tokens - fired)[None] * mean * np.exp(0.15 * piece()))
+                writer.write([ids[i]], np.array([tokens]), *sums)

@@ -33,7 +33,7 @@ def run(size: scoring.Size | None = None) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder, statistics = Path(name), Path(name) / "statistics.h5"
         shard = folder / "0.h5"
-        scoring.write([shard], size, config["recording"]["mantissa_bits"])
+        scoring.write([shard], size, config["recording"]["mantissa_bits"], config["recording"]["negative_sum"])
         scoring.step("merge", "--shards", shard, "--statistics-out", statistics)
         shard.unlink()
         ids = [f"q{i:05}" for i in range(size.samples)]

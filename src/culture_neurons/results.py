@@ -32,6 +32,8 @@ KINDS: dict[str, Callable[..., Any]] = {
     "benchmark": figures.plot_benchmark,
     "drops": figures.plot_drops,
     "dose": figures.plot_dose,
+    "stability": figures.plot_stability,
+    "overlap": figures.plot_overlap,
     **figures.REPEATED,
     **figures.PER_SELECTOR,
 }

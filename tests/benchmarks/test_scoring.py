@@ -8,5 +8,5 @@ def test_whole_benchmark_runs_on_a_small_model():
     values = {row.name: row.value for row in rows}
     assert all(np.isfinite(row.value) and row.value > 0 for row in rows)
     assert {"cas: score and mask", "random-matched-2: score and mask"} < set(values)
-    # Shapes do not matter to what a single sample takes; totals do, where there are few samples.
-    assert 40 < values["statistics.h5, of its plain arrays"] < 55
+    # Shapes do not matter to what a single sample takes; totals (of five sums) do, where there are few samples.
+    assert 40 < values["statistics.h5, of its plain arrays"] < 65

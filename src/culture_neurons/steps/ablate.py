@@ -18,8 +18,8 @@ def read_masks(path: Path, factor: float = 0.0) -> tuple[list, dict]:
     `factor` is what the masks multiply g by; one other than 0 is noted in the metadata.
     Raises FileError when the file is missing or damaged, or a row is no neuron of its cultures, layers and neurons.
     """
-    table, metadata = _read(path, COLUMNS)
-    masks = _masks(path, table, metadata["cultures"], factor)
+    table, metadata, cultures = _read(path, COLUMNS)
+    masks = _masks(path, table, cultures, factor)
     return masks, metadata | ({"factor": factor} if factor else {})
 
 
@@ -27,17 +27,17 @@ def read_permuted(path: Path) -> tuple[dict[int, Any], dict]:
     """permutation -> OwnMasks of all cultures, and the metadata; see `steps.permute`. Raises FileError as above."""
     from culture_neurons.types import OwnMasks
 
-    table, metadata = _read(path, ["permutation", *COLUMNS])
+    table, metadata, cultures = _read(path, ["permutation", *COLUMNS])
     groups = dict(iter(table.groupby("permutation")))
     numbers = range(metadata.get("permutations", 0))
     if strange := sorted(groups.keys() - set(numbers)):
         raise FileError(f"{path}: permutation {strange[0]!r}; expected 0 to {len(numbers) - 1}")
-    own = {n: OwnMasks(_masks(path, groups.get(n, table[:0]), metadata["cultures"], 0.0)) for n in numbers}
+    own = {n: OwnMasks(_masks(path, groups.get(n, table[:0]), cultures, 0.0)) for n in numbers}
     return own, metadata
 
 
-def _read(path: Path, columns: list[str]) -> tuple[Any, dict]:
-    """Checked rows, and metadata with the cultures."""
+def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
+    """Checked rows, the metadata, and the cultures."""
     import numpy as np
     import pandas as pd
 
@@ -45,23 +45,23 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict]:
     from culture_neurons.types import SITES
 
     table, metadata = files.read_table(path, columns)
-    if "cultures" not in metadata:
-        metadata = metadata | {"cultures": sorted({name for name in table["culture"] if isinstance(name, str)})}
+    cultures = metadata.get("cultures") or sorted({name for name in table["culture"] if isinstance(name, str)})
     sizes = {key: metadata.get(f"{key}s", np.iinfo(np.int32).max) for key in ("layer", "neuron")}
     good = np.ones(len(table), dtype=bool)
-    for name, known in (("culture", metadata["cultures"]), ("site", SITES)):
+    for name, known in (("culture", cultures), ("site", SITES)):
         good &= table[name].map(lambda value, known=set(known): isinstance(value, str) and value in known).astype(bool)
     for name, size in sizes.items():
         whole = pd.api.types.is_integer_dtype(table[name].dtype)
         good &= table[name].between(0, size - 1) if whole else False
     if not good.all():
         row = int(np.argmin(good))
-        found = ", ".join(f"{value!r:.60}" for value in table[COLUMNS].iloc[row])
+        (values,) = table[COLUMNS].iloc[[row]].itertuples(index=False, name=None)
+        found = ", ".join(f"{value!r:.60}" for value in values)
         raise FileError(
             f"{path}: row {row + 1} is no neuron: {found}; expected a culture of the metadata, {' or '.join(SITES)},"
             f" a layer below {sizes['layer']} and a neuron below {sizes['neuron']}"
         )
-    return table, metadata
+    return table, metadata, cultures
 
 
 def _masks(path: Path, table: Any, cultures: list[str], factor: float) -> list:
