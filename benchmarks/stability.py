@@ -64,7 +64,7 @@ def run(size: scoring.Size | None = None) -> list[Row]:
 
 def stability(folder: Path, words: Sequence[object]) -> tuple[float, float]:
     """Seconds and peak memory of a job."""
-    outputs = ["--neurons-out", folder / "stability.parquet", "--table-out", folder / "stability.csv"]
+    outputs = ["--neurons-out", folder / "stability.parquet", "--cultures-out", folder / "cultures.parquet"]
     command = [sys.executable, "-m", "culture_neurons.steps.stability", "--samples", folder / "samples.parquet",
                "--threads", THREADS, *words, *outputs]  # fmt: skip
     return peak_memory([str(word) for word in command])
