@@ -1,5 +1,7 @@
 """The same tables from the same config, however the work is split and wherever it runs."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -28,13 +30,12 @@ def run(project, name, shards=None, **model) -> tuple[dict, dict]:
     config["models"]["loaded"] = {**config["models"]["loaded"], **model}
     project.write(config)
     folder = project.folder / "results" / config["dataset"]
-    tables = [
-        str((folder / "tables" / f"{table}.csv").relative_to(project.folder)) for table in ("effects", "strengths")
-    ]
-    project.run(*tables)
+    tables = {table: folder / "tables" / f"{table}.csv" for table in TABLES}
+    project.run(*(str(path.relative_to(project.folder)) for path in tables.values()))
     masks = {path.name: pd.read_parquet(path) for path in sorted((folder / "loaded" / "masks").iterdir())}
-    assert not list((folder / "loaded").glob("*/*/*.parquet"))  # of the shards nothing is left
-    return {name: (folder / "tables" / f"{name}.csv") for name in TABLES}, masks
+    # Of the shards, which are called by their numbers, nothing is left.
+    assert not [path for path in folder.glob("loaded/**/*.parquet") if re.fullmatch(r"[0-9-]+", path.stem)]
+    return tables, masks
 
 
 @pytest.fixture(scope="module")
