@@ -57,6 +57,9 @@ class Statistics:
     mean_sum         float64 [culture, layer, neuron]: the sum over questions of x = (S + N) / T, a question's mean of g
     square_sum       float64 [culture, layer, neuron]: the sum over questions of x^2
 
+    Resamples hold the moments of x - x_0, with a number x_0 per neuron that is the same for all cultures: selectors
+    may use only what x_0 does not change, differences of means and variances.
+
     Sums given in float32 stay so, as do the scores that are made of them: `stability` works on many resamples.
     Raises ConfigError when shapes disagree, a culture occurs twice, or K > T.
     """

@@ -100,3 +100,18 @@ def test_options_and_their_defaults():
     assert selectors.options("random-matched") == {"seed": 0, "match": "cas"}
     assert selectors.options("effect-size") == {"floor": 0.9}
     assert selectors.options("conact") == {}
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_a_shift_of_the_moments_changes_no_score(name):
+    # Resamples hold x - x_0 instead of x: selectors may use only what that leaves as it is.
+    rng = np.random.default_rng(0)
+    n, x = np.array([4, 5, 6]), rng.normal(3.0, 1.0, (15, 2, 30))
+    near, owner = rng.normal(3.0, 1.0, (2, 30)), np.repeat(np.arange(3), n)
+    sums = {"tokens": n * 9, "fired": rng.integers(0, 36, (3, 2, 30)), "positive_sum": rng.random((3, 2, 30))}
+
+    def scores(values):
+        mean, square = (np.stack([v[owner == c].sum(axis=0) for c in range(3)]) for v in (values, values**2))
+        return selectors.score(name, Statistics(list("abc"), **sums, samples=n, mean_sum=mean, square_sum=square))
+
+    np.testing.assert_allclose(scores(x - near), scores(x), rtol=1e-9)

@@ -20,8 +20,9 @@ def effect_size(statistics: Statistics, *, floor: float = 0.9) -> np.ndarray:
         score_c = |m_c - m_r| / (s_c + s_0),
         s_c^2 = (sum over c of (x - m_c)^2 + sum over the rest of (x - m_r)^2) / (n_c + n_r - 2).
 
-    s_0 is the `floor` quantile of all s_c. It keeps neurons whose activation hardly varies at all from the top;
-    0: none, |Cohen's d|. A culture without questions, or without others to compare with, scores 0.
+    s_0 is the value of rank round(`floor` * number) among all s_c in ascending order. It keeps neurons whose
+    activation hardly varies at all from the top; 0: none, |Cohen's d|. A culture without questions, or without others
+    to compare with, scores 0.
 
     Source: Cohen 1988; s_0 as in Tusher et al. 2001 (doi 10.1073/pnas.091062498), its quantile of 0.9 as in Efron et
     al. 2001 (doi 10.1198/016214501753382129).
@@ -43,9 +44,10 @@ def effect_size(statistics: Statistics, *, floor: float = 0.9) -> np.ndarray:
         )
     sums, squares = statistics.mean_sum, statistics.square_sum
     all_sums, all_squares = sums.sum(axis=0), squares.sum(axis=0)
-    noise = _NOISE * np.sqrt(all_squares / total)  # [layer, neuron]
+    least_share = max(_NOISE, 4 * float(np.finfo(sums.dtype).eps))
+    noise = least_share * np.sqrt(all_squares / total)  # [layer, neuron]
     scores, spread = np.zeros_like(sums), np.zeros_like(sums)
-    for c, n_c in enumerate(n):
+    for c, n_c in enumerate(n.tolist()):  # numbers of Python's leave float32 as it is
         n_r = total - n_c
         if not 0 < n_c < total:
             continue
@@ -55,6 +57,8 @@ def effect_size(statistics: Statistics, *, floor: float = 0.9) -> np.ndarray:
         # Sums of squares about the means; rounding may take them a little below 0.
         within = all_squares - n_c * mean**2 - n_r * rest**2
         spread[c] = np.sqrt(np.maximum(within, 0.0) / (total - 2))
-    least = float(np.quantile(spread, floor)) if floor else 0.0
-    spread = np.maximum(spread + least, noise)
-    return np.divide(scores, spread, out=scores, where=scores > 0)
+    place = max(round(floor * spread.size), 1) - 1
+    spread += float(np.partition(spread, place, axis=None)[place]) if floor else 0.0
+    np.maximum(spread, noise, out=spread)
+    spread[spread == 0] = 1.0  # where scores are 0 too
+    return np.divide(scores, spread, out=scores)

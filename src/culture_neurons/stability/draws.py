@@ -1,8 +1,7 @@
 """Other draws of the recorded samples: weights per sample, and the sums per culture that they make.
 
-K and S are added up in float32: K is exact below 2^24, S has a relative error of about 1e-7. The moments of the
-samples' means are in float64, since a variance is a small difference of large sums. The products have a fixed shape,
-`ROWS` draws at a time, so that neither the size of blocks nor the number of threads changes a bit.
+Sums are added up in float32: K is exact below 2^24, the others have a relative error of about 1e-7. The products have
+a fixed shape, `ROWS` draws at a time, so that neither the size of blocks nor the number of threads changes a bit.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from culture_neurons.types import Statistics
 ROWS = 8
 #: Of the sums of a block of draws, at most (but at least of `ROWS` draws); and draws per block.
 BLOCK_BYTES, LARGEST_BLOCK = 1 << 30, 256
-#: Sums in float64.
-WIDE = ("mean_sum", "square_sum")
 
 
 def units(sample_ids: Sequence[str], images: Mapping[str, str]) -> np.ndarray:
@@ -64,24 +61,21 @@ def draws(
     block     draws per block, rounded up to `ROWS`; 0: what `BLOCK_BYTES` holds
     """
     count, cultures, size = len(weights[0]), len(sums.cultures), sums.shape[0] * sums.shape[1]
-    types = {name: np.float64 if name in WIDE else np.float32 for name in sums.names}
     if not block:
-        per_draw = cultures * size * sum(np.dtype(kind).itemsize for kind in types.values())
-        block = min(LARGEST_BLOCK, BLOCK_BYTES // per_draw)
+        block = min(LARGEST_BLOCK, BLOCK_BYTES // (4 * cultures * size * len(sums.names)))
     block = ROWS * max(1, -(-min(block, count) // ROWS))
     padded = [np.pad(w, ((0, -count % block), (0, 0))) for w in weights]
-    wide = [w.astype(np.float64) for w in padded]
-    tokens = np.stack([w @ t for w, t in zip(wide, sums.tokens, strict=True)], axis=1)  # (draw, culture)
-    samples = np.stack([w.sum(axis=1) for w in wide], axis=1)
-    found = {name: np.empty((block, cultures, size), kind) for name, kind in types.items()}
+    whole = [w.astype(np.int64) for w in padded]
+    tokens = np.stack([w @ t for w, t in zip(whole, sums.tokens, strict=True)], axis=1)  # (draw, culture)
+    samples = np.stack([w.sum(axis=1) for w in whole], axis=1)
+    found = {name: np.empty((block, cultures, size), np.float32) for name in sums.names}
 
     def add_up(culture: int, start: int) -> None:
+        mine = padded[culture][start : start + block]
         for part in sums.parts:
-            for name, result in found.items():
-                mine = (wide if name in WIDE else padded)[culture][start : start + block]
-                values = sums.read(name, culture, part).astype(types[name], copy=False)
+            for name, values in sums.read(culture, part).items():
                 for row in range(0, block, ROWS):
-                    np.matmul(mine[row : row + ROWS], values, out=result[row : row + ROWS, culture, part])
+                    np.matmul(mine[row : row + ROWS], values, out=found[name][row : row + ROWS, culture, part])
 
     for start in range(0, count, block):
         list(threads.map(lambda culture, at=start: add_up(culture, at), range(cultures)))

@@ -16,8 +16,9 @@ from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5, totals
 from culture_neurons.store.statistics import recorded
 
-#: Neurons that lie side by side in the scratch file, and bytes of a part at most (of all samples of a culture).
-_WIDTH, _PART_BYTES = 1 << 14, 16 << 20
+#: Neurons that lie side by side in the scratch file, and bytes of a part at most (of one sum of all samples of a
+#: culture): parts that stay in a core's cache.
+_WIDTH, _PART_BYTES = 1 << 14, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SampleSums:
     """The sums of all samples of a statistics file.
 
     names        of the sums, fields of `Statistics`: fired, positive_sum; and where the negative part was recorded
-                 mean_sum (x, in float32) and square_sum (x^2)
+                 mean_sum (x - x_0 of a neuron, see `Statistics`) and square_sum (its square)
     cultures     names, sorted
     sample_ids   per culture, in the order of the file
     tokens       T, per culture int64 [sample]
@@ -43,18 +44,19 @@ class SampleSums:
     _types: dict[str, np.dtype] = field(repr=False)
     _start: dict[str, int] = field(repr=False)
 
-    def read(self, name: str, culture: int, part: slice) -> np.ndarray:
-        """One sum of all samples of a culture, of the neurons of one of the `parts`: [sample, neuron], type as stored.
+    def read(self, culture: int, part: slice) -> dict[str, np.ndarray]:
+        """All sums of all samples of a culture, of the neurons of one of the `parts`: by name float32 [sample, neuron].
 
         Threads may read at the same time.
         """
-        if name == "square_sum":
-            mean = self.read("mean_sum", culture, part)
-            return np.multiply(mean, mean, dtype=np.float64)
-        samples = len(self.tokens[culture])
-        size = samples * (part.stop - part.start) * self._types[name].itemsize
-        content = os.pread(self._file, size, self._offset(name, culture, part))
-        return np.frombuffer(content, self._types[name]).reshape(samples, -1)
+        found, samples = {}, len(self.tokens[culture])
+        for name, kind in self._types.items():
+            size = samples * (part.stop - part.start) * kind.itemsize
+            content = os.pread(self._file, size, self._offset(name, culture, part))
+            found[name] = np.frombuffer(content, kind).reshape(samples, -1).astype(np.float32, copy=False)
+        if "mean_sum" in found:
+            found["square_sum"] = np.square(found["mean_sum"])
+        return found
 
     def _offset(self, name: str, culture: int, part: slice) -> int:
         """Where a part begins: one sum after the other, in it cultures, then parts, then samples."""
@@ -119,10 +121,16 @@ def _copy(sums: dict[str, h5py.Dataset], cultures: list[str], tokens: np.ndarray
     for culture in cultures:
         place.append((target.cultures.index(culture), seen[culture]))
         seen[culture] += 1
-    step = sums["fired"].chunks[0] if cultures else 1
+    step, centre = sums["fired"].chunks[0] if cultures else 1, None
     for start in range(0, len(cultures), step):
         rows = slice(start, start + step)
         found = totals.features(tokens[rows], {name: dataset[rows] for name, dataset in sums.items()})
+        if "mean_sum" in found:
+            # x_0 is near every x, so that squares of x - x_0 keep their digits in float32; and exactly x where all
+            # samples agree.
+            mean = found["mean_sum"].astype(np.float32)
+            centre = np.median(mean, axis=0) if centre is None else centre
+            found["mean_sum"] = mean - centre
         for name, kind in target._types.items():
             for (culture, row), values in zip(place[rows], found[name], strict=True):
                 target._write(name, culture, row, values.ravel().astype(kind, copy=False))
