@@ -8,7 +8,7 @@ per sample, so that the sums per culture of many draws are a product of matrices
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -68,14 +68,17 @@ def measure(
             moments.add(statistics.fired.reshape(-1)[where] / statistics.tokens.astype(np.float32)[culture])
 
     with ThreadPoolExecutor(threads) as pool:
-        for found in draws(sums, bootstrap_weights(sums.cultures, unit, resamples, seed), pool, block):
-            # A selector's draws are one task: what it adds up does not depend on who is first.
-            tasks = [pool.submit(probabilities, found), *(pool.submit(watch.redrawn, found) for watch in watches)]
-            for task in tasks:
-                task.result()
-        for found in draws(sums, half_weights(sums.cultures, unit, halves, seed), pool, block):
-            for task in [pool.submit(watch.split, found) for watch in watches]:
-                task.result()
+
+        def show(weights: Sequence[np.ndarray], notes: Sequence[Callable[[Sequence[Statistics]], None]]) -> None:
+            """Every block of draws to all of `notes`; on return the blocks' memory is free."""
+            for found in draws(sums, weights, pool, block):
+                # A selector's draws are one task: what it adds up does not depend on who is first.
+                for task in [pool.submit(note, found) for note in notes]:
+                    task.result()
+
+        redrawn = bootstrap_weights(sums.cultures, unit, resamples, seed)
+        show(redrawn, [probabilities, *(watch.redrawn for watch in watches)])
+        show(half_weights(sums.cultures, unit, halves, seed), [watch.split for watch in watches])
     samples, n_images = [len(ids) for ids in sums.sample_ids], [int(mine.max()) + 1 for mine in unit]
     tables = [watch.table(sums.cultures, samples, n_images) for watch in watches]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
