@@ -62,10 +62,7 @@ def draw_permutations(ax: Axes, tables: Tables, model: str, selector: str, measu
         ax.axhline(0.5, color="#BBBBBB", linewidth=0.6)
     ax.set_ylim(len(part) - 0.5, -0.5)
     ax.set_yticks(range(len(part)), fonts.labels([name or MEAN for name in part["culture"]]))
-    smallest = SMALLEST[measure]
-    if max(-low, high) < smallest:
-        low, high = min(-smallest, low), max(0.35 * smallest, high)
-    ax.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    ax.set_xlim(_limits(low, high, measure))
     style.ticks(ax.xaxis, 5)
     ax.set_xlabel(MEASURES[measure][1])
     ax.tick_params(axis="y", length=0)
@@ -88,9 +85,8 @@ def plot_permutations(
     width = (style.DOUBLE - left - right - gap) / 2
     fig = style.figure(style.DOUBLE, head + height + foot)
     times = int(part["permutations"].max()) if len(part) else 0
-    top = f", top {percent(float(part['top_fraction'].iloc[0]))}" if len(part) else ""
     style.heading(fig, title(tables, model, 60), [
-        f"Own culture's change ({CHANGE}), {name}{top}, against masks of shuffled labels ({times:,} times)",
+        f"Own culture's change ({CHANGE}), {name}{_top(part)}, against masks of shuffled labels ({times:,} times)",
     ])  # fmt: skip
     for i, measure in enumerate(MEASURES):
         ax = style.axes(fig, left + i * (width + gap), foot, width, height)
@@ -127,10 +123,7 @@ def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure:
         ax.fill_between(strength[order], lower, upper, color=style.KINDS[kind][0], alpha=0.18, linewidth=0)
         ax.plot(strength[order], value, linewidth=1.1, **style.mark(kind, 4.2))
         low, high = np.nanmin([low, *lower, *value]), np.nanmax([high, *upper, *value])
-    smallest = SMALLEST[measure]
-    if max(-low, high) < smallest:
-        low, high = min(-smallest, low), max(0.3 * smallest, high)
-    ax.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    ax.set_ylim(_limits(low, high, measure))
     style.ticks(ax.xaxis, 6)
     style.ticks(ax.yaxis, 5)
     ax.set_xlabel(f"Strength s,  g \N{LEFTWARDS ARROW} (1 {MINUS} s) g")
@@ -153,9 +146,8 @@ def plot_strengths(
     width = (style.DOUBLE - left - right - gap) / 2
     fig = style.figure(style.DOUBLE, head + height + foot)
     n = int(part["n"].max()) if len(part) and "n" in part else 0
-    top = f", top {percent(float(part['top_fraction'].iloc[0]))}" if len(part) else ""
     style.heading(fig, title(tables, model, 60), [
-        f"Change ({CHANGE}) against the strength of the intervention, {name}{top}; {plural(n, 'question')}",
+        f"Change ({CHANGE}) against the strength of the intervention, {name}{_top(part)}; {plural(n, 'question')}",
     ])  # fmt: skip
     for i, measure in enumerate(MEASURES):
         ax = style.axes(fig, left + i * (width + gap), foot, width, height)
@@ -165,3 +157,16 @@ def plot_strengths(
     fig.legend(handles, [KINDS["self"], KINDS["cross"], "zero ablation"], loc="lower center", ncols=3,
                bbox_to_anchor=(0.5, 0.01 / fig.get_size_inches()[1]), columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
     return fig
+
+
+def _top(part: pd.DataFrame) -> str:
+    return f", top {percent(float(part['top_fraction'].iloc[0]))}" if len(part) else ""
+
+
+def _limits(low: float, high: float, measure: str) -> tuple[float, float]:
+    """Ends of an axis, with some room; changes of next to nothing are not blown up."""
+    smallest = SMALLEST[measure]
+    if max(-low, high) < smallest:
+        low, high = min(-smallest, low), max(0.35 * smallest, high)
+    room = 0.05 * (high - low)
+    return low - room, high + room
