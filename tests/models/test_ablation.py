@@ -26,6 +26,7 @@ MASKS = [
     NeuronMask("e", "act_fn", [0], [7]),
     NeuronMask("f", "act_fn", [0], [7]),
     NeuronMask("g", "act_fn", [0] * 24, range(24), -2.0),
+    NeuronMask("h", "act_fn", [0], [7], -2.0),
 ]
 
 
@@ -91,6 +92,26 @@ def test_own_masks_equal_one_mask_at_a_time(one, questions, way, monkeypatch):
                 name = sample.culture if sample.culture in cultures[:2] else "none"
                 np.testing.assert_allclose(a.logprobs, expected[name, sample.sample_id].logprobs, atol=1e-4)
                 assert a.prediction == expected[name, sample.sample_id].prediction
+
+
+def test_own_masks_of_questions_about_one_image_share_no_beginning(one, questions, caplog):
+    """Their masks differ, and so do the hidden states of the prompts' common beginning."""
+    picture = questions.opener(questions.samples[0].image)
+    shared = [replace(s, image={"path": "x"}, image_id="x") for s in questions.samples]
+    batch = prepare(one, shared, lambda image: picture, PROMPT)
+    cultures = sorted({sample.culture for sample in shared})
+    masks = [NeuronMask(c, "act_fn", [0] * 20, range(20 * i, 20 * i + 20)) for i, c in enumerate(cultures[:2])]
+    with evaluator(one, [OwnMasks(masks)], PROMPT) as evaluate:
+        (found,) = evaluate(batch)
+    for i, mask in enumerate(masks):
+        with ablate(one.adapter, [mask]) as hooks:
+            hooks.use(0)
+            expected = answer(one, batch, PROMPT)
+        mine = [k for k, sample in enumerate(shared) if sample.culture == cultures[i]]
+        assert mine
+        for k in mine:
+            np.testing.assert_allclose(found[k].logprobs, expected[k].logprobs, atol=1e-4)
+    assert "whole forward passes" not in caplog.text
 
 
 def test_generated_answers_under_masks_equal_the_loop(one, questions):

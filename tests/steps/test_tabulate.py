@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
@@ -137,6 +138,16 @@ def test_columns_and_order(made):
     assert len(effects) == 2 * 5 * 2 * 36
     assert set(effects.loc[effects["model"] == "control", "planted"]) == {"yes"}
     assert set(effects.loc[effects["model"] == "plain", "planted"]) == {"no"}
+
+
+def test_own_and_other_cultures_are_families_of_their_own(made):
+    effects = table(made, "effects")
+    own = effects["mask_culture"] == effects["eval_culture"]
+    for p in ("mcnemar_p", "logprob_p"):
+        for _, family in effects.groupby(["planted", "selector", "top_fraction", own]):
+            known = family[family[p].notna()]
+            expected = false_discovery_control(known[p]) if len(known) else []
+            np.testing.assert_allclose(known[f"{p}_adjusted"], expected, rtol=1e-6)
 
 
 def test_the_empty_mask_has_rows_without_a_change(made):
