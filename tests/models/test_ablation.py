@@ -148,9 +148,9 @@ def test_what_no_mask_changes_is_computed_once(loaded, questions):
     finally:
         for handle in handles:
             handle.remove()
-    # Masks a, e and g act in layer 0, c in layer 1, b nowhere: d and f equal others. Layer 0 runs for keeping and to go
-    # on to layer 1 (its attention), for a, e and g (its MLP alone); layer 1 for a, e, g, c, and to the end for b.
-    assert runs == {"tower": 1, "attention 0": 2, "gate 0": 2, "down 0": 5, "attention 1": 5}
+    # Masks a, e, g and h act in layer 0, c in layer 1, b nowhere: d and f equal others. Layer 0 runs for keeping and to
+    # go on to layer 1 (its attention), for a, e, g and h (its MLP alone); layer 1 for them, c, and to the end for b.
+    assert runs == {"tower": 1, "attention 0": 2, "gate 0": 2, "down 0": 6, "attention 1": 6}
 
 
 def test_model_is_left_as_it_was_after_an_error(loaded, questions, monkeypatch):
