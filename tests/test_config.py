@@ -108,6 +108,9 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*mean 'demo-llava"),
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
         (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
+        (("data", "split"), {"identify": ["a"]}, r"data: split: lists of categories need by: category"),
+        (("data", "split"), {"by": "category", "evaluate": ["a"]}, r"identify: None is not valid; expected a list"),
+        (("data", "split"), {"by": "category", "identify": ["a"], "evaluate": ["a"]}, r"'a' is listed twice"),
         (("prompt", "answer"), "generat", r"did you mean 'generate'"),
     ],
 )  # fmt: skip
@@ -115,6 +118,10 @@ def test_mistake_is_named_in_one_line(path, value, message):
     with pytest.raises(ConfigError, match=message) as error:
         check(changed(path, value), SCHEMA)
     assert len(str(error.value).splitlines()) <= 2
+
+
+def test_split_by_category():
+    check(changed(("data", "split"), {"by": "category", "identify": ["Food"], "evaluate": ["Family", "Sport"]}), SCHEMA)
 
 
 def imported(**changes):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.path)))
     if errors:
         raise ConfigError(_message(errors[0]))
+    _check_split(config["data"].get("split") or {})
     _check_models(config["models"])
     _check_planted(config)
     recorded = (config.get("recording") or {}).get("negative_sum", False)
@@ -141,6 +143,21 @@ def _check_value(where: Sequence[str], value: Any) -> None:
         expected = f"a text, number, list or mapping, no {type(value).__name__}; put it in quotes"
     if expected:
         raise ConfigError(f"{': '.join(where)}: {_short(value)} is not valid; expected {expected}")
+
+
+def _check_split(split: Mapping[str, Any]) -> None:
+    """By share, `identify` is a number; by category, `identify` and `evaluate` list different categories."""
+    halves = {side: split.get(side) for side in ("identify", "evaluate")}
+    if split.get("by", "share") == "share":
+        if isinstance(halves["identify"], list) or halves["evaluate"] is not None:
+            raise ConfigError("data: split: lists of categories need by: category; by share, identify is a number")
+        return
+    for side, names in halves.items():
+        if not isinstance(names, list):
+            raise ConfigError(f"data: split: {side}: {_short(names)} is not valid; expected a list (by: category)")
+    twice = [name for name, n in Counter(halves["identify"] + halves["evaluate"]).items() if n > 1]
+    if twice:
+        raise ConfigError(f"data: split: {twice[0]!r} is listed twice; expected each category in one half")
 
 
 def _check_case(kind: str, names: Iterable[str]) -> None:

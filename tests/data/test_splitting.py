@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from culture_neurons.data import splitting
-from culture_neurons.errors import ConfigError
+from culture_neurons.errors import ConfigError, DataError
 
 fractions = st.floats(0.05, 0.95)
 seeds = st.integers(-5, 5)
@@ -124,5 +124,39 @@ def test_a_known_split() -> None:
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, 1.5, float("nan"), True])
 def test_fractions_out_of_range(fraction: float) -> None:
-    with pytest.raises(ConfigError, match=r"identify_fraction: .*; expected a number above 0 and below 1"):
+    with pytest.raises(ConfigError, match=r"split\.identify: .*; expected a number above 0 and below 1"):
         splitting.split(paired(2), fraction, 1)
+
+
+TOPICS = {"by": "category", "identify": ["Food", "Sport"], "evaluate": ["Family "]}
+
+
+def test_by_category() -> None:
+    how = splitting.settings(TOPICS)
+    rows = pd.DataFrame({"category": ["Family", "Food", "Sport"], "image_id": ["a", "b", "b"]})
+    assert splitting.assign(rows, how).tolist() == ["evaluate", "identify", "identify"]
+    with pytest.raises(DataError, match="1 images are shown by questions of both halves\n"):
+        splitting.assign(rows.assign(image_id="b"), how)
+    assert len(set(splitting.assign(rows.assign(image_id=""), how))) == 2
+
+
+def test_by_share_is_the_default() -> None:
+    rows = paired(20)
+    assert splitting.settings({}) == splitting.Split(0.5, 1, None)
+    how = splitting.settings({"by": "share", "identify": 0.25, "seed": 3})
+    assert (splitting.assign(rows, how) == splitting.split(rows, 0.25, 3)).all()
+
+
+@pytest.mark.parametrize(("stanza", "message"), [
+    ({"bye": 1}, r"split: unknown key 'bye' \(did you mean 'by'\?\)"),
+    ({"by": "topic"}, r"split\.by: 'topic'; expected share or category"),
+    ({"seed": "x"}, r"split\.seed: expected a whole number"),
+    ({"identify": "half"}, r"split\.identify: 'half'; expected a number"),
+    ({"evaluate": ["Food"]}, r"split\.evaluate: a share leaves the rest"),
+    (TOPICS | {"identify": 0.5}, r"split\.identify: expected a list of categories \(by: category\), found 0\.5"),
+    (TOPICS | {"evaluate": []}, r"split\.evaluate: expected a list"),
+    (TOPICS | {"evaluate": ["x", "Food"]}, r"split\.evaluate: 'Food' is listed twice"),
+])  # fmt: skip
+def test_wrong_settings(stanza: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        splitting.settings(stanza)

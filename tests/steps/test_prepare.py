@@ -11,6 +11,7 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.data.samples import read_samples
+from culture_neurons.errors import DataError
 from culture_neurons.steps import prepare
 from tests.data.conftest import BROKEN, png
 
@@ -106,16 +107,31 @@ def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
     second = prepared(spec, tmp_path / "b", "--threads", "3")
     for name in OUTPUTS:
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    other = prepared(spec, tmp_path / "c", "--seed", "2")
+    other = prepared(spec, tmp_path / "c", "--split", '{"seed": 2}')
     assert (first / "dropped.csv").read_bytes() == (other / "dropped.csv").read_bytes()
     assert (first / "samples.parquet").read_bytes() != (other / "samples.parquet").read_bytes()
 
 
 def test_a_share_for_identify(tmp_path: Path) -> None:
-    out = prepared({"type": "synthetic", "cultures": 2}, tmp_path, "--identify-fraction", "0.25", group_by="culture")
+    out = prepared({"type": "synthetic", "cultures": 2}, tmp_path, "--split", '{"identify": 0.25}', group_by="culture")
     samples, _ = read_samples(out / "samples.parquet")
     identify, _ = read_samples(out / "samples.parquet", "identify")
     assert abs(len(identify) / len(samples) - 0.25) < 0.02
+
+
+def test_halves_by_category(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "culture_neurons")
+    records = [record | {"topic": f"t{i % 3}", "picture": None} for i, record in enumerate(rows())]
+    halves = json.dumps({"by": "category", "identify": ["t2"], "evaluate": ["t0"]})
+    out = prepared(source(tmp_path / "in", records), tmp_path / "out", "--split", halves)
+    samples, _ = read_samples(out / "samples.parquet")
+    assert {(s.category, s.split) for s in samples} == {("t2", "identify"), ("t0", "evaluate")}
+    dropped = files.read_csv(out / "dropped.csv", ["sample_id", "reason"])
+    assert (dropped["reason"] == "category in neither half").sum() == 12  # of 13; one repeats an id
+    assert "left out, category in neither half: 12 (" in caplog.text
+    halves = json.dumps({"by": "category", "identify": ["t2"], "evaluate": ["t3"]})
+    with pytest.raises(DataError, match="split: no row has 't3'"):
+        prepared(source(tmp_path / "again", records), tmp_path / "out2", "--split", halves)
 
 
 def test_warnings_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,9 +22,8 @@ rule prepare:
     params:
         source=fixed(config["data"]["source"]),
         filter=fixed(config["data"]["filter"]),
-        identify=config["data"]["split"]["identify"],
-        seed=config["data"]["split"]["seed"],
+        split=fixed(config["data"]["split"]),
     shell:
         "python -m culture_neurons.steps.prepare --source {params.source:q} --filter {params.filter:q}"
-        " --identify-fraction {params.identify} --seed {params.seed} --threads {threads} --samples-out {output.samples:q}"
+        " --split {params.split:q} --threads {threads} --samples-out {output.samples:q}"
         " --dropped-out {output.dropped:q} --counts-out {output.counts:q} --log {log:q}"

@@ -3,7 +3,7 @@
 The steps, in this order; a row that is left out gets the first reason that applies (`reasons.ALL`):
 1. each row by itself: id, culture, texts, options, label. Of rows with one id the first in the
    source's order is kept (whether or not it is valid: which of them is right can't be known);
-2. the chosen cultures and categories;
+2. the chosen cultures and categories, and those of a split by category;
 3. the image is decoded once, if `check_images`;
 4. cultures with fewer than `min_samples` rows, then all but the `top_cultures` largest (ties by name).
 
@@ -105,10 +105,16 @@ def settings(stanza: Mapping[str, Any]) -> Settings:
     return Settings(**values)
 
 
-def apply(rows: pd.DataFrame, chosen: Settings, check_images: ImageCheck | None = None) -> Filtered:
+def apply(
+    rows: pd.DataFrame,
+    chosen: Settings,
+    check_images: ImageCheck | None = None,
+    split_categories: Sequence[str] | None = None,
+) -> Filtered:
     """Filter the rows of a `SourceTable`.
 
     `check_images` is called once, with the references of the rows that are left after step 2.
+    `split_categories` are the categories of both halves, where the split is by category.
     Raises ConfigError for an unknown `group_by`; DataError when a chosen culture or category occurs in
     no row, when every label is hidden, or when fewer than two cultures are left.
     """
@@ -127,6 +133,7 @@ def apply(rows: pd.DataFrame, chosen: Settings, check_images: ImageCheck | None 
     why = _row_reasons(records)
     _choose(records, why, "culture", chosen.cultures, reasons.CULTURE_NOT_CHOSEN, "filter.cultures")
     _choose(records, why, "category", chosen.categories, reasons.CATEGORY_NOT_CHOSEN, "filter.categories")
+    _choose(records, why, "category", split_categories, reasons.NOT_IN_SPLIT, "split")
     if chosen.check_images and check_images is not None:
         left = [i for i, reason in enumerate(why) if not reason]
         for i, found in zip(left, check_images([records[i]["image"] for i in left]), strict=True):

@@ -22,6 +22,7 @@ BAD_LABEL = "label not understood"
 LABEL_OUTSIDE = "label outside its options"
 CULTURE_NOT_CHOSEN = "culture not chosen"
 CATEGORY_NOT_CHOSEN = "category not chosen"
+NOT_IN_SPLIT = "category in neither half"
 BAD_IMAGE = "unreadable image"
 IMAGE_OUTSIDE = "image outside image_root"
 FEW_SAMPLES = "too few samples in culture"
@@ -49,6 +50,7 @@ ALL = (
     LABEL_OUTSIDE,
     CULTURE_NOT_CHOSEN,
     CATEGORY_NOT_CHOSEN,
+    NOT_IN_SPLIT,
     IMAGE_OUTSIDE,
     BAD_IMAGE,
     FEW_SAMPLES,

@@ -1,5 +1,12 @@
 """The split into disjoint halves: `identify` (where neurons are found) and `evaluate` (where they are tested).
 
+Two ways, stanza `split` of the config:
+
+    {by: share, identify: 0.5, seed: 1}                 # the default: a share, drawn by a seeded hash
+    {by: category, identify: [Food, Sport], evaluate: [Family]}    # fixed: these categories, those categories
+
+By category, rows of any other category are left out (`filtering`). What follows is about shares.
+
 Questions about one image stay together, whatever their cultures and categories, or a neuron could be
 tested on a picture that found it. Which questions go where is decided by a seeded hash of their ids:
 neither the order of the rows nor the machine matters.
@@ -15,25 +22,92 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from culture_neurons.errors import ConfigError
+from culture_neurons.data.sources import check_keys
+from culture_neurons.data.text import clean
+from culture_neurons.errors import ConfigError, DataError
 
 SIDES = IDENTIFY, EVALUATE = "identify", "evaluate"
+WAYS = SHARE, CATEGORY = "share", "category"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The stanza `split` of the config.
+
+    identify      share of the samples that choose neurons, above 0 and below 1 (by share)
+    seed          any whole number (by share)
+    categories    category -> side, or None (by share)
+    """
+
+    identify: float = 0.5
+    seed: int = 1
+    categories: Mapping[str, str] | None = None
+
+
+def settings(stanza: Mapping[str, Any]) -> Split:
+    """Check the stanza `split` of the config. Raises ConfigError naming the key and what was expected."""
+    check_keys(stanza, ("by", *SIDES, "seed"), "split")
+    if stanza.get("by", SHARE) not in WAYS:
+        raise ConfigError(f"split.by: {stanza['by']!r}; expected {' or '.join(WAYS)}")
+    if not isinstance(stanza.get("seed", 1), int):
+        raise ConfigError(f"split.seed: expected a whole number, found {stanza['seed']!r}")
+    if stanza.get("by", SHARE) == CATEGORY:
+        return Split(seed=stanza.get("seed", 1), categories=_sides(stanza))
+    if stanza.get(EVALUATE) is not None:
+        raise ConfigError("split.evaluate: a share leaves the rest to evaluate; remove it, or set split.by: category")
+    check_fraction(stanza.get(IDENTIFY, 0.5))
+    return Split(stanza.get(IDENTIFY, 0.5), stanza.get("seed", 1))
+
+
+def _sides(stanza: Mapping[str, Any]) -> dict[str, str]:
+    """The side of every category that is listed."""
+    sides: dict[str, str] = {}
+    for side in SIDES:
+        names = stanza.get(side)
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) and clean(n) for n in names):
+            raise ConfigError(f"split.{side}: expected a list of categories (by: category), found {names!r}")
+        for name in map(clean, names):
+            if name in sides:
+                raise ConfigError(f"split.{side}: {name!r} is listed twice; a category has one half")
+            sides[name] = side
+    return sides
 
 
 def check_fraction(fraction: float) -> None:
     """Raise ConfigError unless the share of `identify` lies above 0 and below 1."""
-    if isinstance(fraction, bool) or not 0 < fraction < 1:
-        raise ConfigError(f"identify_fraction: {fraction!r}; expected a number above 0 and below 1")
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise ConfigError(f"split.identify: {fraction!r}; expected a number above 0 and below 1")
+
+
+def assign(rows: pd.DataFrame, how: Split) -> np.ndarray:
+    """Assign every row to a side, in one way or the other.
+
+    rows    columns sample_id (unique), culture, category, image_id; by category, only rows of its categories
+
+    Returns an object array of "identify" and "evaluate". Raises DataError when two halves by category share an image.
+    """
+    if how.categories is None:
+        return split(rows, how.identify, how.seed)
+    side = np.array([how.categories[name] for name in rows["category"]], dtype=object)
+    shown = rows.assign(side=side)[rows["image_id"] != ""].groupby("image_id")["side"].nunique()
+    if (shown > 1).any():
+        raise DataError(
+            f"split: {(shown > 1).sum()} images are shown by questions of both halves\n"
+            "  neurons would be tested on pictures that found them; choose other categories, or split by share"
+        )
+    return side
 
 
 def split(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """Assign every row to a side.
+    """Assign every row to a side by share.
 
     rows        columns sample_id (unique), culture, category, image_id ("" = the question has no image)
     fraction    share of `identify`, above 0 and below 1

@@ -13,7 +13,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.data import filtering, images, samples, sources, splitting
 
     chosen = filtering.settings(o.filter)
-    splitting.check_fraction(o.identify_fraction)
+    how = splitting.settings(o.split)
     table = sources.read(o.source)
     cli.log.info("%d rows read", len(table.rows))
 
@@ -21,9 +21,9 @@ def main(o: argparse.Namespace) -> None:
         found = images.inspect(references, table.images, o.threads)
         return list(cli.progress(found, len(references), "checking images"))
 
-    filtered = filtering.apply(table.rows, chosen, check)
+    filtered = filtering.apply(table.rows, chosen, check, how.categories and list(how.categories))
     kept = filtered.kept
-    kept["split"] = splitting.split(kept, o.identify_fraction, o.seed)
+    kept["split"] = splitting.assign(kept, how)
     counts = kept.groupby(["culture", "category", "split"], as_index=False).size().rename(columns={"size": "n"})
 
     for reason, part in filtering.tally(filtered.dropped).groupby("reason", sort=False):
@@ -49,8 +49,7 @@ def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Read a data set, leave out what can't be used, and split it into identify and evaluate.")
     p.add_argument("--source", type=cli.json_object, required=True, help="JSON: the source, with its type")
     p.add_argument("--filter", type=cli.json_object, default={}, help="JSON: which rows to keep")
-    p.add_argument("--identify-fraction", type=float, default=0.5, help="share of the identify half")
-    p.add_argument("--seed", type=int, default=1, help="seed of the split")
+    p.add_argument("--split", type=cli.json_object, default={}, help="JSON: which rows go to which half")
     p.add_argument("--threads", type=int, default=2, help="threads that decode images")
     p.add_argument("--samples-out", type=Path, required=True, help="parquet: the samples")
     p.add_argument("--dropped-out", type=Path, required=True, help="CSV: the rows left out, with reasons")
