@@ -20,6 +20,7 @@ import yaml
 
 from culture_neurons import config, files, selection, selectors, store
 from culture_neurons.data import cvqa, samples, synthetic, table
+from culture_neurons.data.benchmarks import registry
 from culture_neurons.steps import (
     benchmark_selectors,
     overlap,
@@ -42,7 +43,9 @@ PAGES = [
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": set(synthetic.DEFAULTS)}
+SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": set(synthetic.DEFAULTS)} | {
+    kind: {"type"}.union(*(benchmark.defaults for benchmark in found)) for kind, found in registry.BENCHMARKS.items()
+}
 #: The selector that the README adds as an example.
 EXAMPLE = "lift"
 

@@ -89,7 +89,8 @@ def test_one_bad_cell_leaves_out_one_row_with_its_reason(column: str, value: Any
 
 def test_every_reason_of_a_row_by_itself_is_tried() -> None:
     by_others = {reasons.SUBSET, reasons.MISSING_ID, reasons.CULTURE_NOT_CHOSEN, reasons.CATEGORY_NOT_CHOSEN,
-                 reasons.NOT_IN_SPLIT, reasons.IMAGE_OUTSIDE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
+                 reasons.NOT_IN_SPLIT, reasons.FURTHER_VARIANT, reasons.PROMPT, reasons.IMAGE_OUTSIDE,
+                 reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
     assert {reason for _, _, reason in CASES} == set(reasons.ALL) - by_others
 
 

@@ -98,7 +98,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, cvqa_parquet: Callable[..., str]) 
         asked.append(("commit", path, kind, revision))
         return "5eed"
 
-    def builder(path: str, revision: str | None) -> SimpleNamespace:
+    def builder(path: str, config: str | None, revision: str | None) -> SimpleNamespace:
         asked.append(("files", path, revision))
         return SimpleNamespace(config=SimpleNamespace(data_files=files))
 

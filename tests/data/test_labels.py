@@ -99,3 +99,12 @@ def test_wrong_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "text"), [(7, "7"), (7.0, "7"), (" 007 ", "007"), (None, ""), (2**60, str(2**60))])
 def test_identifiers(value: Any, text: str) -> None:
     assert labels.identifier(value) == text
+
+
+@pytest.mark.parametrize(("label", "found"), [
+    (1, 5), (0, 6), ("A", 7), (" A ", 7), (True, 8), (None, None), (float("nan"), None), ("", None), (-1, None),
+    ("1", labels.NOT_UNDERSTOOD), (1.0, labels.NOT_UNDERSTOOD), (False, labels.NOT_UNDERSTOOD),
+    ("a", labels.NOT_UNDERSTOOD), ([1], labels.NOT_UNDERSTOOD), ("-1", labels.NOT_UNDERSTOOD),
+])  # fmt: skip
+def test_codes_agree_in_type(label: object, found: object) -> None:
+    assert labels.coded(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == found

@@ -86,5 +86,24 @@ def test_files_that_are_none(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"source.path: 't.xlsx' is none of .parquet, .csv, .jsonl"):
+    with pytest.raises(ConfigError, match=r"source.path: 't.xlsx' is none of .parquet, .csv, .tsv, .json, .jsonl"):
         tabular.read("t.xlsx", ["a"], "source.path")
+
+
+def test_tsv_and_a_list_of_records(tmp_path: Path) -> None:
+    assert tabular.read(file(tmp_path, "t.tsv", "a\tb,c\n1\tNA\n"), ["b,c", "a"], "") == {"b,c": ["NA"], "a": ["1"]}
+    lines = '{"a": 1}\n{"a": "1"}\n'
+    for text in (lines, "[" + lines.strip().replace("\n", ",") + "]"):
+        assert tabular.read(file(tmp_path, "t.json", text), ["a"], "") == {"a": [1, "1"]}
+    for text, message in (("[{", "not readable as json"), ('[{"a": 1}, 2]', "record 2 is no JSON object: '2'")):
+        with pytest.raises(DataError, match=message):
+            tabular.read(file(tmp_path, "t.json", text), ["a"], "")
+
+
+def test_literals_of_a_csv(tmp_path: Path) -> None:
+    path = file(tmp_path, "t.csv", "a,b\n1,1\n-2,TRUE\nfalse,x\n1.0,\n")
+    found = tabular.read(path, ["a", "b"], "", literal=["a"])
+    assert [(type(v), v) for v in found["a"]] == [(int, 1), (int, -2), (bool, False), (str, "1.0")]
+    assert found["b"] == ["1", "TRUE", "x", None]
+    path = file(tmp_path, "t.jsonl", '{"a": "1"}\n')
+    assert tabular.read(path, ["a"], "", literal=["a"]) == {"a": ["1"]}

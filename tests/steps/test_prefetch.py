@@ -78,9 +78,56 @@ def test_models_and_data_load_offline_after_they_were_fetched(root: Path, tmp_pa
     assert python(home, "-c", read, **offline).stdout.strip() == COMMIT
 
 
+README = """---
+configs:
+- config_name: mnli
+  data_files: [{split: validation, path: mnli/validation-*}]
+- config_name: qnli
+  default: true
+  data_files: [{split: train, path: qnli/train-*}, {split: validation, path: "qnli/validation-*"}]
+- config_name: texts
+  data_files: [{split: test, path: texts.csv}]
+---
+"""
+
+
+def test_one_split_of_one_config(tmp_path: Path) -> None:
+    folder = tmp_path / "hub" / "datasets" / "tiny" / "glue"
+    for name in ("mnli/validation", "qnli/train", "qnli/validation"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"idx": [len(name)]}), folder / f"{name}-00000-of-00001.parquet")
+    (folder / "README.md").write_text(README, encoding="utf-8")
+    (folder / "texts.csv").write_text("idx\n7\n", encoding="utf-8")
+    home, source = tmp_path / "home", {"type": "qnli", "path": "tiny/glue"}
+    with serve(tmp_path / "hub") as (address, asked):
+        done = prefetch(home, {}, source, HF_ENDPOINT=address)
+        assert done.returncode == 0, done.stderr
+        assert f"data: source: tiny/glue at commit {COMMIT}: 1 files" in done.stderr
+        assert not [line for line in asked if "resolve" in line and ("mnli" in line or "train" in line)]
+        done = python(home, "-c", READ, "texts", "test", "rte", "test", HF_ENDPOINT=address)
+        assert done.stdout.startswith(
+            "{'idx': [7]}\ntiny/glue: the hub can't be read as a data set (BuilderConfig 'rte' "
+        )
+    offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = python(home, "-c", READ, "qnli", "validation", "qnli", "train", **offline)
+    assert done.stdout.startswith("{'idx': [15]}\ntiny/glue: its copy in "), done.stderr
+
+
+READ = """
+import sys
+from culture_neurons.data import hub
+for config, split in (sys.argv[1:3], sys.argv[3:]):
+    try:
+        print(hub.read_columns("tiny/glue", ["idx"], split=split, config=config, literal=["idx"]))
+    except hub.DataError as error:
+        print(error)
+"""
+
+
 def test_nothing_to_fetch_asks_nobody(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").touch()
-    sources = [{"type": "synthetic"}, {"type": "cvqa", "path": str(tmp_path / "rows.parquet")}]
+    sources = [{"type": "synthetic"}, {"type": "cvqa", "path": str(tmp_path / "rows.parquet")},
+               {"type": "country-mention"}, {"type": "normad", "path": str(tmp_path / "rows.parquet")}]  # fmt: skip
     for source in sources:
         done = prefetch(tmp_path / "home", {"own": {"train": {}}}, source, HF_ENDPOINT="http://127.0.0.1:9")
         assert done.returncode == 0, done.stderr

@@ -332,7 +332,8 @@ def local_sources():
     Folders (of images, or made by `save_to_disk`) are not watched: their times change without their content.
     """
     source = config["data"]["source"]
-    paths = [source.get("path"), (source.get("labels") or {}).get("path")]
+    stanzas = [source, *(value for value in source.values() if isinstance(value, dict))]
+    paths = [stanza.get("path") for stanza in stanzas]
     return [path for path in paths if path and os.path.isfile(path)]
 
 

@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from culture_neurons import remote
-from culture_neurons.errors import DataError
+from culture_neurons.data import tabular
+from culture_neurons.errors import DataError, nearest
 from culture_neurons.files import first_line
 
 #: Rows whose images are in memory at once while their bytes are streamed.
@@ -95,22 +96,55 @@ def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] 
     return _parquet([remote.download(path, "dataset", revision, name) for name in files], revision, files)
 
 
+def read_columns(
+    path: str,
+    names: Sequence[str],
+    *,
+    revision: str | None = None,
+    split: str = "test",
+    config: str | None = None,
+    literal: Sequence[str] = (),
+) -> dict[str, list[Any]]:
+    """Columns of a data set without images, as Python values; beside what `open_rows` opens, CSV, TSV, JSON and JSONL.
+
+    `config` is one of several of a data set on the hub; `literal` as in `tabular.read`. Raises DataError when there is
+    no such data set, config, split or column, or the hub can't be reached.
+    """
+    if isfile(path):
+        files = [Path(path)]
+    elif on_hub(path):
+        commit, found = _ask(path, revision, split, config, tabular.SUFFIXES)
+        files = [remote.download(path, "dataset", commit, name) for name in found]
+    else:
+        rows = open_rows(path, revision, split)
+        for name in names:
+            if name not in rows.names:
+                raise DataError(
+                    f"{path}: no column {name!r}{nearest(name, rows.names)}; it has {', '.join(rows.names)}"
+                )
+        with readable(path):
+            table = rows.read(names)
+            return {name: table[name].to_pylist() for name in names}
+    parts = [tabular.read(file, names, "source.path", literal) for file in files]
+    return {name: [cell for part in parts for cell in part[name]] for name in names}
+
+
 def on_hub(path: str) -> bool:
     """Whether a path can only be a name on the hub: there is no such file or folder, and it does not look like one."""
     local = Path(path)
-    if local.exists() or local.suffix == ".parquet" or path.startswith("."):
+    if local.exists() or local.suffix.lower() in tabular.SUFFIXES or path.startswith("."):
         return False
     return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path))
 
 
-def fetch(path: str, revision: str | None, split: str) -> tuple[str, list[Path]]:
-    """Download what `open_rows` reads of a data set on the hub; the commit, and the files in the hub's cache.
+def fetch(path: str, revision: str | None, split: str, config: str | None = None) -> tuple[str, list[Path]]:
+    """Download what is read of a data set on the hub; the commit, and the files in the hub's cache.
 
-    Offline, `open_rows` finds them there. Raises DataError as it does.
+    Offline, `open_rows` and `read_columns` find them there. Raises DataError as it does.
     """
     # This keeps what `revision` stands for, and the names of all files: offline, a missing one is noticed.
     commit = remote.fetch(path, "dataset", revision, ABOUT).name
-    _, files = _ask(path, commit, split)
+    _, files = _ask(path, commit, split, config, tabular.SUFFIXES)
     folder = remote.fetch(path, "dataset", commit, [*ABOUT, *map(glob.escape, files)])
     return commit, [folder / name for name in files]
 
@@ -201,16 +235,54 @@ def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence
     return Rows(names, read, batches, cell, revision, files)
 
 
-def _ask(name: str, revision: str | None, split: str) -> tuple[str, list[str]]:
+def _ask(
+    name: str, revision: str | None, split: str, config: str | None = None, suffixes: Sequence[str] = (".parquet",)
+) -> tuple[str, list[str]]:
     """Ask the hub, or offline its cache, for the files of a split and for the commit that they belong to."""
-    import datasets
-
     commit = remote.commit(name, "dataset", revision)
     cache = remote.cached(name, "dataset", commit) if remote.offline() else None
+    files = _declared(cache, config, split) if cache else []
+    if not files:
+        files = _built(name, commit, split, config, cache)
+    if not all(file.lower().endswith(tuple(suffixes)) for file in files):
+        kinds = " or ".join(suffix[1:] for suffix in suffixes)
+        raise DataError(
+            f"{name}: split {split!r} is not stored as {kinds}; save it with `save_to_disk` and give its path"
+        )
+    if cache:
+        # Parts that a broken download did not bring are known by name: test-00001-of-00002.
+        alike = [re.sub(r"\d+", "*", glob.escape(file)) for file in files]
+        remote.cached(name, "dataset", commit, alike)
+    return commit, files
+
+
+def _declared(folder: Path, config: str | None, split: str) -> list[str]:
+    """The files of a split that a README declares and that are there; none where it declares no such split.
+
+    `datasets` would ask for the files of all splits, and for those of the first config too; `fetch` brings one split.
+    """
+    from huggingface_hub import DatasetCard
+
+    try:
+        configs = DatasetCard.load(folder / "README.md").data.to_dict().get("configs") or []
+        default = [c for c in configs if len(configs) == 1 or c.get("default") or c.get("config_name") == "default"]
+        chosen = [c for c in configs if c["config_name"] == config] if config else default
+        parts = chosen[0].get("data_files") if chosen else []
+        paths = [part["path"] for part in parts if isinstance(part, Mapping) and part["split"] == split]
+        patterns = [p for path in paths for p in ([path] if isinstance(path, str) else path)]
+        return sorted({str(found.relative_to(folder)) for pattern in patterns for found in folder.glob(pattern)})
+    except Exception:  # no README, none with a heading in YAML, or one of another form: `datasets` may know better
+        return []
+
+
+def _built(name: str, commit: str, split: str, config: str | None, cache: Path | None) -> list[str]:
+    """The files of a split as `datasets` finds them, on the hub or in the folder of its cache."""
+    import datasets
+
     try:
         # `datasets` asks the hub even for what lies in the hub's cache, but it reads a folder like a repository.
-        builder = datasets.load_dataset_builder(str(cache)) if cache else (
-            datasets.load_dataset_builder(name, revision=commit))  # fmt: skip
+        builder = datasets.load_dataset_builder(str(cache), config) if cache else (
+            datasets.load_dataset_builder(name, config, revision=commit))  # fmt: skip
     except Exception as error:  # the stack below raises classes of five libraries
         where = f"its copy in {cache}" if cache else "the hub"
         raise DataError(f"{name}: {where} can't be read as a data set ({first_line(error)})") from None
@@ -219,12 +291,6 @@ def _ask(name: str, revision: str | None, split: str) -> tuple[str, list[str]]:
         raise DataError(f"{name}: no split {split!r} on the hub; it has {', '.join(map(str, found)) or 'no files'}")
     start = f"{cache}/" if cache else f"hf://datasets/{name}@{commit}/"
     files = [str(url).removeprefix(start) for url in found[split] if str(url).startswith(start)]
-    if len(files) < len(found[split]) or not all(file.endswith(".parquet") for file in files):
-        raise DataError(
-            f"{name}: split {split!r} is not stored as parquet; save it with `save_to_disk` and give its path"
-        )
-    if cache:
-        # Parts that a broken download did not bring are known by name: test-00001-of-00002.
-        alike = [re.sub(r"\d+", "*", glob.escape(file)) for file in files]
-        remote.cached(name, "dataset", commit, alike)
-    return commit, files
+    if len(files) < len(found[split]):
+        raise DataError(f"{name}: split {split!r} lies elsewhere; save it with `save_to_disk` and give its path")
+    return files

@@ -45,6 +45,19 @@ def resolve(label: Any, kind: str, options: Any) -> Any:
     return len(texts) if kind == "text" else label
 
 
+def coded(label: Any, codes: Sequence[tuple[Any, int]]) -> Any:
+    """The index that a label stands for: `codes` pairs labels, as the data writes them, with indices.
+
+    Types have to agree: 1 is neither "1" nor true nor 1.0. A missing or empty label and the number -1 stay hidden
+    (None); any other is `NOT_UNDERSTOOD`.
+    """
+    label = plain(label) if isinstance(label, str) else label
+    for code, place in codes:
+        if type(label) is type(code) and label == code:
+            return place
+    return None if missing(label) or label == "" or (type(label) is int and label == -1) else NOT_UNDERSTOOD
+
+
 def index(label: Any) -> tuple[int, str]:
     """A label as a whole number, and the reason why it is none or "".
 
@@ -61,35 +74,36 @@ def index(label: Any) -> tuple[int, str]:
     return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
 
 
-def check_table(settings: Mapping[str, Any], where: str, help: str = "") -> None:
+def check_table(settings: Mapping[str, Any], where: str, help: str = "", value: str = "label") -> None:
     """Check the settings of a second table of labels, and that it is there, before anything costly is read.
 
-    Raises ConfigError for wrong keys, DataError (with `help`, a further line) when there is no such file.
+    `value` is the key that names the column looked up, where that is not a label. Raises ConfigError for wrong keys,
+    DataError (with `help`, a further line) when there is no such file.
     """
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{where}: expected path, id and label, found {settings!r}")
-    check_keys(settings, ("path", "id", "label"), where)
-    for key in ("path", "id", "label"):
+        raise ConfigError(f"{where}: expected path, id and {value}, found {settings!r}")
+    check_keys(settings, ("path", "id", value), where)
+    for key in ("path", "id", value):
         if not isinstance(settings.get(key), str):
             raise ConfigError(f"{where}.{key}: expected a text, found {settings.get(key)!r}")
     if not isfile(settings["path"]):
         raise DataError(f"{where}.path: no such file: {settings['path']}" + (f"\n  {help}" if help else ""))
 
 
-def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str) -> list[Any]:
+def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str, value: str = "label") -> list[Any]:
     """The labels of `ids` from a second table: {"path": ..., "id": column, "label": column}; None where it has none.
 
-    Raises as `check_table` does, and DataError when the table can't be read, when it gives one id two
-    labels, or when none of `ids` is in it.
+    `value` is the key that names the column looked up, where that is not a label. Raises as `check_table` does, and
+    DataError when the table can't be read, when it gives one id two labels, or when none of `ids` is in it.
     """
-    check_table(settings, where)
+    check_table(settings, where, value=value)
     path = settings["path"]
-    table = tabular.read(path, [settings["id"], settings["label"]], where)
+    table = tabular.read(path, [settings["id"], settings[value]], where)
     known: dict[str, Any] = {}
-    for key, label in zip(table[settings["id"]], table[settings["label"]], strict=True):
+    for key, label in zip(table[settings["id"]], table[settings[value]], strict=True):
         key = identifier(key)
         if key in known and known[key] != label:
-            raise DataError(f"{path}: id {key!r} has two labels, {known[key]!r} and {label!r}")
+            raise DataError(f"{path}: id {key!r} has two {value}s, {known[key]!r} and {label!r}")
         known[key] = label
     found = [known.get(identifier(key)) for key in ids]
     if ids and not known.keys() & {identifier(key) for key in ids}:

@@ -5,6 +5,8 @@ from __future__ import annotations
 MISSING_ID = "missing id"
 DUPLICATE_ID = "duplicate id"
 OTHER_LANGUAGE = "another language of the country"
+FURTHER_VARIANT = "further variant of a question"
+PROMPT = "prompt not understood"
 SUBSET = "subset not understood"
 MISSING_CULTURE = "missing culture"
 BAD_NAME = "control character in a name"
@@ -33,6 +35,8 @@ ALL = (
     MISSING_ID,
     DUPLICATE_ID,
     OTHER_LANGUAGE,
+    FURTHER_VARIANT,
+    PROMPT,
     SUBSET,
     MISSING_CULTURE,
     BAD_NAME,

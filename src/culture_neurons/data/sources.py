@@ -54,11 +54,21 @@ def _cvqa(spec: Mapping[str, Any]) -> SourceTable:
     return cvqa.read(spec)
 
 
+def _benchmark(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data.benchmarks import registry
+
+    return registry.read(spec)
+
+
+#: Benchmarks of texts, without images; `data.benchmarks.registry` has them all.
+TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa", "qnli", "mrpc", "country-mention")
+
 #: type of a source -> its reader
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
     "cvqa": _cvqa,
     "table": _table,
+    **dict.fromkeys(TEXTS, _benchmark),
 }
 
 
@@ -71,6 +81,26 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     if not isinstance(kind, str) or kind not in SOURCES:
         raise ConfigError(f"source.type: unknown {kind!r}{nearest(kind, SOURCES)}; known: {', '.join(SOURCES)}")
     return SOURCES[kind](spec)
+
+
+def home(spec: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where the data of a source is read from: path, revision, split and, where there are several, config; as
+    `hub.fetch` takes them. None for a source that is made here or only in local files."""
+    if spec.get("type") == "cvqa":
+        from culture_neurons.data import cvqa
+
+        known: dict[str, Any] = {"path": cvqa.PATH, "split": cvqa.SPLIT, "revision": None}
+    elif spec.get("type") in TEXTS:
+        from culture_neurons.data.benchmarks import registry
+
+        benchmark = registry.choose(spec)
+        if benchmark.home is None:
+            return None
+        known = {key: benchmark.defaults[key] for key in ("path", "split", "revision", "config")
+                 if key in benchmark.defaults}  # fmt: skip
+    else:
+        return None
+    return {key: spec.get(key, default) for key, default in known.items()}
 
 
 def check_keys(settings: Mapping[str, Any], known: Iterable[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""A data set of one's own: a parquet, CSV or JSONL file with one question per row.
+"""A data set of one's own: a parquet, CSV, TSV, JSON or JSONL file with one question per row.
 
     type: table
     path: questions.csv

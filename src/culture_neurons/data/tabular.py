@@ -1,12 +1,13 @@
-"""Parquet, CSV and JSONL files as columns of plain Python values.
+"""Parquet, CSV, TSV, JSON and JSONL files as columns of plain Python values.
 
 Not through pandas' guesses: a culture named "NA" stays a name, "007" keeps its zeros, and
-whole numbers beside gaps stay whole. In a CSV every value is text, and an empty one is missing.
+whole numbers beside gaps stay whole. In a CSV (and TSV) every value is text, and an empty one is missing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from os.path import isfile
@@ -21,13 +22,15 @@ from culture_neurons.data.text import encodable
 from culture_neurons.errors import ConfigError, DataError, nearest
 from culture_neurons.files import first_line
 
-SUFFIXES = (".parquet", ".csv", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
 
 Columns = dict[str, list[Any]]
 
 
-def read(path: str | Path, names: Sequence[str], where: str) -> Columns:
+def read(path: str | Path, names: Sequence[str], where: str, literal: Sequence[str] = ()) -> Columns:
     """The columns `names` of a file, in that order, all of one length.
+
+    In the columns `literal` of a CSV, which knows no types, digits are a whole number, and true and false truth values.
 
     Raises ConfigError for another kind of file, DataError when it can't be read or lacks a column.
     """
@@ -35,7 +38,18 @@ def read(path: str | Path, names: Sequence[str], where: str) -> Columns:
     for name in names:
         if name not in present:
             raise DataError(f"{path}: no column {name!r}{nearest(name, present)}; it has {', '.join(present)}")
-    return _READERS[_suffix(path, where)](Path(path), list(dict.fromkeys(names)))
+    suffix = _suffix(path, where)
+    columns = _READERS[suffix](Path(path), list(dict.fromkeys(names)))
+    if suffix in (".csv", ".tsv"):
+        columns |= {name: [_literal(cell) for cell in columns[name]] for name in literal}
+    return columns
+
+
+def _literal(cell: str | None) -> Any:
+    """What the text of a cell writes: a whole number, a truth value, or a text."""
+    if cell is not None and re.fullmatch(r"\s*[+-]?[0-9]{1,15}\s*", cell):
+        return int(cell)
+    return {"true": True, "false": False}.get(cell.strip().lower(), cell) if cell is not None else None
 
 
 def column_names(path: str | Path, where: str, scalar: bool = False) -> list[str]:
@@ -88,7 +102,8 @@ def _parquet(path: Path, names: list[str] | None) -> Columns:
 
 def _csv(path: Path, names: list[str] | None) -> Columns:
     # The heading is read as a row, or pandas would take a row that is longer than it for an index.
-    options = {"header": None, "dtype": object, "keep_default_na": False, "encoding": "utf-8-sig"}
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    options = {"header": None, "dtype": object, "keep_default_na": False, "encoding": "utf-8-sig", "sep": separator}
     table = _guard(path, lambda: pd.read_csv(path, **options))
     heading = [str(name).strip() for name in table.iloc[0]]
     _check_names(path, heading)
@@ -96,6 +111,21 @@ def _csv(path: Path, names: list[str] | None) -> Columns:
     return {
         name: [cell if isinstance(cell, str) and cell else None for cell in cells[name]] for name in names or heading
     }
+
+
+def _json(path: Path, names: list[str] | None) -> Columns:
+    """A list of records; or, as many call it JSON too, a record per line."""
+    text = _guard(path, lambda: path.read_text(encoding="utf-8-sig"))
+    if not text.lstrip().startswith("["):
+        return _jsonl(path, names)
+    try:
+        records = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as json ({first_line(error)})") from None
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            raise DataError(f"{path}: record {number} is no JSON object: {str(record)[:60]!r}")
+    return _columns(path, records, names)
 
 
 def _jsonl(path: Path, names: list[str] | None) -> Columns:
@@ -111,9 +141,13 @@ def _jsonl(path: Path, names: list[str] | None) -> Columns:
         if not isinstance(record, dict):
             raise DataError(f"{path}: line {number} is no JSON object: {line[:60]!r}")
         records.append(record)
+    return _columns(path, records, names)
+
+
+def _columns(path: Path, records: list[dict[str, Any]], names: list[str] | None) -> Columns:
     names = names or sorted({name for record in records for name in record})
     _check_names(path, names)
     return {name: [record.get(name) for record in records] for name in names}
 
 
-_READERS = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
+_READERS = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _jsonl}

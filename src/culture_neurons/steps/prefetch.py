@@ -10,14 +10,13 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     """the hub -> the hub's cache on this machine"""
-    from culture_neurons.data import cvqa, hub
+    from culture_neurons.data import hub, sources
     from culture_neurons.models import download
 
-    path = str(o.source.get("path", cvqa.PATH if o.source.get("type") == "cvqa" else ""))
-    if o.source.get("type") == "cvqa" and hub.on_hub(path):
-        say("data: source", path, o.source.get("revision"), *hub.fetch(
-            path, o.source.get("revision"), o.source.get("split", cvqa.SPLIT)
-        ))  # fmt: skip
+    home = sources.home(o.source) or {}
+    path = str(home.get("path", o.source.get("path") or ""))
+    if home and hub.on_hub(path):
+        say("data: source", path, home["revision"], *hub.fetch(**home))
     else:
         cli.log.info("data: nothing to fetch: %s", path or f"the source {o.source.get('type')} is made here")
     for name, settings in o.models.items():

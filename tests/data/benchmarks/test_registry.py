@@ -1,0 +1,217 @@
+"""What holds for every text benchmark: labels, wording, controls, settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from culture_neurons import files
+from culture_neurons.config import read_schema
+from culture_neurons.data import filtering, hub, labels, reasons, sources
+from culture_neurons.data.benchmarks import common, registry
+from culture_neurons.data.samples import read_samples
+from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.steps import prepare
+from tests.data.benchmarks.conftest import KINDS, blend, csv, jsonl, normad, parquet, qnli, saved
+
+SCHEMA = read_schema(Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml")
+WRITERS = {"rows.parquet": parquet, "saved": saved, "rows.jsonl": jsonl, "rows.csv": csv}
+
+
+def chosen(rows: pd.DataFrame) -> list[str]:
+    """The text of the right option of every row, as the pipeline understands its label."""
+    found = [labels.index(label) for label in rows["label"]]
+    assert {reason for _, reason in found} == {""}
+    return [options[place] for (place, _), options in zip(found, rows["options"], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(k, n) for k in KINDS for n in WRITERS if (k, n) != ("commonsenseqa", "rows.csv")]
+)
+def test_a_perfect_predictor_is_perfect_and_a_constant_one_gets_the_share_of_its_label(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    make, spec, _, _ = KINDS[kind]
+    rows, answers = make()
+    found = sources.read(spec | {"path": WRITERS[name](rows, tmp_path / name), "split": "train"}).rows
+    assert chosen(found) == answers
+    for answer, number in Counter(answers).items():
+        constant = [options.index(answer) for options in found["options"]]
+        right = sum(int(a == b) for a, b in zip(constant, found["label"], strict=True))
+        assert right == number
+    assert found["sample_id"].is_unique
+    assert found["question"].str.len().min() > 5
+    assert set(sources.REQUIRED) | {"culture"} <= set(found.columns)
+    assert found["image"].isna().all()
+    assert set(found["image_id"]) == {""}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_a_wrong_type_are_dropped(kind: str, tmp_path: Path) -> None:
+    make, spec, column, wrong = KINDS[kind]
+    rows, answers = make()
+    for row, label in zip(rows, wrong, strict=False):
+        row[column] = label
+    found = sources.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    why = [labels.index(label)[1] for label in found["label"]]
+    expected = [reasons.BAD_LABEL] * len(wrong) + [""] * (len(rows) - len(wrong))
+    assert why == expected
+    assert chosen(found[len(wrong) :]) == answers[len(wrong) :]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hidden_labels(kind: str, tmp_path: Path) -> None:
+    make, spec, column, _ = KINDS[kind]
+    rows, _ = make()
+    for row, label in zip(rows, (None, "", -1), strict=False):
+        row[column] = label
+    found = sources.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    assert [labels.index(label)[1] for label in found["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_control_has_options_and_label_but_no_question(kind: str, tmp_path: Path) -> None:
+    make, spec, _, _ = KINDS[kind]
+    spec = spec | {"path": jsonl(make()[0], tmp_path / "rows.jsonl")}
+    rows = sources.read(spec).rows
+    control = sources.read(spec | {"control": True}).rows
+    assert set(control["question"]) == {common.CONTROL}
+    assert control["sample_id"].tolist() == [f"{i}-control" for i in rows["sample_id"]]
+    assert not set(control["sample_id"]) & set(rows["sample_id"])
+    same = [name for name in rows.columns if name not in ("sample_id", "question")]
+    pd.testing.assert_frame_equal(control[same], rows[same])
+    own = sources.read(spec | {"control": True, "control_template": "Pick one."}).rows
+    assert set(own["question"]) == {"Pick one."}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_that_is_not_there(kind: str, tmp_path: Path) -> None:
+    make, spec, column, _ = KINDS[kind]
+    rows = [{key: value for key, value in row.items() if key != column} for row in make()[0]]
+    for name, write in WRITERS.items():
+        path = write(rows, tmp_path / name)
+        with pytest.raises(DataError, match=re.escape(f"{path}: no column {column!r}")):
+            sources.read(spec | {"path": path, "split": "train"})
+
+
+def test_a_control_of_an_empty_question_stays_empty(tmp_path: Path) -> None:
+    rows, _ = qnli()
+    rows[0]["sentence"], rows[1]["idx"] = " ", None
+    found = sources.read({"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl"), "control": True}).rows
+    assert found["question"].tolist()[:2] == ["", common.CONTROL]
+    assert found["sample_id"].tolist()[:3] == ["0-control", "", "2-control"]
+
+
+def test_all_templates_are_used_evenly_and_by_the_seed(tmp_path: Path) -> None:
+    rows, _ = qnli(400)
+    spec = {"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl")}
+    spec |= {"templates": [f"{i}: {{question}} {{sentence}}" for i in range(4)]}
+    texts = sources.read(spec).rows["question"]
+    used = Counter(text[0] for text in texts)
+    assert set(used) == set("0123")
+    assert min(used.values()) > 70
+    assert texts[7].endswith(": Who, 7? It was 7.")
+    other = sources.read(spec | {"seed": 2}).rows["question"]
+    assert 200 < (texts != other).sum() < 400
+    fewer = sources.read(spec | {"path": jsonl(rows[:50], tmp_path / "f.jsonl")}).rows["question"]
+    assert (fewer == texts[:50]).all()
+
+
+def test_our_own_wording_has_four_texts_where_fields_are_joined() -> None:
+    for found in registry.BENCHMARKS.values():
+        for benchmark in found:
+            number = 1 if benchmark.templates == ("{question}",) else 4
+            assert len(set(benchmark.templates)) == number
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"templates": ["{question} {sentense}"]}, r"source\.templates: text 1: unknown field {sentense} \(did you"),
+    ({"templates": ["{question}", "{question!r}"]}, r"text 2: unknown field {question!r} \(did you"),
+    ({"templates": ["{question.__class__}"]}, r"unknown field {question\.__class__}"),
+    ({"templates": ["{question:>9}"]}, r"unknown field {question:>9}"),
+    ({"templates": ["{question"]}, r"text 1: .*; write {{ and }} for braces"),
+    ({"templates": ["{}"]}, r"unknown field {}"),
+    ({"templates": ["Yes?"]}, r"text 1 names no field; known: {question}, {sentence}"),
+    ({"templates": "{question}"}, r"source\.templates: expected a list of texts"),
+    ({"templates": []}, r"source\.templates: expected a list of texts"),
+    ({"templates": [1]}, r"source\.templates: text 1: expected a text, found 1"),
+    ({"control": True, "control_template": " "}, r"source\.control_template: expected a text, found ' '"),
+    ({"control": True, "control_template": "{question}"}, r"control_template: unknown field {question}; known: no fi"),
+    ({"control": "yes"}, r"source\.control: expected true or false, found 'yes'"),
+    ({"seed": True}, r"source\.seed: expected a whole number, found True"),
+    ({"path": None}, r"source\.path: expected a text, found None"),
+    ({"revision": 3}, r"source\.revision: expected a text or null, found 3"),
+    ({"temlates": []}, r"source: unknown key 'temlates' \(did you mean 'templates'\?\); known: type, path"),
+    ({"config": "mnli"}, r"source\.config: 'mnli' \(did you mean 'qnli'\?\); expected qnli"),
+    ({"config": 1}, r"source\.config: 1; expected qnli"),
+])  # fmt: skip
+def test_wrong_settings(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sources.read({"type": "qnli", "path": "rows.jsonl"} | change)
+
+
+def test_types_and_where_they_lie() -> None:
+    assert set(registry.BENCHMARKS) == set(sources.TEXTS)
+    assert set(SCHEMA["properties"]["data"]["properties"]["source"]["properties"]["type"]["enum"]) == set(
+        sources.SOURCES
+    )
+    assert sources.home({"type": "mrpc", "revision": "abc"}) == {
+        "path": "nyu-mll/glue", "split": "test", "revision": "abc", "config": "mrpc",
+    }  # fmt: skip
+    assert sources.home({"type": "culturalbench", "config": "CulturalBench-Hard"})["config"] == "CulturalBench-Hard"
+    assert sources.home({"type": "normad", "path": "x"}) == {"path": "x", "split": "train", "revision": None}
+    assert sources.home({"type": "cvqa"}) == {"path": "afaji/cvqa", "split": "test", "revision": None}
+    assert sources.home({"type": "country-mention"}) is sources.home({"type": "table"}) is None
+
+
+def test_the_hub_is_asked_for_the_config_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def read_columns(path: str, names: list[str], **more: Any) -> dict[str, list]:
+        asked.append((path, more))
+        return {name: [] for name in names}
+
+    monkeypatch.setattr(hub, "read_columns", read_columns)
+    rows = sources.read({"type": "qnli", "revision": "abc"}).rows
+    assert set(sources.REQUIRED) <= set(rows.columns)
+    assert len(rows) == 0
+    assert asked == [
+        ("nyu-mll/glue", {"revision": "abc", "split": "validation", "config": "qnli", "literal": ["label"]})
+    ]
+
+
+def test_from_a_benchmark_to_samples(tmp_path: Path) -> None:
+    rows, answers = normad(40)
+    rows[0]["Gold Label"], rows[1]["Story"], rows[2]["Country"] = 1, "", None
+    spec = {"type": "normad", "path": csv(rows, tmp_path / "normad.csv")}
+    words = ["--source", json.dumps(spec)]
+    for name in ("samples.parquet", "dropped.csv", "counts.csv"):
+        words += [f"--{name.partition('.')[0]}-out", str(tmp_path / name)]
+    prepare.main(prepare.arguments().parse_args(words))
+    found, open_image = read_samples(tmp_path / "samples.parquet")
+    assert {s.culture for s in found} == {"Bosnia and Herzegovina", "Egypt"}
+    assert {s.sample_id: s.options[s.label] for s in found} == {str(i): answers[i] for i in range(3, 40)}
+    assert {s.category for s in found} == {"eating", "visiting"}
+    assert {open_image(s.image) for s in found} == {None}
+    dropped = files.read_csv(tmp_path / "dropped.csv", ["sample_id", "reason"], ["sample_id"])
+    assert dict(zip(dropped["sample_id"], dropped["reason"], strict=True)) == {
+        "0": reasons.BAD_LABEL, "1": reasons.EMPTY_QUESTION, "2": reasons.MISSING_CULTURE,
+    }  # fmt: skip
+
+
+def test_halves_of_blend_by_topic(tmp_path: Path) -> None:
+    rows, _ = blend(24)
+    topics = tmp_path / "US_questions.csv"
+    topics.write_text(",ID,Topic\n0,Al-en-00,Food\n1,Al-en-01,Family\n2,Al-en-02,Sport\n", encoding="utf-8")
+    spec = {"type": "blend", "path": jsonl(rows, tmp_path / "mc.json"),
+            "topics": {"path": str(topics), "id": "ID", "topic": "Topic"}}  # fmt: skip
+    table = sources.read(spec)
+    kept = filtering.apply(table.rows, filtering.Settings(), None, ["Food", "Family"])
+    assert Counter(kept.kept["category"]) == {"Food": 6, "Family": 6}
+    assert set(kept.dropped["reason"]) == {reasons.NOT_IN_SPLIT}
