@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from culture_neurons.errors import CultureNeuronsError
 
 #: Cases of each test, the same ones each time; docs/faults.md states their sum, and that of the damages.
-CASES = {"table": 600, "raw table": 300, "cvqa": 300, "config": 1200, "masks": 250, "csv": 250, "captions": 300}
+CASES = {"table": 600, "raw table": 300, "cvqa": 300, "config": 1200, "masks": 250, "csv": 250, "captions": 300,
+         "benchmarks": 300}  # fmt: skip
 #: Damages of each file between steps, see damage.py.
 DAMAGES = 300
 #: Seconds that no case may take.

@@ -18,7 +18,7 @@ from culture_neurons import seeds
 from culture_neurons.data.benchmarks import wording
 from culture_neurons.data.benchmarks.common import Benchmark, Question, Spec, whole
 from culture_neurons.data.text import clean_line
-from culture_neurons.errors import ConfigError
+from culture_neurons.errors import ConfigError, printable
 
 PASSAGES = (
     "The parcel had been on its way for nine days. According to the label it came from {country}, and the box was only "
@@ -75,7 +75,9 @@ def _countries(names: object) -> list[str]:
         raise ConfigError(f"source.countries: expected a list of names, found {names!r}")
     found = sorted({clean_line(name) for name in names})
     if len(found) < 4 or len(found) < len(names):
-        raise ConfigError(f"source.countries: expected at least four different names, found {', '.join(names)}")
+        raise ConfigError(
+            f"source.countries: expected at least four different names, found {', '.join(map(printable, names))}"
+        )
     return found
 
 

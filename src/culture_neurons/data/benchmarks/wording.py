@@ -8,13 +8,13 @@ from string import Formatter
 from typing import Any
 
 from culture_neurons.data.text import plain
-from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.errors import ConfigError, nearest, printable
 
 
 def check(templates: Any, fields: Sequence[str], where: str) -> tuple[str, ...]:
     """A list of templates that name at least one of `fields`, each as {name}. Raises ConfigError."""
     if not isinstance(templates, list | tuple) or not templates:
-        raise ConfigError(f"{where}: expected a list of texts with {shown(fields)}, found {templates!r}")
+        raise ConfigError(f"{where}: expected a list of texts with {shown(fields)}, found {repr(templates)[:80]}")
     for number, template in enumerate(templates, start=1):
         if not _names(template, fields, f"{where}: text {number}"):
             raise ConfigError(f"{where}: text {number} names no field; known: {shown(fields)}")
@@ -37,7 +37,7 @@ def shown(fields: Sequence[str]) -> str:
 def _names(template: Any, fields: Sequence[str], where: str) -> list[str]:
     """The fields that a template names; anything but a plain {name} of `fields` is a ConfigError."""
     if not isinstance(template, str):
-        raise ConfigError(f"{where}: expected a text, found {template!r}")
+        raise ConfigError(f"{where}: expected a text, found {repr(template)[:80]}")
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
@@ -45,7 +45,9 @@ def _names(template: Any, fields: Sequence[str], where: str) -> list[str]:
     for _, name, form, conversion in parts:
         if name is not None and (name not in fields or form or conversion):
             found = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-            raise ConfigError(f"{where}: unknown field {{{found}}}{nearest(name, fields)}; known: {shown(fields)}")
+            raise ConfigError(
+                f"{where}: unknown field {{{printable(found)[:60]}}}{nearest(name, fields)}; known: {shown(fields)}"
+            )
     return [name for _, name, _, _ in parts if name is not None]
 
 

@@ -47,7 +47,7 @@ def questions(spec: Spec) -> Iterator[Question]:
     known = _metadata(paths["questions"])
     samples = tabular.read(paths["samples"], SAMPLES, "source.samples.path")
     people = _by_person(paths["people"], ["B_COUNTRY"], "source.people.path")
-    asked = [name for name in dict.fromkeys(samples["Question"]) if name in known]
+    asked = [name for name in dict.fromkeys(map(clean, samples["Question"])) if name in known]
     answers = _by_person(paths["path"], asked, "source.path", literal=asked)
     for values in zip(*samples.values(), strict=True):
         row = dict(zip(SAMPLES, values, strict=True))
