@@ -13,6 +13,9 @@ from culture_neurons.errors import ConfigError
 #: Where a neuron lives in a decoder layer. `act_fn` is g = act_fn(gate_proj x) of a gated MLP.
 SITES = ("act_fn",)
 
+#: Outputs of linear projections, whose units are attributed; see `models.projections`.
+PROJECTIONS = ("gate_proj", "up_proj", "q_proj", "k_proj", "v_proj")
+
 #: Which tokens of a prompt count in the statistics; see `models.recording.token_weights`.
 TOKEN_RULES = ("all", "content", "image", "text", "last")
 

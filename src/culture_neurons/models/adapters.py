@@ -59,6 +59,8 @@ class Adapter:
     mlps         the MLP of each layer
     before       modules of each layer whose output no mask in it can change: attention, gate and up projections
     norm, head   what turns the last layer's output into logits; None where they are not found
+    gated        how the parts of each layer's MLP are called
+    up_first     whether the first half of a fused projection is up, and the second gate
     """
 
     model_type: str
@@ -69,6 +71,8 @@ class Adapter:
     before: Sequence[Sequence[nn.Module]] = ()
     norm: nn.Module | None = None
     head: nn.Module | None = None
+    gated: Sequence[Layout] = ()
+    up_first: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -90,8 +94,9 @@ def adapt(model: nn.Module) -> Adapter:
     widths = {_width(mlp, layout) for mlp, layout in parts}
     if len(widths) != 1:
         raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
-    for i in sorted({0, len(layers) - 1}):
-        _check(parts[i][0], parts[i][1], activations[i], model_type, i)
+    up_first = {_check(*parts[i], activations[i], model_type, i) for i in sorted({0, len(layers) - 1})}
+    if len(up_first) != 1:
+        raise _unknown(model_type, "the halves of its fused projection change places between layers")
     return Adapter(
         model_type,
         tuple(layers),
@@ -101,6 +106,8 @@ def adapt(model: nn.Module) -> Adapter:
         before=[_before(layer, mlp, layout) for layer, (mlp, layout) in zip(layers, parts, strict=True)],
         norm=_norm(model, layers),
         head=_head(model),
+        gated=tuple(layout for _, layout in parts),
+        up_first=up_first.pop(),
     )
 
 
@@ -188,12 +195,15 @@ def _width(mlp: nn.Module, layout: Layout) -> int:
 
 
 @torch.no_grad()
-def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: str, index: int) -> None:
-    """Run one MLP on random input: its activation must give act(gate x), and its output down(g * up x)."""
+def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: str, index: int) -> bool:
+    """Run one MLP on random input: its activation must give act(gate x), and its output down(g * up x).
+
+    Returns whether a fused projection has up in its first half.
+    """
     gate_up = getattr(mlp, layout.gate)
     weight = gate_up.weight
     if weight.device.type == "meta":  # offloaded to disk: accelerate brings it in during a forward pass only
-        return
+        return False
     width = _width(mlp, layout)
     hidden = int(getattr(gate_up, "in_features", weight.shape[-1]))
     dtype = weight.dtype if weight.dtype.is_floating_point else torch.float32
@@ -209,15 +219,18 @@ def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: st
         handle.remove()
     if len(seen) != 1 or seen[0].shape[-1] != width:
         raise _unknown(model_type, f"the activation of layer {index} ran {len(seen)} times, or not on {width} neurons")
+    up_first = False
     if layout.up:
         gate, up = gate_up(x), getattr(mlp, layout.up)(x)
     else:
         gate, up = gate_up(x).chunk(2, dim=-1)
-        if not _close(seen[0], activation(gate)):
+        up_first = not _close(seen[0], activation(gate))
+        if up_first:
             gate, up = up, gate
     g = activation(gate)
     if not (_close(seen[0], g) and _close(output, getattr(mlp, layout.down)(g * up))):
         raise _unknown(model_type, f"the MLP of layer {index} does not compute down(act(gate x) * up x)")
+    return up_first
 
 
 def _close(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -81,7 +81,7 @@ class Letters:
         """Read logits [batch, vocabulary]; nothing waits for the device, but for the first batch."""
         if self._index.device != logits.device:
             self._index, self._padding = self._index.to(logits.device), self._padding.to(logits.device)
-        logits = logits.float()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         letters = logits[:, self._index].masked_fill(self._padding, -torch.inf)  # (batch, letter, form)
         by_letter = letters.logsumexp(dim=-1) - logits.logsumexp(dim=-1, keepdim=True)
         return Reading(by_letter, logits.argmax(dim=-1))
