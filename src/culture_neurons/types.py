@@ -124,14 +124,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class NeuronMask:
-    """The neurons chosen for one culture at one site.
+    """The neurons chosen for one culture.
 
-    layer, neuron    int64 [n]: the chosen (layer, index) pairs, each at most once
-    factor           what g is multiplied by on these neurons; 0 is zero ablation
+    site             one of `SITES` or `PROJECTIONS` for all neurons, or str [n]
+    layer, neuron    int64 [n]: layers and indices; (site, layer, neuron) occurs at most once
+    factor           what these neurons put out is multiplied by; 0 is zero ablation, 2 doubles it
     """
 
     culture: str
-    site: str
+    site: str | np.ndarray
     layer: np.ndarray
     neuron: np.ndarray
     factor: float = 0.0
@@ -139,14 +140,19 @@ class NeuronMask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", np.asarray(self.layer, dtype=np.int64))
         object.__setattr__(self, "neuron", np.asarray(self.neuron, dtype=np.int64))
-        if self.site not in SITES:
-            raise ConfigError(f"mask of {self.culture!r}: unknown site {self.site!r}; known: {', '.join(SITES)}")
         if self.layer.shape != self.neuron.shape or self.layer.ndim != 1:
             raise ConfigError(f"mask of {self.culture!r}: layer and neuron must be two lists of one length")
+        names, known = np.asarray(self.site, dtype=str), (*SITES, *PROJECTIONS)
+        if strange := sorted(set(names.ravel().tolist()) - set(known)):
+            raise ConfigError(f"mask of {self.culture!r}: unknown site {strange[0]!r}; known: {', '.join(known)}")
+        if names.shape not in ((), self.layer.shape):
+            raise ConfigError(f"mask of {self.culture!r}: {names.shape} sites for {len(self.layer)} neurons")
+        object.__setattr__(self, "site", np.broadcast_to(names, self.layer.shape))
         if not np.isfinite(self.factor):
             raise ConfigError(f"mask of {self.culture!r}: factor {self.factor}; expected a finite number")
-        pairs = np.stack([self.layer, self.neuron], axis=1)
-        if len(np.unique(pairs, axis=0)) != len(pairs):
+        number = np.searchsorted(sorted(known), self.site)
+        places = np.stack([number, self.layer, self.neuron], axis=1)
+        if len(np.unique(places, axis=0)) != len(places):
             raise ConfigError(f"mask of {self.culture!r}: a neuron is listed twice")
 
     def __len__(self) -> int:

@@ -5,8 +5,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausa
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.hooks import ablate, record
+from culture_neurons.models.inference import answer
+from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, OwnMasks
 
+PROMPT = Prompt(seed=5)
 TINY = {
     "vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
     "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0,
@@ -195,3 +198,64 @@ def test_mask_that_was_not_applied_is_an_error(model):
         ablation.use(0)
         with pytest.raises(ModelError, match="not applied"):
             ablation.check()
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+def test_masks_at_projections_scale_what_these_put_out(one, questions, factor):
+    """Against a model whose rows of the weights are scaled."""
+    batch = prepare(one, questions.samples[:3], questions.opener, PROMPT)
+    chosen = {
+        ("gate_proj", 1): [3, 40],
+        ("up_proj", 0): [7],
+        ("k_proj", 0): [1, 2],
+        ("q_proj", 1): [5],
+        ("v_proj", 1): [0],
+    }
+    rows = [(site, layer, unit) for (site, layer), units in chosen.items() for unit in units] + [("act_fn", 0, 7)]
+    site, layer, unit = zip(*rows, strict=True)
+    with ablate(one.adapter, [NeuronMask("a", np.array(site), layer, unit, factor)]) as ablation:
+        ablation.use(0)
+        found = answer(one, batch, PROMPT)
+        ablation.check()
+        ablation.use(None)
+        plain = answer(one, batch, PROMPT)
+    kept = {}
+    for (site, layer), units in chosen.items():
+        part = one.adapter.layers[layer]
+        module = getattr(part.mlp if site in ("gate_proj", "up_proj") else part.self_attn, site)
+        kept[module] = module.weight.clone()
+        module.weight[units] *= factor
+    try:
+        # g of neuron 7 in layer 0 multiplies what up_proj puts out there.
+        down = one.adapter.layers[0].mlp.down_proj
+        kept[down] = down.weight.clone()
+        down.weight[:, 7] *= factor
+        expected = answer(one, batch, PROMPT)
+    finally:
+        for module, weight in kept.items():
+            module.weight.copy_(weight)
+    np.testing.assert_allclose([a.logprobs for a in found], [a.logprobs for a in expected], atol=1e-5)
+    assert np.abs(np.subtract([a.logprobs for a in plain], [a.logprobs for a in expected])).max() > 1e-4
+
+
+def test_masks_of_a_fused_projection_name_its_halves():
+    model = Phi3ForCausalLM(Phi3Config(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+                                       num_attention_heads=2, num_key_value_heads=1, pad_token_id=0))  # fmt: skip
+    ids = torch.randint(1, 50, (2, 6), generator=torch.Generator().manual_seed(0))
+    seen = {}
+    layer = model.eval().model.layers[0]
+    sites = np.array(["gate_proj", "up_proj", "q_proj", "k_proj", "v_proj"])
+    with torch.no_grad(), ablate(model, [NeuronMask("a", sites, [0] * 5, [3, 5, 15, 0, 7])]) as ablation:
+        for module in (layer.mlp.gate_up_proj, layer.self_attn.qkv_proj):  # called after the mask's own hooks
+            module.register_forward_hook(lambda module, args, output: seen.update({module: output}))
+        ablation.use(0)
+        model(ids)
+        ablation.check()
+    found = {"mlp": seen[layer.mlp.gate_up_proj], "qkv": seen[layer.self_attn.qkv_proj]}
+    zero = {name: set(np.flatnonzero((value == 0).all(dim=(0, 1)))) for name, value in found.items()}
+    assert zero == {"mlp": {3, 24 + 5}, "qkv": {15, 16, 24 + 7}}
+
+
+def test_mask_outside_a_projection_is_refused(one):
+    with pytest.raises(ConfigError, match=r"neuron 16 is outside the model \(2 layers of 16 neurons at k_proj\)"):
+        ablate(one.adapter, [NeuronMask("a", "k_proj", [0], [16])]).__enter__()

@@ -45,7 +45,9 @@ class Evaluator:
         self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        self._whole_only = prompt.answer != "logprob"
+        # What is kept of a layer, its attention and projections, is what masks at other sites change.
+        elsewhere = any((part.site != "act_fn").any() for mask in masks for part in parts_of(mask))
+        self._whole_only = prompt.answer != "logprob" or elsewhere
         #: Ways through the decoder, parted or not, whose answers were compared with those of a whole pass.
         self._compared: set[bool] = set()
         #: Prefixes are shared by questions that may have different masks, where each has its own.
@@ -145,7 +147,7 @@ def _key(mask: NeuronMask | OwnMasks) -> Hashable:
     """Equal for masks that do the same."""
     if isinstance(mask, OwnMasks):
         return tuple((part.culture, *_key(part)) for part in mask.masks)
-    return mask.layer.tobytes(), mask.neuron.tobytes(), mask.factor if len(mask) else None
+    return mask.site.tobytes(), mask.layer.tobytes(), mask.neuron.tobytes(), mask.factor if len(mask) else None
 
 
 def _under(mask: NeuronMask | OwnMasks) -> str:

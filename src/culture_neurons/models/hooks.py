@@ -16,6 +16,7 @@ from torch import nn
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.adapters import Adapter, adapt
+from culture_neurons.models.projections import Projection, projections
 from culture_neurons.types import NeuronMask, OwnMasks
 
 #: Numbers of float32 that `token_sums` works on at a time on a CPU: 1 MiB.
@@ -126,7 +127,7 @@ def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[R
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     recorder = Recorder(adapter.n_layers, negative_sum)
-    with _attached(adapter, recorder._add):
+    with _attached(adapter.activations, recorder._add):
         yield recorder
 
 
@@ -134,16 +135,17 @@ class Ablation:
     """Which mask is in force; see `ablate`."""
 
     def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> None:
-        self._width = adapter.n_neurons
-        # Indices of all masks go to the devices now, so that changing masks waits for nothing.
+        #: Modules that are hooked, by number, and the layer of each: first all activations, then projections.
+        self.modules, self._layers, places = _places(adapter, masks)
         devices = [_device(layer) for layer in adapter.layers]
-        self._masks = [_on_devices(parts_of(mask), devices) for mask in masks]
+        # Indices of all masks go to the devices now, so that changing masks waits for nothing.
+        self._masks = [_on_devices(parts_of(mask), places, devices) for mask in masks]
         #: Per mask, the cultures whose questions it is for; None: all questions.
         self._only = [[m.culture for m in mask.masks] if isinstance(mask, OwnMasks) else None for mask in masks]
         self._cultures: Sequence[str] = ()
         self._index: int | None = None
         self._gain: dict[int, torch.Tensor] = {}
-        self._runs = [0] * adapter.n_layers
+        self._runs = [0] * len(self.modules)
 
     def ask(self, cultures: Sequence[str]) -> None:
         """Say of which culture each prompt of the coming passes is; `OwnMasks` need it."""
@@ -158,29 +160,30 @@ class Ablation:
     def check(self, first: int = 0) -> None:
         """Raise ModelError unless the hooks of all layers from `first` on ran since `use`."""
         in_force = {} if self._index is None else self._masks[self._index]
-        if any(layer < first for layer in in_force) or 0 in self._runs[first:]:
+        runs = [n for n, layer in zip(self._runs, self._layers, strict=True) if layer >= first]
+        if any(self._layers[place] < first for place in in_force) or 0 in runs:
             raise ModelError(f"hooks ran {self._runs} times per layer: the mask was not applied throughout")
 
-    def _apply(self, layer: int, g: torch.Tensor) -> torch.Tensor | None:
-        self._runs[layer] += 1
-        if self._index is None or layer not in self._masks[self._index]:
+    def _apply(self, place: int, g: torch.Tensor) -> torch.Tensor | None:
+        self._runs[place] += 1
+        if self._index is None or place not in self._masks[self._index]:
             return None
-        if layer not in self._gain:
-            self._gain[layer] = self._gain_of(layer, g)
-        return g * self._gain[layer]
+        if place not in self._gain:
+            self._gain[place] = self._gain_of(place, g)
+        return g * self._gain[place]
 
-    def _gain_of(self, layer: int, g: torch.Tensor) -> torch.Tensor:
+    def _gain_of(self, place: int, g: torch.Tensor) -> torch.Tensor:
         """What to multiply g by: [neuron], or [prompt, 1, neuron] where each prompt has a mask of its own."""
-        parts, only = self._masks[self._index][layer], self._only[self._index]
-        gain = torch.ones(len(only) + 1 if only is not None else 1, self._width, dtype=g.dtype, device=g.device)
+        parts, only = self._masks[self._index][place], self._only[self._index]
+        gain = torch.ones(len(only) + 1 if only is not None else 1, g.shape[-1], dtype=g.dtype, device=g.device)
         for row, (neurons, factor) in parts.items():
             gain[row].index_fill_(0, neurons.to(g.device), factor)
         if only is None:
             return gain[0]
         if len(self._cultures) != len(g):
             raise ModelError(f"masks for {len(self._cultures)} prompts, but {len(g)} pass through the model")
-        place = {culture: row for row, culture in enumerate(only)}  # the last row is all ones: no mask
-        return gain[torch.tensor([place.get(c, len(only)) for c in self._cultures], device=g.device), None]
+        own = {culture: row for row, culture in enumerate(only)}  # the last row is all ones: no mask
+        return gain[torch.tensor([own.get(c, len(only)) for c in self._cultures], device=g.device), None]
 
 
 def parts_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
@@ -188,51 +191,76 @@ def parts_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
     return mask.masks if isinstance(mask, OwnMasks) else (mask,)
 
 
-def _on_devices(masks: Sequence[NeuronMask], devices: Sequence[torch.device]) -> dict[int, dict[int, tuple]]:
-    """layer -> number of the mask -> its neurons there, on the layer's device, and its factor."""
+def _places(
+    adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]
+) -> tuple[list[nn.Module], list[int], dict[str, list[tuple[int, Projection]]]]:
+    """The modules that masks act on, the layer of each, and by site, per layer, the module's number and the site's
+    place in what it puts out. Raises ConfigError for a neuron that the model does not have."""
+    parts = [part for group in masks for part in parts_of(group)]
+    used = sorted({str(site) for part in parts for site in np.unique(part.site)} - {"act_fn"})
+    found = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
+    found |= projections(adapter, used)
+    for part in parts:
+        for site in map(str, np.unique(part.site)):
+            layer, neuron = part.layer[part.site == site], part.neuron[part.site == site]
+            width = found[site][0].width
+            if layer.min() < 0 or layer.max() >= adapter.n_layers or neuron.min() < 0 or neuron.max() >= width:
+                raise ConfigError(
+                    f"mask of {part.culture!r}: layer {layer.max()}, neuron {neuron.max()} is outside the model "
+                    f"({adapter.n_layers} layers of {width} neurons at {site}); was it made for another model?"
+                )
+    # A fused projection is one module, which holds several sites.
+    layer_of = {p.module: layer for of_site in found.values() for layer, p in enumerate(of_site)}
+    number = {module: i for i, module in enumerate(layer_of)}
+    places = {site: [(number[p.module], p) for p in of_site] for site, of_site in found.items()}
+    return list(layer_of), list(layer_of.values()), places
+
+
+def _on_devices(
+    masks: Sequence[NeuronMask],
+    places: dict[str, list[tuple[int, Projection]]],
+    devices: Sequence[torch.device],
+) -> dict[int, dict[int, tuple]]:
+    """Number of the module -> number of the mask -> its neurons there, on the layer's device, and its factor."""
     result: dict[int, dict[int, tuple]] = {}
     for number, mask in enumerate(masks):
-        for layer in map(int, np.unique(mask.layer)):
-            neurons = torch.from_numpy(mask.neuron[mask.layer == layer]).to(devices[layer])
-            result.setdefault(layer, {})[number] = neurons, mask.factor
+        for site in map(str, np.unique(mask.site)):
+            for layer in map(int, np.unique(mask.layer[mask.site == site])):
+                place, part = places[site][layer]
+                chosen = mask.neuron[(mask.site == site) & (mask.layer == layer)] + part.start
+                neurons = torch.from_numpy(chosen).to(devices[layer])
+                of_place = result.setdefault(place, {})
+                before = [of_place[number][0]] if number in of_place else []
+                of_place[number] = torch.cat([*before, neurons]), mask.factor
     return result
 
 
 @contextmanager
 def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> Iterator[Ablation]:
-    """Multiply g by a mask's factor on its neurons, at every token (0: zero ablation).
+    """Multiply what a mask's neurons put out by its factor, at every token (0: zero ablation, 2: twice).
 
     Use: `ablation.use(i)`, forward passes, `ablation.check()`; with `OwnMasks`, `ablation.ask(cultures)` before.
     Raises ConfigError for a mask that names a layer or a neuron that the model does not have.
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
-    for mask in (part for group in masks for part in parts_of(group)):
-        if len(mask) and (
-            mask.layer.min() < 0
-            or mask.layer.max() >= adapter.n_layers
-            or mask.neuron.min() < 0
-            or mask.neuron.max() >= adapter.n_neurons
-        ):
-            raise ConfigError(
-                f"mask of {mask.culture!r}: layer {mask.layer.max()}, neuron {mask.neuron.max()} is outside the "
-                f"model ({adapter.n_layers} layers of {adapter.n_neurons} neurons); was it made for another model?"
-            )
     ablation = Ablation(adapter, masks)
-    with _attached(adapter, ablation._apply):
+    with _attached(ablation.modules, ablation._apply):
         yield ablation
 
 
 @contextmanager
-def _attached(adapter: Adapter, react: Callable[[int, torch.Tensor], torch.Tensor | None]) -> Iterator[None]:
-    """Call `react(layer, g)` at every layer's activation; a tensor that it returns takes the place of g."""
+def _attached(
+    modules: Sequence[nn.Module], react: Callable[[int, torch.Tensor], torch.Tensor | None]
+) -> Iterator[None]:
+    """Call `react(number, g)` at every module; a tensor that it returns takes the place of g, what it puts out."""
 
-    def hook(layer: int) -> Callable[..., torch.Tensor | None]:
-        return lambda module, args, output: react(layer, output)
+    def hook(number: int) -> Callable[..., torch.Tensor | None]:
+        return lambda module, args, output: react(number, output)
 
     handles = []
     try:
-        for layer, activation in enumerate(adapter.activations):
-            handles.append(activation.register_forward_hook(hook(layer)))
+        for number, module in enumerate(modules):
+            handles.append(module.register_forward_hook(hook(number)))
         yield
     finally:
         for handle in handles:

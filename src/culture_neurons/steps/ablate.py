@@ -42,13 +42,16 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
     import pandas as pd
 
     from culture_neurons import files
-    from culture_neurons.types import SITES
+    from culture_neurons.types import PROJECTIONS, SITES
 
     table, metadata = files.read_table(path, columns)
     cultures = metadata.get("cultures") or sorted({name for name in table["culture"] if isinstance(name, str)})
-    sizes = {key: metadata.get(f"{key}s", np.iinfo(np.int32).max) for key in ("layer", "neuron")}
+    most, sites = np.iinfo(np.int32).max, (*SITES, *PROJECTIONS)
+    widths = metadata.get("neurons", most)  # one number, or one by site
+    neurons = table["site"].map(widths.get).fillna(0) if isinstance(widths, dict) else widths
+    sizes = {"layer": metadata.get("layers", most), "neuron": neurons}
     good = np.ones(len(table), dtype=bool)
-    for name, known in (("culture", cultures), ("site", SITES)):
+    for name, known in (("culture", cultures), ("site", sites)):
         good &= table[name].map(lambda value, known=set(known): isinstance(value, str) and value in known).astype(bool)
     for name, size in sizes.items():
         whole = pd.api.types.is_integer_dtype(table[name].dtype)
@@ -58,8 +61,8 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
         (values,) = table[COLUMNS].iloc[[row]].itertuples(index=False, name=None)
         found = ", ".join(f"{value!r:.60}" for value in values)
         raise FileError(
-            f"{path}: row {row + 1} is no neuron: {found}; expected a culture of the metadata, {' or '.join(SITES)},"
-            f" a layer below {sizes['layer']} and a neuron below {sizes['neuron']}"
+            f"{path}: row {row + 1} is no neuron: {found}; expected a culture of the metadata, {' or '.join(sites)},"
+            f" a layer below {sizes['layer']} and a neuron below {widths}"
         )
     return table, metadata, cultures
 
@@ -78,7 +81,7 @@ def _masks(path: Path, table: Any, cultures: list[str], factor: float) -> list:
             masks.append(NeuronMask(name, "act_fn", none, none, factor))
             continue
         try:
-            masks.append(NeuronMask(name, group["site"].iloc[0], group["layer"], group["neuron"], factor))
+            masks.append(NeuronMask(name, group["site"].to_numpy(str), group["layer"], group["neuron"], factor))
         except ConfigError as error:
             raise FileError(f"{path}: {error}") from None
     return masks
