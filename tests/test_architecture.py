@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "types", "files", "seeds", "data", "remote"},
     "config": {"errors", "types", "selectors"},
     "selection": {"errors", "types", "seeds", "selectors"},
+    "culnig": {"errors", "types", "selection"},
     "planning": {"selection"},
     "stability": {"errors", "types", "seeds", "store", "selectors", "selection"},
     "manifest": set(),
@@ -175,7 +176,7 @@ TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
-    "steps.ablate", "steps.calibrate", "steps.export_masks", "steps.import_masks", "steps.infer",
+    "steps.ablate", "steps.attribute", "steps.calibrate", "steps.export_masks", "steps.import_masks", "steps.infer",
     "steps.infer_controls", "steps.record", "steps.train",
 )  # fmt: skip
 

@@ -174,3 +174,33 @@ class OwnMasks:
         names = [mask.culture for mask in self.masks]
         if len(set(names)) != len(names):
             raise ConfigError(f"masks of {sorted(names)}: a culture occurs twice")
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """How much every unit holds up the right answers of each culture's questions; see `models.attribution`.
+
+    cultures    names, in the order of the first axis
+    samples     n, int64 [culture]: how many questions were added up
+    sums        by site, float64 [culture, layer, unit]: the sum of s_u over these questions
+
+    Raises ConfigError when shapes disagree or a culture occurs twice.
+    """
+
+    cultures: Sequence[str]
+    samples: np.ndarray
+    sums: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cultures", list(self.cultures))
+        object.__setattr__(self, "samples", np.asarray(self.samples, dtype=np.int64))
+        object.__setattr__(self, "sums", {site: np.asarray(v, dtype=np.float64) for site, v in self.sums.items()})
+        n = len(self.cultures)
+        if len(set(self.cultures)) != n:
+            raise ConfigError(f"attributions: a culture occurs twice in {self.cultures}")
+        for site, values in self.sums.items():
+            if values.ndim != 3 or len(values) != n or self.samples.shape != (n,):
+                raise ConfigError(
+                    f"attributions: {n} cultures, but {site} {values.shape} and samples {self.samples.shape}; expected"
+                    " [culture, layer, unit] and [culture]"
+                )

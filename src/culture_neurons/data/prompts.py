@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from string import ascii_uppercase
 
 from culture_neurons.types import Sample
@@ -28,10 +29,15 @@ def option_order(sample_id: str, n_options: int, seed: int) -> tuple[int, ...]:
 
 
 def content(sample: Sample, order: Sequence[int]) -> str:
-    """The question and its lettered options, one per line, in the given order."""
-    lines = [sample.question]
+    """The question, if there is one, and its lettered options, one per line, in the given order."""
+    lines = [sample.question] if sample.question else []
     lines += [f"{letter}. {sample.options[i]}" for letter, i in zip(LETTERS, order, strict=False)]
     return "\n".join(lines)
+
+
+def without_question(sample: Sample) -> Sample:
+    """The control of a question: its options and the instruction alone, without question and image."""
+    return replace(sample, question="", image=None, image_id="", image_size=None)
 
 
 def user_text(sample: Sample, order: Sequence[int], instruction: str = INSTRUCTION) -> str:

@@ -31,6 +31,11 @@ class Attributor:
         self._scores: dict[tuple[str, int], torch.Tensor] = {}
         self._entrance: torch.Tensor | None = None
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """By site, layers and units."""
+        return {site: (len(parts), parts[0].width) for site, parts in self._sites.items()}
+
     def start(self, counts: torch.Tensor) -> None:
         """Announce a pass: `counts` bool [batch, token], true for the tokens of the sample itself."""
         self._left_out, self._scores, self._entrance = ~counts, {}, None

@@ -23,12 +23,19 @@ Scores, one file per model and selector (`scores/{selector}.h5`):
     /culture                UTF-8    [culture]
     /metadata, attributes   as above
 
+Attributions, one file per model, set of questions and shard:
+
+    /{site}/attribution     float64  [culture, layer, unit]   sums of s_u over the questions of a culture
+    /samples                int64    [culture]                how many questions
+    /culture, /metadata, attributes   as above; `site` holds all sites, with commas between
+
 All arrays are chunked and carry a Fletcher-32 checksum per chunk, so damage is found when
 a chunk is read; the large ones are compressed with Blosc2 (Zstandard, bytes shuffled), the small ones with gzip.
 """
 
 from __future__ import annotations
 
+from culture_neurons.store.attributions import read_attributions, write_attributions
 from culture_neurons.store.merging import merge_statistics
 from culture_neurons.store.rounding import EXACT, round_mantissa
 from culture_neurons.store.scores import read_scores, write_scores
@@ -52,6 +59,7 @@ __all__ = [
     "bytes_on_disk",
     "count",
     "merge_statistics",
+    "read_attributions",
     "read_metadata",
     "read_neurons",
     "read_scores",
@@ -59,5 +67,6 @@ __all__ = [
     "round_mantissa",
     "sample_sums",
     "statistics_writer",
+    "write_attributions",
     "write_scores",
 ]

@@ -1,0 +1,153 @@
+"""Culture-general and culture-specific neurons from attributions, by the rules of CULNIG.
+
+Yamamoto et al. 2026, arXiv 2510.08284. With S_{u,c} the sum of s_u over the questions of culture c, N the number of
+questions of all cultures, and S', N' the same of the control (the options without the question):
+
+    G_{u,c} = S_{u,c} / N - S'_{u,c} / N',    G_u = sum over c of G_{u,c}.
+
+Questions that merely mention a country tell which units fire for its name: M_{u,c}, the mean over the set of all
+countries, ranks units that are left out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons import selection
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.types import Attributions
+
+#: Units that compete with each other: those of the MLP, and those of the attention.
+MLP, ATTENTION = ("gate_proj",), ("q_proj", "k_proj", "v_proj")
+
+
+def gains(attributions: Attributions, control: Attributions) -> dict[str, np.ndarray]:
+    """G by site, float64 [culture, layer, unit]. Raises FileError when the two do not fit, or have no question."""
+    _check_fit(attributions, control, "the control")
+    n, m = int(attributions.samples.sum()), int(control.samples.sum())
+    if not n or not m:
+        raise FileError(f"attributions of {n} questions and {m} controls; expected some of both")
+    return {site: values / n - control.sums[site] / m for site, values in attributions.sums.items()}
+
+
+def general(
+    gain: Mapping[str, np.ndarray],
+    mention: Attributions | None,
+    *,
+    mlp_fraction: float = 0.01,
+    attention_fraction: float = 0.002,
+    mention_fraction: float = 0.01,
+) -> pd.DataFrame:
+    """Culture-general neurons: columns site, layer, neuron, score (float32), rank; best first within each pool.
+
+    gain      G by site, see `gains`
+    mention   attributions of questions that merely mention a country, None: no unit is left out for them
+
+    Of the MLP's pool the floor(mlp_fraction * size) units of highest G_u, of the attention's pool
+    floor(attention_fraction * size); then the top floor(mention_fraction * size) of the same pool by the sum of M over
+    countries are left out. Only positive G_u count; ties go by site, layer and index.
+    Raises ConfigError for a fraction outside [0, 1].
+    """
+    parts = []
+    for sites, fraction in ((MLP, mlp_fraction), (ATTENTION, attention_fraction)):
+        pool = Pool(gain, sites)
+        chosen = pool.top(pool.flat(gain).sum(axis=0), fraction)
+        named = pool.top(_mean(pool, mention).sum(axis=0), mention_fraction) if mention is not None else []
+        parts.append(pool.table(chosen[~np.isin(chosen, named)], pool.flat(gain).sum(axis=0)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def specific(
+    gain: Mapping[str, np.ndarray],
+    cultures: Sequence[str],
+    mention: Attributions | None,
+    *,
+    fraction: float = 0.003,
+    mention_fraction: float = 0.01,
+    z: float = 0.5,
+) -> pd.DataFrame:
+    """Culture-specific neurons: columns culture, site, layer, neuron, score (float32), rank; by culture, best first.
+
+    gain, mention   as for `general`; `cultures` names the first axis of G
+
+    MLP and attention are one pool. Per culture the floor(fraction * size) units of highest G_{u,c}, without that
+    culture's top floor(mention_fraction * size) by M_{u,c}; of these those stay whose G_{u,c} lies at least `z`
+    standard deviations (over all cultures, c included; divisor n) above the mean over cultures.
+    Raises ConfigError for a fraction outside [0, 1], FileError for a culture that `mention` does not have.
+    """
+    pool = Pool(gain, [*MLP, *ATTENTION])
+    values = pool.flat(gain)
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    named = dict(zip(mention.cultures, _mean(pool, mention), strict=True)) if mention is not None else {}
+    parts = []
+    for at, name in sorted(enumerate(cultures), key=lambda pair: pair[1]):
+        if mention is not None and name not in named:
+            raise FileError(f"no question mentions {name!r}; the set has {', '.join(mention.cultures)}")
+        chosen = pool.top(values[at], fraction)
+        if mention is not None:
+            chosen = chosen[~np.isin(chosen, pool.top(named[name], mention_fraction))]
+        # Without a division: a unit that is the same for all cultures has no spread, and is specific to none.
+        above = values[at, chosen] - mean[chosen]
+        chosen = chosen[(above >= z * spread[chosen]) & (spread[chosen] > 0)]
+        table = pool.table(chosen, values[at])
+        table.insert(0, "culture", name)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+class Pool:
+    """Units of several sites in one row: site by site, then by layer and index."""
+
+    def __init__(self, by_site: Mapping[str, np.ndarray], sites: Sequence[str]) -> None:
+        missing = [site for site in sites if site not in by_site]
+        if missing:
+            raise ConfigError(f"no attributions of {missing[0]}; attributed: {', '.join(by_site)}")
+        self.sites = list(sites)
+        self._shapes = [by_site[site].shape[1:] for site in sites]
+        self._ends = np.cumsum([layers * units for layers, units in self._shapes])
+
+    def flat(self, by_site: Mapping[str, np.ndarray]) -> np.ndarray:
+        """[culture, unit of the pool]."""
+        return np.concatenate([by_site[site].reshape(len(by_site[site]), -1) for site in self.sites], axis=1)
+
+    def top(self, values: np.ndarray, fraction: float) -> np.ndarray:
+        """The floor(fraction * size) units of highest positive value, best first."""
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+            raise ConfigError(f"culnig: a fraction must be a number in [0, 1], found {fraction!r}")
+        size = exact_floor(fraction, len(values))
+        return selection.top(values, size) if size else np.zeros(0, np.int64)
+
+    def table(self, chosen: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+        """Rows of a mask, in the order of `chosen`; rank counts from 1."""
+        number = np.searchsorted(self._ends, chosen, side="right")
+        start = np.concatenate([[0], self._ends])[number]
+        width = np.array([units for _, units in self._shapes])[number]
+        layer, neuron = np.divmod(chosen - start, width)
+        return pd.DataFrame({
+            "site": np.array(self.sites, dtype=object)[number], "layer": layer.astype(np.int64),
+            "neuron": neuron.astype(np.int64), "score": values[chosen].astype(np.float32),
+            "rank": np.arange(1, len(chosen) + 1),
+        })  # fmt: skip
+
+
+def exact_floor(fraction: float, size: int) -> int:
+    """floor(fraction * size) of the decimal number that was written: 0.29 of 100 are 29, not 28."""
+    return int(Decimal(repr(float(fraction))) * size)
+
+
+def _mean(pool: Pool, mention: Attributions) -> np.ndarray:
+    """M [country, unit]: sums over the questions of a country, over the number of all questions."""
+    return pool.flat(mention.sums) / max(1, int(mention.samples.sum()))
+
+
+def _check_fit(one: Attributions, other: Attributions, name: str) -> None:
+    shapes = [{site: values.shape[1:] for site, values in a.sums.items()} for a in (one, other)]
+    if shapes[0] != shapes[1] or one.cultures != other.cultures:
+        raise FileError(
+            f"attributions of {one.cultures} at {shapes[0]}, but {name} has {other.cultures} at {shapes[1]}; "
+            "they are of different runs"
+        )

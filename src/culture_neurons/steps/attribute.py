@@ -1,0 +1,63 @@
+"""Attribute one model's right answers to units: gradient times activation, summed per culture."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from culture_neurons.steps import cli, model_arguments
+
+
+@model_arguments.names_memory
+def main(o: argparse.Namespace) -> None:
+    """samples.parquet -> one shard of attributions, of all identify questions whatever the model answers
+
+    The control asks for the options alone, without question and image; there a negative s_u counts as 0.
+    """
+    import numpy as np
+
+    from culture_neurons import store
+    from culture_neurons.data.prompts import without_question
+    from culture_neurons.data.samples import read_samples
+    from culture_neurons.models.attribution import attribute, attributor
+    from culture_neurons.types import Attributions
+
+    model_arguments.check_part("shard", o.shard, o.shards)
+    samples, opener = read_samples(o.samples, split=o.split)
+    if o.control:
+        samples = [without_question(sample) for sample in samples]
+    cultures = sorted({sample.culture for sample in samples})
+    loaded, prompt = model_arguments.load(o)
+    todo = model_arguments.batches(o, loaded, samples, prompt)
+    counts, sums = np.zeros(len(cultures), np.int64), {}
+    with attributor(loaded, o.sites) as hooks:
+        for site, (layers, units) in hooks.shapes.items():
+            sums[site] = np.zeros((len(cultures), layers, units))
+        work = partial(attribute, loaded, hooks=hooks)
+        for batch, (_, found) in model_arguments.run(loaded, todo, opener, prompt, "attributions", work):
+            at = [cultures.index(sample.culture) for sample in batch.samples]
+            for site, values in found.items():
+                for culture, value in zip(at, values, strict=True):
+                    sums[site][culture] += np.maximum(value, 0) if o.control else value
+            counts += np.bincount(at, minlength=len(cultures))
+    made_by = cli.provenance("attribute", o, **model_arguments.made_with(loaded), control=o.control)
+    store.write_attributions(o.attributions_out, Attributions(cultures, counts, sums), made_by)
+    units = sum(values[0].size for values in sums.values())
+    cli.log.info("%s: %d questions (shard %d of %d), %d units", loaded.name, counts.sum(), o.shard + 1, o.shards, units)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    model_arguments.add(parser)
+    model_arguments.add_shard(parser)
+    parser.add_argument("--split", default="identify", help="which questions: identify or evaluate")
+    parser.add_argument("--sites", nargs="+", required=True, help="projections, such as gate_proj q_proj")
+    parser.add_argument("--control", action="store_true", help="ask without question and image")
+    parser.add_argument("--attributions-out", type=Path, required=True, help="HDF5 file of this shard")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

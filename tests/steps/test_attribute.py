@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from culture_neurons import store
+from culture_neurons.data.prompts import without_question
+from culture_neurons.data.samples import read_samples
+from culture_neurons.errors import ConfigError
+from culture_neurons.models import batching
+from culture_neurons.models.attribution import attribute as attribute_batch
+from culture_neurons.models.attribution import attributor
+from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.models.loading import load
+from culture_neurons.steps import attribute
+
+SITES = ["gate_proj", "k_proj"]
+
+
+def attributed(base, step, target, *more, batch_size=8):
+    step.run(attribute, *step.shared(base, batch_size), "--sites", *SITES, *more, "--attributions-out", target)
+    return target
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_sums_are_those_of_a_loop_over_questions(base, tmp_path, step, control):
+    found, metadata = store.read_attributions(
+        [attributed(base, step, tmp_path / "a.h5", *(["--control"] if control else []))]
+    )
+    samples, opener = read_samples(base / "samples.parquet", split="identify")
+    samples = [without_question(s) for s in samples] if control else samples
+    loaded = load({"name": "m", "path": str(base / "model")})
+    expected = {site: np.zeros_like(values) for site, values in found.sums.items()}
+    with attributor(loaded, SITES) as hooks:
+        for sample in samples:
+            _, values = attribute_batch(loaded, prepare(loaded, [sample], opener, Prompt()), hooks)
+            for site, value in values.items():
+                of_sample = np.maximum(value[0], 0) if control else value[0]
+                expected[site][found.cultures.index(sample.culture)] += of_sample
+    assert (metadata["control"], found.samples.sum()) == (control, len(samples))
+    for site, values in found.sums.items():
+        assert np.abs(values).max() > 0
+        np.testing.assert_allclose(values, expected[site], atol=1e-4 * np.abs(expected[site]).max())
+
+
+def test_shards_add_up_to_the_whole(base, tmp_path, step, monkeypatch):
+    monkeypatch.setattr(batching, "BLOCK", 8)
+    whole, _ = store.read_attributions([attributed(base, step, tmp_path / "whole.h5")])
+    shards = [attributed(base, step, tmp_path / f"{i}.h5", "--shard", i, "--shards", 3) for i in range(3)]
+    together, _ = store.read_attributions(shards)
+    assert sum(store.read_attributions([path])[0].samples.sum() > 0 for path in shards) > 1
+    assert (together.cultures, together.samples.tolist()) == (whole.cultures, whole.samples.tolist())
+    for site, values in whole.sums.items():
+        # The same numbers, added up in another order in float64.
+        np.testing.assert_allclose(together.sums[site], values, rtol=1e-12, atol=1e-18)
+
+
+def test_unknown_site(base, tmp_path, step):
+    with pytest.raises(ConfigError, match=r"unknown site 'gate'.*did you mean 'gate_proj'"):
+        step.run(attribute, *step.shared(base), "--sites", "gate", "--attributions-out", tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())

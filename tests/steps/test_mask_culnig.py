@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import culnig, files, store
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import ablate, mask_culnig
+from culture_neurons.types import Attributions
+
+WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
+OPTIONS = {
+    "general": {"mlp_fraction": 0.1, "attention_fraction": 0.1},
+    "specific": {"fraction": 0.1, "mention_fraction": 0.05},
+}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Attributions of questions, of their control and of mentions, in files."""
+    rng, result = np.random.default_rng(0), {}
+    for name in ("questions", "control", "mention"):
+        sums = {site: rng.normal(size=(3, 2, width)) for site, width in WIDTHS.items()}
+        result[name] = Attributions(["Å", "b", "c"], [4, 5, 6], sums)
+        made_by = {"model": "m", "revision": "r", "dtype": "float32", "control": name == "control"}
+        store.write_attributions(tmp_path / f"{name}.h5", result[name], made_by)
+    return result
+
+
+def masked(step, folder, kind, *more, options=None, control="control"):
+    out = folder / f"{kind}.parquet"
+    inputs = ["--attributions", folder / "questions.h5", "--control", folder / f"{control}.h5"]
+    step.run(
+        mask_culnig, "--kind", kind, *inputs, "--options", json.dumps(options or OPTIONS[kind]), *more, "--out", out
+    )
+    return files.read_table(out)
+
+
+def test_specific_masks_are_those_of_the_rule_and_can_be_ablated(made, tmp_path, step):
+    table, metadata = masked(step, tmp_path, "specific", "--mention", tmp_path / "mention.h5")
+    gain = culnig.gains(made["questions"], made["control"])
+    expected = culnig.specific(gain, ["Å", "b", "c"], made["mention"], **OPTIONS["specific"])
+    pd.testing.assert_frame_equal(table.astype(str), expected[table.columns].astype(str))
+    assert metadata["selector"] == "culnig-specific"
+    masks, _ = ablate.read_masks(tmp_path / "specific.parquet", 2.0)
+    assert [mask.culture for mask in masks] == ["Å", "b", "c"]
+    assert [len(mask) for mask in masks] == [(table["culture"] == mask.culture).sum() for mask in masks]
+    assert set(np.concatenate([mask.site for mask in masks])) > {"gate_proj"}
+
+
+def test_general_masks_are_one_set_for_all_cultures(made, tmp_path, step):
+    table, _ = masked(step, tmp_path, "general")
+    one = culnig.general(culnig.gains(made["questions"], made["control"]), None, **OPTIONS["general"])
+    assert len(one) > 5
+    for culture in ("Å", "b", "c"):
+        mine = table.loc[table["culture"] == culture, list(one.columns)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine.astype(str), one.astype(str))
+
+
+def test_a_unit_outside_its_site_is_refused(made, tmp_path, step):
+    table, metadata = masked(step, tmp_path, "general")
+    wrong = table.assign(neuron=np.where(table["site"] == "gate_proj", table["neuron"], 40))
+    files.write_table(tmp_path / "wrong.parquet", wrong, metadata)
+    with pytest.raises(FileError, match=r"is no neuron: .*'q_proj'|is no neuron: .*'k_proj'|is no neuron: .*'v_proj'"):
+        ablate.read_masks(tmp_path / "wrong.parquet", 0.0)
+
+
+def test_what_does_not_fit(made, tmp_path, step):
+    with pytest.raises(ConfigError, match=r"questions\.h5: not attributions of the control"):
+        masked(step, tmp_path, "general", control="questions")
+    with pytest.raises(ConfigError, match="unknown option 'zz'"):
+        masked(step, tmp_path, "specific", options={"zz": 1})
+    assert not (tmp_path / "general.parquet").exists()

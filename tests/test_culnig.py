@@ -1,0 +1,122 @@
+"""The rules of CULNIG against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from culture_neurons import culnig
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.types import Attributions
+
+WIDTHS = {"gate_proj": 60, "up_proj": 60, "q_proj": 40, "k_proj": 20, "v_proj": 20}
+CULTURES = ["a", "b", "c", "d"]
+LAYERS = 5
+
+
+def made(seed, cultures=CULTURES, samples=(30, 20, 25, 25)):
+    rng = np.random.default_rng(seed)
+    sums = {site: rng.normal(0, 1, (len(cultures), LAYERS, width)) for site, width in WIDTHS.items()}
+    return Attributions(cultures, samples, sums)
+
+
+def units(sites):
+    """All units of a pool: (site, layer, neuron), in order."""
+    return [(site, layer, i) for site in sites for layer in range(LAYERS) for i in range(WIDTHS[site])]
+
+
+def best(score, pool, fraction):
+    """The floor(fraction * size) of highest positive score."""
+    size = math.floor(round(fraction * len(pool), 9))
+    ranked = sorted(pool, key=lambda unit: -score[unit])
+    return [unit for unit in ranked[:size] if score[unit] > 0]
+
+
+def rows(table):
+    return list(table[["site", "layer", "neuron"]].itertuples(index=False, name=None))
+
+
+def naive_gain(main, control):
+    """{culture: {unit: G}}"""
+    n, m = sum(main.samples), sum(control.samples)
+    return {
+        name: {(s, k, i): main.sums[s][c, k, i] / n - control.sums[s][c, k, i] / m for s, k, i in units(WIDTHS)}
+        for c, name in enumerate(CULTURES)
+    }
+
+
+@pytest.mark.parametrize("fractions", [{}, {"mlp_fraction": 0.1, "attention_fraction": 0.05, "mention_fraction": 0.2}])
+def test_general_neurons_equal_a_loop(fractions):
+    main, control, mention = made(0), made(1, samples=(9, 9, 9, 9)), made(2, ["a", "b", "c", "d", "e"], (5,) * 5)
+    gain = naive_gain(main, control)
+    score = {unit: sum(gain[name][unit] for name in CULTURES) for unit in units(WIDTHS)}
+    named = {(s, k, i): mention.sums[s][:, k, i].sum() for s, k, i in units(WIDTHS)}
+    expected = []
+    f = {"mlp_fraction": 0.01, "attention_fraction": 0.002, "mention_fraction": 0.01, **fractions}
+    for sites, fraction in ((culnig.MLP, f["mlp_fraction"]), (culnig.ATTENTION, f["attention_fraction"])):
+        pool = units(sites)
+        out = set(best(named, pool, f["mention_fraction"]))
+        expected += [unit for unit in best(score, pool, fraction) if unit not in out]
+    table = culnig.general(culnig.gains(main, control), mention, **fractions)
+    assert rows(table) == expected
+    assert expected
+    np.testing.assert_allclose(table["score"], [score[unit] for unit in expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize("z", [0.5, 1.2])
+def test_specific_neurons_equal_a_loop(z):
+    main, control, mention = made(3), made(4, samples=(7, 9, 9, 9)), made(5)
+    gain, pool = naive_gain(main, control), units([*culnig.MLP, *culnig.ATTENTION])
+    table = culnig.specific(culnig.gains(main, control), CULTURES, mention, fraction=0.1, mention_fraction=0.2, z=z)
+    dropped = 0
+    for c, name in enumerate(CULTURES):
+        named = {(s, k, i): mention.sums[s][c, k, i] for s, k, i in pool}
+        out, expected = set(best(named, pool, 0.2)), []
+        for unit in best(gain[name], pool, 0.1):
+            values = [gain[other][unit] for other in CULTURES]
+            far = (gain[name][unit] - np.mean(values)) / np.std(values)
+            if unit not in out and far >= z:
+                expected.append(unit)
+            dropped += far < z
+        mine = table[table["culture"] == name]
+        assert rows(mine) == expected
+        assert list(mine["rank"]) == list(range(1, len(expected) + 1))
+        assert expected
+    assert dropped
+
+
+def test_without_mentions_nothing_is_left_out_for_them():
+    gain = culnig.gains(made(0), made(1))
+    both = [culnig.general(gain, mention, mlp_fraction=0.3, mention_fraction=0.3) for mention in (None, made(2))]
+    assert len(both[0]) > len(both[1])
+
+
+def test_a_unit_that_is_the_same_for_all_cultures_is_specific_to_none():
+    main, control = made(0), made(1)
+    for sums in (main.sums, control.sums):
+        sums["gate_proj"][:, 0, 0] = 0
+    main.sums["gate_proj"][:, 0, 0] = 1000.0
+    gain = culnig.gains(main, control)
+    assert ("gate_proj", 0, 0) in rows(culnig.general(gain, None))
+    assert ("gate_proj", 0, 0) not in rows(culnig.specific(gain, CULTURES, None, fraction=0.1, z=0))
+
+
+@pytest.mark.parametrize(("fraction", "size", "expected"), [(0.29, 100, 29), (0.01, 530_432, 5304), (0.1, 9, 0)])
+def test_counts_are_floored_as_written(fraction, size, expected):
+    assert culnig.exact_floor(fraction, size) == expected
+
+
+def test_what_does_not_fit_is_refused():
+    main = made(0)
+    with pytest.raises(FileError, match="different runs"):
+        culnig.gains(main, made(1, ["a", "b", "c", "e"]))
+    with pytest.raises(FileError, match="0 controls"):
+        culnig.gains(main, made(1, samples=(0,) * 4))
+    gain = culnig.gains(main, made(1))
+    with pytest.raises(ConfigError, match=r"fraction must be a number in \[0, 1\], found 2"):
+        culnig.general(gain, None, mlp_fraction=2)
+    with pytest.raises(FileError, match="no question mentions 'd'"):
+        culnig.specific(gain, CULTURES, made(2, ["a", "b", "c", "x"]))
+    del gain["v_proj"]
+    with pytest.raises(ConfigError, match="no attributions of v_proj"):
+        culnig.general(gain, None)
