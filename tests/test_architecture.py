@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"errors", "types", "files", "seeds", "remote"},
     "selectors": {"errors", "types", "seeds"},
     "models": {"errors", "types", "files", "seeds", "data", "remote"},
-    "config": {"errors", "types", "selectors"},
+    "config": {"errors", "types", "selectors", "culnig"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "culnig": {"errors", "types", "selection"},
     "planning": {"selection"},

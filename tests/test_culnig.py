@@ -113,10 +113,29 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(FileError, match="0 controls"):
         culnig.gains(main, made(1, samples=(0,) * 4))
     gain = culnig.gains(main, made(1))
-    with pytest.raises(ConfigError, match=r"fraction must be a number in \[0, 1\], found 2"):
-        culnig.general(gain, None, mlp_fraction=2)
     with pytest.raises(FileError, match="no question mentions 'd'"):
         culnig.specific(gain, CULTURES, made(2, ["a", "b", "c", "x"]))
     del gain["v_proj"]
     with pytest.raises(ConfigError, match="no attributions of v_proj"):
         culnig.general(gain, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("culnig-general", {"mlp_fraction": 2}, r"mlp_fraction must be a number in \[0, 1\], found 2"),
+        ("culnig-general", {"fraction": 0.1}, "unknown option 'fraction'"),
+        ("culnig-specific", {"z": "high"}, "z must be a number, found 'high'"),
+        ("culnig-specific", {"fraction": True}, "fraction must be"),
+    ],
+)
+def test_options_that_are_none(method, given, message):
+    with pytest.raises(ConfigError, match=message):
+        culnig.check(method, given)
+
+
+def test_published_options_at_one_per_cent():
+    assert culnig.options("culnig-general", {}, 0.01) == pytest.approx(culnig.GENERAL)
+    assert culnig.options("culnig-specific", {"z": 0}, 0.02) == pytest.approx(
+        {"fraction": 0.006, "mention_fraction": 0.01, "z": 0}
+    )

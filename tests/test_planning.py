@@ -60,6 +60,8 @@ def test_jobs_of_a_run() -> None:
     assert (redrawn["stability"], redrawn["tabulate_stability"]) == (3, 1)
     imported = planning.jobs({**RUN, "imported": ["mad"]})
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
+    attributed = planning.jobs({**RUN, "attributed": ["mad"]})
+    assert [attributed[rule] for rule in ("score", "mask", "mask_culnig", "attribute")] == [6, 6, 3, 24]
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {
         **planning.jobs(RUN), "infer_controls": 3, "tabulate_images": 1,
     }  # fmt: skip

@@ -19,9 +19,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from culture_neurons import selectors
+from culture_neurons import culnig, selectors
 from culture_neurons.errors import ConfigError, has_control, nearest
-from culture_neurons.types import IMPORTED, Statistics
+from culture_neurons.types import CULNIG, IMPORTED, Statistics
 
 #: Two cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
 _TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]], samples=[2, 2])
@@ -208,7 +208,13 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: 
     imported = [name for name, method in methods.items() if method == IMPORTED]
     for name in imported:
         _check_imported(name, given[name], models)
-    methods = {name: method for name, method in methods.items() if name not in imported}
+    attributed = [name for name, method in methods.items() if method in CULNIG]
+    for name in attributed:
+        try:
+            culnig.check(methods[name], given[name])
+        except ConfigError as error:
+            raise ConfigError(f"selectors: {name}: {error}") from None
+    methods = {name: method for name, method in methods.items() if name not in imported + attributed}
     for name, method in methods.items():
         try:
             selectors.check(method, given[name])
@@ -216,7 +222,7 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: 
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
     judged = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]
-    if not judged:
+    if not judged + attributed:
         raise ConfigError(f"selectors: {', '.join(chosen)}: only random controls; expected at least one other selector")
     for name, method in methods.items():
         if selectors.resolve(method).needs_reference:
@@ -232,12 +238,12 @@ def _check_evidence(config: Mapping[str, Any]) -> None:
     """Selectors whose chain is repeated must have scores of their own; 1 is the strength of all other results."""
     evidence = config.get("evidence") or {}
     methods = {name: (options or {}).get("method", name) for name, options in config["selectors"].items()}
-    able = [n for n, m in methods.items() if m != IMPORTED and not selectors.resolve(m).control]
+    able = [n for n, m in methods.items() if m not in (IMPORTED, *CULNIG) and not selectors.resolve(m).control]
     for name in evidence.get("selectors", ()):
         if name not in able:
             raise ConfigError(
                 f"evidence: selectors: {name!r}{nearest(name, able)}; expected selectors of this config that are no "
-                f"random control and not imported: {', '.join(able)}"
+                f"random control, not imported and not by attribution: {', '.join(able)}"
             )
     for strength in evidence.get("strengths", ()):
         if strength in (0, 1) or not abs(strength) <= 100:

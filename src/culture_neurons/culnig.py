@@ -11,18 +11,49 @@ countries, ranks units that are left out again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from culture_neurons import selection
-from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.errors import ConfigError, FileError, nearest
 from culture_neurons.types import Attributions
 
 #: Units that compete with each other: those of the MLP, and those of the attention.
 MLP, ATTENTION = ("gate_proj",), ("q_proj", "k_proj", "v_proj")
+#: Options and their published values.
+GENERAL = {"mlp_fraction": 0.01, "attention_fraction": 0.002, "mention_fraction": 0.01}
+SPECIFIC = {"fraction": 0.003, "mention_fraction": 0.01, "z": 0.5}
+#: Those that follow the top fraction of a run where they are not given: published for 0.01, and in proportion.
+FOLLOW = ("mlp_fraction", "attention_fraction", "fraction")
+
+
+def options(method: str, given: Mapping[str, float], top_fraction: float) -> dict[str, float]:
+    """All options of `culnig-general` or `culnig-specific` at a top fraction r.
+
+    Fractions of units that are not given are their published values times r / 0.01.
+    """
+    known = GENERAL if method == "culnig-general" else SPECIFIC
+    scaled = {key: min(1.0, value * top_fraction / 0.01) if key in FOLLOW else value for key, value in known.items()}
+    return {**scaled, **given}
+
+
+def check(method: str, given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an unknown option, or a value out of range."""
+    known = GENERAL if method == "culnig-general" else SPECIFIC
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(
+                f"selector {method}: unknown option {key!r}{nearest(key, known)}; known: {', '.join(known)}"
+            )
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or (key != "z" and not 0 <= value <= 1):
+            expected = "a number" if key == "z" else "a number in [0, 1]"
+            raise ConfigError(f"selector {method}: {key} must be {expected}, found {value!r}")
 
 
 def gains(attributions: Attributions, control: Attributions) -> dict[str, np.ndarray]:
@@ -38,9 +69,9 @@ def general(
     gain: Mapping[str, np.ndarray],
     mention: Attributions | None,
     *,
-    mlp_fraction: float = 0.01,
-    attention_fraction: float = 0.002,
-    mention_fraction: float = 0.01,
+    mlp_fraction: float = GENERAL["mlp_fraction"],
+    attention_fraction: float = GENERAL["attention_fraction"],
+    mention_fraction: float = GENERAL["mention_fraction"],
 ) -> pd.DataFrame:
     """Culture-general neurons: columns site, layer, neuron, score (float32), rank; best first within each pool.
 
@@ -50,7 +81,6 @@ def general(
     Of the MLP's pool the floor(mlp_fraction * size) units of highest G_u, of the attention's pool
     floor(attention_fraction * size); then the top floor(mention_fraction * size) of the same pool by the sum of M over
     countries are left out. Only positive G_u count; ties go by site, layer and index.
-    Raises ConfigError for a fraction outside [0, 1].
     """
     parts = []
     for sites, fraction in ((MLP, mlp_fraction), (ATTENTION, attention_fraction)):
@@ -66,9 +96,9 @@ def specific(
     cultures: Sequence[str],
     mention: Attributions | None,
     *,
-    fraction: float = 0.003,
-    mention_fraction: float = 0.01,
-    z: float = 0.5,
+    fraction: float = SPECIFIC["fraction"],
+    mention_fraction: float = SPECIFIC["mention_fraction"],
+    z: float = SPECIFIC["z"],
 ) -> pd.DataFrame:
     """Culture-specific neurons: columns culture, site, layer, neuron, score (float32), rank; by culture, best first.
 
@@ -77,7 +107,7 @@ def specific(
     MLP and attention are one pool. Per culture the floor(fraction * size) units of highest G_{u,c}, without that
     culture's top floor(mention_fraction * size) by M_{u,c}; of these those stay whose G_{u,c} lies at least `z`
     standard deviations (over all cultures, c included; divisor n) above the mean over cultures.
-    Raises ConfigError for a fraction outside [0, 1], FileError for a culture that `mention` does not have.
+    Raises FileError for a culture that `mention` does not have.
     """
     pool = Pool(gain, [*MLP, *ATTENTION])
     values = pool.flat(gain)
@@ -116,8 +146,6 @@ class Pool:
 
     def top(self, values: np.ndarray, fraction: float) -> np.ndarray:
         """The floor(fraction * size) units of highest positive value, best first."""
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
-            raise ConfigError(f"culnig: a fraction must be a number in [0, 1], found {fraction!r}")
         size = exact_floor(fraction, len(values))
         return selection.top(values, size) if size else np.zeros(0, np.int64)
 

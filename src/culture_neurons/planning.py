@@ -2,8 +2,8 @@
 
 `run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
 
-    dataset, selectors (names), imported (those of them whose masks come from a file), top_fractions, min_correct,
-    negative_sum (whether it is recorded)
+    dataset, selectors (names), imported (those of them whose masks come from a file), attributed (those by
+    attribution), top_fractions, min_correct, negative_sum (whether it is recorded)
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     redrawn      whether neurons are chosen again on redrawn samples
@@ -76,7 +76,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
     models = run["models"].values()
     n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
-    imported = n * len(run.get("imported", ()))
+    imported, attributed = n * len(run.get("imported", ())), n * len(run.get("attributed", ()))
     planted = sum(model["planted"] for model in models)
     again = n * len(run["again"]["selectors"])
     count = {
@@ -88,9 +88,11 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "infer_controls": n * bool(run.get("image_controls")),
         "record": n * shards["record"],
         "merge": n,
-        "score": each - imported,
-        "mask": each - imported,
+        "score": each - imported - attributed,
+        "mask": each - imported - attributed,
         "import_masks": imported,
+        "attribute": 2 * n * shards["record"] * bool(attributed),
+        "mask_culnig": attributed,
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
         "permute": again if run["again"]["permutations"] else 0,

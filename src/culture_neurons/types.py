@@ -22,6 +22,9 @@ TOKEN_RULES = ("all", "content", "image", "text", "last")
 #: Stands for a selector's name where masks are those of another project.
 IMPORTED = "imported"
 
+#: Selectors by attribution instead of activation statistics; see `culnig`.
+CULNIG = ("culnig-general", "culnig-specific")
+
 
 @dataclass(frozen=True)
 class Sample:

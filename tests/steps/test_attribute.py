@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from culture_neurons import store
+from culture_neurons import files, store
 from culture_neurons.data.prompts import without_question
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError
@@ -16,7 +16,8 @@ SITES = ["gate_proj", "k_proj"]
 
 
 def attributed(base, step, target, *more, batch_size=8):
-    step.run(attribute, *step.shared(base, batch_size), "--sites", *SITES, *more, "--attributions-out", target)
+    words = ["--predictions", base / "predictions.parquet", "--sites", *SITES, *more, "--attributions-out", target]
+    step.run(attribute, *step.shared(base, batch_size), *words)
     return target
 
 
@@ -53,7 +54,20 @@ def test_shards_add_up_to_the_whole(base, tmp_path, step, monkeypatch):
         np.testing.assert_allclose(together.sums[site], values, rtol=1e-12, atol=1e-18)
 
 
+def test_cultures_are_those_that_are_recorded(base, tmp_path, caplog, step):
+    table, _ = files.read_table(base / "predictions.parquet")
+    right = table[table["correct"] & (table["split"] == "identify")]["culture"].value_counts()
+    with caplog.at_level("WARNING"):
+        path = attributed(base, step, tmp_path / "a.h5", "--min-correct", int(right.min()) + 1)
+    found, _ = store.read_attributions([path])
+    assert found.cultures == sorted(right[right > right.min()].index)
+    # All of their identify questions count, whatever the model answers.
+    asked = table[(table["split"] == "identify") & table["culture"].isin(found.cultures)]
+    assert found.samples.sum() == len(asked)
+    assert repr(right.idxmin()) in caplog.text
+
+
 def test_unknown_site(base, tmp_path, step):
     with pytest.raises(ConfigError, match=r"unknown site 'gate'.*did you mean 'gate_proj'"):
-        step.run(attribute, *step.shared(base), "--sites", "gate", "--attributions-out", tmp_path / "a.h5")
+        attributed(base, step, tmp_path / "a.h5", "--sites", "gate")
     assert not list(tmp_path.iterdir())

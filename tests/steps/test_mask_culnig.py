@@ -28,13 +28,20 @@ def made(tmp_path):
     return result
 
 
-def masked(step, folder, kind, *more, options=None, control="control"):
-    out = folder / f"{kind}.parquet"
-    inputs = ["--attributions", folder / "questions.h5", "--control", folder / f"{control}.h5"]
-    step.run(
-        mask_culnig, "--kind", kind, *inputs, "--options", json.dumps(options or OPTIONS[kind]), *more, "--out", out
-    )
-    return files.read_table(out)
+def masked(step, folder, kind, *more, options=None, control="control", fractions=("0.01",)):
+    outs = [folder / f"{kind}.parquet", *(folder / f"{kind}{fraction}.parquet" for fraction in fractions[1:])]
+    given = json.dumps(OPTIONS[kind] if options is None else options)
+    words = [
+        "--attributions",
+        folder / "questions.h5",
+        "--control",
+        folder / f"{control}.h5",
+        "--options",
+        given,
+        *more,
+    ]
+    step.run(mask_culnig, "--selector", f"culnig-{kind}", *words, "--top-fraction", *fractions, "--out", *outs)
+    return files.read_table(outs[0])
 
 
 def test_specific_masks_are_those_of_the_rule_and_can_be_ablated(made, tmp_path, step):
@@ -56,6 +63,15 @@ def test_general_masks_are_one_set_for_all_cultures(made, tmp_path, step):
     for culture in ("Å", "b", "c"):
         mine = table.loc[table["culture"] == culture, list(one.columns)].reset_index(drop=True)
         pd.testing.assert_frame_equal(mine.astype(str), one.astype(str))
+
+
+def test_fractions_that_are_not_given_follow_the_top_fraction(made, tmp_path, step):
+    _, metadata = masked(step, tmp_path, "specific", options={"z": 0.1}, fractions=("0.1", "0.5"))
+    assert metadata["options"] == pytest.approx({"fraction": 0.03, "mention_fraction": 0.01, "z": 0.1})
+    wider, metadata = files.read_table(tmp_path / "specific0.5.parquet")
+    assert metadata["options"]["fraction"] == pytest.approx(0.15)
+    gain = culnig.gains(made["questions"], made["control"])
+    assert len(wider) == len(culnig.specific(gain, ["Å", "b", "c"], None, fraction=0.15, z=0.1))
 
 
 def test_a_unit_outside_its_site_is_refused(made, tmp_path, step):

@@ -41,7 +41,10 @@ PLANTED = [name for name in TRAINED if MODELS[name]["train"].get("plant")]
 SELECTORS = {name: dict(options or {}) for name, options in config["selectors"].items()}
 METHODS = {name: options.pop("method", name) for name, options in SELECTORS.items()}
 IMPORTED = [name for name, method in METHODS.items() if method == settings.IMPORTED]
-CONTROLS = [name for name, method in METHODS.items() if name not in IMPORTED and selectors.resolve(method).control]
+#: Selectors by attribution; neither they nor masks of another project have scores.
+ATTRIBUTED = [name for name, method in METHODS.items() if method in settings.CULNIG]
+SCORELESS = IMPORTED + ATTRIBUTED
+CONTROLS = [name for name, method in METHODS.items() if name not in SCORELESS and selectors.resolve(method).control]
 SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
@@ -58,7 +61,7 @@ IMAGE_CONTROLS = EVIDENCE["image_controls"]
 #: How selectors are judged on planted models.
 BENCHMARK = EVIDENCE["benchmark"]
 #: Selectors with scores of their own; those that are run again on redrawn samples, and on other token rules.
-SCORED = [name for name in SHOWN if name not in IMPORTED]
+SCORED = [name for name in SHOWN if name not in SCORELESS]
 REDRAWN = SCORED if EVIDENCE["resamples"] or EVIDENCE["split_halves"] else []
 TOKEN_RULES = EVIDENCE["token_rules"] if SCORED else []
 TABLES = [f"{RESULTS}/tables/{name}.csv" for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")]
@@ -68,7 +71,7 @@ FURTHER = {
     "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
     "provenance_benchmark": ["benchmark"] * bool(PLANTED and BENCHMARK["repeats"]),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
-    "provenance_overlaps": ["overlaps", "related"] * bool(SHOWN),
+    "provenance_overlaps": ["overlaps", "related"] * any(name not in ATTRIBUTED for name in SHOWN),
     "provenance_stability": ["stability"] * bool(REDRAWN),
 }
 MORE = [table for tables in FURTHER.values() for table in tables]
@@ -77,8 +80,8 @@ PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name, tables in FURTHER.items(
 #: Tables for a paper, where there is any selector to show.
 LATEX = [f"{RESULTS}/tables/{name}.tex" for name in ("summary", "drops")] if SHOWN else []
 #: Neurons that the report shows one by one: how many per culture, of which selector.
-CARDS = EVIDENCE["cards"] if SHOWN else 0
-CARD_SELECTOR = next((name for name in [*EVIDENCE["selectors"], "cas", *SHOWN] if name in SHOWN), None)
+CARD_SELECTOR = next((name for name in [*EVIDENCE["selectors"], "cas", *SHOWN] if name in SHOWN and name not in ATTRIBUTED), None)
+CARDS = EVIDENCE["cards"] if CARD_SELECTOR else 0
 MANIFEST = f"{RESULTS}/manifest.json"
 
 
@@ -175,14 +178,14 @@ def selector_options(wildcards):
 def reference_of(selector):
     """The selector whose masks a matched control copies; "" for other selectors."""
     method = METHODS[selector]
-    if selector in IMPORTED or not selectors.resolve(method).needs_reference:
+    if selector in SCORELESS or not selectors.resolve(method).needs_reference:
         return ""
     return SELECTORS[selector].get("match", selectors.options(method)["match"])
 
 
 def benchmarked():
-    """Selectors that can be scored anew: not masks of another project, nor what is matched to them."""
-    return [name for name in SELECTORS if not {name, reference_of(name)} & set(IMPORTED)]
+    """Selectors that can be scored anew: neither without scores, nor matched to one that is."""
+    return [name for name in SELECTORS if not {name, reference_of(name)} & set(SCORELESS)]
 
 
 def reference_masks(wildcards):
@@ -202,8 +205,15 @@ def per_mask_file(folder):
 
 
 def shown_masks():
-    """Mask files of all selectors but the random controls, each with its name model/selector/fraction."""
-    return {name: path for name, path in per_mask_file("masks").items() if name.rsplit("/", 2)[1] in SHOWN}
+    """Mask files that can be compared, at the site of the statistics and no random controls, each with its name
+    model/selector/fraction."""
+    compared = [name for name in SHOWN if name not in ATTRIBUTED]
+    return {name: path for name, path in per_mask_file("masks").items() if name.rsplit("/", 2)[1] in compared}
+
+
+def attributions(kind):
+    """All shards of a model's attributions, of its "questions" or their "controls"."""
+    return expand(f"{RESULTS}/{{{{model}}}}/attributions/{kind}_{{shard}}.h5", shard=range(SHARDS["record"]))
 
 
 def token_statistics():
@@ -296,6 +306,7 @@ def amount_of_work():
         "models": models,
         "selectors": sorted(SELECTORS),
         "imported": sorted(IMPORTED),
+        "attributed": sorted(ATTRIBUTED),
         "top_fractions": FRACTIONS,
         "again": {"selectors": AGAIN, "strengths": STRENGTHS, "permutations": EVIDENCE["permutations"]},
         "shards": SHARDS,
@@ -304,7 +315,7 @@ def amount_of_work():
         "latex": bool(LATEX),
         "benchmark": "benchmark" in MORE,
         "redrawn": bool(REDRAWN),
-        "overlap": bool(SHOWN),
+        "overlap": "overlaps" in MORE,
         "token_rules": TOKEN_RULES,
         "min_correct": config["recording"]["min_correct"],
         "negative_sum": config["recording"]["negative_sum"],

@@ -205,7 +205,7 @@ rule cards:
     input:
         statistics=f"{RESULTS}/{{model}}/statistics.h5",
         mask=f"{RESULTS}/{{model}}/masks/{CARD_SELECTOR}_top{TOP}.parquet",
-        scores=[f"{RESULTS}/{{model}}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED],
+        scores=[f"{RESULTS}/{{model}}/scores/{name}.h5" for name in SCORED],
         samples=f"{RESULTS}/samples.parquet",
         planted=planted_file,
         stability=stability_file,
@@ -225,7 +225,7 @@ rule cards:
         selector=CARD_SELECTOR,
         top=TOP,
         scores=lambda wildcards: [
-            f"{name}={RESULTS}/{wildcards.model}/scores/{name}.h5" for name in SHOWN if name not in IMPORTED
+            f"{name}={RESULTS}/{wildcards.model}/scores/{name}.h5" for name in SCORED
         ],
         known=lambda wildcards, input: [
             *(f"--planted={path}" for path in input.planted), *(f"--stability={path}" for path in input.stability)

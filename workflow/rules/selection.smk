@@ -1,4 +1,4 @@
-# Statistics -> scores per selector -> masks per top fraction; and masks of other projects.
+# Statistics -> scores per selector -> masks per top fraction; masks by attribution; and masks of other projects.
 
 
 rule score:
@@ -36,7 +36,7 @@ rule mask:
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
     wildcard_constraints:
-        selector=one_of(name for name in SELECTORS if name not in IMPORTED),
+        selector=one_of(name for name in SELECTORS if name not in SCORELESS),
     log:
         f"{LOGS}/{{model}}/mask_{{selector}}.log",
     benchmark:
@@ -55,6 +55,73 @@ rule mask:
         "python -m culture_neurons.steps.mask --scores {input.scores:q} --statistics {input.statistics:q}"
         " --selector {params.method} --options {params.options:q} --top-fraction {params.fractions}"
         " --reference {input.references:q} --out {output.masks:q} --log {log:q}"
+
+
+rule attribute:
+    """Attribute the right answers of one shard of the identify questions, or of their controls, to units."""
+    input:
+        samples=f"{RESULTS}/samples.parquet",
+        # For the cultures that are recorded, so that all selectors judge the same ones.
+        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
+        model=model_folder,
+        code=code("attribute"),
+    output:
+        attributions=f"{RESULTS}/{{model}}/attributions/{{kind}}_{{shard}}.h5",
+    wildcard_constraints:
+        kind="questions|controls",
+    log:
+        f"{LOGS}/{{model}}/attribute_{{kind}}_{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/attribute_{{kind}}_{{shard}}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    threads: model_stanza("threads")
+    resources:
+        gpu=model_stanza("gpus"),
+        mem_mb=growing("mem_mb"),
+        batch_size=model_stanza("batch_size"),
+        device_map=device_map,
+    params:
+        model=model_settings,
+        prompt=fixed(config["prompt"]),
+        control=lambda wildcards: ["--control"] * (wildcards.kind == "controls"),
+        min_correct=config["recording"]["min_correct"],
+        shards=SHARDS["record"],
+    shell:
+        "python -m culture_neurons.steps.attribute --samples {input.samples:q} --predictions {input.predictions:q}"
+        " --model {params.model:q} --prompt {params.prompt:q} --sites gate_proj q_proj k_proj v_proj {params.control}"
+        " --min-correct {params.min_correct} --shard {wildcards.shard} --shards {params.shards}"
+        " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
+        " --attributions-out {output.attributions:q} --log {log:q}"
+
+
+rule mask_culnig:
+    """Choose culture-general or culture-specific neurons from attributions."""
+    input:
+        questions=attributions("questions"),
+        controls=attributions("controls"),
+        code=code("mask_culnig"),
+    output:
+        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+    wildcard_constraints:
+        selector=one_of(ATTRIBUTED),
+    log:
+        f"{LOGS}/{{model}}/mask_culnig_{{selector}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/mask_culnig_{{selector}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        method=lambda wildcards: METHODS[wildcards.selector],
+        options=selector_options,
+        fractions=FRACTIONS,
+    shell:
+        "python -m culture_neurons.steps.mask_culnig --selector {params.method} --options {params.options:q}"
+        " --attributions {input.questions:q} --control {input.controls:q} --top-fraction {params.fractions}"
+        " --out {output.masks:q} --log {log:q}"
 
 
 rule import_masks:

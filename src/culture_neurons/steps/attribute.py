@@ -11,24 +11,30 @@ from culture_neurons.steps import cli, model_arguments
 
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
-    """samples.parquet -> one shard of attributions, of all identify questions whatever the model answers
+    """samples.parquet, predictions.parquet -> one shard of attributions
 
+    Of all identify questions, whatever the model answers, of the cultures with enough right answers (as in `record`).
     The control asks for the options alone, without question and image; there a negative s_u counts as 0.
     """
     import numpy as np
 
-    from culture_neurons import store
+    from culture_neurons import files, store
     from culture_neurons.data.prompts import without_question
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.attribution import attribute, attributor
     from culture_neurons.types import Attributions
 
     model_arguments.check_part("shard", o.shard, o.shards)
-    samples, opener = read_samples(o.samples, split=o.split)
+    samples, opener = read_samples(o.samples, split="identify")
+    predictions, metadata = files.read_table(o.predictions, ["culture", "split", "correct"])
+    cultures, left_out = model_arguments.kept_cultures(predictions, o.min_correct)
+    for culture, n in left_out.items():
+        cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
+    samples = [sample for sample in samples if sample.culture in cultures]
     if o.control:
         samples = [without_question(sample) for sample in samples]
-    cultures = sorted({sample.culture for sample in samples})
     loaded, prompt = model_arguments.load(o)
+    model_arguments.check_revision(o.predictions, metadata, loaded)
     todo = model_arguments.batches(o, loaded, samples, prompt)
     counts, sums = np.zeros(len(cultures), np.int64), {}
     with attributor(loaded, o.sites) as hooks:
@@ -52,7 +58,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     model_arguments.add(parser)
     model_arguments.add_shard(parser)
-    parser.add_argument("--split", default="identify", help="which questions: identify or evaluate")
+    parser.add_argument("--predictions", type=Path, required=True, help="predictions.parquet of the same model")
+    parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
     parser.add_argument("--sites", nargs="+", required=True, help="projections, such as gate_proj q_proj")
     parser.add_argument("--control", action="store_true", help="ask without question and image")
     parser.add_argument("--attributions-out", type=Path, required=True, help="HDF5 file of this shard")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from pathlib import Path
 
-from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli
-
-KINDS = ("general", "specific")
 
 
 def main(o: argparse.Namespace) -> None:
-    """attributions of questions, of their control and of mere mentions -> a mask file
+    """attributions of questions, of their controls and of mere mentions -> masks/{selector}_top{r}.parquet for every r
 
     Culture-general neurons are one set, which is written for every culture: equal masks cost one pass when answers are
     evaluated under them.
@@ -22,13 +19,9 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import culnig, files, selection, store
 
-    choose = getattr(culnig, o.kind)
-    known = [p.name for p in inspect.signature(choose).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for key in o.options:
-        if key not in known:
-            raise ConfigError(
-                f"culnig {o.kind}: unknown option {key!r}{nearest(key, known)}; known: {', '.join(known)}"
-            )
+    culnig.check(o.selector, o.options)
+    if len(o.out) != len(o.top_fraction):
+        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
     read = {"questions": o.attributions, "control": o.control} | ({"mention": o.mention} if o.mention else {})
     found = {name: store.read_attributions(paths) for name, paths in read.items()}
     first, metadata = found["questions"]
@@ -39,31 +32,35 @@ def main(o: argparse.Namespace) -> None:
             raise ConfigError(f"{paths[0]}: not attributions of the {name}; were the files exchanged?")
     gain = culnig.gains(first, found["control"][0])
     mention = found["mention"][0] if o.mention else None
-    if o.kind == "general":
-        one = culnig.general(gain, mention, **o.options)
-        mask = pd.concat([one.assign(culture=name) for name in first.cultures], ignore_index=True)
-    else:
-        mask = culnig.specific(gain, first.cultures, mention, **o.options)
-    mask = mask[list(selection.COLUMNS)].astype(selection.COLUMNS)
-    for culture in first.cultures:
-        counts = mask.loc[mask["culture"] == culture, "site"].value_counts()
-        cli.log.info("%s: %s", culture, ", ".join(f"{counts.get(site, 0)} at {site}" for site in gain))
-    made_by = cli.provenance("mask_culnig", o, ["culture_neurons.culnig"], metadata, **identity)
-    made_by |= {"cultures": first.cultures, "layers": next(iter(gain.values())).shape[1]}
-    made_by |= {"neurons": {site: values.shape[2] for site, values in gain.items()}}
-    made_by |= {"selector": f"culnig-{o.kind}", "options": o.options}
-    files.write_table(o.out, mask, made_by)
+    sites = {site: values.shape[2] for site, values in gain.items()}
+    for fraction, out in zip(o.top_fraction, o.out, strict=True):
+        given = culnig.options(o.selector, o.options, selection.fraction(fraction))
+        if o.selector == "culnig-general":
+            one = culnig.general(gain, mention, **given)
+            mask = pd.concat([one.assign(culture=name) for name in first.cultures], ignore_index=True)
+        else:
+            mask = culnig.specific(gain, first.cultures, mention, **given)
+        mask = mask[list(selection.COLUMNS)].astype(selection.COLUMNS)
+        for culture in first.cultures:
+            counts = mask.loc[mask["culture"] == culture, "site"].value_counts()
+            cli.log.info("top %s, %s: %s", fraction, culture, ", ".join(f"{counts.get(s, 0)} at {s}" for s in sites))
+        settings = argparse.Namespace(selector=o.selector, options=given, top_fraction=fraction)
+        made_by = cli.provenance("mask_culnig", settings, ["culture_neurons.culnig"], metadata, **identity)
+        made_by |= {"cultures": first.cultures, "layers": next(iter(gain.values())).shape[1], "neurons": sites}
+        made_by |= {"top_fraction": fraction, "selector": o.selector, "options": given, "budget": None}
+        files.write_table(out, mask, made_by)
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--kind", choices=KINDS, required=True, help="which neurons")
+    parser.add_argument("--selector", required=True, help="culnig-general or culnig-specific")
     parser.add_argument("--attributions", type=Path, nargs="+", required=True, help="shards that attribute wrote")
     parser.add_argument("--control", type=Path, nargs="+", required=True, help="those of the control")
     parser.add_argument("--mention", type=Path, nargs="*", default=[], help="those of questions that mention a country")
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON: fractions and z, see culnig.py")
-    parser.add_argument("--out", type=Path, required=True, help="mask file (parquet)")
+    parser.add_argument("--top-fraction", nargs="+", required=True, help="fractions that options follow; see culnig.py")
+    parser.add_argument("--out", type=Path, nargs="+", required=True, help="a mask file per top fraction")
     return parser
 
 

@@ -8,7 +8,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from culture_neurons.errors import ConfigError, FileError, ModelError
+from culture_neurons.errors import ConfigError, DataError, FileError, ModelError
 from culture_neurons.steps import cli
 
 T = TypeVar("T")
@@ -34,6 +34,24 @@ def check_part(name: str, part: int, parts: int) -> None:
     """Raise ConfigError unless `part` is one of 0 to parts - 1."""
     if not 0 <= part < parts:
         raise ConfigError(f"{name} {part} of {parts}: expected 0 to {parts - 1}")
+
+
+def kept_cultures(predictions: Any, min_correct: int) -> tuple[list[str], dict[str, int]]:
+    """The cultures to find neurons for, sorted, and those left out with their number of right answers.
+
+    A culture counts when it has at least `min_correct` right answers in the identify split. Raises DataError when fewer
+    than two do.
+    """
+    identify = predictions[predictions["split"] == "identify"]
+    correct = identify.groupby("culture")["correct"].sum().astype(int)
+    kept = correct[correct >= max(1, min_correct)].index
+    if len(kept) < 2:
+        best = ", ".join(f"{name}: {n}" for name, n in correct.sort_values(ascending=False).head(3).items())
+        raise DataError(
+            f"{len(kept)} of {len(correct)} cultures have {min_correct} or more correct answers in the identify "
+            f"split; at least 2 are needed (most: {best})\nuse more samples, a better model, or a lower min_correct"
+        )
+    return sorted(map(str, kept)), {str(name): int(n) for name, n in correct.items() if name not in kept}
 
 
 def load(o: argparse.Namespace) -> tuple[Any, Any]:

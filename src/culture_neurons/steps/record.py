@@ -6,26 +6,17 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from culture_neurons.errors import DataError
 from culture_neurons.steps import cli, model_arguments
 
 
 def chosen(predictions, min_correct: int) -> tuple[list[str], dict[str, int]]:
     """Ids of the samples to record, sorted, and the cultures left out with their number of right answers.
 
-    A sample counts when it is in the identify split and was answered correctly; a culture counts
-    when it has at least `min_correct` of them. Raises DataError when fewer than two cultures do.
+    A sample counts when it is in the identify split, was answered correctly, and its culture is one of
+    `model_arguments.kept_cultures`.
     """
+    kept, left_out = model_arguments.kept_cultures(predictions, min_correct)
     identify = predictions[predictions["split"] == "identify"]
-    correct = identify.groupby("culture")["correct"].sum().astype(int)
-    kept = correct[correct >= max(1, min_correct)].index
-    if len(kept) < 2:
-        best = ", ".join(f"{name}: {n}" for name, n in correct.sort_values(ascending=False).head(3).items())
-        raise DataError(
-            f"{len(kept)} of {len(correct)} cultures have {min_correct} or more correct answers in the identify "
-            f"split; at least 2 are needed (most: {best})\nuse more samples, a better model, or a lower min_correct"
-        )
-    left_out = {str(name): int(n) for name, n in correct.items() if name not in kept}
     ids = identify.loc[identify["correct"] & identify["culture"].isin(kept), "sample_id"]
     return sorted(ids), left_out
 
