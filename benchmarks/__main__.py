@@ -15,6 +15,7 @@ BENCHMARKS = {
     "recording": ("Recording", True),
     "ablation": ("Evaluating masks", True),
     "shared": ("Questions that share an image", True),
+    "attribution": ("Attributing units", True),
     "scaling": ("How time grows", True),
     "scoring": ("Scoring at full size", True),
     "stability": ("Stability at full size", True),
