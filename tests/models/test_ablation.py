@@ -114,7 +114,7 @@ def test_own_masks_of_questions_about_one_image_share_no_beginning(one, question
     assert "whole forward passes" not in caplog.text
 
 
-def test_masks_at_projections_equal_the_loop(one, questions):
+def test_masks_at_projections_equal_the_loop(one, questions, caplog):
     """Keys and projections that are kept from pass to pass must not be those of another mask."""
     sites = np.array(["k_proj", "gate_proj", "v_proj", "act_fn"])
     masks = [
@@ -122,11 +122,14 @@ def test_masks_at_projections_equal_the_loop(one, questions):
         NeuronMask("p", np.repeat(sites, 8), [0, 1] * 16, np.tile(np.arange(8), 4)),
         NeuronMask("q", "q_proj", [1] * 16, np.arange(16), 3.0),
         NeuronMask("r", "k_proj", [1] * 16, np.arange(16), 3.0),
+        # The largest, which alone is compared with a whole pass, does not show what is wrong with the others.
+        NeuronMask("s", "act_fn", [1] * 48, np.arange(48)),
     ]
     expected = naive(one, questions, 4, masks)
     got = evaluated(one, questions, 8, masks)
     for key, a in expected.items():
         np.testing.assert_allclose(got[key].logprobs, a.logprobs, atol=1e-4)
+    assert "whole forward passes" not in caplog.text  # known from the start, and not found out by a failure
     first = questions.samples[0].sample_id
     assert not np.allclose(expected["q", first].logprobs, expected["r", first].logprobs, atol=1e-6)
 

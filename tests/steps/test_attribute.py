@@ -5,7 +5,7 @@ from culture_neurons import files, store
 from culture_neurons.data.prompts import without_question
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError
-from culture_neurons.models import batching
+from culture_neurons.models import attribution, batching
 from culture_neurons.models.attribution import attribute as attribute_batch
 from culture_neurons.models.attribution import attributor
 from culture_neurons.models.inputs import Prompt, prepare
@@ -40,6 +40,18 @@ def test_sums_are_those_of_a_loop_over_questions(base, tmp_path, step, control):
     for site, values in found.sums.items():
         assert np.abs(values).max() > 0
         np.testing.assert_allclose(values, expected[site], atol=1e-4 * np.abs(expected[site]).max())
+
+
+@pytest.mark.parametrize(("more", "each"), [([], -1.0), (["--control"], 0.0)])
+def test_negative_attributions_count_as_none_in_the_control_alone(base, tmp_path, step, monkeypatch, more, each):
+    def negative(loaded, batch, hooks):
+        p, found = attribute_batch(loaded, batch, hooks)
+        return p, {site: np.full_like(values, -1.0) for site, values in found.items()}
+
+    monkeypatch.setattr(attribution, "attribute", negative)
+    found, _ = store.read_attributions([attributed(base, step, tmp_path / "a.h5", *more)])
+    for values in found.sums.values():
+        np.testing.assert_array_equal(values, np.broadcast_to(each * found.samples[:, None, None], values.shape))
 
 
 def test_shards_add_up_to_the_whole(base, tmp_path, step, monkeypatch):
