@@ -29,9 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"errors", "types", "files", "seeds", "remote"},
     "selectors": {"errors", "types", "seeds"},
     "models": {"errors", "types", "files", "seeds", "data", "remote"},
-    "config": {"errors", "types", "selectors", "culnig"},
+    "config": {"errors", "types", "selectors", "culnig", "finetuning"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "culnig": {"errors", "types", "selection"},
+    "finetuning": {"errors", "seeds"},
     "planning": {"selection"},
     "stability": {"errors", "types", "seeds", "store", "selectors", "selection"},
     "manifest": set(),
@@ -64,6 +65,7 @@ HOMES: dict[str, set[str]] = {
     "matplotlib": {"figures", "results"},
     "seaborn": {"figures"},
     "jinja2": {"report", "models"},
+    "peft": {"models"},
     "snakemake": set(),
 }
 #: Tests of no single module.

@@ -24,8 +24,8 @@ TABLES = {f"{PACKAGE}.selectors.registry"}
 #: Libraries whose version can matter to a result: module -> name of its distribution.
 LIBRARIES = {
     "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "h5py": "h5py", "numpy": "numpy",
-    "pandas": "pandas", "pyarrow": "pyarrow", "scipy": "scipy", "tokenizers": "tokenizers", "torch": "torch",
-    "transformers": "transformers",
+    "pandas": "pandas", "peft": "peft", "pyarrow": "pyarrow", "scipy": "scipy", "tokenizers": "tokenizers",
+    "torch": "torch", "transformers": "transformers",
 }  # fmt: skip
 
 

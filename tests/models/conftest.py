@@ -6,13 +6,48 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    Glm4Config,
+    Glm4ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from culture_neurons.data import images, synthetic
 from culture_neurons.models import demo, loading
+from culture_neurons.models.adapters import adapt
 from culture_neurons.types import Sample
 
 torch.set_num_threads(1)
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 2, "vision_hidden": 32}
+#: Language models, and the sizes that they are made in.
+TEXT = {
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "llama": (LlamaConfig, LlamaForCausalLM), "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
+    "glm4": (Glm4Config, Glm4ForCausalLM), "phi3": (Phi3Config, Phi3ForCausalLM),
+}  # fmt: skip
+TEXT_SIZES = {
+    "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 6, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def language_model(name: str, tokenizer, dtype: torch.dtype) -> loading.Loaded:
+    """An untrained language model of `TEXT`, with the tokenizer of a demo model."""
+    config, model = TEXT[name]
+    torch.manual_seed(1)
+    made = model(config(**TEXT_SIZES, vocab_size=len(tokenizer))).to(dtype).eval().requires_grad_(False)
+    for parameter in made.parameters():  # the usual weights are so small that nothing depends on the tokens
+        parameter.mul_(4 if parameter.ndim > 1 else 1)
+    return loading.Loaded(name, made, tokenizer, adapt(made), "r", str(dtype).removeprefix("torch."))
 
 
 @pytest.fixture(scope="session")

@@ -3,40 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    Glm4Config,
-    Glm4ForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Phi3Config,
-    Phi3ForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from culture_neurons.errors import ConfigError, ModelError
-from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import Attributor, attribute, attributor
 from culture_neurons.models.inference import letters_of
 from culture_neurons.models.inputs import Batch, Prompt, prepare
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.projections import Projection, projections
 from culture_neurons.types import PROJECTIONS, Sample
+from tests.models.conftest import TEXT, language_model
 
 PROMPT = Prompt(seed=5)
-SIZES = {
-    "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 6, "pad_token_id": 0,
-}  # fmt: skip
-TEXT = {
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM),
-    "llama": (LlamaConfig, LlamaForCausalLM), "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
-    "glm4": (Glm4Config, Glm4ForCausalLM), "phi3": (Phi3Config, Phi3ForCausalLM),
-}  # fmt: skip
 SAMPLES = [
     Sample("a", "x", "t", "What do people eat first?", ("rice", "bread", "soup", "figs"), 1),
     Sample("b", "y", "t", "Where?", ("here", "there"), 0),
@@ -46,13 +23,8 @@ SAMPLES = [
 
 @pytest.fixture(params=TEXT)
 def text_model(request, one) -> Loaded:
-    """An untrained language model in float64, with the tokenizer of a demo model."""
-    config, model = TEXT[request.param]
-    torch.manual_seed(1)
-    made = model(config(**SIZES, vocab_size=len(one.tokenizer))).double().eval().requires_grad_(False)
-    for parameter in made.parameters():  # the usual weights are so small that nothing depends on the tokens
-        parameter.mul_(4 if parameter.ndim > 1 else 1)
-    return Loaded(request.param, made, one.tokenizer, adapt(made), "r", "float64")
+    """An untrained language model in float64."""
+    return language_model(request.param, one.tokenizer, torch.float64)
 
 
 def place(loaded, site, layer):

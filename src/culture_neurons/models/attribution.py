@@ -15,11 +15,10 @@ from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import finite
-from culture_neurons.models.inference import forward, letters_of, on_device
+from culture_neurons.models.inference import forward, on_device, right_letter
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.projections import Projection, projections
-from culture_neurons.models.vision import image_features_kept
 
 
 class Attributor:
@@ -123,15 +122,9 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
 
     Raises ModelError, naming the sample, for attributions that are not finite.
     """
-    letters = letters_of(loaded, batch)
-    inputs = on_device(loaded, batch)
     hooks.start(batch.inputs["attention_mask"].bool())
-    with torch.enable_grad(), image_features_kept(loaded.model, batch.image_of):
-        reading = letters.read(forward(loaded, inputs).logits[:, -1])
-        right = [order.index(sample.label) for sample, order in zip(batch.samples, batch.orders, strict=True)]
-        probability = reading.by_letter.gather(1, torch.tensor(right, device=reading.by_letter.device)[:, None])[
-            :, 0
-        ].exp()
+    with torch.enable_grad():
+        probability = right_letter(loaded, batch).exp()
         found = hooks.collect(probability)
     values = {site: scores.cpu().numpy() for site, scores in found.items()}
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)

@@ -97,6 +97,16 @@ def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     return answers(loaded, batch, letters, reading, texts)
 
 
+def right_letter(loaded: Loaded, batch: Batch) -> torch.Tensor:
+    """log P(y) [sample] of one forward pass, with y the letter of the right option, with or without a space before it,
+    and P(y) its probability among all tokens at the last position. Gradients go through it, where they are enabled."""
+    inputs = on_device(loaded, batch)
+    with image_features_kept(loaded.model, batch.image_of):
+        reading = letters_of(loaded, batch).read(forward(loaded, inputs).logits[:, -1])
+    right = [order.index(sample.label) for sample, order in zip(batch.samples, batch.orders, strict=True)]
+    return reading.by_letter.gather(1, torch.tensor(right, device=reading.by_letter.device)[:, None])[:, 0]
+
+
 def letters_of(loaded: Loaded, batch: Batch) -> Letters:
     """The letters that the options of a batch need."""
     return Letters(loaded, max(len(order) for order in batch.orders))
