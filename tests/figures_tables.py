@@ -13,7 +13,17 @@ from culture_neurons.files import write_csv
 NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
          "A very long name of a culture, 8th", '<script>alert("x")</script>']  # fmt: skip
 SELECTORS = ["cas", "mad", "lape", "lap", "random-matched"]
-EFFECT = {"cas": 29.0, "mad": 12.0, "lape": 20.0, "lap": 6.0, "random-matched": 0.3}
+EFFECT = {
+    "cas": 29.0,
+    "mad": 12.0,
+    "lape": 20.0,
+    "lap": 6.0,
+    "random-matched": 0.3,
+    "culnig-general": 15.0,
+    "culnig-specific": 10.0,
+}
+#: Of selectors by attribution: site, its units per layer, and what it has of the numbers of other selectors.
+SITES = (("gate_proj", 256, 1.0), ("q_proj", 64, 0.2), ("k_proj", 32, 0.1), ("v_proj", 32, 0.15))
 VERDICTS = ("culture-specific", "unspecific damage", "not distinguishable from random masks")
 
 
@@ -48,7 +58,8 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                 for mask in cultures:
                     weights = rng.dirichlet(np.full(n_layers, 0.7))
                     for layer, count in enumerate(rng.multinomial(per, weights)):
-                        layers.append((model, selector, r, mask, layer, int(count), mark))
+                        for site, units, share in SITES if "culnig" in selector else [("act_fn", width, 1.0)]:
+                            layers.append((model, selector, r, mask, site, layer, int(count * share), units, mark))
                     for other in cultures:
                         drop = -strength * rng.uniform(0.6, 1.4) if mask == other else rng.normal(0, 0.5)
                         drop = float(max(drop, -100 * base[other]))
@@ -104,7 +115,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
                               "self_logprob_drop", "cross_logprob_drop", "random_self_logprob_drop",
                               *(f"{kind}_{infix}drop_{end}" for infix in ("", "logprob_")
                                 for kind in ("self", "cross", "random_self") for end in ("low", "high"))]),
-        ("layers", layers, [*key, "culture", "layer", "count", "planted"]),
+        ("layers", layers, [*key, "culture", "site", "layer", "count", "units", "planted"]),
         ("baseline", baseline, ["model", "culture", "n", "accuracy", "well_formed_rate", "n_identify",
                                 "n_identify_correct", "planted", "chance"]),
         ("evidence", evidence, [*key, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",

@@ -19,6 +19,7 @@ from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions, fonts, overlap, style
 from culture_neurons.figures import tables as contents
 from culture_neurons.figures.models import wilson
+from culture_neurons.figures.titles import plural
 from tests.figures_tables import NAMES, SELECTORS, build
 
 PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
@@ -74,6 +75,50 @@ def test_the_histogram_has_the_counts_and_shares(tables):
     # Both axes measure the same bar.
     assert share.get_ylim()[1] == pytest.approx(100 * count.get_ylim()[1] / expected.sum())
     assert f"{expected.sum():,} neurons of 8 cultures" in " ".join(texts(figure))
+
+
+def projected(tables, tmp_path):
+    """Tables of a run with selectors by attribution; culture-general masks are all the same."""
+    selectors = ["cas", "culnig-general", "culnig-specific"]
+    made = figures.read(build(tmp_path, models=(PLANTED,), selectors=selectors, fractions=(0.01,)))
+    general = made.layers["selector"] == "culnig-general"
+    first = made.layers[general & (made.layers["culture"] == NAMES[0])]["count"].to_numpy()
+    made.layers.loc[general, "count"] = np.tile(first, len(NAMES))
+    return made
+
+
+def test_modules_show_one_mask_or_the_mean_of_all(tables, tmp_path):
+    made = projected(tables, tmp_path)
+    stems = [stem for stem, _ in figures.model_figures(made, PLANTED, ["cas", "culnig-general"], 0.01)]
+    assert [stem for stem in stems if stem.startswith("modules")] == [f"modules_{PLANTED}_culnig-general"]
+    entries = captions.model_entries(made, PLANTED, ["cas", "culnig-general", "culnig-specific"], 0.01)
+    said = {e.selector: e.caption for e in entries if e.kind == "modules"}
+    assert said.keys() == {"culnig-general", "culnig-specific"}
+    for selector, masks in (("culnig-general", 1), ("culnig-specific", len(NAMES))):
+        part = made.layers[made.layers["selector"] == selector]
+        if masks == 1:
+            part = part[part["culture"] == NAMES[0]]
+        mean = part.groupby(["site", "layer"])["count"].sum() / masks
+        figure = figures.plot_modules(made, PLANTED, selector, 0.01)
+        stacked, share = figure.axes
+        sites = ["gate_proj", "q_proj", "k_proj", "v_proj"]
+        for line, site in zip(share.lines, sites, strict=True):
+            units = part[part["site"] == site]["units"].iloc[0]
+            np.testing.assert_allclose(line.get_ydata(), 100 * mean[site] / units)
+        top = stacked.patches[0].get_xy()[1:-1:4, 1][:4]  # the whole stack is drawn first
+        np.testing.assert_allclose(top, mean.groupby("layer").sum())
+        attention = f"{100 * mean[sites[1:]].sum() / mean.sum():.2g}"
+        text = f"{plural(round(mean.sum()), 'neuron')} per mask{f', mean of {masks}' if masks > 1 else ''}"
+        assert f"{text}; {attention}\N{NO-BREAK SPACE}% in the attention" in said[selector]
+        assert said[selector].split(". ")[-1].rstrip(".") in " ".join(texts(figure))
+
+
+def test_layers_are_summed_over_sites(tables, tmp_path):
+    made = projected(tables, tmp_path)
+    cultures, counts = contents.layer_counts(made, PLANTED, "culnig-specific", 0.01)
+    part = made.layers[made.layers["selector"] == "culnig-specific"]
+    expected = part.groupby(["culture", "layer"])["count"].sum()
+    assert [counts[cultures.index(c), layer] for c, layer in expected.index] == expected.tolist()
 
 
 def test_the_matrix_has_masks_down_and_evaluated_cultures_across(tables):
@@ -258,6 +303,7 @@ def test_a_selector_without_neurons_says_so(tmp_path):
         figure = plot(made, PLANTED, "cas", 0.01)
         assert "0 neurons" in " ".join(texts(figure))
     assert "no neuron selected" in texts(figures.plot_layers(made, PLANTED, "cas", 0.01))
+    assert texts(figures.plot_modules(made, PLANTED, "cas", 0.01)).count("no neuron selected") == 2
 
 
 def test_one_culture_and_one_fraction(tmp_path):

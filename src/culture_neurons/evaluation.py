@@ -7,8 +7,9 @@ accuracies alone; the log-probability of the right option is continuous, so it s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -228,11 +229,27 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
     return result
 
 
-def layers(mask: pd.DataFrame, cultures: Sequence[str], n_layers: int) -> pd.DataFrame:
-    """Number of chosen neurons per (culture, layer), every pair present: culture, layer, count."""
-    index = pd.MultiIndex.from_product([sorted(cultures), range(n_layers)], names=["culture", "layer"])
-    counts = mask.groupby(["culture", "layer"]).size().reindex(index, fill_value=0)
-    return counts.rename("count").reset_index()
+def widths(made: Mapping[str, Any]) -> dict[str, int]:
+    """Units per layer by site, from a mask file's metadata: its `neurons` is one number for masks at act_fn."""
+    return dict(made["neurons"]) if isinstance(made["neurons"], Mapping) else {"act_fn": made["neurons"]}
+
+
+def layers(
+    mask: pd.DataFrame, cultures: Sequence[str], n_layers: int, units: Mapping[str, int], source: str
+) -> pd.DataFrame:
+    """Number of chosen neurons per (culture, site, layer), all of them present: culture, site, layer, count, units.
+
+    units   by site, in the order of the rows: how many a layer has, chosen or not
+
+    Raises FileError, naming `source`, for a neuron at another site.
+    """
+    if strange := sorted(set(mask["site"]) - set(units)):
+        raise FileError(f"{source}: a neuron at {strange[0]!r}, but it was made for {', '.join(units)}; run again")
+    names = ["culture", "site", "layer"]
+    index = pd.MultiIndex.from_product([sorted(cultures), list(units), range(n_layers)], names=names)
+    counts = mask.groupby(names, observed=True).size().reindex(index, fill_value=0)
+    table = counts.rename("count").reset_index()
+    return table.assign(units=table["site"].map(units).astype(np.int64))
 
 
 def baseline_table(predictions: pd.DataFrame, base: Baseline, cultures: Sequence[str]) -> pd.DataFrame:

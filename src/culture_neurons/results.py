@@ -34,6 +34,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "dose": figures.plot_dose,
     "stability": figures.plot_stability,
     "overlap": figures.plot_overlap,
+    "modules": figures.plot_modules,
     **figures.REPEATED,
     **figures.PER_SELECTOR,
 }

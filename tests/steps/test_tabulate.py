@@ -164,6 +164,8 @@ def test_layers_count_the_mask(made):
     mine = layers.query("model == 'plain' and selector == 'cas' and top_fraction == 0.1").set_index(
         ["culture", "layer"]
     )
+    assert set(mine["site"]) == {"act_fn"}
+    assert set(mine["units"]) == {50}
     for (culture, layer), row in mine.iterrows():
         assert row["count"] == ((mask["culture"] == culture) & (mask["layer"] == layer)).sum()
 

@@ -37,6 +37,7 @@ def test_attributed_neurons_are_ablated_tabulated_and_reported(project):
     assert mine["logprob_drop"].abs().max() > 0
     assert not set(pd.read_csv(project.results("tables", "overlaps.csv"))["selector"]) & {"shared", "culnig-specific"}
     assert project.results("figures", "matrix_loaded_culnig-specific.png").stat().st_size
+    assert project.results("figures", "modules_loaded_shared.pdf").stat().st_size
     assert "culnig-specific" in project.results("report.html").read_text(encoding="utf-8")
 
     config["selectors"]["culnig-specific"] = {"z": 0.2}

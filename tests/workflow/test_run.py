@@ -15,7 +15,7 @@ COLUMNS = {
     "effects": "model selector top_fraction mask_culture eval_culture n baseline_accuracy masked_accuracy drop "
     "logprob_drop flip_rate well_formed_rate",
     "summary": "model selector top_fraction self_drop cross_drop specificity random_self_drop",
-    "layers": "model selector top_fraction culture layer count",
+    "layers": "model selector top_fraction culture site layer count units",
 }
 
 

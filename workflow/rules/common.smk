@@ -261,7 +261,9 @@ def figure_stems(model):
     repeated = ["permutations"] * bool(EVIDENCE["permutations"]) + ["strengths"] * bool(STRENGTHS)
     again = [f"{kind}_{model}_{name}" for name in SHOWN if name in AGAIN for kind in repeated]
     choice = [f"{figure}_{model}" for figure, table in (("stability", "stability"), ("overlap", "overlaps")) if table in MORE]
-    return [f"drops_{model}", f"dose_{model}", *choice, *again] + [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
+    modules = [f"modules_{model}_{name}" for name in SHOWN if name in ATTRIBUTED]
+    each = [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
+    return [f"drops_{model}", f"dose_{model}", *choice, *again, *each, *modules]
 
 
 def figure_files():

@@ -20,6 +20,7 @@ from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
 from culture_neurons.figures.models import plot_baseline, plot_overview
+from culture_neurons.figures.modules import at_projections, plot_modules
 from culture_neurons.figures.overlap import most_structured, plot_overlap
 from culture_neurons.figures.stability import judged, plot_stability
 from culture_neurons.figures.style import save
@@ -38,6 +39,7 @@ __all__ = [
     "plot_layers_by_culture",
     "plot_layers_heatmap",
     "plot_matrix",
+    "plot_modules",
     "plot_overlap",
     "plot_overview",
     "plot_permutations",
@@ -75,6 +77,8 @@ def model_figures(
     for selector in selectors:
         for prefix, plot in PER_SELECTOR.items():
             yield f"{prefix}_{model}_{selector}", plot(tables, model, selector, top_fraction)
+    for selector in at_projections(tables, model, selectors):
+        yield f"modules_{model}_{selector}", plot_modules(tables, model, selector, top_fraction)
 
 
 def overview_figures(tables: Tables, selectors: list[str], top_fraction: float) -> Iterator[tuple[str, Figure]]:

@@ -11,6 +11,7 @@ from culture_neurons.errors import printable
 from culture_neurons.figures import benchmark, images
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
+from culture_neurons.figures.modules import at_projections, per_mask, said
 from culture_neurons.figures.overlap import most_structured
 from culture_neurons.figures.stability import judged, samples
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, rows, selector_name
@@ -98,6 +99,13 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
                 f"{who}: number of neurons in each decoder layer, culture by culture ({name}, {top}). {basis}."
             )),
         ]  # fmt: skip
+    for selector in at_projections(tables, model, selectors):
+        sites, counts, _, masks = per_mask(tables, model, selector, top_fraction)
+        entries.append(Entry(f"modules_{model}_{selector}", "modules", model, selector, (
+            f"{who}: neurons that {selector_name(selector)} ({top}) selects in each decoder layer, by module (the "
+            f"MLP's gate, the attention's queries, keys and values): their number, stacked, and below it the share of "
+            f"the module's units. {said(sites, counts, masks)}."
+        )))  # fmt: skip
     return entries
 
 

@@ -24,8 +24,8 @@ def layer_ticks(n_layers: int, room: float) -> list[int]:
     return list(range(0, n_layers, step))
 
 
-def _steps(ax: Axes, counts: np.ndarray, colour: str) -> None:
-    """One filled outline instead of a patch per bar: many times faster, and the same picture."""
+def draw_bars(ax: Axes, counts: np.ndarray, colour: str) -> None:
+    """Bars of counts [layer], as one filled outline: many times faster than a patch per bar, and the same picture."""
     n = len(counts)
     x = np.repeat(np.arange(n), 4) + np.tile([-0.4, -0.4, 0.4, 0.4], n)
     y = (counts[:, None] * np.array([0, 1, 1, 0])).ravel()
@@ -52,7 +52,7 @@ def plot_layers(tables: Tables, model: str, selector: str, top_fraction: float, 
         ax = style.axes(fig, 0.52, 0.38, style.SINGLE - 0.52 - 0.5, 1.32)
     else:
         ax.set_title(f"{title(tables, model)}: {selector_name(selector)}, top {percent(top_fraction)}", loc="left")
-    _steps(ax, total, style.BLUE)
+    draw_bars(ax, total, style.BLUE)
     top = max(1.0, float(total.max()) * 1.08)
     ax.set_ylim(0, top)
     ax.set_xticks(layer_ticks(len(total), 2.2))
@@ -104,7 +104,7 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
             width,
             cell,
         )
-        _steps(ax, row, style.BLUE)
+        draw_bars(ax, row, style.BLUE)
         ax.set_ylim(0, top)
         ax.set_title(name, fontsize=style.SMALL, loc="left", pad=2.5)
         # The last panel of each column carries the labels of its axis.

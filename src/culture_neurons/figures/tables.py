@@ -21,7 +21,7 @@ COLUMNS = {
         "flip_rate", "well_formed_rate",
     ],
     "summary": [*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop"],
-    "layers": [*KEYS, "culture", "layer", "count"],
+    "layers": [*KEYS, "culture", "site", "layer", "count", "units"],
     "baseline": ["model", "culture", "n", "accuracy"],
     "evidence": [
         *KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict",
@@ -57,12 +57,13 @@ OPTIONAL: dict[str, list[str]] = {
 
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
-    "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure",
+    "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "comparison", "verdict", "planted", "control", "kind", "a", "b", "target", "samples_per_culture",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
-             "lape-original": "LAPE-original", "effect-size": "Effect size"}  # fmt: skip
+             "lape-original": "LAPE-original", "effect-size": "Effect size",
+             "culnig-general": "CULNIG general", "culnig-specific": "CULNIG specific"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def require_fraction(table: pd.DataFrame, top_fraction: float) -> None:
 
 
 def layer_counts(tables: Tables, model: str, selector: str, top_fraction: float) -> tuple[list[str], np.ndarray]:
-    """Cultures and their neurons per layer, int64 [culture, layer]; a layer without neurons counts 0.
+    """Cultures and their neurons per layer, of all sites, int64 [culture, layer]; a layer without neurons counts 0.
 
     The number of layers is the largest that any selector of the model has a row for.
     """

@@ -21,7 +21,7 @@ COLUMNS = {
         "flip_rate", "well_formed_rate", "planted",
     ],
     "summary": [*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop", "planted"],
-    "layers": [*KEYS, "culture", "layer", "count", "planted"],
+    "layers": [*KEYS, "culture", "site", "layer", "count", "units", "planted"],
     "baseline": [
         "model", "culture", "n", "accuracy", "well_formed_rate", "n_identify", "n_identify_correct", "planted",
     ],
@@ -144,7 +144,8 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         names = {"selector": name, "top_fraction": fraction}
         cells = evaluation.effects(base, change, cultures)
         parts["effects"].append(pd.concat([cells, per_culture.cells(draws, change, cultures)], axis=1).assign(**names))
-        parts["layers"].append(evaluation.layers(mask, made["cultures"], made["layers"]).assign(**names))
+        where = evaluation.layers(mask, made["cultures"], made["layers"], evaluation.widths(made), str(masks[key]))
+        parts["layers"].append(where.assign(**names))
         if planted is not None:
             parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
         paired[name, fraction] = evidence.pair(base, change, size)
