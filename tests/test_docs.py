@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from culture_neurons import config, files, selection, selectors, store
-from culture_neurons.data import cvqa, samples, synthetic, table
+from culture_neurons.data import cvqa, samples, synthetic, synthetic_text, table
 from culture_neurons.data.benchmarks import registry
 from culture_neurons.steps import (
     benchmark_selectors,
@@ -46,6 +46,7 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": set(synthetic.DEFAULTS)} | {
     kind: {"type"}.union(*(benchmark.defaults for benchmark in found)) for kind, found in registry.BENCHMARKS.items()
 }
+SOURCE_KEYS["synthetic-text"] = {"type", *synthetic_text.BENCHMARK.defaults}
 #: The selector that the README adds as an example.
 EXAMPLE = "lift"
 

@@ -42,6 +42,12 @@ def _synthetic(spec: Mapping[str, Any]) -> SourceTable:
     return synthetic.read(spec)
 
 
+def _synthetic_text(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data import synthetic_text
+
+    return synthetic_text.read(spec)
+
+
 def _table(spec: Mapping[str, Any]) -> SourceTable:
     from culture_neurons.data import table
 
@@ -66,6 +72,7 @@ TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa"
 #: type of a source -> its reader
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
+    "synthetic-text": _synthetic_text,
     "cvqa": _cvqa,
     "table": _table,
     **dict.fromkeys(TEXTS, _benchmark),

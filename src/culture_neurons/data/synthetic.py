@@ -15,7 +15,7 @@ All names are invented; any likeness to a real place is an accident. NumPy and P
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,8 +129,8 @@ def world(spec: Mapping[str, Any] | None = None) -> World:
 def _facts(generator: np.random.Generator, cultures: int, categories: int, motifs: int, shared: bool) -> np.ndarray:
     """words[culture, category, motif]: shared under balanced permutations, or all different."""
     if not shared:
-        return np.array(_invent(generator, cultures * categories * motifs)).reshape(cultures, categories, motifs)
-    words = np.array(_invent(generator, categories * motifs)).reshape(categories, motifs)
+        return np.array(invent(generator, cultures * categories * motifs)).reshape(cultures, categories, motifs)
+    words = np.array(invent(generator, categories * motifs)).reshape(categories, motifs)
     facts = np.empty((cultures, categories, motifs), dtype=words.dtype)
     cycle = (np.arange(motifs)[:, None] + np.arange(motifs)) % motifs  # a Latin square
     for category in range(categories):
@@ -143,9 +143,9 @@ def _facts(generator: np.random.Generator, cultures: int, categories: int, motif
     return facts
 
 
-def _invent(generator: np.random.Generator, n: int) -> list[str]:
-    """n different two-syllable words that are no word of a prompt."""
-    taken = set(" ".join(TEMPLATES).lower().split()) | set(CATEGORIES)
+def invent(generator: np.random.Generator, n: int, taken: Iterable[str] = ()) -> list[str]:
+    """n different two-syllable words that are none of `taken`, and no word of a prompt."""
+    taken = set(taken) | set(" ".join(TEMPLATES).lower().split()) | set(CATEGORIES)
     words: list[str] = []
     while len(words) < n:
         word = "".join(generator.choice(list(s)) for s in (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS))
