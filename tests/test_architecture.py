@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image_effects": {"errors", "resampling", "evaluation"},
     "per_culture": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},
+    "sets": {"resampling", "evaluation", "evidence", "per_culture"},
     "figures": {"errors", "files"},
     "report": {"errors", "files", "figures"},
 }

@@ -1,0 +1,156 @@
+"""Make the tables of what masks do on several data sets."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+from culture_neurons.steps.history import History
+
+#: What names a row of each table; the columns of `culture_neurons.sets` follow, and `planted`.
+KEYS = ["model", "set", "selector", "top_fraction", "factor"]
+ANSWERS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples and predictions of data sets, masks, outcomes -> sets.csv, sets_effects.csv, sets_transfer.csv and
+    provenance_sets.json
+
+    Rows go by model, then by set in the order of --samples. One file of outcomes is in memory at a time.
+    """
+    import pandas as pd
+
+    from culture_neurons import files, selection, sets
+
+    selection.fraction(o.top_fraction)
+    samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
+    predictions = cli.named_paths(o.predictions, "--predictions", "model", "set")
+    masks = cli.named_paths(o.masks, "--masks", "model", "selector")
+    outcomes = cli.named_paths(o.outcomes, "--outcomes", "model", "selector", "set", "factor")
+    _check_complete(samples, predictions, masks, outcomes)
+    history = History()
+    parts: dict[str, list[pd.DataFrame]] = {"sets": [], "sets_effects": [], "sets_transfer": []}
+    for model in sorted({model for model, _ in masks}):
+        chosen = {selector: _mask(path, history) for (name, selector), path in masks.items() if name == model}
+        cells = []
+        for name, path in samples.items():
+            mine = {key[1::2]: path for key, path in outcomes.items() if key[0] == model and key[2] == name}
+            made = _set(o, f"{model}, {name}", path, predictions[model, name], chosen, mine, history)
+            table, of_cultures = (part.assign(set=name, top_fraction=o.top_fraction) for part in made)
+            parts["sets"].append(table.assign(model=model))
+            cells.append(of_cultures)
+        parts["sets_effects"] += [part.assign(model=model) for part in cells]
+        judged = pd.concat(cells, ignore_index=True)
+        judged = judged[~judged["selector"].isin(o.random)]
+        parts["sets_transfer"].append(sets.transfer(judged, seed=o.seed).assign(model=model))
+    planted = set(filter(None, o.planted))
+    outputs = {"sets": o.sets_out, "sets_effects": o.effects_out, "sets_transfer": o.transfer_out}
+    for name, out in outputs.items():
+        whole = pd.concat(parts[name], ignore_index=True)
+        whole["planted"] = whole["model"].map(lambda model: "yes" if model in planted else "no").astype(object)
+        if name == "sets":
+            whole = sets.adjust(whole, o.random)
+        if name == "sets_transfer":
+            whole = sets.adjust_transfer(whole)
+        keys = KEYS if name != "sets_transfer" else ["model"]
+        files.write_csv(out, whole[[*keys, *(c for c in whole.columns if c not in keys)]])
+        cli.log.info("%s: %d rows", out.name, len(whole))
+    history.add(cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
+    files.write_text(o.provenance_out, history.as_json())
+
+
+def _check_complete(samples: Mapping, predictions: Mapping, masks: Mapping, outcomes: Mapping) -> None:
+    """Raise ConfigError unless every model was asked every set, under every mask by every factor."""
+    factors = {key[3] for key in outcomes}
+    for factor in factors:
+        try:
+            float(factor)
+        except ValueError:
+            raise ConfigError(f"--outcomes: factor {factor!r}; expected a number") from None
+    asked = {(model, name) for model in {model for model, _ in masks} for name in samples}
+    expected = {(*key, name, factor) for key in masks for name in samples for factor in factors}
+    for option, found, wanted in (
+        ("--predictions", predictions.keys(), asked), ("--outcomes", outcomes.keys(), expected)
+    ):  # fmt: skip
+        if odd := sorted(found ^ wanted):
+            what = "not expected" if odd[0] in found else "missing"
+            raise ConfigError(
+                f"{option}: {'/'.join(odd[0])} is {what}; expected each model of --masks, each set of --samples"
+                + (", each selector and each factor" if option == "--outcomes" else "")
+            )
+
+
+def _mask(path: Path, history: History) -> tuple[Path, dict[str, int], dict[str, Any]]:
+    """A mask file: path, neurons per culture, metadata."""
+    from culture_neurons import files
+
+    table, made = files.read_table(path, ["culture"], only=True)
+    history.add(made)
+    return path, {name: int((table["culture"] == name).sum()) for name in made["cultures"]}, made
+
+
+def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: Path, masks: Mapping[str, Any],
+         outcomes: Mapping[tuple[str, str], Path], history: History) -> tuple[Any, Any]:  # fmt: skip
+    """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
+    import pandas as pd
+
+    from culture_neurons import evaluation, files, sets
+
+    samples, made_samples = files.read_table(
+        sample_file, ["sample_id", "culture", "split", "label", "image_id"], only=True
+    )
+    predictions, identity = files.read_table(prediction_file, [*ANSWERS, "split"])
+    history.add(made_samples)
+    history.add(identity)
+    identity = {key: identity.get(key) for key in ("model", "revision")}
+    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    cultures = sorted(samples.loc[samples["split"] == "evaluate", "culture"].unique())
+    found, controls, cells = {}, {}, []
+    order = sorted(
+        itertools.product(masks, {factor for _, factor in outcomes}), key=lambda key: (key[0], float(key[1]))
+    )
+    for selector, factor in cli.progress(order, len(order), what):
+        mask_file, sizes, made = masks[selector]
+        path = outcomes[selector, factor]
+        files.check_same_model(prediction_file, identity, mask_file, made)
+        table, metadata = files.read_table(path, ["mask_culture", *ANSWERS])
+        files.check_same_model(prediction_file, identity, path, metadata)
+        history.add(metadata)
+        if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
+            raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
+        change = evaluation.changes(base, table, sizes, str(path), str(prediction_file))
+        cells.append(sets.effects(base, change, cultures).assign(selector=selector, factor=factor))
+        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1])
+        if selector in o.random:
+            matched = made.get("selector") == "random-matched"
+            controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
+    table = sets.compare(base, found, controls, o.replicates, o.seed)
+    return table, pd.concat(cells, ignore_index=True)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--samples", nargs="+", required=True, help="set=samples.parquet, in the order of the rows")
+    parser.add_argument("--predictions", nargs="+", required=True, help="model/set=answers without masks")
+    parser.add_argument("--masks", nargs="+", required=True, help="model/selector=mask file")
+    parser.add_argument("--outcomes", nargs="+", required=True, help="model/selector/set/factor=answers under masks")
+    parser.add_argument("--random", nargs="*", default=[], help="selectors whose masks are random controls")
+    parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
+    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    parser.add_argument("--top-fraction", required=True, help="top fraction of the mask files")
+    parser.add_argument("--sets-out", type=Path, required=True, help="sets.csv")
+    parser.add_argument("--effects-out", type=Path, required=True, help="sets_effects.csv")
+    parser.add_argument("--transfer-out", type=Path, required=True, help="sets_transfer.csv")
+    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_sets.json")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

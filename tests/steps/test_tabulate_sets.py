@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import evaluation, files, sets
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import tabulate_sets
+
+CULTURES = [f"c{i}" for i in range(6)]
+SELECTORS = {"cas": "cas", "culnig": "culnig-general", "matched": "random-matched"}
+#: Sets and their cultures; the first is the run's own, which has an identify half too.
+SETS = {"run": CULTURES, "quiz": [*CULTURES[::-1], "c9"], "reasoning": ["commonsenseqa"]}
+FACTORS = ["0", "2"]
+MODELS = ("plain", "strong")
+OUTPUTS = {"sets": "sets", "effects": "sets_effects", "transfer": "sets_transfer"}
+
+
+def answers(rng, samples):
+    prediction = rng.integers(3, size=len(samples))
+    return samples[["sample_id", "culture"]].assign(
+        prediction=prediction, correct=prediction == samples["label"].to_numpy(), well_formed=True,
+        logprobs=list(rng.normal(-2, 1, (len(samples), 3)).astype(np.float32)),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
+    for name, cultures in SETS.items():
+        halves = ("identify", "evaluate") if name == "run" else ("evaluate",)
+        rows = [(f"{name}-{c}-{half}{i}", c, half, 1, "") for c in cultures for half in halves for i in range(8)]
+        samples = pd.DataFrame(rows, columns=["sample_id", "culture", "split", "label", "image_id"])
+        files.write_table(folder / name / "samples.parquet", samples, {})
+        for model in MODELS:
+            identity = {"model": model, "revision": "r1", "dtype": "float32"}
+            made_by = {**identity, "step": "infer", "code": "c0de", "version": "1", "packages": {}}
+            predictions = answers(rng, samples).assign(split=samples["split"])
+            files.write_table(folder / model / f"{name}.parquet", predictions, made_by)
+            asked = samples[samples["split"] == "evaluate"]
+            for selector, method in SELECTORS.items():
+                number = len(SELECTORS) if selector == "cas" else 4
+                mask = pd.DataFrame([(c, "gate_proj", 0, i) for c in CULTURES for i in range(number)],
+                                    columns=["culture", "site", "layer", "neuron"])  # fmt: skip
+                options = {"match": "culnig"} if selector == "matched" else {}
+                metadata = {"model": model, "revision": "r1", "cultures": CULTURES, "layers": 2,
+                            "neurons": {"gate_proj": 9}, "selector": method, "options": options}  # fmt: skip
+                files.write_table(folder / model / f"mask_{selector}.parquet", mask, metadata)
+                for factor in FACTORS:
+                    table = pd.concat([answers(rng, asked).assign(mask_culture=c) for c in CULTURES])
+                    noted = metadata | ({"factor": float(factor)} if factor != "0" else {})
+                    path = folder / model / f"{name}_{selector}_x{factor}.parquet"
+                    files.write_table(path, table, {**identity, "mask": noted})
+    run(folder)
+    return folder
+
+
+def command(folder, out="tables"):
+    keys = [(m, s, name, f) for m in MODELS for s in SELECTORS for name in SETS for f in FACTORS]
+    result = {
+        "--samples": [f"{name}={folder}/{name}/samples.parquet" for name in SETS],
+        "--predictions": [f"{m}/{name}={folder}/{m}/{name}.parquet" for m in MODELS for name in SETS],
+        "--masks": [f"{m}/{s}={folder}/{m}/mask_{s}.parquet" for m in MODELS for s in SELECTORS],
+        "--outcomes": [f"{m}/{s}/{name}/{f}={folder}/{m}/{name}_{s}_x{f}.parquet" for m, s, name, f in keys],
+        "--random": ["matched"], "--planted": ["strong"], "--replicates": ["60"], "--seed": ["3"],
+        "--top-fraction": ["0.01"], "--provenance-out": [f"{folder}/{out}/provenance_sets.json"],
+    }  # fmt: skip
+    return result | {f"--{option}-out": [f"{folder}/{out}/{name}.csv"] for option, name in OUTPUTS.items()}
+
+
+def run(folder, out="tables", **changed):
+    arguments = command(folder, out) | {f"--{key}": value for key, value in changed.items()}
+    words = [word for option, values in arguments.items() for word in (option, *values)]
+    tabulate_sets.main(tabulate_sets.arguments().parse_args(words))
+
+
+def table(folder, name, out="tables"):
+    return files.read_csv(folder / out / f"{name}.csv", ["model"], text=["model", "set", "selector"])
+
+
+def test_every_model_set_selector_and_factor_has_a_row(made):
+    found = table(made, "sets")
+    assert list(found.columns) == [*tabulate_sets.KEYS, *sets.COLUMNS, "planted"]
+    rows = found[["model", "set", "selector", "factor"]].itertuples(index=False, name=None)
+    assert list(rows) == [(m, name, s, f) for m in MODELS for name in SETS for s in SELECTORS for f in (0, 2)]
+    assert set(found["top_fraction"]) == {0.01}
+    assert found.groupby("model")["planted"].unique().map(list).to_dict() == {"plain": ["no"], "strong": ["yes"]}
+    assert found.groupby("set")["n"].unique().map(list).to_dict() == {"run": [48], "quiz": [56], "reasoning": [8]}
+    assert found.groupby("set")["n_own"].unique().map(list).to_dict() == {"run": [48], "quiz": [48], "reasoning": [0]}
+    assert found.groupby("selector")["n_controls"].unique().map(list).to_dict() == {
+        "cas": [0], "culnig": [1], "matched": [0],  # random masks are larger than those of CAS
+    }  # fmt: skip
+
+
+def test_numbers_are_those_of_the_module(made):
+    samples = files.read_table(made / "quiz/samples.parquet")[0]
+    base = evaluation.baseline(samples, files.read_table(made / "plain/quiz.parquet")[0], "p")
+    found = {}
+    for selector in SELECTORS:
+        for factor in FACTORS:
+            sizes = dict.fromkeys(CULTURES, 3 if selector == "cas" else 4)
+            outcomes = files.read_table(made / f"plain/quiz_{selector}_x{factor}.parquet")[0]
+            change = evaluation.changes(base, outcomes, sizes, "o", "p")
+            cells = sets.effects(base, change, [])
+            found[selector, factor] = sets.reduce(base, change, sizes, cells)
+            mine = table(made, "sets_effects").query(
+                f"model == 'plain' and set == 'quiz' and selector == '{selector}' and factor == {factor}"
+            )
+            columns = ["mask_culture", "eval_culture", "n", "drop", "logprob_drop", "rank"]
+            pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), cells[columns], check_dtype=False)
+    expected = sets.compare(base, found, {"matched": "culnig"}, 60, 3)
+    mine = table(made, "sets").query("model == 'plain' and set == 'quiz'").reset_index(drop=True)
+    shown = [c for c in sets.COLUMNS if not c.endswith("_adjusted")]
+    pd.testing.assert_frame_equal(mine[shown], expected[shown], check_dtype=False, rtol=1e-6)
+    assert mine["difference_p_adjusted"].notna().sum() == 2
+
+
+def test_transfer_is_between_sets_of_the_masks_cultures(made):
+    found = table(made, "sets_transfer")
+    assert list(found.columns) == ["model", *sets.TRANSFER, "planted"]
+    assert set(found[["set", "other_set"]].itertuples(index=False, name=None)) == {("run", "quiz")}
+    assert set(found["selector"]) == {"cas", "culnig"}
+    assert set(found["n_cultures"]) == {6}
+    assert found["p_adjusted"].notna().all()
+
+
+def test_provenance_has_the_steps_and_models(made):
+    found = json.loads((made / "tables/provenance_sets.json").read_text())
+    assert set(found["steps"]) == {"infer", "tabulate_sets"}
+    assert set(found["models"]) == set(MODELS)
+
+
+def test_sets_keep_the_order_of_the_arguments_and_nothing_else_does(made):
+    arguments = command(made)
+    run(made, "again", **{key[2:]: arguments[key][::-1] for key in ("--predictions", "--masks", "--outcomes")})
+    for name in OUTPUTS.values():
+        assert (made / f"again/{name}.csv").read_bytes() == (made / f"tables/{name}.csv").read_bytes()
+    run(made, "turned", samples=arguments["--samples"][::-1])
+    assert list(dict.fromkeys(table(made, "sets", "turned")["set"])) == list(SETS)[::-1]
+
+
+def test_files_that_do_not_belong_together_are_refused(made, tmp_path):
+    def exchanged(option, name, path):
+        return {option: [f"{name}={path}" if text.startswith(f"{name}=") else text
+                         for text in command(made)[f"--{option}"]]}  # fmt: skip
+
+    name = "plain/cas/quiz/2"
+    with pytest.raises(FileError, match=r"quiz_cas_x0\.parquet: not made with .*mask_cas\.parquet times 2; delete it"):
+        run(made, "x", **exchanged("outcomes", name, made / "plain/quiz_cas_x0.parquet"))
+    with pytest.raises(FileError, match="model"):
+        run(made, "x", **exchanged("outcomes", name, made / "strong/quiz_cas_x2.parquet"))
+    with pytest.raises(FileError, match="do not hold the same questions"):
+        run(made, "x", **exchanged("outcomes", name, made / "plain/run_cas_x2.parquet"))
+    outcomes, metadata = files.read_table(made / "plain/quiz_cas_x2.parquet")
+    files.write_table(tmp_path / "short.parquet", outcomes[1:], metadata)
+    with pytest.raises(FileError, match=r"short\.parquet and .*quiz\.parquet do not hold the same questions"):
+        run(made, "x", **exchanged("outcomes", name, tmp_path / "short.parquet"))
+
+
+def test_arguments_must_be_complete(made):
+    arguments = command(made)
+    with pytest.raises(ConfigError, match="--outcomes: plain/cas/run/0 is missing; expected each model"):
+        run(made, "x", outcomes=arguments["--outcomes"][1:])
+    with pytest.raises(ConfigError, match="--predictions: plain/run is missing"):
+        run(made, "x", predictions=arguments["--predictions"][1:])
+    with pytest.raises(ConfigError, match="--predictions: other/run is not expected"):
+        run(made, "x", predictions=[*arguments["--predictions"], "other/run=x"])
+    with pytest.raises(ConfigError, match="factor 'much'; expected a number"):
+        run(made, "x", outcomes=[*arguments["--outcomes"], "plain/cas/run/much=x"])
+    with pytest.raises(ConfigError, match="top fraction"):
+        run(made, "x", **{"top-fraction": ["2"]})
