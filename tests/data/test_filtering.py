@@ -224,6 +224,21 @@ def test_too_little_is_left(stanza: dict[str, Any], message: str) -> None:
         apply(raw(), **stanza)
 
 
+def test_one_culture_is_enough_where_it_is_asked_for() -> None:
+    chosen = filtering.settings({"cultures": ["A"]})
+    assert set(filtering.apply(raw(), chosen, at_least=1).kept["culture"]) == {"A"}
+    with pytest.raises(DataError, match=r"no sample is left of 0 rows: none"):
+        filtering.apply(raw(0), filtering.settings({}), at_least=1)
+
+
+def test_cultures_are_renamed_before_they_are_chosen() -> None:
+    rows = raw(9, culture=["UK", "U.K.", "US"] * 3)
+    found = apply(rows, rename={"U.K.": "UK", "US": "United States "}, cultures=["UK", "United States"])
+    assert found.kept["culture"].value_counts().to_dict() == {"UK": 6, "United States": 3}
+    with pytest.raises(DataError, match=r"filter\.rename: no row has 'U\.S\.'"):
+        apply(rows, rename={"U.S.": "US"})
+
+
 def test_no_rows_at_all() -> None:
     with pytest.raises(DataError, match=r"of 0 rows: none\n.*no row was left out"):
         apply(raw(0))
@@ -253,6 +268,10 @@ def test_tally() -> None:
     ({"top_cultures": 2.0}, "expected a whole number"),
     ({"check_images": "no"}, "expected true or false"),
     ({"group_by": None}, r"filter\.group_by: expected the name"),
+    ({"rename": ["UK"]}, r"filter\.rename: expected names and their new names, found \['UK'\]"),
+    ({"rename": {}}, r"filter\.rename: expected names"),
+    ({"rename": {"UK": " "}}, r"filter\.rename: 'UK': ' '; expected a name"),
+    ({"rename": {"UK": "a\0b"}}, r"filter\.rename: 'UK': .*; expected a name"),
 ])  # fmt: skip
 def test_wrong_settings(stanza: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

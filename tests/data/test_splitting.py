@@ -140,6 +140,13 @@ def test_by_category() -> None:
     assert len(set(splitting.assign(rows.assign(image_id=""), how))) == 2
 
 
+def test_a_whole_data_set_on_one_side() -> None:
+    for half in splitting.SIDES:
+        side = splitting.assign(paired(3), splitting.settings({"by": "whole", "half": half}))
+        assert set(side) == {half} and len(side) == 6
+    assert splitting.settings({"by": "whole"}).half == "evaluate"
+
+
 def test_by_share_is_the_default() -> None:
     rows = paired(20)
     assert splitting.settings({}) == splitting.Split(0.5, 1, None)
@@ -150,6 +157,8 @@ def test_by_share_is_the_default() -> None:
 @pytest.mark.parametrize(("stanza", "message"), [
     ({"bye": 1}, r"split: unknown key 'bye' \(did you mean 'by'\?\)"),
     ({"by": "topic"}, r"split\.by: 'topic'; expected share or category"),
+    ({"by": "whole", "half": "both"}, r"split\.half: 'both'; expected identify or evaluate"),
+    ({"by": "whole", "seed": 1}, r"split: unknown key 'seed'"),
     ({"seed": "x"}, r"split\.seed: expected a whole number"),
     ({"identify": "half"}, r"split\.identify: 'half'; expected a number"),
     ({"evaluate": ["Food"]}, r"split\.evaluate: a share leaves the rest"),

@@ -134,6 +134,16 @@ def test_halves_by_category(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         prepared(source(tmp_path / "again", records), tmp_path / "out2", "--split", halves)
 
 
+def test_a_whole_data_set_of_one_culture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = [record | {"country": "all", "picture": None} for record in rows()]
+    out = prepared(source(tmp_path / "in", records), tmp_path / "out", "--split", '{"by": "whole"}')
+    samples, _ = read_samples(out / "samples.parquet")
+    assert {(s.culture, s.split) for s in samples} == {("all", "evaluate")}
+    assert "warning" not in caplog.text
+    with pytest.raises(DataError, match="fewer than two cultures are left"):
+        prepared(source(tmp_path / "again", records), tmp_path / "out2")
+
+
 def test_warnings_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     records = rows() + [dict(rows()[0], id=f"x{i}", country=f"X{i}", picture=None, answer=i * 9) for i in range(2)]
     names = ["NA", "Côte d'Ivoire / ..", "X0", "X1"]

@@ -48,6 +48,8 @@ class Settings:
     """The stanza `filter` of the config.
 
     group_by        column of the source whose values are the cultures
+    rename          a culture's name in the source -> its name here: for data sets that write it in another way, and to
+                    put several into one
     cultures        the cultures to keep, or None for all
     top_cultures    keep this many, those with the most valid samples; None for all
     min_samples     leave out cultures with fewer valid samples than this
@@ -56,6 +58,7 @@ class Settings:
     """
 
     group_by: str = "culture"
+    rename: Mapping[str, str] | None = None
     cultures: tuple[str, ...] | None = None
     top_cultures: int | None = None
     min_samples: int = 1
@@ -92,6 +95,7 @@ def settings(stanza: Mapping[str, Any]) -> Settings:
         twice = [name for name, n in Counter(values[key]).items() if n > 1]
         if twice:
             raise ConfigError(f"filter.{key}: {twice[0]!r} is listed twice")
+    values["rename"] = _renames(values.get("rename"))
     for key, low in (("min_samples", 1), ("top_cultures", 2)):
         value = values.get(key, low)
         if key == "top_cultures" and value is None:
@@ -105,18 +109,32 @@ def settings(stanza: Mapping[str, Any]) -> Settings:
     return Settings(**values)
 
 
+def _renames(names: Any) -> dict[str, str] | None:
+    """Old name -> new name, cleaned as those of the rows are."""
+    if names is None:
+        return None
+    if not isinstance(names, Mapping) or not names:
+        raise ConfigError(f"filter.rename: expected names and their new names, found {names!r}")
+    for old, new in names.items():
+        if not isinstance(new, str) or not clean(new) or has_control(new) or len(new) > MAX_NAME:
+            raise ConfigError(f"filter.rename: {old!r}: {new!r}; expected a name of at most {MAX_NAME} characters")
+    return {clean(old): clean(new) for old, new in names.items()}
+
+
 def apply(
     rows: pd.DataFrame,
     chosen: Settings,
     check_images: ImageCheck | None = None,
     split_categories: Sequence[str] | None = None,
+    at_least: int = 2,
 ) -> Filtered:
     """Filter the rows of a `SourceTable`.
 
     `check_images` is called once, with the references of the rows that are left after step 2.
-    `split_categories` are the categories of both halves, where the split is by category.
-    Raises ConfigError for an unknown `group_by`; DataError when a chosen culture or category occurs in
-    no row, when every label is hidden, or when fewer than two cultures are left.
+    `split_categories` are the categories of both halves, where the split is by category. `at_least` is the least number
+    of cultures: data sets that choose no neurons may have one.
+    Raises ConfigError for an unknown `group_by`; DataError when a chosen or renamed culture or a category occurs in
+    no row, when every label is hidden, or when fewer than `at_least` cultures are left.
     """
     group_by = chosen.group_by
     if group_by not in rows.columns or group_by in _NO_GROUPS:
@@ -130,6 +148,10 @@ def apply(
             f"all {len(records)} labels are missing or -1, so the right answers are hidden\n"
             "  set source.labels to {path, id, label}: a table from the id of a question to its label"
         )
+    if chosen.rename is not None:
+        _require_names(records, "culture", chosen.rename, "filter.rename")
+        for record in records:
+            record["culture"] = chosen.rename.get(record["culture"], record["culture"])
     why = _row_reasons(records)
     _choose(records, why, "culture", chosen.cultures, reasons.CULTURE_NOT_CHOSEN, "filter.cultures")
     _choose(records, why, "category", chosen.categories, reasons.CATEGORY_NOT_CHOSEN, "filter.categories")
@@ -141,8 +163,8 @@ def apply(
             records[i]["width"], records[i]["height"] = found.size or (None, None)
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
-    if len(sizes) < 2:
-        raise DataError(_too_few(sizes, why, records))
+    if len(sizes) < at_least:
+        raise DataError(_too_few(sizes, why, records, at_least))
     return Filtered(*_tables(records, why, rows))
 
 
@@ -229,14 +251,19 @@ def _choose(
     """Leave out the rows whose `column` is none of `names`; each name must occur in some row, usable or not."""
     if names is None:
         return
+    _require_names(records, column, names, where)
+    for i, record in enumerate(records):
+        if not why[i] and record[column] not in names:
+            why[i] = reason
+
+
+def _require_names(records: Sequence[Mapping[str, Any]], column: str, names: Iterable[str], where: str) -> None:
+    """Raise DataError unless every name is the `column` of some row."""
     known = {record[column] for record in records} - {""}
     for name in names:
         if name not in known:
             some = ", ".join(sorted(map(printable, known))[:10]) + (", ..." if len(known) > 10 else "")
             raise DataError(f"{where}: no row has {name!r}{nearest(name, known)}\n  the {len(known)} known: {some}")
-    for i, record in enumerate(records):
-        if not why[i] and record[column] not in names:
-            why[i] = reason
 
 
 def _sizes(records: Sequence[Mapping[str, Any]], why: Sequence[str]) -> Counter[str]:
@@ -254,7 +281,7 @@ def _by_size(records: Sequence[Mapping[str, Any]], why: list[str], chosen: Setti
             why[i] = reasons.NOT_LARGEST if record["culture"] in enough else reasons.FEW_SAMPLES
 
 
-def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]]) -> str:
+def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]], at_least: int) -> str:
     left = ", ".join(f"{culture} ({n})" for culture, n in sorted(sizes.items())) or "none"
     counts = Counter(reason for reason in why if reason)
     parts = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
@@ -263,7 +290,8 @@ def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Map
         commonest = counts.most_common(1)[0][0]
         record = next(r for r, reason in zip(records, why, strict=True) if reason == commonest)
         example = f"; for example {printable(record['sample_id'])!r} ({commonest}), label {str(record['label'])[:40]!r}"
-    return f"fewer than two cultures are left of {len(why)} rows: {left}\n  rows left out: {parts}{example}"
+    few = "fewer than two cultures are" if at_least > 1 else "no sample is"
+    return f"{few} left of {len(why)} rows: {left}\n  rows left out: {parts}{example}"
 
 
 def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

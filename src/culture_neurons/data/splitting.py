@@ -1,9 +1,10 @@
 """The split into disjoint halves: `identify` (where neurons are found) and `evaluate` (where they are tested).
 
-Two ways, stanza `split` of the config:
+Three ways, stanza `split` of the config:
 
     {by: share, identify: 0.5, seed: 1}                 # the default: a share, drawn by a seeded hash
     {by: category, identify: [Food, Sport], evaluate: [Family]}    # fixed: these categories, those categories
+    {by: whole, half: evaluate}                         # all of it: for data sets that are not the run's own
 
 By category, rows of any other category are left out (`filtering`). What follows is about shares.
 
@@ -35,7 +36,7 @@ from culture_neurons.data.text import clean
 from culture_neurons.errors import ConfigError, DataError
 
 SIDES = IDENTIFY, EVALUATE = "identify", "evaluate"
-WAYS = SHARE, CATEGORY = "share", "category"
+SHARE, CATEGORY, WHOLE = "share", "category", "whole"
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,22 @@ class Split:
     identify      share of the samples that choose neurons, above 0 and below 1 (by share)
     seed          any whole number (by share)
     categories    category -> side, or None (by share)
+    half          the side of every sample, or None; such a data set may be of one culture
     """
 
     identify: float = 0.5
     seed: int = 1
     categories: Mapping[str, str] | None = None
+    half: str | None = None
 
 
 def settings(stanza: Mapping[str, Any]) -> Split:
     """Check the stanza `split` of the config. Raises ConfigError naming the key and what was expected."""
+    if stanza.get("by") == WHOLE:
+        return _whole(stanza)
     check_keys(stanza, ("by", *SIDES, "seed"), "split")
-    if stanza.get("by", SHARE) not in WAYS:
-        raise ConfigError(f"split.by: {stanza['by']!r}; expected {' or '.join(WAYS)}")
+    if stanza.get("by", SHARE) not in (SHARE, CATEGORY):
+        raise ConfigError(f"split.by: {stanza['by']!r}; expected {SHARE} or {CATEGORY}")
     if not isinstance(stanza.get("seed", 1), int):
         raise ConfigError(f"split.seed: expected a whole number, found {stanza['seed']!r}")
     if stanza.get("by", SHARE) == CATEGORY:
@@ -65,6 +70,13 @@ def settings(stanza: Mapping[str, Any]) -> Split:
         raise ConfigError("split.evaluate: a share leaves the rest to evaluate; remove it, or set split.by: category")
     check_fraction(stanza.get(IDENTIFY, 0.5))
     return Split(stanza.get(IDENTIFY, 0.5), stanza.get("seed", 1))
+
+
+def _whole(stanza: Mapping[str, Any]) -> Split:
+    check_keys(stanza, ("by", "half"), "split")
+    if stanza.get("half", EVALUATE) not in SIDES:
+        raise ConfigError(f"split.half: {stanza['half']!r}; expected {' or '.join(SIDES)}")
+    return Split(half=stanza.get("half", EVALUATE))
 
 
 def _sides(stanza: Mapping[str, Any]) -> dict[str, str]:
@@ -88,12 +100,14 @@ def check_fraction(fraction: float) -> None:
 
 
 def assign(rows: pd.DataFrame, how: Split) -> np.ndarray:
-    """Assign every row to a side, in one way or the other.
+    """Assign every row to a side, in one of the ways.
 
     rows    columns sample_id (unique), culture, category, image_id; by category, only rows of its categories
 
     Returns an object array of "identify" and "evaluate". Raises DataError when two halves by category share an image.
     """
+    if how.half is not None:
+        return np.full(len(rows), how.half, dtype=object)
     if how.categories is None:
         return split(rows, how.identify, how.seed)
     side = np.array([how.categories[name] for name in rows["category"]], dtype=object)

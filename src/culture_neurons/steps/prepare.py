@@ -21,7 +21,8 @@ def main(o: argparse.Namespace) -> None:
         found = images.inspect(references, table.images, o.threads)
         return list(cli.progress(found, len(references), "checking images"))
 
-    filtered = filtering.apply(table.rows, chosen, check, how.categories and list(how.categories))
+    categories = how.categories and list(how.categories)
+    filtered = filtering.apply(table.rows, chosen, check, categories, at_least=1 if how.half else 2)
     kept = filtered.kept
     kept["split"] = splitting.assign(kept, how)
     counts = kept.groupby(["culture", "category", "split"], as_index=False).size().rename(columns={"size": "n"})
@@ -36,7 +37,7 @@ def main(o: argparse.Namespace) -> None:
     for culture, part in kept.groupby("culture"):
         sizes = part["split"].value_counts()
         cli.log.info("  %s: %d identify, %d evaluate", culture, *(sizes.get(side, 0) for side in splitting.SIDES))
-        if len(sizes) < 2:
+        if len(sizes) < 2 and not how.half:
             cli.log.warning("warning: all samples of %r fall into %s", culture, sizes.index[0])
 
     metadata = cli.provenance("prepare", o, images=dict(table.images))
