@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "types", "files", "seeds", "data", "remote"},
     "config": {"errors", "types", "selectors", "culnig", "finetuning"},
     "selection": {"errors", "types", "seeds", "selectors"},
-    "culnig": {"errors", "types", "selection"},
+    "culnig": {"errors", "types", "seeds", "selection"},
     "finetuning": {"errors", "seeds"},
     "planning": {"selection"},
     "stability": {"errors", "types", "seeds", "store", "selectors", "selection"},

@@ -44,6 +44,8 @@ def keys(node, schema, where=()):
     """Every key that the schema lists, as a path."""
     for key, sub in schema.get("properties", {}).items():
         yield (*where, key)
+        if isinstance(sub, dict) and "$ref" in sub:
+            sub = SCHEMA["$defs"][sub["$ref"].rsplit("/", 1)[1]]
         if isinstance(sub, dict) and sub.get("type") == "object":
             yield from keys(node, sub, (*where, key))
 
@@ -86,6 +88,15 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
         (("evidence", "selectors"), ["cast"], r"selectors: 'cast' \(did you mean 'cas'\?\); expected selectors"),
         (("evidence", "selectors"), ["random-matched"], r"'random-matched'; expected selectors .* no random"),
+        (("evaluation", "sets"), {"demo": {"source": {"type": "qnli"}}}, r"demo is the name of this run's own data"),
+        (("evaluation", "sets"), {"Demo": {"source": {"type": "qnli"}}}, r"Demo and demo differ in case only"),
+        (("evaluation", "sets"), {"a": {"source": {"type": "qnly"}}}, r"sets: a: source: type: 'qnly' .*'qnli'"),
+        (("evaluation", "sets"), {"a": {}}, r"evaluation: sets: a: key 'source' is missing"),
+        (("evaluation", "sets"), {"mentions": {"source": {"type": "qnli"}}}, r"evaluation: sets: 'mentions' is not"),
+        (("evaluation", "factors"), [0, 1], r"evaluation: factors: 1: expected numbers of at most 100 other than 1"),
+        (("evaluation", "factors"), [2, 2.0000001], r"expected different numbers of at most six digits"),
+        (("evaluation", "selectors"), ["cast"], r"evaluation: selectors: 'cast' \(did you mean 'cas'\?\); known: lap"),
+        (("data", "mentions"), {"kind": "x"}, r"data: mentions: .*expected a source"),
         (("evidence", "strengths"), [0.5, 1], r"evidence: strengths: 1: expected numbers other than 0"),
         (("evidence", "strengths"), [float("inf")], r"inf"),
         (("evidence", "token_rules"), ["all"], r"evidence: token_rules: 'all' is recorded already"),

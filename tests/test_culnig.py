@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from culture_neurons import culnig
@@ -101,6 +102,39 @@ def test_a_unit_that_is_the_same_for_all_cultures_is_specific_to_none():
     assert ("gate_proj", 0, 0) not in rows(culnig.specific(gain, CULTURES, None, fraction=0.1, z=0))
 
 
+def counts(table):
+    return table.groupby(["culture", "site", "layer"]).size().to_dict()
+
+
+def test_random_controls_have_as_many_other_units_of_each_site_and_layer():
+    reference = culnig.specific(culnig.gains(made(3), made(4)), CULTURES, None, fraction=0.1)
+    drawn = [culnig.matched(reference, CULTURES, LAYERS, WIDTHS, seed) for seed in (1, 1, 2)]
+    pd.testing.assert_frame_equal(drawn[0], drawn[1])
+    chosen = set(reference[["culture", "site", "layer", "neuron"]].itertuples(index=False, name=None))
+    for table in drawn:
+        assert counts(table) == counts(reference)
+        mine = set(table[["culture", "site", "layer", "neuron"]].itertuples(index=False, name=None))
+        assert len(mine) == len(table)
+        assert not mine & chosen
+        assert ((table["score"] > 0) & (table["score"] <= 1)).all()
+        for _, part in table.groupby("culture"):
+            assert part["rank"].tolist() == list(range(1, len(part) + 1))
+            assert part["score"].is_monotonic_decreasing
+    assert set(map(tuple, drawn[0].iloc[:, :4].to_numpy())) != set(map(tuple, drawn[2].iloc[:, :4].to_numpy()))
+
+
+def test_random_controls_of_one_set_are_one_set_and_take_its_units_only_where_there_are_no_others():
+    one = pd.DataFrame({"site": "k_proj", "layer": 1, "neuron": range(15)})
+    reference = pd.concat([one.assign(culture=name) for name in CULTURES[:3]])
+    table = culnig.matched(reference, CULTURES, LAYERS, WIDTHS, 1)
+    sets = {frozenset(part["neuron"]) for _, part in table.groupby("culture")}
+    assert len(sets) == 1
+    assert len(next(iter(sets))) == 15
+    assert set(range(15, 20)) <= next(iter(sets))  # 20 units in a layer: 5 others, and 10 of its own
+    assert set(table["culture"]) == set(CULTURES[:3])
+    assert culnig.matched(reference[:0], CULTURES, LAYERS, WIDTHS, 1).empty
+
+
 @pytest.mark.parametrize(("fraction", "size", "expected"), [(0.29, 100, 29), (0.01, 530_432, 5304), (0.1, 9, 0)])
 def test_counts_are_floored_as_written(fraction, size, expected):
     assert culnig.exact_floor(fraction, size) == expected
@@ -115,6 +149,8 @@ def test_what_does_not_fit_is_refused():
     gain = culnig.gains(main, made(1))
     with pytest.raises(FileError, match="no question mentions 'd'"):
         culnig.specific(gain, CULTURES, made(2, ["a", "b", "c", "x"]))
+    with pytest.raises(FileError, match=r"no question mentions 'd' \(data: mentions\); it has a, b, c"):
+        culnig.specific(gain, CULTURES, made(2, samples=(5, 5, 5, 0)))
     del gain["v_proj"]
     with pytest.raises(ConfigError, match="no attributions of v_proj"):
         culnig.general(gain, None)

@@ -62,6 +62,13 @@ def test_jobs_of_a_run() -> None:
     assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
     attributed = planning.jobs({**RUN, "attributed": ["mad"]})
     assert [attributed[rule] for rule in ("score", "mask", "mask_culnig", "attribute")] == [6, 6, 3, 24]
+    matched = planning.jobs({**RUN, "attributed": ["mad"], "matched": ["random"], "mentions": True})
+    assert [matched[rule] for rule in ("score", "mask", "mask_matched", "attribute")] == [3, 3, 3, 36]
+    assert matched["prepare_mentions"] == 1
+    sets = planning.jobs({**RUN, "sets": {"further": 2, "selectors": ["cas", "random"], "factors": ["0", "2"]}})
+    rules = ("prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes")
+    assert [sets[rule] for rule in rules] == [2, 6, 6, 18, 18]
+    assert planning.jobs({**RUN, "sets": {"further": 0, "selectors": [], "factors": ["0"]}}) == planning.jobs(RUN)
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {
         **planning.jobs(RUN), "infer_controls": 3, "tabulate_images": 1,
     }  # fmt: skip

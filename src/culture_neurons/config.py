@@ -55,6 +55,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     shown = (config.get("figures") or {}).get("top_fraction")
     if shown is not None and fraction_text(shown) not in fractions:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
+    _check_evaluation(config)
     _check_evidence(config)
 
 
@@ -94,7 +95,9 @@ def _message(error: ValidationError) -> str:
         "minItems": lambda: f"at least {limit} of them",
         "minProperties": lambda: f"at least {limit} of them",
         "uniqueItems": lambda: "each one once",
-        "pattern": lambda: "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks",
+        "pattern": lambda: (
+            "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets"
+        ),
     }
     what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
     return f"{prefix}{_short(value)} is not valid; expected {what}"
@@ -222,7 +225,8 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: 
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
     judged = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]
-    if not judged + attributed:
+    judged += attributed
+    if not judged:
         raise ConfigError(f"selectors: {', '.join(chosen)}: only random controls; expected at least one other selector")
     for name, method in methods.items():
         if selectors.resolve(method).needs_reference:
@@ -232,6 +236,24 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: 
                     f"selectors: {name}: match: {reference!r}{nearest(reference, judged)}; expected a selector of "
                     f"this config that is no random control: {', '.join(judged)}"
                 )
+
+
+def _check_evaluation(config: Mapping[str, Any]) -> None:
+    """Sets have names of their own, factors do something, and selectors are those of the config."""
+    evaluation = config.get("evaluation") or {}
+    _check_case("evaluation: sets", [config["dataset"], *evaluation.get("sets", ())])
+    if config["dataset"] in evaluation.get("sets", ()):
+        raise ConfigError(f"evaluation: sets: {config['dataset']} is the name of this run's own data set (dataset)")
+    factors = evaluation.get("factors", ())
+    for factor in factors:
+        if factor == 1 or not abs(factor) <= 100:
+            raise ConfigError(f"evaluation: factors: {factor}: expected numbers of at most 100 other than 1, no change")
+    if len({f"{factor:g}" for factor in factors}) < len(factors):
+        raise ConfigError(f"evaluation: factors: {factors}: expected different numbers of at most six digits")
+    for name in evaluation.get("selectors") or ():
+        if name not in config["selectors"]:
+            known = list(config["selectors"])
+            raise ConfigError(f"evaluation: selectors: {name!r}{nearest(name, known)}; known: {', '.join(known)}")
 
 
 def _check_evidence(config: Mapping[str, Any]) -> None:

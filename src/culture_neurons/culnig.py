@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons import selection
+from culture_neurons import seeds, selection
 from culture_neurons.errors import ConfigError, FileError, nearest
 from culture_neurons.types import Attributions
 
@@ -107,16 +107,19 @@ def specific(
     MLP and attention are one pool. Per culture the floor(fraction * size) units of highest G_{u,c}, without that
     culture's top floor(mention_fraction * size) by M_{u,c}; of these those stay whose G_{u,c} lies at least `z`
     standard deviations (over all cultures, c included; divisor n) above the mean over cultures.
-    Raises FileError for a culture that `mention` does not have.
+    Raises FileError for a culture that no question of `mention` is about.
     """
     pool = Pool(gain, [*MLP, *ATTENTION])
     values = pool.flat(gain)
     mean, spread = values.mean(axis=0), values.std(axis=0)
-    named = dict(zip(mention.cultures, _mean(pool, mention), strict=True)) if mention is not None else {}
+    named = {}
+    if mention is not None:
+        means = zip(mention.cultures, mention.samples, _mean(pool, mention), strict=True)
+        named = {name: mean for name, n, mean in means if n}
     parts = []
     for at, name in sorted(enumerate(cultures), key=lambda pair: pair[1]):
         if mention is not None and name not in named:
-            raise FileError(f"no question mentions {name!r}; the set has {', '.join(mention.cultures)}")
+            raise FileError(f"no question mentions {name!r} (data: mentions); it has {', '.join(named) or 'none'}")
         chosen = pool.top(values[at], fraction)
         if mention is not None:
             chosen = chosen[~np.isin(chosen, pool.top(named[name], mention_fraction))]
@@ -127,6 +130,47 @@ def specific(
         table.insert(0, "culture", name)
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
+
+
+def matched(
+    reference: pd.DataFrame, cultures: Sequence[str], layers: int, widths: Mapping[str, int], seed: int
+) -> pd.DataFrame:
+    """A random control: per culture as many units of each site and layer as `reference` has, other ones than these.
+
+    reference    a mask table; `cultures` are all that it was made for
+    widths       units of one layer, by site
+
+    Cultures with the same units (those of `general`) get the same control. Units of the reference are taken only where
+    a layer has too few others. score is a uniform number in (0, 1]; columns, and order, as those of any mask.
+    """
+    key = ["site", "layer", "neuron"]
+    drawn: dict[frozenset, pd.DataFrame] = {}
+    parts = []
+    for culture in sorted(cultures):
+        mine = reference.loc[reference["culture"] == culture, key]
+        units = frozenset(mine.itertuples(index=False, name=None))
+        if units not in drawn:
+            drawn[units] = _draw(mine, layers, widths, seeds.generator("random-matched", seed, culture))
+        parts.append(drawn[units].assign(culture=culture))
+    return pd.concat(parts, ignore_index=True)[list(selection.COLUMNS)].astype(selection.COLUMNS)
+
+
+def _draw(mine: pd.DataFrame, layers: int, widths: Mapping[str, int], random: np.random.Generator) -> pd.DataFrame:
+    """One control, best first; every site and layer is drawn from, so that one does not decide another's numbers."""
+    parts = []
+    for site, width in sorted(widths.items()):
+        numbers = 1 - random.random((layers, width))
+        for layer, taken in mine[mine["site"] == site].groupby("layer")["neuron"]:
+            own = np.isin(np.arange(width), taken)
+            chosen = np.lexsort((-numbers[layer], own))[: len(taken)]
+            parts.append(
+                pd.DataFrame({"site": site, "layer": layer, "neuron": chosen, "score": numbers[layer, chosen]})
+            )
+    empty = pd.DataFrame({"site": [], "layer": [], "neuron": [], "score": []})
+    table = pd.concat(parts or [empty]).sort_values(
+        ["score", "site", "layer", "neuron"], ascending=[False, True, True, True], ignore_index=True
+    )
+    return table.assign(rank=np.arange(1, len(table) + 1))
 
 
 class Pool:

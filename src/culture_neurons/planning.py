@@ -3,7 +3,11 @@
 `run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
 
     dataset, selectors (names), imported (those of them whose masks come from a file), attributed (those by
-    attribution), top_fractions, min_correct, negative_sum (whether it is recorded)
+    attribution), matched (the random controls of these), top_fractions, min_correct, negative_sum (whether it is
+    recorded)
+    mentions     whether units that answer to a culture's name are looked for
+    sets         {further, selectors, factors}: number of further data sets that masks are judged on, whose masks, and
+                 what their neurons are multiplied by
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     redrawn      whether neurons are chosen again on redrawn samples
@@ -76,7 +80,10 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
     models = run["models"].values()
     n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
-    imported, attributed = n * len(run.get("imported", ())), n * len(run.get("attributed", ()))
+    imported, attributed, matched = (n * len(run.get(name, ())) for name in ("imported", "attributed", "matched"))
+    unscored = imported + attributed + matched
+    sets = run.get("sets") or {"further": 0, "selectors": ()}
+    judged = n * len(sets["selectors"]) * (1 + sets["further"]) * bool(sets["further"])
     planted = sum(model["planted"] for model in models)
     again = n * len(run["again"]["selectors"])
     count = {
@@ -88,13 +95,20 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "infer_controls": n * bool(run.get("image_controls")),
         "record": n * shards["record"],
         "merge": n,
-        "score": each - imported - attributed,
-        "mask": each - imported - attributed,
+        "score": each - unscored,
+        "mask": each - unscored,
         "import_masks": imported,
-        "attribute": 2 * n * shards["record"] * bool(attributed),
+        "prepare_mentions": int(bool(run.get("mentions"))),
+        "attribute": (2 + bool(run.get("mentions"))) * n * shards["record"] * bool(attributed),
         "mask_culnig": attributed,
+        "mask_matched": matched,
         "ablate": each * shards["ablate"] * shards["ablate_masks"],
         "gather_outcomes": each,
+        "prepare_set": sets["further"],
+        "infer_set": n * sets["further"] * shards["infer"],
+        "gather_set": n * sets["further"],
+        "ablate_set": judged * shards["ablate"] * shards["ablate_masks"],
+        "gather_set_outcomes": judged,
         "permute": again if run["again"]["permutations"] else 0,
         "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
         "gather_again": again,
@@ -268,6 +282,8 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         f"Jobs without a model are counted and not timed: {others}.",
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]
+    if run.get("attributed") or (run.get("sets") or {}).get("further"):
+        result.append("Attribution, and masks on further data sets, are counted as jobs and not timed.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
             result.append(

@@ -46,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prefetch(home: Path, models: dict, source: dict, **environment: str):
-    words = ["--models", json.dumps(models), "--source", json.dumps(source)]
+    words = ["--models", json.dumps(models), "--sources", json.dumps({"data": source})]
     return python(home, "-m", "culture_neurons.steps.prefetch", *words, **environment)
 
 

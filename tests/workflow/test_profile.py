@@ -14,7 +14,8 @@ pytestmark = pytest.mark.workflow
 
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-WITH_MODEL = {"infer", "infer_controls", "record", "record_tokens", "ablate", "ablate_again", "calibrate"}
+WITH_MODEL = {"infer", "infer_controls", "record", "record_tokens", "ablate", "ablate_again", "calibrate",
+              "infer_set", "ablate_set"}  # fmt: skip
 CONFIGS = {
     name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper-vlm.yaml")
 }

@@ -46,6 +46,18 @@ ATTRIBUTED = [name for name, method in METHODS.items() if method in settings.CUL
 SCORELESS = IMPORTED + ATTRIBUTED
 CONTROLS = [name for name, method in METHODS.items() if name not in SCORELESS and selectors.resolve(method).control]
 SHOWN = [name for name in SELECTORS if name not in CONTROLS]
+#: Random controls of selectors by attribution: as many units per projection and layer, without scores either.
+MATCHED = [name for name in CONTROLS if SELECTORS[name].get("match") in ATTRIBUTED]
+#: Questions that merely mention a culture: units that answer to its name are left out by selectors by attribution.
+MENTIONS = config["data"]["mentions"] if ATTRIBUTED else None
+#: What is attributed: the identify questions, their options alone, and mere mentions.
+ATTRIBUTIONS = ["questions", "controls"] + ["mentions"] * bool(MENTIONS)
+#: Further data sets that masks are judged on; all that are asked, the run's own among them; what masks do there; and
+#: whose masks.
+SETS = config["evaluation"]["sets"]
+ASKED = [config["dataset"], *SETS] if SETS else []
+FACTORS = [f"{factor:g}" for factor in config["evaluation"]["factors"]]
+JUDGED = sorted(config["evaluation"]["selectors"] or SELECTORS) if SETS else []
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
 #: Keys of a model's stanza that say how jobs run, and not what is loaded.
@@ -212,8 +224,26 @@ def shown_masks():
 
 
 def attributions(kind):
-    """All shards of a model's attributions, of its "questions" or their "controls"."""
+    """All shards of a model's attributions of one kind; see `ATTRIBUTIONS`."""
     return expand(f"{RESULTS}/{{{{model}}}}/attributions/{kind}_{{shard}}.h5", shard=range(SHARDS["record"]))
+
+
+def set_predictions():
+    """Answers without masks to every data set that masks are judged on, each with its name model/set."""
+    own = {f"{model}/{config['dataset']}": f"{RESULTS}/{model}/predictions.parquet" for model in MODELS if ASKED}
+    further = {f"{model}/{name}": f"{RESULTS}/{model}/sets/{name}/predictions.parquet" for model in MODELS for name in SETS}
+    return dict(sorted((own | further).items()))
+
+
+def set_outcomes():
+    """Answers under masks to the same, each with its name model/selector/set/factor."""
+    return {
+        f"{model}/{selector}/{name}/{factor}": f"{RESULTS}/{model}/sets/{name}/{selector}_x{factor}.parquet"
+        for model in sorted(MODELS)
+        for selector in JUDGED
+        for name in sorted(ASKED)
+        for factor in FACTORS
+    }
 
 
 def token_statistics():
@@ -309,6 +339,9 @@ def amount_of_work():
         "selectors": sorted(SELECTORS),
         "imported": sorted(IMPORTED),
         "attributed": sorted(ATTRIBUTED),
+        "matched": sorted(MATCHED),
+        "mentions": bool(MENTIONS),
+        "sets": {"further": len(SETS), "selectors": JUDGED, "factors": FACTORS},
         "top_fractions": FRACTIONS,
         "again": {"selectors": AGAIN, "strengths": STRENGTHS, "permutations": EVIDENCE["permutations"]},
         "shards": SHARDS,
@@ -339,12 +372,11 @@ def tables_folder(wildcards, input):
     return os.path.dirname(input.tables[0])
 
 
-def local_sources():
-    """Single files of the data set on this machine: when one changes, everything that follows runs again.
+def local_sources(source):
+    """Single files of a data set on this machine: when one changes, everything that follows runs again.
 
     Folders (of images, or made by `save_to_disk`) are not watched: their times change without their content.
     """
-    source = config["data"]["source"]
     stanzas = [source, *(value for value in source.values() if isinstance(value, dict))]
     paths = [stanza.get("path") for stanza in stanzas]
     return [path for path in paths if path and os.path.isfile(path)]

@@ -12,6 +12,7 @@ rule manifest:
         controls=image_control_files().values(),
         masks=per_mask_file("masks").values(),
         outcomes=per_mask_file("ablation").values(),
+        sets=[*set_predictions().values(), *set_outcomes().values()],
         code=code("manifest"),
     output:
         manifest=MANIFEST,
@@ -29,7 +30,7 @@ rule manifest:
     shell:
         "python -m culture_neurons.steps.manifest --config {params.config:q} --provenance {input.provenance:q}"
         " --samples {input.samples:q} --files {input.tables:q} {input.samples:q} {input.more:q} {input.predictions:q}"
-        " {input.controls:q} {input.masks:q} {input.outcomes:q} --out {output.manifest:q} --log {log:q}"
+        " {input.controls:q} {input.masks:q} {input.outcomes:q} {input.sets:q} --out {output.manifest:q} --log {log:q}"
 
 
 rule verify:

@@ -10,6 +10,6 @@ rule prefetch:
         "../../envs/data.yaml"
     params:
         models=fixed(MODELS),
-        source=fixed(config["data"]["source"]),
+        sources=fixed({"data": config["data"]["source"]} | {f"evaluation: sets: {name}": part["source"] for name, part in SETS.items()}),
     shell:
-        "python -m culture_neurons.steps.prefetch --models {params.models:q} --source {params.source:q} --log {log:q}"
+        "python -m culture_neurons.steps.prefetch --models {params.models:q} --sources {params.sources:q} --log {log:q}"

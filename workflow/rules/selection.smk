@@ -36,7 +36,7 @@ rule mask:
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
     wildcard_constraints:
-        selector=one_of(name for name in SELECTORS if name not in SCORELESS),
+        selector=one_of(name for name in SELECTORS if name not in SCORELESS + MATCHED),
     log:
         f"{LOGS}/{{model}}/mask_{{selector}}.log",
     benchmark:
@@ -58,9 +58,9 @@ rule mask:
 
 
 rule attribute:
-    """Attribute the right answers of one shard of the identify questions, or of their controls, to units."""
+    """Attribute the right answers of one shard to units: of the identify questions, their controls, or mentions."""
     input:
-        samples=f"{RESULTS}/samples.parquet",
+        samples=lambda wildcards: f"{RESULTS}/mentions/samples.parquet" if wildcards.kind == "mentions" else f"{RESULTS}/samples.parquet",
         # For the cultures that are recorded, so that all selectors judge the same ones.
         predictions=f"{RESULTS}/{{model}}/predictions.parquet",
         model=model_folder,
@@ -68,7 +68,7 @@ rule attribute:
     output:
         attributions=f"{RESULTS}/{{model}}/attributions/{{kind}}_{{shard}}.h5",
     wildcard_constraints:
-        kind="questions|controls",
+        kind=one_of(ATTRIBUTIONS),
     log:
         f"{LOGS}/{{model}}/attribute_{{kind}}_{{shard}}.log",
     benchmark:
@@ -100,6 +100,7 @@ rule mask_culnig:
     input:
         questions=attributions("questions"),
         controls=attributions("controls"),
+        mentions=attributions("mentions") if MENTIONS else [],
         code=code("mask_culnig"),
     output:
         masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
@@ -120,8 +121,35 @@ rule mask_culnig:
         fractions=FRACTIONS,
     shell:
         "python -m culture_neurons.steps.mask_culnig --selector {params.method} --options {params.options:q}"
-        " --attributions {input.questions:q} --control {input.controls:q} --top-fraction {params.fractions}"
+        " --attributions {input.questions:q} --control {input.controls:q} --mention {input.mentions:q}"
+        " --top-fraction {params.fractions}"
         " --out {output.masks:q} --log {log:q}"
+
+
+rule mask_matched:
+    """Draw as many units per projection and layer as a selector by attribution has chosen: its random control."""
+    input:
+        references=reference_masks,
+        code=code("mask_matched"),
+    output:
+        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+    wildcard_constraints:
+        selector=one_of(MATCHED),
+    log:
+        f"{LOGS}/{{model}}/mask_matched_{{selector}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/mask_matched_{{selector}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        match=lambda wildcards: SELECTORS[wildcards.selector]["match"],
+        seed=lambda wildcards: SELECTORS[wildcards.selector].get("seed", 0),
+    shell:
+        "python -m culture_neurons.steps.mask_matched --reference {input.references:q} --match {params.match:q}"
+        " --seed {params.seed} --out {output.masks:q} --log {log:q}"
 
 
 rule import_masks:

@@ -1,4 +1,4 @@
-"""Fetch models and the data set from the hub, where there is network, for jobs that run without."""
+"""Fetch models and data sets from the hub, where there is network, for jobs that run without."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.data import hub, sources
     from culture_neurons.models import download
 
-    home = sources.home(o.source) or {}
-    path = str(home.get("path", o.source.get("path") or ""))
-    if home and hub.on_hub(path):
-        say("data: source", path, home["revision"], *hub.fetch(**home))
-    else:
-        cli.log.info("data: nothing to fetch: %s", path or f"the source {o.source.get('type')} is made here")
+    for where, source in o.sources.items():
+        home = sources.home(source) or {}
+        path = str(home.get("path", source.get("path") or ""))
+        if home and hub.on_hub(path):
+            say(f"{where}: source", path, home["revision"], *hub.fetch(**home))
+        else:
+            cli.log.info("%s: nothing to fetch: %s", where, path or f"the source {source.get('type')} is made here")
     for name, settings in o.models.items():
         path = str(settings.get("path", ""))
         if not path:
@@ -41,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--models", type=cli.json_object, default={}, help="JSON: name -> stanza of the config")
-    parser.add_argument("--source", type=cli.json_object, default={}, help="JSON: the data source of the config")
+    parser.add_argument("--sources", type=cli.json_object, default={}, help="JSON: where in the config -> its source")
     return parser
 
 

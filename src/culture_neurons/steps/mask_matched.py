@@ -1,0 +1,44 @@
+"""Draw random controls of masks by attribution."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import cli
+
+
+def main(o: argparse.Namespace) -> None:
+    """masks/{match}_top{r}.parquet -> masks/{selector}_top{r}.parquet for every r: as many units per site and layer"""
+    from culture_neurons import culnig, files, selection
+
+    if len(o.out) != len(o.reference):
+        raise ConfigError(f"{len(o.reference)} reference masks and {len(o.out)} outputs; expected as many")
+    for path, out in zip(o.reference, o.out, strict=True):
+        reference, made = files.read_table(path, list(selection.COLUMNS))
+        widths = made.get("neurons")
+        if not isinstance(widths, dict):
+            raise FileError(f"{path}: no masks at projections; expected those of a selector by attribution")
+        mask = culnig.matched(reference, made["cultures"], made["layers"], widths, o.seed)
+        options = {"match": o.match, "seed": o.seed}
+        settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=made["top_fraction"])
+        kept = {key: made[key] for key in ("model", "revision", "cultures", "layers", "neurons", "top_fraction")}
+        made_by = cli.provenance("mask_matched", settings, ["culture_neurons.culnig"], made)
+        made_by |= kept | {"selector": "random-matched", "options": options, "budget": None}
+        files.write_table(out, mask, made_by)
+        cli.log.info("top %s: %d units of %d cultures", made["top_fraction"], len(mask), len(made["cultures"]))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--reference", type=Path, nargs="+", required=True, help="mask files by attribution")
+    parser.add_argument("--match", required=True, help="the selector that they are of")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
+    parser.add_argument("--out", type=Path, nargs="+", required=True, help="a mask file per reference")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

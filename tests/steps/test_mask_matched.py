@@ -1,0 +1,40 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import culnig, files, selection
+from culture_neurons.errors import FileError
+from culture_neurons.steps import ablate, mask_matched
+
+WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
+MADE_BY = {"model": "m", "revision": "r", "cultures": ["a", "b"], "layers": 2, "neurons": WIDTHS, "top_fraction": "0.1",
+           "selector": "culnig-specific", "options": {}, "settings": {}, "code": "x"}  # fmt: skip
+
+
+@pytest.fixture
+def reference(tmp_path):
+    rng = np.random.default_rng(0)
+    units = [(c, s, k, i) for c in "ab" for s, w in WIDTHS.items() for k in (0, 1) for i in rng.permutation(w)[:4]]
+    table = pd.DataFrame(units, columns=["culture", "site", "layer", "neuron"]).assign(score=1.0, rank=1)
+    files.write_table(tmp_path / "culnig.parquet", table.astype(selection.COLUMNS), MADE_BY)
+    return tmp_path / "culnig.parquet"
+
+
+def test_a_control_can_be_ablated_and_says_what_it_is_matched_to(reference, tmp_path, step):
+    out = tmp_path / "random.parquet"
+    step.run(mask_matched, "--reference", reference, "--match", "mine", "--seed", "3", "--out", out)
+    table, metadata = files.read_table(out)
+    expected = culnig.matched(files.read_table(reference)[0], ["a", "b"], 2, WIDTHS, 3)
+    pd.testing.assert_frame_equal(table.astype(str), expected.astype(str))
+    assert (metadata["selector"], metadata["options"]) == ("random-matched", {"match": "mine", "seed": 3})
+    assert metadata["neurons"] == WIDTHS
+    masks, _ = ablate.read_masks(out)
+    assert [len(mask) for mask in masks] == [32, 32]
+
+
+def test_masks_of_activations_are_refused(reference, tmp_path, step):
+    table, _ = files.read_table(reference)
+    files.write_table(tmp_path / "other.parquet", table, {**MADE_BY, "neurons": 48})
+    with pytest.raises(FileError, match=r"other\.parquet: no masks at projections"):
+        step.run(mask_matched, "--reference", tmp_path / "other.parquet", "--match", "cas", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
