@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from culture_neurons import files, planning, selection
+from culture_neurons import files, planning, planning_text, selection
 
 RUN = {
     "dataset": "small",
@@ -223,7 +223,7 @@ def test_plan_adds_up_and_is_json(plan) -> None:
 
 
 def test_text_has_every_figure(plan) -> None:
-    page = planning.text(plan)
+    page = planning_text.text(plan)
     lines = page.splitlines()
     assert "40 questions of 3 cultures. 16 are recorded, and masks of 2 cultures are judged on 20." in lines
     assert lines[4] == (
@@ -240,7 +240,7 @@ def test_text_has_every_figure(plan) -> None:
 
 
 def test_text_warns_of_another_device_and_of_generation() -> None:
-    page = planning.text(planning.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")]))
+    page = planning_text.text(planning.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")]))
     assert "a asks for a GPU and was calibrated without one" in page
     assert "generated is counted as one pass" in page
 
@@ -248,16 +248,16 @@ def test_text_warns_of_another_device_and_of_generation() -> None:
 @pytest.mark.parametrize(
     ("function", "value", "text"),
     [
-        (planning._number, 0.0012345, "0.00123"),
-        (planning._number, 0, "0"),
-        (planning._number, 1234567, "1,234,567"),
-        (planning._amount, 999, "999"),
-        (planning._amount, 1_509_216, "1.51 M"),
-        (planning._amount, 2.5e16, "25,000 T"),
-        (planning._bytes, 8_400_000_000, "8.40 GB"),
-        (planning._time, 89, "89.0 s"),
-        (planning._time, 90, "1.50 min"),
-        (planning._time, 5400, "1.50 h"),
+        (planning_text._number, 0.0012345, "0.00123"),
+        (planning_text._number, 0, "0"),
+        (planning_text._number, 1234567, "1,234,567"),
+        (planning_text._amount, 999, "999"),
+        (planning_text._amount, 1_509_216, "1.51 M"),
+        (planning_text._amount, 2.5e16, "25,000 T"),
+        (planning_text._bytes, 8_400_000_000, "8.40 GB"),
+        (planning_text._time, 89, "89.0 s"),
+        (planning_text._time, 90, "1.50 min"),
+        (planning_text._time, 5400, "1.50 h"),
     ],
 )
 def test_numbers_are_short(function, value, text) -> None:

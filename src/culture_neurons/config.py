@@ -6,30 +6,23 @@ What a schema can't say is checked here: names that refer to each other, and sel
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
-from culture_neurons import culnig, selectors
-from culture_neurons.errors import ConfigError, has_control, nearest
+from culture_neurons import config_values, culnig, selectors
+from culture_neurons.config_values import brief
+from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.types import CULNIG, IMPORTED, Statistics
 
 #: Two cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
 _TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]], samples=[2, 2])
 _MOMENTS = {name: np.zeros(_TOY.fired.shape) for name in ("negative_sum", "mean_sum", "square_sum")}
-
-
-#: No config has more settings, or is nested deeper.
-_MOST, _DEEPEST = 100_000, 20
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
@@ -39,10 +32,7 @@ def read_schema(path: str | Path) -> dict[str, Any]:
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first thing that is wrong, in one or two lines."""
-    _check_values(config)
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.path)))
-    if errors:
-        raise ConfigError(_message(errors[0]))
+    config_values.check(config, schema)
     _check_split(config["data"].get("split") or {})
     _check_models(config["models"])
     _check_planted(config)
@@ -65,89 +55,6 @@ def fraction_text(fraction: float) -> str:
     return text
 
 
-def _where(error: ValidationError) -> str:
-    return ": ".join(str(part) for part in error.absolute_path)
-
-
-def _message(error: ValidationError) -> str:
-    """One schema error in plain words."""
-    where = _where(error)
-    prefix = f"{where}: " if where else ""
-    rule, limit, value = error.validator, error.validator_value, error.instance
-    if rule == "additionalProperties" and isinstance(value, Mapping):
-        known = list(error.schema.get("properties", {}))
-        unknown = [key for key in value if key not in known]
-        return f"{prefix}unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
-    if rule == "required":
-        missing = [key for key in limit if key not in value]
-        found = f" (found {', '.join(map(str, value))})" if value else ""
-        return f"{prefix}key {missing[0]!r} is missing{found}"
-    if {"exclusiveMinimum", "maximum"} <= error.schema.keys() and rule in ("exclusiveMinimum", "maximum"):
-        low, high = error.schema["exclusiveMinimum"], error.schema["maximum"]
-        return f"{prefix}{_short(value)} is not valid; expected a number in ({low}, {high}]"
-    expected = {
-        "enum": lambda: f"one of {', '.join(map(str, limit))}{nearest(value, limit)}",
-        "type": lambda: " or ".join(limit) if isinstance(limit, list) else str(limit),
-        "minimum": lambda: f"at least {limit}",
-        "maximum": lambda: f"at most {limit}",
-        "exclusiveMinimum": lambda: f"more than {limit}",
-        "exclusiveMaximum": lambda: f"less than {limit}",
-        "minItems": lambda: f"at least {limit} of them",
-        "minProperties": lambda: f"at least {limit} of them",
-        "uniqueItems": lambda: "each one once",
-        "pattern": lambda: (
-            "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets"
-        ),
-    }
-    what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
-    return f"{prefix}{_short(value)} is not valid; expected {what}"
-
-
-def _short(value: Any) -> str:
-    large = isinstance(value, int) and abs(value) >= 2**63  # Python writes no decimals of a very large one
-    text = hex(value) if large else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _check_values(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError for what YAML can write and no step can take: settings reach the steps as JSON."""
-    left: list[tuple[tuple[str, ...], Any]] = [((), config)]
-    for _ in range(_MOST):
-        if not left:
-            return
-        where, value = left.pop()
-        if len(where) > _DEEPEST:
-            raise ConfigError(f"{': '.join(where[:3])}: nested deeper than {_DEEPEST}; does an anchor hold itself?")
-        if isinstance(value, Mapping):
-            for key in value:
-                if not isinstance(key, str) or has_control(key):
-                    raise ConfigError(
-                        f"{': '.join((*where, _short(key)))}: expected a text of one line as name, quoted"
-                    )
-            left += [((*where, key), item) for key, item in value.items()]
-        elif isinstance(value, list | tuple):
-            left += [((*where, str(i)), item) for i, item in enumerate(value)]
-        else:
-            _check_value(where, value)
-    raise ConfigError(f"more than {_MOST:,} settings; does an anchor hold itself?")
-
-
-def _check_value(where: Sequence[str], value: Any) -> None:
-    """Raise ConfigError unless a single value can be written as JSON and read back."""
-    expected = ""
-    if isinstance(value, str):
-        if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" for c in value):
-            expected = "text without control characters and halves of surrogate pairs"
-    elif isinstance(value, int):
-        expected = "" if abs(value) < 2**63 else "a number below 2^63"
-    elif isinstance(value, float):
-        expected = "" if math.isfinite(value) else "a finite number"
-    elif value is not None:
-        expected = f"a text, number, list or mapping, no {type(value).__name__}; put it in quotes"
-    if expected:
-        raise ConfigError(f"{': '.join(where)}: {_short(value)} is not valid; expected {expected}")
-
-
 def _check_split(split: Mapping[str, Any]) -> None:
     """By share, `identify` is a number; by category, `identify` and `evaluate` list different categories."""
     halves = {side: split.get(side) for side in ("identify", "evaluate")}
@@ -157,7 +64,7 @@ def _check_split(split: Mapping[str, Any]) -> None:
         return
     for side, names in halves.items():
         if not isinstance(names, list):
-            raise ConfigError(f"data: split: {side}: {_short(names)} is not valid; expected a list (by: category)")
+            raise ConfigError(f"data: split: {side}: {brief(names)} is not valid; expected a list (by: category)")
     twice = [name for name, n in Counter(halves["identify"] + halves["evaluate"]).items() if n > 1]
     if twice:
         raise ConfigError(f"data: split: {twice[0]!r} is listed twice; expected each category in one half")

@@ -29,7 +29,7 @@ def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, calibrations -> plan.txt, plan.json"""
-    from culture_neurons import files, planning
+    from culture_neurons import files, planning, planning_text
 
     table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
     splits = {
@@ -40,7 +40,7 @@ def main(o: argparse.Namespace) -> None:
     plan = planning.plan(o.run, splits, calibrations)
     whole = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    files.write_text(o.text_out, planning.text(plan))
+    files.write_text(o.text_out, planning_text.text(plan))
 
 
 def arguments() -> argparse.ArgumentParser:
