@@ -14,9 +14,10 @@ from culture_neurons.steps import cli
 T = TypeVar("T")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Samples, model, prompt and speed."""
-    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+def add(parser: argparse.ArgumentParser, samples: bool = True) -> None:
+    """Samples (unless the step has arguments of its own for them), model, prompt and speed."""
+    if samples:
+        parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
     parser.add_argument("--model", type=cli.json_object, required=True, help="JSON: name, path, dtype ...")
     parser.add_argument("--prompt", type=cli.json_object, default={}, help="JSON: instruction, seed, answer ...")
     parser.add_argument("--batch-size", type=int, default=16, help="samples per forward pass")
