@@ -1,0 +1,119 @@
+"""Make the tables of fine-tuning: what training on another task does to each data set, and which modules it updated."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.errors import ConfigError
+from culture_neurons.steps import cli
+from culture_neurons.steps.history import History
+
+COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+#: What a row says of the task that was trained on, before and after.
+TASK = ["task_n", "task_accuracy_before", "task_accuracy_after", "task_loss_before", "task_loss_after"]
+MODULES = ["model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters", "planted"]
+
+
+def main(o: argparse.Namespace) -> None:
+    """samples, predictions, answers of fine-tuned models, training.json -> finetuning.csv, finetuning_modules.csv"""
+    import pandas as pd
+
+    from culture_neurons import erosion, files
+
+    samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
+    predictions = cli.named_paths(o.predictions, "--predictions", "model", "set")
+    answers = cli.named_paths(o.answers, "--answers", "model", "task", "choice", "seed", "set")
+    training = cli.named_paths(o.training, "--training", "model", "task", "choice", "seed")
+    for key in answers:
+        model, *_, name = key
+        if key[:-1] not in training or (model, name) not in predictions or name not in samples:
+            raise ConfigError(f"--answers: {'/'.join(key)}: no --training, --predictions or --samples of it")
+    planted, history = set(filter(None, o.planted)), History()
+    made = {key: files.read_json(path) for key, path in training.items()}
+    for one in made.values():
+        history.add(one)
+    groups: dict[tuple[str, str, str], dict[tuple[str, str], Path]] = {}
+    for (model, task, choice, seed, name), path in answers.items():
+        groups.setdefault((model, task, name), {})[choice, seed] = path
+    tables = []
+    for (model, task, name), paths in cli.progress(groups.items(), len(groups), "sets"):
+        table = _compared(o, samples[name], predictions[model, name], paths, history)
+        about = _about({run: made[(model, task, *run)] for run in paths})
+        table = table.merge(about, on=["choice", "seed"], how="left")
+        for at, (column, value) in enumerate({"model": model, "task": task, "set": name}.items()):
+            table.insert(at, column, value)
+        tables.append(table.assign(planted="yes" if model in planted else "no"))
+    columns = ["model", "task", "set", "method", *erosion.COLUMNS, *TASK, "planted"]
+    whole = pd.concat(tables, ignore_index=True)
+    files.write_csv(o.out, erosion.adjust(whole)[columns])
+    modules = pd.DataFrame(
+        [
+            {**dict(zip(MODULES, key, strict=False)), **module, "parameters": one["parameters"]}
+            | {"planted": "yes" if key[0] in planted else "no"}
+            for key, one in sorted(made.items())
+            for module in one["modules"]
+        ],
+        columns=MODULES,
+    )
+    files.write_csv(o.modules_out, modules)
+    settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
+    history.add(cli.provenance("tabulate_finetuning", settings))
+    files.write_text(o.provenance_out, history.as_json())
+    cli.log.info("%s: %d rows; %s: %d rows", o.out.name, len(whole), o.modules_out.name, len(modules))
+
+
+def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, paths: Any, history: History) -> Any:
+    """`erosion.compare` of one model, task and set, from its files."""
+    from culture_neurons import erosion, evaluation, files
+
+    samples, about = files.read_table(sample_file, ["sample_id", "culture", "split", "label", "image_id"], only=True)
+    predictions, identity = files.read_table(prediction_file, [*COLUMNS, "split"])
+    history.add(about)
+    history.add(identity)
+    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    after = {}
+    for run, path in paths.items():
+        after[run], made = files.read_table(path, COLUMNS)
+        expected = {key: identity.get(key) for key in ("model", "revision")}
+        files.check_same_model(prediction_file, expected, path, made)
+        history.add(made)
+    sources = {run: str(path) for run, path in paths.items()}
+    return erosion.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
+
+
+def _about(made: dict[tuple[str, str], dict[str, Any]]) -> Any:
+    """What was trained, by choice and seed: method and the task's accuracy; rows of all seeds have the mean."""
+    import pandas as pd
+
+    from culture_neurons import erosion
+
+    rows = []
+    for (choice, seed), one in made.items():
+        numbers = {f"task_{key}": value for key, value in one["held_out"].items()}
+        rows.append({"choice": choice, "seed": seed, "method": one["settings"]["training"]["method"], **numbers})
+    each = pd.DataFrame(rows)
+    every = each.groupby(["choice", "method"], as_index=False, sort=False)[TASK].mean().assign(seed=erosion.ALL)
+    return pd.concat([each, every], ignore_index=True).astype({"task_n": int})
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(__doc__)
+    run = "model/task/choice/seed"
+    parser.add_argument("--samples", nargs="+", required=True, help="set=samples.parquet")
+    parser.add_argument("--predictions", nargs="+", required=True, help="model/set=answers before")
+    parser.add_argument("--answers", nargs="+", required=True, help=f"{run}/set=answers of the fine-tuned model")
+    parser.add_argument("--training", nargs="+", required=True, help=f"{run}=training.json")
+    parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
+    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the two")
+    parser.add_argument("--out", type=Path, required=True, help="finetuning.csv")
+    parser.add_argument("--modules-out", type=Path, required=True, help="finetuning_modules.csv")
+    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_finetuning.json")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,114 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culture_neurons import erosion, evaluation, files
+from culture_neurons.data.samples import COLUMNS, write_samples
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import tabulate_finetuning
+
+RUNS = [(choice, seed) for choice in ("richest", "poorest") for seed in ("1", "2")]
+
+
+def questions(name, n=24):
+    """Rows of samples.parquet: one culture for a set of that kind."""
+    rng = np.random.default_rng(len(name))
+    return pd.DataFrame({
+        "sample_id": [f"{name}{i:02}" for i in range(n)], "culture": ["a", "b"] * (n // 2) if name == "own" else name,
+        "category": "c", "question": "?", "options": [["x", "y"]] * n, "label": rng.integers(2, size=n),
+        "split": (["identify"] * 4 if name == "own" else []) + ["evaluate"] * (n - 4 * (name == "own")),
+        "image": None, "image_id": "", "width": None, "height": None,
+    })[list(COLUMNS)]  # fmt: skip
+
+
+def answers(rows, seed, right):
+    rng = np.random.default_rng(seed)
+    prediction = np.where(rng.random(len(rows)) < right, rows["label"], 1 - rows["label"])
+    return rows[["sample_id", "culture", "split"]].assign(
+        prediction=prediction, correct=prediction == rows["label"], well_formed=True,
+        logprobs=[np.log(rng.dirichlet([1, 1])).astype(np.float32) for _ in prediction],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Files of one model, two sets, one task, two choices and two seeds."""
+    made = {"model": "m", "revision": "r", "dtype": "float32"}
+    for at, name in enumerate(("own", "plain")):
+        rows = questions(name)
+        write_samples(tmp_path / f"{name}.parquet", rows, {"images": {}, "step": "prepare", "code": "1"})
+        files.write_table(tmp_path / f"before_{name}.parquet", answers(rows, at, 0.9), made | {"step": "infer"})
+        evaluate = rows[rows["split"] == "evaluate"]
+        for i, (choice, seed) in enumerate(RUNS):
+            table = answers(evaluate, 10 * at + i, 0.4)
+            files.write_table(tmp_path / f"{choice}_{seed}_{name}.parquet", table, made | {"step": "ask_finetuned"})
+    for i, (choice, seed) in enumerate(RUNS):
+        judged = {"n": 9, "accuracy_before": 0.5, "accuracy_after": 0.6 + i / 10, "loss_before": 2, "loss_after": i}
+        modules = [{"site": "q_proj", "layer": i, "chosen": 3 - i, "units": 8, "richness": (3 - i) / 8}]
+        about = {"settings": {"training": {"method": "full"}}, "held_out": judged, "modules": modules}
+        text = json.dumps({**made, **about, "parameters": 64, "step": "finetune", "code": "2"})
+        files.write_text(tmp_path / f"{choice}_{seed}.json", text)
+    return tmp_path
+
+
+def tabulated(step, folder, *more, runs=RUNS):
+    sets = ("own", "plain")
+    each = [f"m/task/{choice}/{seed}" for choice, seed in runs]
+    stems = [f"{choice}_{seed}" for choice, seed in runs]
+    step.run(
+        tabulate_finetuning,
+        "--samples", *(f"{s}={folder}/{s}.parquet" for s in sets),
+        "--predictions", *(f"m/{s}={folder}/before_{s}.parquet" for s in sets),
+        "--answers", *(f"{e}/{s}={folder}/{t}_{s}.parquet" for e, t in zip(each, stems, strict=True) for s in sets),
+        "--training", *(f"{e}={folder}/{t}.json" for e, t in zip(each, stems, strict=True)),
+        "--replicates", 200, "--seed", 3, *more, "--out", folder / "out.csv", "--modules-out", folder / "modules.csv",
+        "--provenance-out", folder / "provenance.json",
+    )  # fmt: skip
+    text = ("model", "task", "set", "method", "choice", "seed", "culture", "planted")
+    return files.read_csv(folder / "out.csv", text=text), files.read_csv(folder / "modules.csv")
+
+
+def test_rows_are_those_of_the_comparison_with_what_was_trained(folder, step):
+    table, _ = tabulated(step, folder)
+    assert len(table) == 2 * 3 * 3 + 2 * 3 * 2  # choices x seeds and their mean x cultures and all, by set
+    rows, base = questions("own"), None
+    before, _ = files.read_table(folder / "before_own.parquet")
+    base = evaluation.baseline(rows, before, "before")
+    after = {run: files.read_table(folder / f"{'_'.join(run)}_own.parquet")[0] for run in RUNS}
+    expected = erosion.compare(base, after, {run: "" for run in RUNS}, "before", 200, 3)
+    mine = table[table["set"] == "own"].reset_index(drop=True)
+    for column in ("n", "accuracy_before", "change", "change_low", "logprob_change_vs_poorest", "change_vs_poorest_p"):
+        np.testing.assert_allclose(mine[column], expected[column].astype(float), err_msg=column)
+    one = table[(table["choice"] == "poorest") & (table["seed"] == "2")]
+    assert set(one["task_accuracy_after"]) == {0.9}
+    assert set(one["method"]) == {"full"}
+    mean = table[(table["choice"] == "poorest") & table["seed"].isna()]
+    assert mean["task_accuracy_after"].tolist() == pytest.approx([0.85] * len(mean))
+    assert set(table["task_n"]) == {9}
+    assert table["change_vs_poorest_p_adjusted"].notna().sum() == table["change_vs_poorest_p"].notna().sum() == 15
+
+
+def test_modules_are_listed_run_by_run(folder, step):
+    _, modules = tabulated(step, folder, "--planted", "m")
+    assert modules["choice"].tolist() == ["poorest", "poorest", "richest", "richest"]
+    assert modules["layer"].tolist() == [2, 3, 0, 1]
+    assert set(modules["parameters"]) == {64}
+    assert set(modules["planted"]) == {"yes"}
+
+
+def test_what_made_the_tables_is_noted(folder, step):
+    tabulated(step, folder)
+    made = files.read_json(folder / "provenance.json")
+    assert set(made["steps"]) == {"ask_finetuned", "finetune", "infer", "prepare", "tabulate_finetuning"}
+    assert made["models"] == {"m": {"revision": "r", "dtype": "float32"}}
+
+
+def test_files_that_do_not_fit_are_refused(folder, step):
+    table, made = files.read_table(folder / "richest_1_own.parquet")
+    files.write_table(folder / "richest_1_own.parquet", table, made | {"revision": "older"})
+    with pytest.raises(FileError, match="revision 'older'"):
+        tabulated(step, folder)
+    with pytest.raises(ConfigError, match="m/task/x/1/own: no --training"):
+        tabulated(step, folder, "--answers", f"m/task/x/1/own={folder}/richest_2_own.parquet")
