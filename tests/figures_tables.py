@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from culture_neurons import overlaps, stability
+from culture_neurons import erosion, overlaps, stability
 from culture_neurons.files import write_csv
+from culture_neurons.steps import tabulate_finetuning
 
 NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
          "A very long name of a culture, 8th", '<script>alert("x")</script>']  # fmt: skip
@@ -130,6 +131,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
         write_csv(folder / f"{name}.csv", pd.DataFrame(rows, columns=columns))
     further(folder, models, cultures, selectors, n)
     stable(folder, models, cultures, selectors)
+    finetuned(folder, models, cultures)
     overlapping(folder, models, cultures, selectors)
     return folder
 
@@ -178,6 +180,41 @@ def stable(folder: Path, models: tuple[str, ...], cultures: list[str], selectors
                                  r / (2 - r), 0.5, "yes" if model.startswith("planted") else "no"))  # fmt: skip
     columns = ["model", *stability.COLUMNS, "planted"]
     write_csv(folder / "stability.csv", pd.DataFrame(rows, columns=columns))
+
+
+def finetuned(folder: Path, models: tuple[str, ...], cultures: list[str]) -> None:
+    """Tables of fine-tuning on two tasks: richer modules cost more."""
+    rng, table, modules = np.random.default_rng(11), [], []
+    cost = {"richest": -9.0, "poorest": -1.0, "random": -4.0}
+    for model in models:
+        planted = "yes" if model.startswith("planted") else "no"
+        for task in ("mrpc", "a task with a very long name"):
+            for at, name in enumerate(("demo", "culturalbench", "Ελλάδα $x$")):
+                for choice, mean in cost.items():
+                    for seed in ("1", "2", ""):
+                        for culture in ("", *cultures):
+                            change = float(mean / (1 + at) + rng.normal(0, 0.3))
+                            against = [np.nan] * 5
+                            if choice != "poorest":
+                                against = [change + 1, change - 1, change + 3, 0.01, 0.02 if at == 0 else 0.3]
+                            row = {
+                                "model": model, "task": task, "set": name, "method": "lora", "choice": choice,
+                                "seed": seed, "culture": culture, "n": 40 if culture else 40 * len(cultures),
+                                "accuracy_before": 0.9, "accuracy_after": 0.9 + change / 100, "well_formed_rate": 1.0,
+                                "task_n": 30, "task_accuracy_before": 0.5, "task_accuracy_after": 0.8 + 0.05 * at,
+                                "task_loss_before": 1.0, "task_loss_after": 0.4, "planted": planted,
+                            }  # fmt: skip
+                            for measure, scale in (("change", 1.0), ("logprob_change", 0.05)):
+                                ends = (scale * change, scale * (change - 2), scale * (change + 2))
+                                row |= dict(zip((measure, f"{measure}_low", f"{measure}_high"), ends, strict=True))
+                                for end, value in zip(("", "_low", "_high", "_p", "_p_adjusted"), against, strict=True):
+                                    row[f"{measure}_vs_poorest{end}"] = value * (1 if "_p" in end else scale)
+                            table.append(row)
+            modules += [(model, task, choice, seed, "gate_proj", layer, 3, 256, 3 / 256, 512, planted)
+                        for choice in cost for seed in ("1", "2") for layer in (0, 1)]  # fmt: skip
+    columns = ["model", "task", "set", "method", *erosion.COLUMNS, *tabulate_finetuning.TASK, "planted"]
+    write_csv(folder / "finetuning.csv", pd.DataFrame(table)[columns])
+    write_csv(folder / "finetuning_modules.csv", pd.DataFrame(modules, columns=tabulate_finetuning.MODULES))
 
 
 def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str]) -> None:

@@ -512,3 +512,27 @@ def test_wilson_by_hand():
     low, high = wilson(np.array([5, 0]), np.array([10, 0]))
     np.testing.assert_allclose([low[0], high[0]], [0.2366, 0.7634], atol=1e-4)
     assert (low[1], high[1]) == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_fine_tuning_shows_the_change_of_every_set_and_the_task(tables):
+    figure = figures.plot_finetuning(tables, DEMO)
+    table = tables.more["finetuning"]
+    part = table[(table["model"] == DEMO) & table["culture"].isna() & table["seed"].isna()]
+    tasks = list(dict.fromkeys(part["task"]))
+    assert len(figure.axes) == 2 * len(tasks)
+    for task, change, gain in zip(tasks, figure.axes[::2], figure.axes[1::2], strict=True):
+        of = part[part["task"] == task]
+        marks = [line for line in change.lines if line.get_marker() in "osD"]
+        assert sorted(x for line in marks for x in line.get_xdata()) == pytest.approx(sorted(of["change"]))
+        ends = [tuple(line.get_xdata()) for line in change.lines if len(line.get_xdata()) == 2][1:]  # without the zero
+        expected = sorted(zip(of["change_low"], of["change_high"], strict=True))
+        assert sorted(e for e in ends if e in expected) == expected
+        after = [line.get_xdata()[0] for line in gain.lines if line.get_marker() in "osD"]
+        assert after == pytest.approx([100 * of["task_accuracy_after"].iloc[0]] * 3)
+        labels = [tick.get_text() for tick in change.get_yticklabels()]
+        assert labels[0] == "demo *"
+        assert not any("*" in label for label in labels[1:])  # the others do not differ
+    assert "2 seeds" in " ".join(texts(figure))
+    without = dataclasses.replace(tables, more={})
+    assert "finetuning" not in "".join(stem for stem, _ in figures.model_figures(without, DEMO, ["cas"], 0.01))
+    assert "not fine-tuned" in texts(figures.plot_finetuning(without, DEMO))

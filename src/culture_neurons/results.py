@@ -29,6 +29,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "overview": figures.plot_overview,
     "baseline": figures.plot_baseline,
     "images": figures.plot_images,
+    "finetuning": figures.plot_finetuning,
     "benchmark": figures.plot_benchmark,
     "drops": figures.plot_drops,
     "dose": figures.plot_dose,

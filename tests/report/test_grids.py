@@ -85,3 +85,13 @@ def test_every_section_is_a_table_that_is_read():
     assert len(set(names)) == len(names)
     assert set(names) <= set(known.COLUMNS) | set(known.OPTIONAL)
     assert set(known.OPTIONAL) - set(names) == set(grids.TOO_LONG)
+
+
+def test_rows_of_single_cultures_and_seeds_are_left_to_the_file(tmp_path):
+    tables = figures.read(build(tmp_path), ["finetuning", "finetuning_modules"])
+    shown = {t["name"]: t for t in grids.sections(tables)}["finetuning"]
+    every = tables.more["finetuning"]
+    assert shown["total"] == (every["culture"].isna() & every["seed"].isna()).sum() == 36
+    columns = [name for name, *_ in shown["columns"]]
+    assert {"task", "set", "choice", "change", "change vs poorest p adjusted"} <= set(columns)
+    assert not {"culture", "seed", "task n"} & set(columns)

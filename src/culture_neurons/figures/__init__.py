@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from culture_neurons.figures.again import plot_permutations, plot_strengths, repeated
 from culture_neurons.figures.benchmark import plot_benchmark
 from culture_neurons.figures.effects import plot_dose, plot_drops, plot_matrix
+from culture_neurons.figures.finetuning import plot_finetuning, whole
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
 from culture_neurons.figures.models import plot_baseline, plot_overview
@@ -34,6 +35,7 @@ __all__ = [
     "plot_benchmark",
     "plot_dose",
     "plot_drops",
+    "plot_finetuning",
     "plot_images",
     "plot_layers",
     "plot_layers_by_culture",
@@ -71,6 +73,8 @@ def model_figures(
         yield f"stability_{model}", plot_stability(tables, model, selectors)
     if (structured := most_structured(tables, model, selectors, top_fraction)) is not None:
         yield f"overlap_{model}", plot_overlap(tables, model, structured, top_fraction)
+    if len(whole(tables, model)):
+        yield f"finetuning_{model}", plot_finetuning(tables, model)
     for name, plot in REPEATED.items():
         for selector in repeated(tables, model, selectors, name):
             yield f"{name}_{model}_{selector}", plot(tables, model, selector)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culture_neurons.errors import printable
-from culture_neurons.figures import benchmark, images
+from culture_neurons.figures import benchmark, finetuning, images
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.modules import at_projections, per_mask, said
@@ -62,6 +62,7 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
         )),
     ]  # fmt: skip
     entries += _choice(tables, model, selectors, top_fraction)
+    entries += _finetuning(tables, model)
     for selector in repeated(tables, model, selectors, "permutations"):
         part = rows(tables.more["permutations"], model, selector)
         entries.append(Entry(f"permutations_{model}_{selector}", "permutations", model, selector, (
@@ -126,6 +127,21 @@ def _choice(tables: Tables, model: str, selectors: list[str], top_fraction: floa
             f"selectors shown this is the one whose overlaps differ most."
         )))  # fmt: skip
     return result
+
+
+def _finetuning(tables: Tables, model: str) -> list[Entry]:
+    """What training on another task did; where the tables have it."""
+    part = finetuning.whole(tables, model)
+    if not len(part):
+        return []
+    tasks, n = list(dict.fromkeys(map(str, part["task"]))), plural(int(part["n"].max()), "question")
+    seeds = plural(finetuning.seeds(tables, model), "seed")
+    return [Entry(f"finetuning_{model}", "finetuning", model, "", (
+        f"{named(tables, model)}: change of accuracy on each data set (at most {n}) after training on "
+        f"{_listed(tasks)}, with the modules updated that are richest or poorest in culture-general neurons, or random "
+        f"ones; mean over {seeds}. A star: richest and poorest differ (paired sign flips, adjusted p < 0.05). "
+        f"Right: accuracy on held-out questions of the task, from before (bar) to after (mark)."
+    ))]  # fmt: skip
 
 
 def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:

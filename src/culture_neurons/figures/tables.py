@@ -35,6 +35,13 @@ OPTIONAL: dict[str, list[str]] = {
         *KEYS, "target", "samples_per_culture", "label_noise", "repeats", "n_target", "chance", "precision",
         "precision_sd", "recall", "average_precision", "average_precision_sd",
     ],
+    "finetuning": [
+        "model", "task", "set", "choice", "seed", "culture", "n", "change", "change_low", "change_high",
+        "change_vs_poorest", "change_vs_poorest_p_adjusted", "task_accuracy_before", "task_accuracy_after",
+    ],
+    "finetuning_modules": [
+        "model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters",
+    ],
     "images": ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"],
     "cultures": [*KEYS, "culture", "measure", "self", "self_low", "self_high", "specificity", "p_value", "p_adjusted"],
     "differences": [
@@ -59,6 +66,7 @@ OPTIONAL: dict[str, list[str]] = {
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "comparison", "verdict", "planted", "control", "kind", "a", "b", "target", "samples_per_culture",
+    "task", "set", "method", "choice", "seed",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",

@@ -22,7 +22,7 @@ MOST_ROWS = 2000
 #: Columns with few different values, which a reader may choose one of.
 CHOICES = (
     "model", "planted", "selector", "top_fraction", "culture", "mask_culture", "eval_culture", "measure", "comparison",
-    "verdict", "control",
+    "verdict", "control", "task", "set", "choice", "seed",
 )  # fmt: skip
 #: Decimals by the name of a column; the first pattern that is found counts. Other numbers: four significant digits.
 DECIMALS = (
@@ -42,6 +42,7 @@ class Section:
     note       a sentence or two on how it is read
     left_out   pattern of columns that the page leaves to the file
     decimals   of columns that `DECIMALS` does not suit
+    whole      columns that are empty in the rows that the page shows, those of single cultures are left to the file
     """
 
     name: str
@@ -49,6 +50,7 @@ class Section:
     note: str = ""
     left_out: str = ""
     decimals: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
 
 #: Tables of thousands of rows, which the page leaves to their files and figures.
@@ -132,6 +134,24 @@ SECTIONS = (
         decimals={"change": 1},
     ),
     Section(
+        "finetuning",
+        "After training on another task",
+        "A few modules of the model, those richest or poorest in culture-general neurons or random ones, were trained "
+        "on a task that has nothing to do with culture; then each data set was asked again. Means over cultures and "
+        "seeds; single ones are in the file. Vs poorest: paired difference on the same questions, p by sign flips. "
+        "Task: accuracy on its held-out questions.",
+        left_out=r"^(culture|seed)$|well_formed|_loss|^task_n$|logprob_change_vs_poorest_p$|^change_vs_poorest_p$",
+        decimals={"change": 2, "change_vs_poorest": 2},
+        whole=("culture", "seed"),
+    ),
+    Section(
+        "finetuning_modules",
+        "Modules that were trained",
+        "Chosen: output units of the module that the mask names; richness is their share. Parameters: numbers that "
+        "were trained, of all modules of the choice together.",
+        decimals={"richness": 4},
+    ),
+    Section(
         "benchmark",
         "Selectors on planted neurons",
         "Of the planted models alone, whose culture neurons are known. Effective ones cost their culture at least 0.1 "
@@ -151,6 +171,7 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
     for section in SECTIONS:
         frame = tables.table(section.name)
         if frame is not None and len(frame):
+            frame = frame[frame[list(section.whole)].isna().all(axis=1)]
             shown = frame[[c for c in frame if not (section.left_out and re.search(section.left_out, c))]]
             result.append(table(shown, section.name, section.decimals)
                           | {"title": section.title, "note": section.note})  # fmt: skip
