@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evidence": {"errors", "seeds", "resampling", "evaluation"},
     "selector_benchmark": {"errors", "types", "seeds", "selectors", "selection"},
     "image_effects": {"errors", "resampling", "evaluation"},
-    "erosion": {"resampling", "evaluation"},
+    "erosion": {"resampling", "evaluation", "per_culture"},
     "per_culture": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "sets": {"resampling", "evaluation", "evidence", "per_culture"},

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons import evaluation, resampling
+from culture_neurons import evaluation, per_culture, resampling
 from culture_neurons.evaluation import Baseline
 
 #: The choice that the others are held against.
@@ -44,11 +44,11 @@ def compare(
     after      (choice, seed) -> answers (columns of predictions.parquet) to all evaluate questions of the set
     sources    the names of these files, for errors
 
-    Rows of seed `ALL` are of each question's mean change over seeds. Rows of culture `ALL` are macro averages: the
-    mean over cultures of the mean over a culture's questions. Columns `_vs_poorest` are the differences to the choice
-    `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % percentiles of a
-    bootstrap over questions within cultures (questions about one image stay together), p is two-sided, of sign flips
-    of the paired differences; not adjusted yet (`adjust`).
+    Rows of seed `ALL` are of each question's mean change over seeds. Rows of culture `ALL` are means over all questions
+    of the set, whatever their culture, as benchmarks publish them. Columns `_vs_poorest` are the differences to the
+    choice `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % percentiles
+    of a bootstrap over questions (those about one image stay together; none where there is one alone), p is two-sided,
+    of sign flips of the paired differences; not adjusted yet (`adjust`).
 
     Raises FileError when two files do not hold the same questions.
     """
@@ -73,28 +73,23 @@ def compare(
     for culture in [*sorted(set(base.culture)), ALL]:
         of = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
         estimates = _estimates(base, of, matrix, names, replicates, seed)
-        shared = {
-            "culture": culture,
-            "n": int(of.sum()),
-            "accuracy_before": _macro(base, of, base.correct[:, None].astype(float))[0],
-        }
+        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": float(base.correct[of].mean())}
         rows += [{"choice": choice, "seed": key, **shared, **estimates[choice, key]} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _macro(base: Baseline, of: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return resampling.macro_mean(resampling.design(base.culture[of], base.unit[of]), values[of])
 
 
 def _estimates(
     base: Baseline, of: np.ndarray, matrix: np.ndarray, names: Sequence[tuple], replicates: int, seed: int
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Run -> column -> value, over the questions `of`; the columns of `names`, their intervals and values of p."""
-    plan = resampling.design(base.culture[of], base.unit[of])
+    # One stratum: all questions count the same.
+    plan = resampling.design(np.full(int(of.sum()), ""), base.unit[of])
     values = matrix[of]
     means = resampling.macro_mean(plan, values)
-    low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
-    p = resampling.two_sided(means, resampling.sign_flips(plan, values, replicates, seed))
+    low = high = p = np.full(len(means), np.nan)
+    if len(plan.counts) > 1:
+        low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
+        p = resampling.two_sided(means, resampling.sign_flips(plan, values, replicates, seed))
     result: dict[tuple[str, str], dict[str, float]] = {}
     for i, (key, name) in enumerate(names):
         row = result.setdefault(key, {})
@@ -112,12 +107,6 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     Families, of each measure: all cultures together or single ones, the mean over seeds or single ones, and planted
     models apart; each over models, tasks, sets and choices.
     """
-    table = table.copy()
-    family = table["planted"] + np.where(table["culture"] == ALL, " all", " single")
-    family = family + np.where(table["seed"] == ALL, " mean", " seed")
-    for measure in MEASURES:
-        name = f"{measure}_vs_poorest_p"
-        for one in family.unique():
-            mine = family == one
-            table.loc[mine, f"{name}_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, name].astype(float))
-    return table
+    marked = table.assign(whole=table["culture"] == ALL, mean=table["seed"] == ALL)
+    pairs = [(f"{measure}_vs_poorest_p", f"{measure}_vs_poorest_p_adjusted") for measure in MEASURES]
+    return per_culture.adjust(marked, ["planted", "whole", "mean"], pairs).drop(columns=["whole", "mean"])

@@ -137,9 +137,9 @@ SECTIONS = (
         "finetuning",
         "After training on another task",
         "A few modules of the model, those richest or poorest in culture-general neurons or random ones, were trained "
-        "on a task that has nothing to do with culture; then each data set was asked again. Means over cultures and "
-        "seeds; single ones are in the file. Vs poorest: paired difference on the same questions, p by sign flips. "
-        "Task: accuracy on its held-out questions.",
+        "on a task that has nothing to do with culture; then each data set was asked again. Means over all "
+        "questions and over seeds; single cultures and seeds are in the file. Vs poorest: paired difference on the "
+        "same questions, p by sign flips. Task: accuracy on its held-out questions.",
         left_out=r"^(culture|seed)$|well_formed|_loss|^task_n$|logprob_change_vs_poorest_p$|^change_vs_poorest_p$",
         decimals={"change": 2, "change_vs_poorest": 2},
         whole=("culture", "seed"),
