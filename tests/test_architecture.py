@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_values": {"errors"},
     "selection": {"errors", "types", "seeds", "selectors"},
     "culnig": {"errors", "types", "seeds", "selection"},
-    "finetuning": {"errors", "seeds"},
+    "finetuning": {"errors", "types", "seeds"},
     "planning": {"selection"},
     "planning_text": set(),
     "stability": {"errors", "types", "seeds", "store", "selectors", "selection"},

@@ -32,6 +32,7 @@ from culture_neurons.steps import (
     tabulate_stability,
 )
 from culture_neurons.steps import mask as choose
+from tests.figures_tables import finetuned
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -273,6 +274,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--selectors", '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2",
         "--out", results / "tables/benchmark.csv", "--provenance-out", results / "tables/provenance_benchmark.json",
     )  # fmt: skip
+    finetuned(results / "tables", (MODEL,), CULTURES)
     return folder
 
 
@@ -297,12 +299,12 @@ def documented(name: str) -> set[str]:
 
 
 #: Tables whose section says that values have ends of intervals.
-WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths", "stability"}
+WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths", "stability", "finetuning"}
 
 
 @pytest.mark.parametrize("name", [
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
-    "permutations", "strengths", "benchmark", "stability",
+    "permutations", "strengths", "benchmark", "stability", "finetuning", "finetuning_modules",
     "overlaps", "related",
 ])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:

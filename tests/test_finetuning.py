@@ -104,8 +104,11 @@ def test_held_out_questions_hang_on_their_ids_alone():
 
 
 def test_selector_must_be_by_attribution():
-    finetuning.check({"selector": "mine"}, ["mine", "other"])
+    some = {"tasks": {"mrpc": {}}}
+    finetuning.check(some, {"culnig-general": "culnig-general"})
+    finetuning.check({**some, "selector": "mine"}, {"mine": "culnig-specific", "cas": "cas"})
+    finetuning.check({"selector": "nothing"}, {"cas": "cas"})  # nothing is trained
     with pytest.raises(ConfigError, match=r"'min' \(did you mean 'mine'\?\).*\(mine\)"):
-        finetuning.check({"selector": "min"}, ["mine"])
-    with pytest.raises(ConfigError, match="this config has none"):
-        finetuning.check({"selector": "cas"}, [])
+        finetuning.check({**some, "selector": "min"}, {"mine": "culnig-general", "min": "cas"})
+    with pytest.raises(ConfigError, match=r"'culnig-general'; .*this config has none"):
+        finetuning.check(some, {"cas": "cas"})

@@ -69,6 +69,9 @@ def test_jobs_of_a_run() -> None:
     rules = ("prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes")
     assert [sets[rule] for rule in rules] == [2, 6, 6, 18, 18]
     assert planning.jobs({**RUN, "sets": {"further": 0, "selectors": [], "factors": ["0"]}}) == planning.jobs(RUN)
+    tuned = planning.jobs({**RUN, "finetuning": {"tasks": 2, "runs": 6}})
+    new = {"prepare_task": 2, "finetune": 18, "ask_finetuned": 18, "tabulate_finetuning": 1}
+    assert tuned == {**planning.jobs(RUN), **new}
     assert planning.jobs({**RUN, "image_controls": ["blank"]}) == {
         **planning.jobs(RUN), "infer_controls": 3, "tabulate_images": 1,
     }  # fmt: skip

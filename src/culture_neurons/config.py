@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from culture_neurons import config_values, culnig, selectors
+from culture_neurons import config_values, culnig, finetuning, selectors
 from culture_neurons.config_values import brief
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.types import CULNIG, IMPORTED, Statistics
@@ -47,12 +47,18 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
     _check_evaluation(config)
     _check_evidence(config)
+    finetuning.check(config.get("finetuning") or {}, _methods(config["selectors"]))
 
 
 def fraction_text(fraction: float) -> str:
     """A top fraction as it stands in file names and tables: 0.01, never 1e-02."""
     text = f"{fraction:.10f}".rstrip("0").rstrip(".")
     return text
+
+
+def _methods(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a selector -> its method."""
+    return {name: (options or {}).get("method", name) for name, options in chosen.items()}
 
 
 def _check_split(split: Mapping[str, Any]) -> None:
@@ -166,7 +172,7 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
 def _check_evidence(config: Mapping[str, Any]) -> None:
     """Selectors whose chain is repeated must have scores of their own; 1 is the strength of all other results."""
     evidence = config.get("evidence") or {}
-    methods = {name: (options or {}).get("method", name) for name, options in config["selectors"].items()}
+    methods = _methods(config["selectors"])
     able = [n for n, m in methods.items() if m not in (IMPORTED, *CULNIG) and not selectors.resolve(m).control]
     for name in evidence.get("selectors", ()):
         if name not in able:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from culture_neurons.errors import ConfigError, DataError, nearest
 from culture_neurons.seeds import generator
+from culture_neurons.types import CULNIG
 
 #: What may be updated; `random` is a control of as many modules.
 CHOICES = ("richest", "poorest", "random")
@@ -24,10 +25,14 @@ METHODS = ("lora", "full")
 COLUMNS = ["choice", "seed", "site", "layer", "chosen", "units", "richness"]
 
 
-def check(settings: Mapping[str, Any], attributed: Sequence[str]) -> None:
-    """Raise ConfigError unless `selector` is one of the `attributed` selectors of a config."""
-    name = settings["selector"]
-    if name not in attributed:
+def check(settings: Mapping[str, Any], methods: Mapping[str, str]) -> None:
+    """Raise ConfigError unless `selector` is by attribution, where there are any tasks.
+
+    methods   name of each selector of the config -> its method
+    """
+    attributed = [name for name, method in methods.items() if method in CULNIG]
+    name = settings.get("selector", CULNIG[0])
+    if settings.get("tasks") and name not in attributed:
         known = ", ".join(attributed) or "this config has none"
         raise ConfigError(
             f"finetuning: selector: {name!r}{nearest(name, attributed)}; expected a selector by attribution, whose "

@@ -8,6 +8,7 @@
     mentions     whether units that answer to a culture's name are looked for
     sets         {further, selectors, factors}: number of further data sets that masks are judged on, whose masks, and
                  what their neurons are multiplied by
+    finetuning   {tasks, runs}: number of tasks that modules are trained on, and how often in each model
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     redrawn      whether neurons are chosen again on redrawn samples
@@ -84,6 +85,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     unscored = imported + attributed + matched
     sets = run.get("sets") or {"further": 0, "selectors": ()}
     judged = n * len(sets["selectors"]) * (1 + sets["further"]) * bool(sets["further"])
+    tuning = run.get("finetuning") or {"tasks": 0, "runs": 0}
     planted = sum(model["planted"] for model in models)
     again = n * len(run["again"]["selectors"])
     count = {
@@ -109,6 +111,9 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "gather_set": n * sets["further"],
         "ablate_set": judged * shards["ablate"] * shards["ablate_masks"],
         "gather_set_outcomes": judged,
+        "prepare_task": tuning["tasks"],
+        "finetune": n * tuning["runs"],
+        "ask_finetuned": n * tuning["runs"],
         "permute": again if run["again"]["permutations"] else 0,
         "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
         "gather_again": again,
@@ -119,6 +124,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "tabulate": 1,
         "tabulate_images": int(bool(run.get("image_controls"))),
         "tabulate_again": int(bool(run["again"]["selectors"])),
+        "tabulate_finetuning": int(bool(tuning["runs"])),
         "benchmark_selectors": int(bool(run.get("benchmark"))),
         "overlap": int(bool(run.get("overlap"))),
         "tabulate_stability": int(bool(run.get("redrawn"))),
@@ -283,7 +289,7 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]
     if run.get("attributed") or (run.get("sets") or {}).get("further"):
-        result.append("Attribution, and masks on further data sets, are counted as jobs and not timed.")
+        result.append("Attribution, masks on further data sets and fine-tuning are counted as jobs and not timed.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
             result.append(

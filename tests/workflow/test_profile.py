@@ -16,7 +16,7 @@ PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
 WITH_MODEL = {"infer", "infer_controls", "record", "record_tokens", "ablate", "ablate_again", "calibrate"}
 #: The same, where the config asks for them.
-IF_ASKED = {"attribute", "infer_set", "ablate_set"}
+IF_ASKED = {"attribute", "infer_set", "ablate_set", "finetune", "ask_finetuned"}
 CONFIGS = {
     name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper-vlm.yaml")
 }

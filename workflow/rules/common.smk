@@ -57,6 +57,12 @@ ATTRIBUTIONS = ["questions", "controls"] + ["mentions"] * bool(MENTIONS)
 SETS = config["evaluation"]["sets"]
 ASKED = [config["dataset"], *SETS] if SETS else []
 FACTORS = [f"{factor:g}" for factor in config["evaluation"]["factors"]]
+#: Tasks that a few modules are trained on, as the choice of modules and the seed stand in file names; and what is asked
+#: of the trained models.
+TUNING = config["finetuning"]
+TASKS = TUNING["tasks"]
+TUNED = [f"{task}_{choice}_{seed}" for task in TASKS for choice in TUNING["choices"] for seed in TUNING["seeds"]]
+ASKED_TUNED = [config["dataset"], *SETS]
 JUDGED = sorted(config["evaluation"]["selectors"] or SELECTORS) if SETS else []
 FRACTIONS = [settings.fraction_text(fraction) for fraction in config["top_fractions"]]
 TOP = settings.fraction_text(config["figures"].get("top_fraction", config["top_fractions"][0]))
@@ -82,6 +88,7 @@ FURTHER = {
     "provenance": ["cultures", "differences"],
     "provenance_again": ["permutations", "strengths"] * bool(AGAIN),
     "provenance_benchmark": ["benchmark"] * bool(PLANTED and BENCHMARK["repeats"]),
+    "provenance_finetuning": ["finetuning", "finetuning_modules"] * bool(TASKS),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
     "provenance_overlaps": ["overlaps", "related"] * any(name not in ATTRIBUTED for name in SHOWN),
     "provenance_stability": ["stability"] * bool(REDRAWN),
@@ -246,6 +253,30 @@ def set_outcomes():
     }
 
 
+def tuned_files(name):
+    """A file of every fine-tuned model, each with its name model/task/choice/seed."""
+    return {
+        f"{model}/{task}/{choice}/{seed}": f"{RESULTS}/{model}/finetuned/{task}_{choice}_{seed}/{name}"
+        for model in sorted(MODELS)
+        for task in TASKS
+        for choice in TUNING["choices"]
+        for seed in TUNING["seeds"]
+    }
+
+
+def tuned_answers():
+    """What fine-tuned models answer to every data set, each with its name model/task/choice/seed/set."""
+    return {f"{run}/{name}": path for name in ASKED_TUNED for run, path in tuned_files(f"{name}.parquet").items()}
+
+
+def answers_before():
+    """Answers to the same before, each with its name model/set."""
+    own = {f"{model}/{config['dataset']}": f"{RESULTS}/{model}/predictions.parquet" for model in MODELS}
+    return own | {
+        f"{model}/{name}": f"{RESULTS}/{model}/sets/{name}/predictions.parquet" for model in MODELS for name in SETS
+    }
+
+
 def token_statistics():
     """Statistics of other token rules, each with its name model/rule."""
     return {
@@ -290,7 +321,7 @@ def figure_stems(model):
     per_selector = ("matrix", "layers", "layers-heatmap", "layers-by-culture")
     repeated = ["permutations"] * bool(EVIDENCE["permutations"]) + ["strengths"] * bool(STRENGTHS)
     again = [f"{kind}_{model}_{name}" for name in SHOWN if name in AGAIN for kind in repeated]
-    choice = [f"{figure}_{model}" for figure, table in (("stability", "stability"), ("overlap", "overlaps")) if table in MORE]
+    choice = [f"{figure}_{model}" for figure, table in (("stability", "stability"), ("overlap", "overlaps"), ("finetuning", "finetuning")) if table in MORE]
     modules = [f"modules_{model}_{name}" for name in SHOWN if name in ATTRIBUTED]
     each = [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
     return [f"drops_{model}", f"dose_{model}", *choice, *again, *each, *modules]
@@ -342,6 +373,7 @@ def amount_of_work():
         "matched": sorted(MATCHED),
         "mentions": bool(MENTIONS),
         "sets": {"further": len(SETS), "selectors": JUDGED, "factors": FACTORS},
+        "finetuning": {"tasks": len(TASKS), "runs": len(TUNED)},
         "top_fractions": FRACTIONS,
         "again": {"selectors": AGAIN, "strengths": STRENGTHS, "permutations": EVIDENCE["permutations"]},
         "shards": SHARDS,

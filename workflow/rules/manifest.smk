@@ -13,6 +13,7 @@ rule manifest:
         masks=per_mask_file("masks").values(),
         outcomes=per_mask_file("ablation").values(),
         sets=[*set_predictions().values(), *set_outcomes().values()],
+        finetuned=tuned_answers().values(),
         code=code("manifest"),
     output:
         manifest=MANIFEST,
@@ -30,7 +31,7 @@ rule manifest:
     shell:
         "python -m culture_neurons.steps.manifest --config {params.config:q} --provenance {input.provenance:q}"
         " --samples {input.samples:q} --files {input.tables:q} {input.samples:q} {input.more:q} {input.predictions:q}"
-        " {input.controls:q} {input.masks:q} {input.outcomes:q} {input.sets:q} --out {output.manifest:q} --log {log:q}"
+        " {input.controls:q} {input.masks:q} {input.outcomes:q} {input.sets:q} {input.finetuned:q} --out {output.manifest:q} --log {log:q}"
 
 
 rule verify:

@@ -10,6 +10,6 @@ rule prefetch:
         "../../envs/data.yaml"
     params:
         models=fixed(MODELS),
-        sources=fixed({"data": config["data"]["source"]} | {f"evaluation: sets: {name}": part["source"] for name, part in SETS.items()}),
+        sources=fixed({"data": config["data"]["source"]} | {f"evaluation: sets: {name}": part["source"] for name, part in SETS.items()} | {f"finetuning: tasks: {name}": part["source"] for name, part in TASKS.items()}),
     shell:
         "python -m culture_neurons.steps.prefetch --models {params.models:q} --sources {params.sources:q} --log {log:q}"
