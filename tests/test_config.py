@@ -9,7 +9,7 @@ from culture_neurons.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-CONFIGS = ["config.yaml", "config/paper-vlm.yaml", "config/selector-benchmark.yaml"]
+CONFIGS = ["config.yaml", "config/paper-vlm.yaml", "config/paper-llm.yaml", "config/selector-benchmark.yaml"]
 
 
 def read(name="config.yaml"):

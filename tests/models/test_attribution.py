@@ -1,14 +1,19 @@
 """Attributions against a loop over single units of single samples, in float64."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.attribution import Attributor, attribute, attributor
 from culture_neurons.models.inference import letters_of
 from culture_neurons.models.inputs import Batch, Prompt, prepare
-from culture_neurons.models.loading import Loaded
+from culture_neurons.models.loading import Loaded, load
 from culture_neurons.models.projections import Projection, projections
 from culture_neurons.types import PROJECTIONS, Sample
 from tests.models.conftest import TEXT, language_model
@@ -110,6 +115,21 @@ def test_neither_batches_nor_their_order_change_attributions(one, questions):
             for site, values in scores.items():
                 scale = np.abs(alone[sample_id][1][site]).max()
                 np.testing.assert_allclose(values, alone[sample_id][1][site], atol=1e-4 * scale)
+
+
+def test_the_padding_side_of_a_tokenizer_changes_nothing(folders, questions, tmp_path):
+    """Batches are padded on the left, whatever the folder says: there the answer stands at the last position."""
+    found = {}
+    for side in ("left", "right"):
+        folder = Path(shutil.copytree(folders["llava-next-qwen2"], tmp_path / side))
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": side}), encoding="utf-8")
+        assert PreTrainedTokenizerFast.from_pretrained(folder).padding_side == side
+        found[side] = attributed(load({"name": side, "path": str(folder)}), questions.samples[:4], questions.opener, 4)
+    for sample_id, (p, scores) in found["left"].items():
+        assert found["right"][sample_id][0] == p
+        for site, values in scores.items():
+            np.testing.assert_array_equal(found["right"][sample_id][1][site], values)
 
 
 def test_padding_is_no_part_of_the_maximum():

@@ -20,7 +20,9 @@ def amount_of_work(project, *words) -> dict:
     return json.loads(arguments[arguments.index("--run") + 1])
 
 
-@pytest.mark.parametrize("config", ["config.yaml", "config/paper-vlm.yaml", str(ROOT / "config.yaml")])
+@pytest.mark.parametrize(
+    "config", ["config.yaml", "config/paper-vlm.yaml", "config/paper-llm.yaml", str(ROOT / "config.yaml")]
+)
 def test_jobs_of_the_plan_are_those_of_a_fresh_run(project, config):
     words = ("--configfile", config)
     assert planning.jobs(amount_of_work(project, *words)) == project.planned("--forceall", *words)

@@ -230,9 +230,20 @@ def shown_masks():
     return {name: path for name, path in per_mask_file("masks").items() if name.rsplit("/", 2)[1] in compared}
 
 
+def attributed_samples(wildcards):
+    """The questions whose right answers are attributed: the run's own, or mere mentions."""
+    return f"{RESULTS}/mentions/samples.parquet" if wildcards.kind == "mentions" else f"{RESULTS}/samples.parquet"
+
+
 def attributions(kind):
     """All shards of a model's attributions of one kind; see `ATTRIBUTIONS`."""
     return expand(f"{RESULTS}/{{{{model}}}}/attributions/{kind}_{{shard}}.h5", shard=range(SHARDS["record"]))
+
+
+def set_samples(wildcards):
+    """The questions of a data set that masks are judged on; the run's own takes part with its evaluate half."""
+    own = wildcards.set == config["dataset"]
+    return f"{RESULTS}/samples.parquet" if own else f"{RESULTS}/sets/{wildcards.set}/samples.parquet"
 
 
 def set_predictions():

@@ -60,7 +60,7 @@ rule mask:
 rule attribute:
     """Attribute the right answers of one shard to units: of the identify questions, their controls, or mentions."""
     input:
-        samples=lambda wildcards: f"{RESULTS}/mentions/samples.parquet" if wildcards.kind == "mentions" else f"{RESULTS}/samples.parquet",
+        samples=attributed_samples,
         # For the cultures that are recorded, so that all selectors judge the same ones.
         predictions=f"{RESULTS}/{{model}}/predictions.parquet",
         model=model_folder,

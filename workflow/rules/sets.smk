@@ -5,12 +5,6 @@ wildcard_constraints:
     set=one_of(ASKED),
 
 
-def set_samples(wildcards):
-    """The questions of a data set that masks are judged on; the run's own takes part with its evaluate half."""
-    own = wildcards.set == config["dataset"]
-    return f"{RESULTS}/samples.parquet" if own else f"{RESULTS}/sets/{wildcards.set}/samples.parquet"
-
-
 use rule prepare as prepare_set with:
     input:
         source=lambda wildcards: local_sources(SETS[wildcards.set]["source"]),
