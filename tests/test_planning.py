@@ -165,6 +165,41 @@ def test_repeated_chains_by_hand() -> None:
     assert "permute" not in planning.jobs(alone)
 
 
+def test_attribution_and_masks_at_projections_by_hand() -> None:
+    seconds = CALIBRATION["seconds_per_question"] | {"attribute": [5.0, 6.0, 7.0]}
+    found = calibrated(seconds_per_question=seconds)
+    run = {**RUN, "attributed": ["mad"], "matched": ["random"], "mentions": True}
+    asked = planning.questions(SPLITS, 5)
+    parts = {part.kind: part for part in planning.work(run, asked, found, {"mentions": 8})}
+    # 16 questions, 16 controls and 8 mentions, in 4 shards.
+    attribution = parts["attribution"]
+    assert (attribution.jobs, attribution.questions, attribution.passes) == (4, 40, 40)
+    assert_allclose(attribution.job, [10 + 10 * 5, 10 + 10 * 6, 10 + 10 * 7])
+    assert (parts["ablation"].jobs, parts["projections"].jobs, parts["projections"].passes) == (1, 2, 160)
+    # Each of 4 masks takes as long as an answer.
+    assert_allclose(parts["projections"].job, [10 + 20 * 8, 10 + 20 * 16, 10 + 20 * 24])
+    assert "set answers" not in parts
+
+
+def test_further_data_sets_by_hand() -> None:
+    run = {
+        **RUN,
+        "attributed": ["mad"],
+        "sets": {"further": 2, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
+    }
+    parts = {p.kind: p for p in planning.work(run, planning.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 30})}
+    answers, ablation, whole = (parts[f"set {kind}"] for kind in ("answers", "ablation", "projections"))
+    assert (answers.jobs, answers.passes, answers.questions) == (2, 40, 20)
+    assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
+    # On 3 sets of 20 questions in the mean, 2 cultures' masks by 3 factors each.
+    assert (ablation.jobs, ablation.masks, ablation.passes) == (3, 6, 360)
+    assert_allclose(ablation.job, [10 + 20 * 5, 10 + 20 * 8, 10 + 20 * 9])
+    assert (whole.jobs, whole.passes) == (3, 360)
+    assert_allclose(whole.job, [10 + 20 * 12, 10 + 20 * 24, 10 + 20 * 36])
+    plan = planning.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30})
+    assert any("further data sets are taken to be as long" in line for line in plan["assumptions"])
+
+
 def test_a_job_holds_its_gpus_or_its_cores() -> None:
     assert planning.devices_per_job(RUN, CALIBRATION) == 2
     assert planning.devices_per_job(RUN, calibrated(devices=3)) == 3  # the model was spread over all that were there

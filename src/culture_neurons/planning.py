@@ -148,33 +148,55 @@ def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Ques
 
 
 def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float = 0) -> np.ndarray:
-    """Wall-clock seconds per question, float64 [repeat].
+    """Wall-clock seconds per question, float64 [repeat]. Under a mask at projections a question takes a whole pass.
 
     Beside a GPU, the next batch is prepared and sums are written while it works, so the slowest of these counts. On
     a CPU they share the cores with the model, and beside a generation nothing is prepared: there they add up.
     """
     of = {name: np.array(values, float) for name, values in calibration["seconds_per_question"].items()}
-    model = {"recording": of["record"], "ablation": of["ablate"] + masks * of["ablate_mask"]}
+    model = {
+        "recording": of["record"],
+        "attribution": of.get("attribute", of["answer"]),
+        "ablation": of["ablate"] + masks * of["ablate_mask"],
+        "projections": masks * of["answer"],
+    }
     parts = [model.get(kind, of["answer"]), of["prepare"], *([of["write"]] if kind == "recording" else [])]
     return np.max(parts, axis=0) if calibration["prepares_ahead"] else np.sum(parts, axis=0)
 
 
-def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> list[Work]:
+def work(
+    run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
+) -> list[Work]:
     """Answers, recording and ablation of one model, and what its config asks of it beside these.
 
     That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
-    counts once for each image control, as if it had an image and as many tokens as with it.
+    counts once for each image control, as if it had an image and as many tokens as with it. `further` has the number
+    of questions of each further data set, and of mentions under that name; their questions count as if they were as
+    long as the run's own. Masks at projections are counted apart: `projections`, and on all sets `set projections`.
     """
     again = run["again"]
     # Under shuffled labels, each question is asked under its own culture's mask alone.
     repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     rules = len(run.get("token_rules", ()))
+    sets = dict(further or {})
+    attributions = 2 * asked.identify + sets.pop("mentions", 0)
+    whole = {*run.get("attributed", ()), *run.get("matched", ())}
+    judged = (run.get("sets") or {}).get("selectors", ())
+    on_sets = asked.cultures * len((run.get("sets") or {}).get("factors", ()))
+    # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
+    each = round((sum(sets.values()) + asked.evaluate) / (1 + len(sets)))
+    masked = shards["ablate"], shards["ablate_masks"]
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
         ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
-        ("ablation", len(run["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, masks),
-        ("again", len(again["selectors"]), shards["ablate"], shards["ablate_masks"], asked.evaluate, repeated),
+        ("attribution", bool(run.get("attributed")), shards["record"], 1, attributions, 0),
+        ("ablation", len(set(run["selectors"]) - whole), *masked, asked.evaluate, masks),
+        ("projections", len(whole), *masked, asked.evaluate, masks),
+        ("again", len(again["selectors"]), *masked, asked.evaluate, repeated),
+        ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
+        ("set ablation", len(set(judged) - whole) * (1 + len(sets)) * bool(sets), *masked, each, on_sets),
+        ("set projections", len(set(judged) & whole) * (1 + len(sets)) * bool(sets), *masked, each, on_sets),
     ]
     kinds = [kind for kind in kinds if kind[1]]
     if controls := len(run.get("image_controls", ())):
@@ -183,7 +205,8 @@ def work(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
     result = []
     for kind, times, by_questions, by_masks, n, masks in kinds:
         number = times * by_questions * by_masks
-        per_question = seconds_per_question(calibration, "ablation" if masks else kind, masks / by_masks)
+        rate = kind.removeprefix("set ") if kind != "again" else "ablation"
+        per_question = seconds_per_question(calibration, rate, masks / by_masks)
         job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
         passes = times * n * max(1, masks)
         tokens = round(passes * calibration["tokens_per_question"]["mean"])
@@ -232,14 +255,17 @@ def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any
 
 
 def plan(
-    run: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]], calibrations: Sequence[Mapping[str, Any]]
+    run: Mapping[str, Any],
+    splits: Mapping[str, Mapping[str, int]],
+    calibrations: Sequence[Mapping[str, Any]],
+    further: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """All figures, ready for JSON; see docs/outputs.md for the keys."""
+    """All figures, ready for JSON; see docs/outputs.md for the keys, and `work` for `further`."""
     asked = questions(splits, run["min_correct"])
     models, totals = {}, {}
     for calibration in calibrations:
         unit = "core-hours" if calibration["device_type"] == "cpu" else "GPU-hours"
-        parts = work(run, asked, calibration)
+        parts = work(run, asked, calibration, further)
         hours = np.sum([part.hours for part in parts], axis=0)
         totals[unit] = totals.get(unit, 0) + hours
         models[calibration["model"]] = {
@@ -289,7 +315,12 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]
     if run.get("attributed") or (run.get("sets") or {}).get("further"):
-        result.append("Attribution, masks on further data sets and fine-tuning are counted as jobs and not timed.")
+        result.append(
+            "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
+            "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less."
+        )
+    if run.get("finetuning"):
+        result.append("Fine-tuning, and questions to fine-tuned models, are counted as jobs and not timed.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
             result.append(

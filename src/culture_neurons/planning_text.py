@@ -46,7 +46,7 @@ def _model(name: str, model: Mapping[str, Any]) -> list[str]:
     ]
     if made["peak_device_bytes"]:
         facts.append(f"{_bytes(made['peak_device_bytes'])} of device memory")
-    row = "  {:9} {:>5} {:>9} {:>6} {:>12} {:>8} {:>9} {:>9}  {}".format
+    row = "  {:15} {:>5} {:>9} {:>6} {:>12} {:>8} {:>9} {:>9}  {}".format
     rows = [row("", "jobs", "questions", "masks", "passes", "tokens", "start-up", "one job", model["unit"])]
     for kind, part in model["work"].items():
         counts = [f"{part[key]:,}" for key in ("jobs", "questions", "masks", "passes")]

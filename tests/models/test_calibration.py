@@ -103,6 +103,12 @@ def test_measurement_of_a_real_model(loaded, questions, samples):
         assert "forward" not in vars(module)
 
 
+def test_attribution_is_timed_where_it_is_asked_for(one, questions, samples):
+    found = measured(one, questions, samples[:8], sites=["gate_proj", "q_proj"])
+    assert set(found.seconds) == {*calibration.WORK, "attribute"}
+    assert (found.seconds["attribute"] > 0).all()
+
+
 def test_content_tokens_can_be_recorded(one, questions, samples):
     found = measured(one, questions, samples[:8], rule="text")
     assert all((tokens < found.tokens[1]).all() for tokens, _, _ in found.recorded)

@@ -50,7 +50,8 @@ SHOWN = [name for name in SELECTORS if name not in CONTROLS]
 MATCHED = [name for name in CONTROLS if SELECTORS[name].get("match") in ATTRIBUTED]
 #: Questions that merely mention a culture: units that answer to its name are left out by selectors by attribution.
 MENTIONS = config["data"]["mentions"] if ATTRIBUTED else None
-#: What is attributed: the identify questions, their options alone, and mere mentions.
+#: Where units are attributed, and of what: the identify questions, their options alone, and mere mentions.
+ATTRIBUTED_SITES = ["gate_proj", "q_proj", "k_proj", "v_proj"]
 ATTRIBUTIONS = ["questions", "controls"] + ["mentions"] * bool(MENTIONS)
 #: Further data sets that masks are judged on; all that are asked, the run's own among them; what masks do there; and
 #: whose masks.
@@ -251,6 +252,12 @@ def set_predictions():
     own = {f"{model}/{config['dataset']}": f"{RESULTS}/{model}/predictions.parquet" for model in MODELS if ASKED}
     further = {f"{model}/{name}": f"{RESULTS}/{model}/sets/{name}/predictions.parquet" for model in MODELS for name in SETS}
     return dict(sorted((own | further).items()))
+
+
+def further_samples():
+    """Questions beside the run's own: mentions under "mentions", and the further data sets by their names."""
+    mentions = {"mentions": f"{RESULTS}/mentions/samples.parquet"} if MENTIONS else {}
+    return mentions | {name: f"{RESULTS}/sets/{name}/samples.parquet" for name in SETS}
 
 
 def set_outcomes():

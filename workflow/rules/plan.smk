@@ -28,12 +28,13 @@ rule calibrate:
         mantissa_bits=config["recording"]["mantissa_bits"],
         negative_sum=NEGATIVE_SUM,
         top_fraction=max(FRACTIONS, key=float),
+        sites=ATTRIBUTED_SITES * bool(ATTRIBUTED),
         # Here the way a job runs is what is measured, so a change of it measures again.
         job=job_settings,
     shell:
         "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --model {params.model:q}"
         " --prompt {params.prompt:q} --token-rule {params.tokens} --mantissa-bits {params.mantissa_bits}"
-        " {params.negative_sum} --top-fraction {params.top_fraction}"
+        " {params.negative_sum} --top-fraction {params.top_fraction} --sites {params.sites}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --calibration-out {output.calibration:q} --log {log:q}"
 
@@ -42,6 +43,7 @@ rule estimate:
     """Add up jobs, passes, device hours and disk of the whole run."""
     input:
         samples=f"{RESULTS}/samples.parquet",
+        further=further_samples().values(),
         calibrations=[f"{RESULTS}/{model}/calibration.json" for model in MODELS],
         code=code("plan"),
     output:
@@ -58,8 +60,9 @@ rule estimate:
         mem_mb=1000,
     params:
         run=fixed(amount_of_work()),
+        further=named(further_samples()),
     shell:
-        "python -m culture_neurons.steps.plan --samples {input.samples:q} --calibrations {input.calibrations:q}"
+        "python -m culture_neurons.steps.plan --samples {input.samples:q} --further {params.further:q} --calibrations {input.calibrations:q}"
         " --run {params.run:q} --text-out {output.text:q} --json-out {output.json:q} --log {log:q}"
 
 

@@ -84,12 +84,13 @@ rule attribute:
     params:
         model=model_settings,
         prompt=fixed(config["prompt"]),
+        sites=ATTRIBUTED_SITES,
         control=lambda wildcards: ["--control"] * (wildcards.kind == "controls"),
         min_correct=config["recording"]["min_correct"],
         shards=SHARDS["record"],
     shell:
         "python -m culture_neurons.steps.attribute --samples {input.samples:q} --predictions {input.predictions:q}"
-        " --model {params.model:q} --prompt {params.prompt:q} --sites gate_proj q_proj k_proj v_proj {params.control}"
+        " --model {params.model:q} --prompt {params.prompt:q} --sites {params.sites} {params.control}"
         " --min-correct {params.min_correct} --shard {wildcards.shard} --shards {params.shards}"
         " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
         " --attributions-out {output.attributions:q} --log {log:q}"

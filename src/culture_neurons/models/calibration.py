@@ -18,6 +18,7 @@ import torch
 
 from culture_neurons import seeds
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.batching import plan, run
 from culture_neurons.models.devices import devices_of
 from culture_neurons.models.hooks import record
@@ -61,7 +62,8 @@ class Spread:
 class Measurement:
     """What was measured.
 
-    seconds      per kind of WORK, float64 [repeat]: seconds per question, as the mean over all questions
+    seconds      per kind of WORK, float64 [repeat]: seconds per question, as the mean over all questions; and
+                 `attribute`, where there are sites to attribute
     tokens       of a question: the mean over all, and the most that was seen
     batch_size   of the largest batch that fitted into memory
     questions    how many were run
@@ -118,6 +120,7 @@ def measure(
     repeats: int = 5,
     patience: float = 300.0,
     negative_sum: bool = False,
+    sites: Sequence[str] = (),
 ) -> Measurement:
     """Run each kind of work on the batches, after a warm-up in which batches are halved until they fit into memory.
 
@@ -125,6 +128,7 @@ def measure(
     mask_size     neurons per mask
     repeats       of everything; at least 2, but no further one after `patience` seconds
     negative_sum  whether N is recorded too
+    sites         projections to attribute
 
     Raises what the work raises, an out-of-memory error for a single question too.
     """
@@ -137,6 +141,9 @@ def measure(
             sums(loaded, batch, rule, recorder)
         with evaluator(loaded, masks, prompt) as evaluate:
             evaluate(batch)
+        if sites:
+            with attributor(loaded, sites) as hooks:
+                attribute(loaded, batch, hooks)
 
     def fitting(questions: Sequence[Question]) -> list[Batch]:
         return [batch for batch, _ in run(loaded, [questions], opener, prompt, everything, content)]
@@ -161,6 +168,9 @@ def measure(
                 evaluate(strata[-1][1][-1])  # the first batch also looks whether the decoder can be entered
                 costs.append(mean(evaluate))
         found["ablate"], found["ablate_mask"] = fixed_and_each(*costs)
+        if sites:
+            with attributor(loaded, sites) as hooks:
+                found["attribute"] = mean(partial(attribute, loaded, hooks=hooks))
         return found
 
     rows: list[dict[str, float]] = []
@@ -171,7 +181,7 @@ def measure(
     everyone = sum(weight * sum(int(n.sum()) for n in found) for weight, found in counts) / batches.questions
     most = max(int(n.max()) for _, found in counts for n in found)
     return Measurement(
-        {kind: np.array([row[kind] for row in rows]) for kind in WORK},
+        {kind: np.array([row[kind] for row in rows]) for kind in rows[0]},
         (float(everyone), most),
         largest,
         sum(len(batch.questions) for _, parts in strata for batch in parts),

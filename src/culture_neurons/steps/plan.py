@@ -37,7 +37,10 @@ def main(o: argparse.Namespace) -> None:
         for culture, part in table.groupby("culture")["split"]
     }
     calibrations = [read_calibration(path, o.run["models"]) for path in o.calibrations]
-    plan = planning.plan(o.run, splits, calibrations)
+    further = {}
+    for (name,), path in cli.named_paths(o.further, "--further", "set").items():
+        further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
+    plan = planning.plan(o.run, splits, calibrations, further)
     whole = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     files.write_text(o.text_out, planning_text.text(plan))
@@ -47,6 +50,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
+    parser.add_argument("--further", nargs="*", default=[], help="name=samples.parquet of further sets, and mentions")
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="calibration.json of each model")
     parser.add_argument("--run", type=cli.json_object, required=True, help="JSON: models, selectors, fractions ...")
     parser.add_argument("--text-out", type=Path, required=True, help="the plan to read")
