@@ -319,7 +319,7 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
             "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
             "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less."
         )
-    if run.get("finetuning"):
+    if (run.get("finetuning") or {}).get("runs"):
         result.append("Fine-tuning, and questions to fine-tuned models, are counted as jobs and not timed.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
