@@ -254,6 +254,12 @@ def set_predictions():
     return dict(sorted((own | further).items()))
 
 
+def training_settings(wildcards):
+    """How a task is trained on; nothing of it says how the job runs."""
+    keys = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out")
+    return as_json({key: TUNING[key] for key in keys} | {"limit": TASKS[wildcards.task].get("limit")})
+
+
 def further_samples():
     """Questions beside the run's own: mentions under "mentions", and the further data sets by their names."""
     mentions = {"mentions": f"{RESULTS}/mentions/samples.parquet"} if MENTIONS else {}

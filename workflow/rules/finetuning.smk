@@ -7,12 +7,6 @@ wildcard_constraints:
     seed=r"[0-9]+",
 
 
-def training_settings(wildcards):
-    """How a task is trained on; nothing of it says how the job runs."""
-    keys = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out")
-    return as_json({key: TUNING[key] for key in keys} | {"limit": TASKS[wildcards.task].get("limit")})
-
-
 use rule prepare as prepare_task with:
     input:
         source=lambda wildcards: local_sources(TASKS[wildcards.task]["source"]),
