@@ -1,0 +1,34 @@
+"""The sentences on training on another task."""
+
+from __future__ import annotations
+
+from culture_neurons import figures
+from culture_neurons.report.finetuning import sentences
+from tests.figures_tables import build
+from tests.test_report import page
+
+
+def test_the_claim_is_told_set_by_set(tmp_path):
+    model = "planted-qwen2.5-vl"
+    made = figures.read(build(tmp_path / "tables"), ["finetuning", "finetuning_modules"])
+    found = sentences(made, model)
+    table = made.more["finetuning"]
+    assert len(found) == table["task"].nunique() == 2
+    own = table[(table["model"] == model) & table["culture"].isna() & table["seed"].isna() & (table["set"] == "demo")]
+    own = own[own["task"] == "mrpc"].set_index("choice")
+    change = {choice: f"{own.loc[choice, 'change']:.1f}".replace("-", "\N{MINUS SIGN}") for choice in own.index}
+    assert f"demo {change['richest']} against {change['poorest']} points (difference" in found[0]
+    assert found[0].startswith(
+        "planted-qwen2.5-vl (planted), trained on mrpc: the modules richest in culture-general neurons cost more "
+        "accuracy than the poorest on 1 of 3 data sets (adjusted p < 0.05): demo "
+    )
+    assert "adjusted p = 0.020" in found[0]
+    assert found[0].endswith("50.0 to 80.0 % with the richest, 50.0 to 80.0 % with the poorest modules.")
+    assert "trained on mrpc: the modules" in page(tmp_path, made)
+    some = table[table["choice"] != "poorest"]
+    assert sentences(figures.Tables(**{**vars_of(made), "more": {"finetuning": some}}), model) == []
+    assert sentences(figures.Tables(**{**vars_of(made), "more": {}}), model) == []
+
+
+def vars_of(tables):
+    return {name: getattr(tables, name) for name in ("effects", "summary", "layers", "baseline", "evidence", "planted")}
