@@ -63,8 +63,8 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
 
 
 def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
-    """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls say, what training on other
-    tasks did, and one item per selector.
+    """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls say, what training
+    on other tasks did, and one item per selector.
 
     An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
     """
