@@ -11,10 +11,11 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo demo-llm plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
+	@echo 'make demo-llm    the same for a language model: CULNIG on questions in words (minutes)'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
@@ -41,6 +42,10 @@ setup:
 demo: setup
 	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo/report.html"
+
+demo-llm: setup
+	$(RUN) snakemake --configfile config/demo-llm.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	@echo "The report is at results/demo-llm/report.html"
 
 plan: setup
 	$(RUN) snakemake plan --configfile $(CONFIG) --cores $(CORES) --quiet all

@@ -9,7 +9,13 @@ from culture_neurons.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-CONFIGS = ["config.yaml", "config/paper-vlm.yaml", "config/paper-llm.yaml", "config/selector-benchmark.yaml"]
+CONFIGS = [
+    "config.yaml",
+    "config/paper-vlm.yaml",
+    "config/paper-llm.yaml",
+    "config/demo-llm.yaml",
+    "config/selector-benchmark.yaml",
+]
 
 
 def read(name="config.yaml"):
@@ -140,6 +146,34 @@ def test_mistake_is_named_in_one_line(path, value, message):
 
 def test_split_by_category():
     check(changed(("data", "split"), {"by": "category", "identify": ["Food"], "evaluate": ["Family", "Sport"]}), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "architecture"), "qwen2.5-vl",
+         r"models: demo-qwen3: train: architecture qwen2.5-vl is trained on a source of type synthetic; data: source:"
+         r" type is synthetic-text"),
+        ("config.yaml", ("models", "demo-llava-qwen2", "train", "architecture"), "llama",
+         r"architecture llama is trained on a source of type synthetic-text; data: source: type is synthetic"),
+        ("config/demo-llm.yaml", ("data", "source", "type"), "blend", r"trained on a source of type synthetic-text"),
+        ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "plant"), True,
+         r"demo-qwen3: train: plant is of models that see images, not of qwen3"),
+        ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "vision_steps"), 3, r"vision_steps is of models"),
+        ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "architecture"), "qwen4", r"did you mean 'qwen3'"),
+    ],
+)  # fmt: skip
+def test_an_architecture_is_trained_on_its_own_source(name, path, value, message):
+    config = deepcopy(read(name))  # anchors of YAML share their mappings
+    check(config, SCHEMA)
+    *parents, last = path
+    node = config
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    with pytest.raises(ConfigError, match=message) as error:
+        check(config, SCHEMA)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def imported(**changes):

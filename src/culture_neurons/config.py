@@ -18,7 +18,7 @@ import yaml
 from culture_neurons import config_values, culnig, finetuning, selectors
 from culture_neurons.config_values import brief
 from culture_neurons.errors import ConfigError, nearest
-from culture_neurons.types import CULNIG, IMPORTED, Statistics
+from culture_neurons.types import CULNIG, IMAGE_TRAINING, IMPORTED, TRAINED_ON, Statistics
 
 #: Two cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
 _TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]], samples=[2, 2])
@@ -35,6 +35,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     config_values.check(config, schema)
     _check_split(config["data"].get("split") or {})
     _check_models(config["models"])
+    _check_trained(config)
     _check_planted(config)
     recorded = (config.get("recording") or {}).get("negative_sum", False)
     _check_selectors(config["selectors"], config["models"], replace(_TOY, **_MOMENTS) if recorded else _TOY)
@@ -94,6 +95,23 @@ def _check_models(models: Mapping[str, Any]) -> None:
             trained = [other for other, s in models.items() if "train" in s and other != name]
             hint = nearest(start, trained)
             raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{hint}")
+
+
+def _check_trained(config: Mapping[str, Any]) -> None:
+    """Demo models are trained on the source that their architecture is made for, with the settings that it has."""
+    kind = config["data"]["source"]["type"]
+    for name, stanza in config["models"].items():
+        options = stanza.get("train") or {}
+        architecture = options.get("architecture")
+        fit = next((source for source, known in TRAINED_ON.items() if architecture in known), kind)
+        if fit != kind:
+            raise ConfigError(
+                f"models: {name}: train: architecture {architecture} is trained on a source of type {fit}; "
+                f"data: source: type is {kind}"
+            )
+        images = [key for key in options if key in IMAGE_TRAINING]
+        if kind == "synthetic-text" and images:
+            raise ConfigError(f"models: {name}: train: {images[0]} is of models that see images, not of {architecture}")
 
 
 def _check_planted(config: Mapping[str, Any]) -> None:

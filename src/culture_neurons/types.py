@@ -25,6 +25,17 @@ IMPORTED = "imported"
 #: Selectors by attribution instead of activation statistics; see `culnig`.
 CULNIG = ("culnig-general", "culnig-specific")
 
+#: Architectures of the demo models (models/demo.py), by the type of the source that they are trained on.
+TRAINED_ON = {
+    "synthetic": ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2"),
+    "synthetic-text": ("qwen3", "llama"),
+}
+#: Settings of their training that only models with images have.
+IMAGE_TRAINING = (
+    "plant", "init", "images_per_fact", "dev_images_per_fact", "vision_steps", "plant_steps", "plant_channels",
+    "firing_loss",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -124,7 +124,7 @@ def test_a_model_that_learns_nothing_is_an_error_that_says_how_far_it_came():
     recipe = training.Recipe.of(vars(TINY) | {"attempts": 2, "min_accuracy": 1.0})
     lines = []
     reporter = training.Reporter(say=lines.append)
-    with pytest.raises(ModelError, match=r"qwen2.5-vl: training reached \d+.\d % on dev images in 2 attempts"):
+    with pytest.raises(ModelError, match=r"qwen2.5-vl: training reached \d+.\d % on dev questions in 2 attempts"):
         training.train("qwen2.5-vl", WORLD, recipe, reporter=reporter, **SIZES)
     assert [line for line in lines if "attempt" in line] == [
         "qwen2.5-vl: attempt 1, seed 0",

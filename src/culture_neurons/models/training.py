@@ -278,6 +278,34 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def until_good(
+    architecture: str,
+    recipe: Recipe,
+    reporter: Reporter,
+    attempt: Callable[[Recipe], tuple[nn.Module, Any, int, float, dict[str, Any]]],
+) -> tuple[nn.Module, Any, dict[str, Any]]:
+    """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
+
+    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on dev, more for the summary.
+    Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
+    """
+    best = 0.0
+    for number in range(recipe.attempts):
+        trial = replace(recipe, seed=recipe.seed + 1000 * number)
+        reporter.say(f"{architecture}: attempt {number + 1}, seed {trial.seed}")
+        with one_thread():
+            model, processor, steps, accuracy, more = attempt(trial)
+        best = max(best, accuracy)
+        reporter.say(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
+        if accuracy >= recipe.min_accuracy:
+            summary = {"architecture": architecture, "planted": False, "seed": trial.seed, "attempts": number + 1}
+            return model, processor, summary | {"steps": steps, "dev_accuracy": accuracy} | more
+    raise ModelError(
+        f"{architecture}: training reached {100 * best:.1f} % on dev questions in {recipe.attempts} attempts;"
+        f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
+    )
+
+
 def train(
     architecture: str,
     world: synthetic.World,
@@ -287,33 +315,23 @@ def train(
     reporter: Reporter = SILENT,
     **sizes: int,
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
+    """A model that sees images and answers at least `min_accuracy` of the dev questions, its processor, a summary.
 
-    Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
+    Raises ModelError as `until_good` does.
     """
-    best = 0.0
-    for attempt in range(recipe.attempts):
-        trial = replace(recipe, seed=recipe.seed + 1000 * attempt)
-        reporter.say(f"{architecture}: attempt {attempt + 1}, seed {trial.seed}")
-        with one_thread():
-            model, processor = demo.build(architecture, world, trial.seed, instruction, **sizes)
-            lesson = lessons(model, processor, world, instruction)
-            examples = synthetic.draw(world, "train", trial.images_per_fact)
-            rng = np.random.default_rng([trial.seed, 3])
-            model.train()
-            values = pixels(processor, examples)
-            steps = train_vision(model, values, examples, lesson, trial, rng, reporter)
-            features = all_features(model, values, lesson.image_size)
-            steps += train_facts(model, features, examples, lesson, trial, rng, reporter)
-            steps += train_answers(model, features, examples, lesson, trial, rng, reporter)
-            model.eval()
-            accuracy = dev_accuracy(model, processor, world, trial, instruction, prompt_seed)
-        best = max(best, accuracy)
-        reporter.say(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
-        if accuracy >= recipe.min_accuracy:
-            summary = {"architecture": architecture, "planted": False, "seed": trial.seed}
-            return model, processor, summary | {"attempts": attempt + 1, "steps": steps, "dev_accuracy": accuracy}
-    raise ModelError(
-        f"{architecture}: training reached {100 * best:.1f} % on dev images in {recipe.attempts} attempts;"
-        f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
-    )
+
+    def attempt(trial: Recipe) -> tuple[nn.Module, Any, int, float, dict[str, Any]]:
+        model, processor = demo.build(architecture, world, trial.seed, instruction, **sizes)
+        lesson = lessons(model, processor, world, instruction)
+        examples = synthetic.draw(world, "train", trial.images_per_fact)
+        rng = np.random.default_rng([trial.seed, 3])
+        model.train()
+        values = pixels(processor, examples)
+        steps = train_vision(model, values, examples, lesson, trial, rng, reporter)
+        features = all_features(model, values, lesson.image_size)
+        steps += train_facts(model, features, examples, lesson, trial, rng, reporter)
+        steps += train_answers(model, features, examples, lesson, trial, rng, reporter)
+        accuracy = dev_accuracy(model.eval(), processor, world, trial, instruction, prompt_seed)
+        return model, processor, steps, accuracy, {}
+
+    return until_good(architecture, recipe, reporter, attempt)
