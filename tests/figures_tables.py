@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from culture_neurons import erosion, overlaps, stability
+from culture_neurons import erosion, overlaps, sets, stability
 from culture_neurons.files import write_csv
 from culture_neurons.steps import tabulate_finetuning
 
@@ -133,6 +134,7 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
     stable(folder, models, cultures, selectors)
     finetuned(folder, models, cultures)
     overlapping(folder, models, cultures, selectors)
+    judged_on_sets(folder, models, cultures, selectors, n)
     return folder
 
 
@@ -233,6 +235,56 @@ def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], sele
                           for measure in overlaps.MEASURES]  # fmt: skip
     write_csv(folder / "overlaps.csv", pd.DataFrame(rows, columns=[*overlaps.COLUMNS, "planted"]))
     write_csv(folder / "related.csv", pd.DataFrame(relations, columns=["model", *overlaps.RELATED, "planted"]))
+
+
+def judged_on_sets(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str], n: int,
+                   names: dict[str, int] | None = None) -> None:  # fmt: skip
+    """Tables of several data sets, name -> how many of the cultures it has (0: one of its own), by factors 0 and 2."""
+    rng, rows, each, agreement = np.random.default_rng(11), [], [], []
+    names = names or {"demo": len(cultures), "quiz & more $x$": max(2, len(cultures) - 1), "reasoning": 0}
+    groups = rng.integers(3, size=len(cultures))
+    for model, (name, have), selector in itertools.product(models, names.items(), selectors):
+        planted, control = "yes" if model.startswith("planted") else "no", selector.startswith("random")
+        known = cultures[:have] or [name]
+        total = n * len(known)
+        base = 0.9 if planted == "yes" else 0.4 + 0.07 * list(names).index(name)
+        for factor in (0, 2):
+            strength = 0.2 if control else (EFFECT[selector] if planted == "yes" else 4.0) / (1 + 4 * (have == 0))
+            change, sure = -strength if factor == 0 else 0.3 * strength, 0.02 if strength > 1 else 0.6
+            row = dict.fromkeys(sets.COLUMNS, np.nan) | {
+                "n": total, "n_cultures": len(known), "n_masks": len(cultures), "n_own": n * have, "n_controls": 2,
+                "shared": "yes" if selector == "culnig-general" else "no", "neurons": 10.0, "chance": 0.25,
+                "baseline_accuracy": base, "masked_accuracy": base + change / 100, "own_rank": 1.5 if have else np.nan,
+            }  # fmt: skip
+            measured = {"change": change, "random_change": -0.2, "difference": change + 0.2}
+            measured |= {"own_change": 2 * change, "other_change": 0.5 * change} if have else {}
+            for column, value in measured.items() if not control else [("change", change)]:
+                for prefix, scale in (("", 1.0), ("logprob_", 0.05)):
+                    full = column.replace("change", f"{prefix}change") if "change" in column else prefix + column
+                    row |= {full: scale * value, f"{full}_low": scale * (value - 1.5),
+                            f"{full}_high": scale * (value + 1.5)}  # fmt: skip
+                    if f"{full}_p" in row:
+                        row |= {f"{full}_p": sure / 2, f"{full}_p_adjusted": sure}
+            rows.append({"model": model, "set": name, "selector": selector, "top_fraction": 0.01, "factor": factor,
+                         **row, "planted": planted})  # fmt: skip
+            for i, mask in enumerate(cultures):
+                own = groups == groups[i]
+                nats = 0.05 * change * np.where(own[: len(known)] if have else 0.2, 1.0, 0.3) + rng.normal(
+                    0, 0.02, len(known)
+                )
+                nats[i : i + 1] *= 2 if have else 1
+                ranks = np.argsort(np.argsort(nats)) + 1
+                each += [(model, name, selector, 0.01, factor, mask, c, n, base, base + d / 5, 20 * d, d, rank, planted)
+                         for c, d, rank in zip(known, nats, ranks, strict=True)]  # fmt: skip
+            for other in [] if control else list(names)[: list(names).index(name)]:
+                if have and names[other]:
+                    agreement.append((model, selector, 0.01, factor, other, name, have, 0.5, 0.01, 0.02, planted))
+    write_csv(folder / "sets.csv", pd.DataFrame(rows))
+    columns = ["model", "set", "selector", "top_fraction", "factor", "mask_culture", "eval_culture", "n",
+               "baseline_accuracy", "masked_accuracy", "drop", "logprob_drop", "rank", "planted"]  # fmt: skip
+    write_csv(folder / "sets_effects.csv", pd.DataFrame(each, columns=columns))
+    columns = ["model", *sets.TRANSFER, "planted"]
+    write_csv(folder / "sets_transfer.csv", pd.DataFrame(agreement, columns=columns))
 
 
 def again_columns(name: str) -> list[str]:

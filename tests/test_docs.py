@@ -29,6 +29,7 @@ from culture_neurons.steps import (
     tabulate,
     tabulate_again,
     tabulate_images,
+    tabulate_sets,
     tabulate_stability,
 )
 from culture_neurons.steps import mask as choose
@@ -267,6 +268,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         results / "tables/overlaps.csv", "--related-out", results / "tables/related.csv", "--provenance-out",
         results / "tables/provenance_overlaps.json",
     )  # fmt: skip
+    made = files.read_table(mask)[1]
+    files.write_table(model / "judged.parquet", masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
+    call(
+        tabulate_sets, "--samples", f"demo={results}/samples.parquet", "--predictions",
+        f"{MODEL}/demo={model}/predictions.parquet", "--masks", f"{MODEL}/cas={mask}", "--outcomes",
+        f"{MODEL}/cas/demo/0={model}/judged.parquet", "--replicates", "20", "--top-fraction", "0.01",
+        "--sets-out", results / "tables/sets.csv", "--effects-out", results / "tables/sets_effects.csv",
+        "--transfer-out", results / "tables/sets_transfer.csv",
+        "--provenance-out", results / "tables/provenance_sets.json",
+    )  # fmt: skip
     call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
     call(
         benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
@@ -300,12 +311,13 @@ def documented(name: str) -> set[str]:
 
 #: Tables whose section says that values have ends of intervals.
 WITH_INTERVALS = {"effects", "summary", "cultures", "images", "permutations", "strengths", "stability", "finetuning"}
+WITH_INTERVALS |= {"sets"}
 
 
 @pytest.mark.parametrize("name", [
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "images",
     "permutations", "strengths", "benchmark", "stability", "finetuning", "finetuning_modules",
-    "overlaps", "related",
+    "overlaps", "related", "sets", "sets_effects", "sets_transfer",
 ])  # fmt: skip
 def test_columns_of_the_tables_are_documented(run: Path, name: str) -> None:
     columns = set(pd.read_csv(run / f"results/demo/tables/{name}.csv").columns)

@@ -75,6 +75,14 @@ def test_right_logprob_refuses_nan_and_labels_outside():
         evaluation.right_logprob([HALF, HALF], np.array([0, 2]), "file.parquet")
 
 
+def test_variants_of_a_question_to_one_culture_are_one_unit_unless_they_show_an_image():
+    samples = SAMPLES.assign(question_id=["v", "v", "v", "v", "v"], image_id=["i1", "", None, "", ""])
+    base = evaluation.baseline(samples, PREDICTIONS, "predictions.parquet")
+    assert base.unit.tolist() == ["image i1", "variants v of a", "variants v of b"]
+    base = evaluation.baseline(samples.assign(question_id=[None, "", "v", "", ""]), PREDICTIONS, "predictions.parquet")
+    assert base.unit.tolist() == ["image i1", "question q2", "variants v of b"]
+
+
 def test_baseline_is_the_evaluate_half_sorted(base):
     assert base.sample_id.tolist() == ["q1", "q2", "q3"]
     assert base.unit.tolist() == ["image i1", "question q2", "question q3"]

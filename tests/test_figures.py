@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from culture_neurons import figures
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.figures import captions, fonts, overlap, style
+from culture_neurons.figures import captions, fonts, overlap, related, style
 from culture_neurons.figures import tables as contents
 from culture_neurons.figures.models import wilson
 from culture_neurons.figures.titles import plural
@@ -232,6 +232,88 @@ def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):
     # No other selector's chain was repeated.
     stems = [stem for stem, _ in figures.model_figures(tables, PLANTED, ["mad"], 0.01)]
     assert not [stem for stem in stems if stem.startswith(("permutations", "strengths"))]
+
+
+def test_data_sets_show_the_accuracies_of_the_table(tables):
+    selectors = ["cas", "random-matched"]
+    assert contents.is_control(tables, PLANTED, "random-matched")
+    figure = figures.plot_sets(tables, PLANTED, ["cas", "lap"])
+    part = contents.rows(tables.more["sets"], PLANTED, "cas")
+    shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert shown == ["demo", r"quiz & more \$x\$", "reasoning"]  # the order of the table; $ is no mathematics
+    dots = {(round(float(line.get_xdata()[0]), 6), line.get_marker()) for line in figure.axes[0].lines
+            if len(line.get_xdata()) == 1}  # fmt: skip
+    for _, row in part.iterrows():
+        before = 100 * row["baseline_accuracy"]
+        assert (round(before + row["change"], 6), "o" if row["factor"] == 0 else "^") in dots
+        assert (round(before + row["random_change"], 6), "D") in dots
+    texts_shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts_shown == ["without masks", "suppressed (×0)", "enhanced (×2)", "random mask", "chance"]
+    low, high = figure.axes[0].get_xlim()
+    assert all(low < x < high for x, _ in dots)
+    alone = dataclasses.replace(tables, more={**tables.more, "sets": tables.more["sets"].assign(random_change=np.nan)})
+    assert "random mask" not in [
+        t.get_text() for t in figures.plot_sets(alone, PLANTED, selectors).legends[0].get_texts()
+    ]
+
+
+def test_related_cultures_stand_side_by_side_with_their_ranks(tables):
+    figure = figures.plot_related(tables, PLANTED, "cas")
+    panels = figure.axes[::2]
+    assert len(panels) == 2  # of the third data set no culture has a mask
+    cultures = [name.get_text() for name in panels[0].get_yticklabels()]
+    part = contents.rows(tables.more["sets_effects"], PLANTED, "cas").query("factor == 0")
+    for ax, name in zip(panels, ("demo", "quiz & more $x$"), strict=True):
+        mine = part[part["set"] == name].set_index(["mask_culture", "eval_culture"])
+        names = {fonts.label(c): c for c in NAMES}
+        drawn = ax.collections[0].get_array()
+        ranks = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+        assert len(ranks) == len(mine)
+        for i, j in [(0, 0), (2, 5), (7, 3)]:
+            key = names[cultures[i]], names[cultures[j]]
+            if key in mine.index:
+                assert drawn[i, j] == pytest.approx(mine.loc[key, "logprob_drop"])
+                assert ranks[j + 0.5, i + 0.5] == str(mine.loc[key, "rank"])
+    missing = set(NAMES) - set(part[part["set"] == "quiz & more $x$"]["eval_culture"])
+    assert panels[1].collections[0].get_array().mask[:, [names[c] in missing for c in cultures]].all()
+
+
+def test_the_order_of_cultures_goes_by_mutual_harm():
+    rng = np.random.default_rng(0)
+    alike = np.where((np.arange(6)[:, None] - np.arange(6)) % 2 == 0, -1.0, 0.0)
+    values = [alike + 5 * rng.normal(size=6) + 5 * rng.normal(size=(6, 1)) for _ in range(2)]
+    values[1][:, 4] = np.nan
+    found = related.order(values)
+    assert {frozenset(found[:3]), frozenset(found[3:])} == {frozenset([0, 2, 4]), frozenset([1, 3, 5])}
+    assert related.order([]) == []
+    assert related.order([np.full((2, 2), np.nan)]) == [0, 1]
+    assert sorted(related.order([np.full((4, 4), np.nan)])) == [0, 1, 2, 3]
+
+
+def test_many_cultures_have_dots_for_ranks_and_shared_masks_no_such_figure(tmp_path):
+    cultures = [f"country {i}" for i in range(30)]
+    made = figures.read(build(tmp_path, cultures=cultures, models=(DEMO,), selectors=["cas", "culnig-general"],
+                              fractions=(0.01,)), contents.OPTIONAL)  # fmt: skip
+    panel = figures.plot_related(made, DEMO, "cas").axes[0]
+    assert not panel.texts
+    assert len(panel.lines) == 3 * 30
+    stems = [stem for stem, _ in figures.model_figures(made, DEMO, ["cas", "culnig-general"], 0.01)]
+    assert f"related_{DEMO}_cas" in stems
+    assert f"related_{DEMO}_culnig-general" not in stems
+    entries = captions.model_entries(made, DEMO, ["cas", "culnig-general"], 0.01)
+    assert sorted(stems) == sorted(entry.stem for entry in entries)
+    said = {e.kind: e.caption for e in entries}
+    assert "accuracy on demo (1,800 questions), quiz & more $x$ (1,740 questions), and reasoning (60" in said["sets"]
+    assert "suppressed (×0) and enhanced (×2)" in said["sets"]
+    assert (
+        "neurons suppressed (×0)) on the questions of each culture (columns), on demo, quiz & more" in said["related"]
+    )
+
+
+def test_a_data_set_of_no_culture_with_a_mask_is_drawn_all_the_same(tables):
+    part = tables.more["sets_effects"]
+    made = dataclasses.replace(tables, more={**tables.more, "sets_effects": part[part["set"] == "reasoning"]})
+    assert "no culture of the masks was asked" in texts(figures.plot_related(made, DEMO, "cas"))
 
 
 def test_benchmark_shows_three_designs_of_each_selector_and_the_controls(tables):

@@ -246,6 +246,8 @@ def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
     table, metadata = files.read_table(tmp_path / "a.parquet", ["label", "id"], only=True)
     assert table.to_dict("list") == {"label": [1], "id": ["x"]}
     assert metadata == {"m": 1}
+    table, _ = files.read_table(tmp_path / "a.parquet", ["id"], only=True, optional=["label", "culture"])
+    assert table.to_dict("list") == {"id": ["x"], "label": [1]}
     with pytest.raises(FileError, match="'culture' is missing; found id, image, label"):
         files.read_table(tmp_path / "a.parquet", ["id", "culture"], only=True)
 

@@ -66,8 +66,8 @@ def test_jobs_of_a_run() -> None:
     assert [matched[rule] for rule in ("score", "mask", "mask_matched", "attribute")] == [3, 3, 3, 36]
     assert matched["prepare_mentions"] == 1
     sets = planning.jobs({**RUN, "sets": {"further": 2, "selectors": ["cas", "random"], "factors": ["0", "2"]}})
-    rules = ("prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes")
-    assert [sets[rule] for rule in rules] == [2, 6, 6, 18, 18]
+    rules = ("prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes", "tabulate_sets")
+    assert [sets[rule] for rule in rules] == [2, 6, 6, 18, 18, 1]
     assert planning.jobs({**RUN, "sets": {"further": 0, "selectors": [], "factors": ["0"]}}) == planning.jobs(RUN)
     tuned = planning.jobs({**RUN, "finetuning": {"tasks": 2, "runs": 6}})
     new = {"prepare_task": 2, "finetune": 18, "ask_finetuned": 18, "tabulate_finetuning": 1}

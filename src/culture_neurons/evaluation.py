@@ -22,11 +22,18 @@ from culture_neurons.errors import FileError
 LOGPROB_FLOOR = -30.0
 
 
+#: Columns of samples.parquet that `baseline` needs, and those that it heeds: `question_id` names what variants of one
+#: question have in common (other wrong options, for example).
+ASKED = ["sample_id", "culture", "split", "label", "image_id"]
+HEEDED = ["question_id"]
+
+
 @dataclass(frozen=True)
 class Baseline:
     """The evaluate questions of one model without intervention, sorted by (culture, sample_id).
 
-    sample_id, culture, unit   str [question]; questions of one unit show the same image
+    sample_id, culture, unit   str [question]; questions of one unit show the same image, or are variants of one
+                               question to one culture
     label, prediction          int64 [question]: indices of options; -1: no answer
     correct, well_formed       bool [question]
     logprob                    float64 [question]: of the right option among the options, nats
@@ -92,7 +99,7 @@ def right_logprob(logprobs: Sequence[np.ndarray], label: np.ndarray, source: str
 
 
 def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> Baseline:
-    """The evaluate questions of predictions.parquet, with labels and images of samples.parquet.
+    """The evaluate questions of predictions.parquet, with labels and images of samples.parquet (`ASKED`, `HEEDED`).
 
     Raises FileError, naming `source`, when the two do not hold the same questions.
     """
@@ -105,15 +112,12 @@ def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> B
     if (rows["culture"].to_numpy() != table["culture"].to_numpy()).any() or (rows["split"] != "evaluate").any():
         raise FileError(f"{source}: cultures or splits differ from samples.parquet; delete it and run again")
     ids = table["sample_id"].to_numpy(dtype=object)
-    image = rows["image_id"].to_numpy(dtype=object)
     label = rows["label"].to_numpy(dtype=np.int64)
     logprobs = table["logprobs"].tolist()
     return Baseline(
         sample_id=ids,
         culture=table["culture"].to_numpy(dtype=object),
-        # No image: the question is a unit of its own.
-        unit=np.array([f"image {i}" if isinstance(i, str) and i else f"question {q}" for i, q in zip(image, ids,
-                      strict=True)], dtype=object),
+        unit=_units(rows, ids),
         label=label,
         prediction=table["prediction"].to_numpy(dtype=np.int64),
         correct=table["correct"].to_numpy(dtype=bool),
@@ -121,6 +125,22 @@ def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> B
         logprob=right_logprob(logprobs, label, source),
         options=np.fromiter(map(len, logprobs), dtype=np.int64, count=len(logprobs)),
     )  # fmt: skip
+
+
+def _units(rows: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+    """What is drawn together, str [question]: questions about one image; without one, variants of one question to one
+    culture; any other question is a unit of its own."""
+    nothing = [""] * len(rows)
+    variants = rows["question_id"].tolist() if "question_id" in rows else nothing
+    units = []
+    for image, variant, culture, name in zip(rows["image_id"], variants, rows["culture"], ids, strict=True):
+        if isinstance(image, str) and image:
+            units.append(f"image {image}")
+        elif isinstance(variant, str) and variant:
+            units.append(f"variants {variant} of {culture}")
+        else:
+            units.append(f"question {name}")
+    return np.array(units, dtype=object)
 
 
 def changes(base: Baseline, ablation: pd.DataFrame, sizes: dict[str, int], source: str, base_source: str) -> Changes:

@@ -119,19 +119,20 @@ def write_table(path: str | Path, table: pd.DataFrame | pa.Table, metadata: Mapp
 
 
 def read_table(
-    path: str | Path, columns: Sequence[str] = (), only: bool = False
+    path: str | Path, columns: Sequence[str] = (), only: bool = False, optional: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a parquet file that `write_table` wrote: the data frame and the metadata.
 
-    With `only`, no column but `columns` is read: embedded images need not be loaded to look up labels.
+    With `only`, no column but `columns`, and those of `optional` that there are, is read: embedded images need not be
+    loaded to look up labels.
     Raises FileError when the file is missing, damaged (any byte of what is read), or lacks one of `columns`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        known = _unseal(path, columns if only else None)
-        chosen = [c for c in columns if c in known] if only else None
+        known = _unseal(path, [*columns, *optional] if only else None)
+        chosen = [c for c in (*columns, *optional) if c in known] if only else None
         table = pq.read_table(path, columns=chosen, partitioning=None)
         metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if not isinstance(metadata, dict):

@@ -125,6 +125,7 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "tabulate_images": int(bool(run.get("image_controls"))),
         "tabulate_again": int(bool(run["again"]["selectors"])),
         "tabulate_finetuning": int(bool(tuning["runs"])),
+        "tabulate_sets": int(judged > 0),
         "benchmark_selectors": int(bool(run.get("benchmark"))),
         "overlap": int(bool(run.get("overlap"))),
         "tabulate_stability": int(bool(run.get("redrawn"))),

@@ -36,9 +36,14 @@ KINDS: dict[str, Callable[..., Any]] = {
     "stability": figures.plot_stability,
     "overlap": figures.plot_overlap,
     "modules": figures.plot_modules,
+    "sets": figures.plot_sets,
+    "related": figures.plot_related,
     **figures.REPEATED,
     **figures.PER_SELECTOR,
 }
+
+#: Kinds of figures that need one of the further tables, where it has another name.
+NEEDS = {"overlap": "overlaps", "related": "sets_effects"}
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,9 @@ class Run:
         unknown = [name for name in options if name not in takes and name != "top_fraction"]
         if unknown:
             raise ConfigError(f"{kind}: unknown option {unknown[0]!r}; it takes {', '.join(takes)}")
-        if kind in OPTIONAL:
-            getattr(self, kind)  # says that the run has no such table
+        table = NEEDS.get(kind, kind)
+        if table in OPTIONAL:
+            getattr(self, table)  # says that the run has no such table
         require_fraction(self.summary, given["top_fraction"])
         drawn: Figure = function(self.tables, **{name: value for name, value in given.items() if name in takes})
         return drawn.axes[0] if ax is None else ax

@@ -38,8 +38,8 @@ def _columns() -> list[str]:
 
 #: Columns of the table of sets, without what names the files.
 COLUMNS = [
-    "n", "n_cultures", "n_masks", "neurons", "chance", "baseline_accuracy", "masked_accuracy", *_columns(), "n_own",
-    "own_rank", "n_controls", "baseline_well_formed_rate", "well_formed_rate",
+    "n", "n_cultures", "n_masks", "shared", "neurons", "chance", "baseline_accuracy", "masked_accuracy", *_columns(),
+    "n_own", "own_rank", "n_controls", "baseline_well_formed_rate", "well_formed_rate",
 ]  # fmt: skip
 #: Columns of p-values, each with those to fill in.
 P_VALUES = [(c, f"{c}_adjusted") for c in COLUMNS if c.endswith("_p")]
@@ -59,6 +59,7 @@ class Reduced:
     change                 measure -> float64 [question]: mean change over the masks
     paired                 own and other masks on the questions of cultures that have one
     neurons, masks         mean number of neurons per mask; number of masks, one per culture
+    shared                 whether these are one mask, which every culture has
     own_rank               mean rank of the masks' own cultures, see `effects`; nan where none was asked
     """
 
@@ -69,6 +70,7 @@ class Reduced:
     neurons: float
     masks: int
     own_rank: float
+    shared: bool = False
 
 
 def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.DataFrame:
@@ -81,8 +83,11 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     return table.assign(rank=(asked.groupby("mask_culture").cumcount() + 1).astype("Int64"))
 
 
-def reduce(base: Baseline, change: Changes, sizes: Mapping[str, int], cells: pd.DataFrame) -> Reduced:
-    """What `compare` needs of one file: the changes, neurons per culture's mask, and the rows of `effects`."""
+def reduce(
+    base: Baseline, change: Changes, sizes: Mapping[str, int], cells: pd.DataFrame, shared: bool = False
+) -> Reduced:
+    """What `compare` needs of one file: the changes, neurons per culture's mask, the rows of `effects`, and whether one
+    mask is that of all cultures."""
     points = 100.0 * (change.gained.astype(np.int64) - change.lost)
     own = cells.loc[cells["mask_culture"] == cells["eval_culture"], "rank"].dropna()
     return Reduced(
@@ -93,6 +98,7 @@ def reduce(base: Baseline, change: Changes, sizes: Mapping[str, int], cells: pd.
         neurons=float(np.mean([sizes[name] for name in change.masks])),
         masks=len(change.masks),
         own_rank=float(own.mean()) if len(own) else float("nan"),
+        shared=shared,
     )
 
 
@@ -156,7 +162,8 @@ def _counts(base: Baseline, part: Reduced) -> dict[str, float]:
         return float(values.mean()) if len(values) else float("nan")
 
     return {
-        "n": len(base.culture), "n_cultures": len(set(base.culture)), "n_masks": part.masks, "neurons": part.neurons,
+        "n": len(base.culture), "n_cultures": len(set(base.culture)), "n_masks": part.masks,
+        "shared": "yes" if part.shared else "no", "neurons": part.neurons,
         "chance": mean(1 / base.options), "baseline_accuracy": mean(base.correct),
         "masked_accuracy": mean(part.correct), "baseline_well_formed_rate": mean(base.well_formed),
         "well_formed_rate": mean(part.well_formed), "n_own": len(part.paired.own["accuracy"]),

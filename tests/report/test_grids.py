@@ -34,6 +34,11 @@ def test_intervals_stand_behind_their_value():
     assert made["rows"][0]["cells"][1][:2] == ("0.250 [0.000, 1.000]", True)
 
 
+def test_a_difference_may_have_ends_of_its_own_name():
+    frame = pd.DataFrame({"difference": [0.25], "difference_low": [0.0], "difference_high": [1.0]})
+    assert grids.table(frame, "t")["rows"][0]["cells"][0][0] == "0.25 [0.00, 1.00]"
+
+
 @pytest.mark.parametrize(
     ("column", "decimals"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from culture_neurons import figures
-from culture_neurons.report import latex
+from culture_neurons.report import latex, latex_sets
 from tests.figures_tables import build
 
 MODELS = ("demo-qwen2.5-vl", "planted-qwen2.5-vl")
@@ -95,6 +95,28 @@ def test_drops_of_each_culture_stand_under_their_model(tables):
         "B", "60", "$-4.0$ [$-9.0$, $1.0$]", r"{\boldmath\textbf{$-4.0$ [$-9.0$, $1.0$]}}",
     ]  # fmt: skip
     assert "Bold: adjusted $p < 0.05$" in text
+
+
+def test_data_sets_stand_side_by_side_with_their_changes(tmp_path):
+    build(tmp_path / "tables", cultures=["A", "B"], selectors=["cas", "random-matched"], fractions=(0.01,))
+    made = figures.read(tmp_path / "tables", ["sets"])
+    table = made.more["sets"]
+    mine = (table["model"] == MODELS[1]) & (table["selector"] == "cas") & (table["factor"] == 0)
+    columns = ["baseline_accuracy", "change", "difference", "difference_p_adjusted"]
+    table.loc[mine & (table["set"] == "demo"), columns] = [0.9, -12.34, -12.0, 0.01]
+    table.loc[mine & (table["set"] == "reasoning"), columns] = [0.5, -0.04, np.nan, np.nan]
+    table.loc[mine & (table["set"] == "reasoning"), "change_p_adjusted"] = 0.5
+    text = latex_sets.accuracies(made, ["cas"])
+    head, *body = rows_of(text)
+    assert head == ["Model", "Selector", "Factor", "demo", r"quiz \& more \$x\$", "reasoning"]
+    assert [cells[:3] for cells in body[3:]] == [
+        ["planted-qwen2.5-vl (planted)", "", ""], ["", "CAS", r"$\times 0$"], ["", "", r"$\times 2$"],
+    ]  # fmt: skip
+    assert body[3][3:] == ["$90.0$", "$90.0$", "$50.0$"]
+    assert body[4][3] == r"{\boldmath\textbf{$77.7$ ($-12.3$)}}"
+    assert body[4][5] == "$50.0$ ($0.0$)"
+    assert r"top 1\,\%" in text
+    assert text.count(r"\begin{tabular}{lllrrr}") == text.count(r"\end{tabular}") == 1
 
 
 def test_hostile_names_stay_in_their_cells(tmp_path):

@@ -90,6 +90,9 @@ def test_every_model_set_selector_and_factor_has_a_row(made):
     assert found.groupby("model")["planted"].unique().map(list).to_dict() == {"plain": ["no"], "strong": ["yes"]}
     assert found.groupby("set")["n"].unique().map(list).to_dict() == {"run": [48], "quiz": [56], "reasoning": [8]}
     assert found.groupby("set")["n_own"].unique().map(list).to_dict() == {"run": [48], "quiz": [48], "reasoning": [0]}
+    assert found.groupby("selector")["shared"].unique().map(list).to_dict() == {
+        "cas": ["no"], "culnig": ["yes"], "matched": ["yes"],
+    }  # fmt: skip
     assert found.groupby("selector")["n_controls"].unique().map(list).to_dict() == {
         "cas": [0], "culnig": [1], "matched": [0],  # random masks are larger than those of CAS
     }  # fmt: skip
@@ -105,7 +108,7 @@ def test_numbers_are_those_of_the_module(made):
             outcomes = files.read_table(made / f"plain/quiz_{selector}_x{factor}.parquet")[0]
             change = evaluation.changes(base, outcomes, sizes, "o", "p")
             cells = sets.effects(base, change, [])
-            found[selector, factor] = sets.reduce(base, change, sizes, cells)
+            found[selector, factor] = sets.reduce(base, change, sizes, cells, selector != "cas")
             mine = table(made, "sets_effects").query(
                 f"model == 'plain' and set == 'quiz' and selector == '{selector}' and factor == {factor}"
             )
@@ -140,6 +143,16 @@ def test_sets_keep_the_order_of_the_arguments_and_nothing_else_does(made):
         assert (made / f"again/{name}.csv").read_bytes() == (made / f"tables/{name}.csv").read_bytes()
     run(made, "turned", samples=arguments["--samples"][::-1])
     assert list(dict.fromkeys(table(made, "sets", "turned")["set"])) == list(SETS)[::-1]
+
+
+def test_variants_of_a_question_are_drawn_together(made, tmp_path):
+    samples, metadata = files.read_table(made / "reasoning/samples.parquet")
+    files.write_table(tmp_path / "samples.parquet", samples.assign(question_id="one"), metadata)
+    arguments = [text for text in command(made)["--samples"] if not text.startswith("reasoning=")]
+    run(made, "variants", samples=[*arguments, f"reasoning={tmp_path}/samples.parquet"])
+    found = table(made, "sets", "variants").query("set == 'reasoning'")
+    assert found["change"].notna().all()
+    assert found["change_low"].isna().all()  # one unit alone
 
 
 def test_files_that_do_not_belong_together_are_refused(made, tmp_path):

@@ -24,8 +24,8 @@ SELECTORS = {
     "random-general": {"method": "random-matched", "match": "culnig-general", "seed": 1},
 }
 #: Rules of what is tested here.
-NEW = {"prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes", "prepare_mentions", "attribute",
-       "mask_culnig", "mask_matched"}  # fmt: skip
+NEW = {"prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes", "tabulate_sets",
+       "prepare_mentions", "attribute", "mask_culnig", "mask_matched"}  # fmt: skip
 
 
 def configured(project) -> dict:
@@ -51,6 +51,7 @@ def test_masks_are_judged_on_further_data_sets(project):
     assert planning.jobs(amount_of_work(project)) == project.planned("--forceall")
     assert {rule: n for rule, n in planned.items() if rule in NEW} == {
         "prepare_set": 2, "infer_set": 2, "gather_set": 2, "ablate_set": 9, "gather_set_outcomes": 9,
+        "tabulate_sets": 1,
         "prepare_mentions": 1, "attribute": 3, "mask_culnig": 1, "mask_matched": 1,
     }  # fmt: skip
     project.run()
@@ -79,6 +80,27 @@ def test_masks_are_judged_on_further_data_sets(project):
     assert set(texts["culture"]) == {"all"}
     assert set(texts["split"]) == {"evaluate"}
 
+    # Tables, figures and the report: each data set in the order of the config.
+    table = pd.read_csv(project.results("tables", "sets.csv"))
+    assert list(dict.fromkeys(table["set"])) == ["small", "pictures", "texts"]
+    assert len(table) == 3 * 3 * 2
+    mine = table.query("set == 'small' and selector == 'cas' and factor == 0").iloc[0]
+    outcomes = main.merge(pd.read_parquet(project.results("loaded", "predictions.parquet")), on="sample_id")
+    assert mine["masked_accuracy"] == pytest.approx(main["correct"].mean())
+    changes = outcomes["correct_x"].astype(int) - outcomes["correct_y"].astype(int)
+    assert mine["change"] == pytest.approx(100 * changes.mean())
+    assert set(table[table["set"] == "texts"]["n_own"]) == {0}
+    general = table[table["selector"] == "culnig-general"]
+    assert set(general["n_controls"]) == {1}
+    assert general["difference"].notna().all()
+    assert set(general["shared"]) == {"yes"}
+    stems = {path.stem for path in project.results("figures").glob("*.pdf")}
+    assert {"sets_loaded", "related_loaded_cas", "modules_loaded_culnig-general"} <= stems
+    assert "related_loaded_culnig-general" not in stems
+    assert "On other benchmarks" in project.results("report.html").read_text(encoding="utf-8")
+
+    assert r"\times 0" in project.results("tables", "sets.tex").read_text(encoding="utf-8")
+
     # Another set is a branch of its own.
     config["evaluation"]["sets"] = {
         **SETS,
@@ -88,4 +110,5 @@ def test_masks_are_judged_on_further_data_sets(project):
     again = project.planned()
     assert {rule: n for rule, n in again.items() if rule not in DRAWN} == {
         "prepare_set": 1, "infer_set": 1, "gather_set": 1, "ablate_set": 3, "gather_set_outcomes": 3,
+        "tabulate_sets": 1, "latex": 1,
     }  # fmt: skip

@@ -92,13 +92,14 @@ FURTHER = {
     "provenance_finetuning": ["finetuning", "finetuning_modules"] * bool(TASKS),
     "provenance_images": ["images"] * bool(IMAGE_CONTROLS),
     "provenance_overlaps": ["overlaps", "related"] * any(name not in ATTRIBUTED for name in SHOWN),
+    "provenance_sets": ["sets", "sets_effects", "sets_transfer"] * bool(JUDGED),
     "provenance_stability": ["stability"] * bool(REDRAWN),
 }
 MORE = [table for tables in FURTHER.values() for table in tables]
 #: What made the tables: of `tabulate`, and of each other rule that makes some.
 PROVENANCE = [f"{RESULTS}/tables/{name}.json" for name, tables in FURTHER.items() if tables]
 #: Tables for a paper, where there is any selector to show.
-LATEX = [f"{RESULTS}/tables/{name}.tex" for name in ("summary", "drops")] if SHOWN else []
+LATEX = [f"{RESULTS}/tables/{name}.tex" for name in ("summary", "drops", *["sets"] * bool(JUDGED))] if SHOWN else []
 #: Neurons that the report shows one by one: how many per culture, of which selector.
 CARD_SELECTOR = next((name for name in [*EVIDENCE["selectors"], "cas", *SHOWN] if name in SHOWN and name not in ATTRIBUTED), None)
 CARDS = EVIDENCE["cards"] if CARD_SELECTOR else 0
@@ -266,6 +267,15 @@ def further_samples():
     return mentions | {name: f"{RESULTS}/sets/{name}/samples.parquet" for name in SETS}
 
 
+def set_masks():
+    """Masks that are judged on several data sets, each with its name model/selector."""
+    return {
+        f"{model}/{selector}": f"{RESULTS}/{model}/masks/{selector}_top{TOP}.parquet"
+        for model in sorted(MODELS)
+        for selector in JUDGED
+    }
+
+
 def set_outcomes():
     """Answers under masks to the same, each with its name model/selector/set/factor."""
     return {
@@ -346,9 +356,13 @@ def figure_stems(model):
     repeated = ["permutations"] * bool(EVIDENCE["permutations"]) + ["strengths"] * bool(STRENGTHS)
     again = [f"{kind}_{model}_{name}" for name in SHOWN if name in AGAIN for kind in repeated]
     choice = [f"{figure}_{model}" for figure, table in (("stability", "stability"), ("overlap", "overlaps"), ("finetuning", "finetuning")) if table in MORE]
+    judged = [name for name in SHOWN if name in JUDGED]
+    # Culture-general neurons are one mask: it has no other cultures.
+    related = [f"related_{model}_{name}" for name in judged if METHODS[name] != "culnig-general"]
+    sets = [f"sets_{model}"] * bool(judged) + related
     modules = [f"modules_{model}_{name}" for name in SHOWN if name in ATTRIBUTED]
     each = [f"{kind}_{model}_{name}" for name in SHOWN for kind in per_selector]
-    return [f"drops_{model}", f"dose_{model}", *choice, *again, *each, *modules]
+    return [f"drops_{model}", f"dose_{model}", *choice, *sets, *again, *each, *modules]
 
 
 def figure_files():

@@ -176,11 +176,12 @@ rule draw_overview:
 rule latex:
     """Write tables for a paper."""
     input:
-        tables=TABLES,
+        tables=[*TABLES, *(f"{RESULTS}/tables/sets.csv" for _ in JUDGED[:1])],
         code=code("latex"),
     output:
         summary=f"{RESULTS}/tables/summary.tex",
         drops=f"{RESULTS}/tables/drops.tex",
+        sets=[f"{RESULTS}/tables/sets.tex"] if JUDGED else [],
     log:
         f"{LOGS}/latex.log",
     benchmark:
@@ -197,7 +198,8 @@ rule latex:
         top=TOP,
     shell:
         "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"
-        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --log {log:q}"
+        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q}"
+        " --log {log:q}"
 
 
 rule cards:

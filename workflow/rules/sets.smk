@@ -93,3 +93,44 @@ use rule gather_outcomes as gather_set_outcomes with:
         f"{LOGS}/{{model}}/gather_set_{{set}}_{{selector}}.log",
     benchmark:
         f"{BENCHMARKS}/{{model}}/gather_set_{{set}}_{{selector}}.tsv"
+
+
+rule tabulate_sets:
+    """Put the outcomes of all data sets into tables: what masks do to each, and to each of its cultures."""
+    input:
+        samples=[f"{RESULTS}/samples.parquet", *(f"{RESULTS}/sets/{name}/samples.parquet" for name in SETS)],
+        predictions=set_predictions().values(),
+        masks=set_masks().values(),
+        outcomes=set_outcomes().values(),
+        code=code("tabulate_sets"),
+    output:
+        sets=f"{RESULTS}/tables/sets.csv",
+        effects=f"{RESULTS}/tables/sets_effects.csv",
+        transfer=f"{RESULTS}/tables/sets_transfer.csv",
+        provenance=f"{RESULTS}/tables/provenance_sets.json",
+    log:
+        f"{LOGS}/tabulate_sets.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_sets.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        # In the order of the config: tables and figures keep it.
+        samples=lambda wildcards, input: named(dict(zip(ASKED, input.samples))),
+        predictions=named(set_predictions()),
+        masks=named(set_masks()),
+        outcomes=named(set_outcomes()),
+        controls=sorted(CONTROLS),
+        planted=sorted(PLANTED),
+        replicates=EVIDENCE["replicates"],
+        seed=EVIDENCE["seed"],
+        top=TOP,
+    shell:
+        "python -m culture_neurons.steps.tabulate_sets --samples {params.samples:q}"
+        " --predictions {params.predictions:q} --masks {params.masks:q} --outcomes {params.outcomes:q}"
+        " --random {params.controls:q} --planted {params.planted:q} --replicates {params.replicates}"
+        " --seed {params.seed} --top-fraction {params.top} --sets-out {output.sets:q} --effects-out {output.effects:q}"
+        " --transfer-out {output.transfer:q} --provenance-out {output.provenance:q} --log {log:q}"

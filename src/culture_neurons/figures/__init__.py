@@ -23,6 +23,8 @@ from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, 
 from culture_neurons.figures.models import plot_baseline, plot_overview
 from culture_neurons.figures.modules import at_projections, plot_modules
 from culture_neurons.figures.overlap import most_structured, plot_overlap
+from culture_neurons.figures.related import plot_related
+from culture_neurons.figures.sets import differing, plot_sets, shown
 from culture_neurons.figures.stability import judged, plot_stability
 from culture_neurons.figures.style import save
 from culture_neurons.figures.tables import Tables, read
@@ -45,6 +47,8 @@ __all__ = [
     "plot_overlap",
     "plot_overview",
     "plot_permutations",
+    "plot_related",
+    "plot_sets",
     "plot_stability",
     "plot_strengths",
     "read",
@@ -75,6 +79,10 @@ def model_figures(
         yield f"overlap_{model}", plot_overlap(tables, model, structured, top_fraction)
     if len(whole(tables, model)):
         yield f"finetuning_{model}", plot_finetuning(tables, model)
+    if shown(tables, model, selectors):
+        yield f"sets_{model}", plot_sets(tables, model, selectors)
+    for selector in differing(tables, model, selectors):
+        yield f"related_{model}_{selector}", plot_related(tables, model, selector)
     for name, plot in REPEATED.items():
         for selector in repeated(tables, model, selectors, name):
             yield f"{name}_{model}_{selector}", plot(tables, model, selector)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culture_neurons.errors import printable
-from culture_neurons.figures import benchmark, finetuning, images
+from culture_neurons.figures import benchmark, finetuning, images, sets
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.modules import at_projections, per_mask, said
@@ -63,6 +63,7 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
     ]  # fmt: skip
     entries += _choice(tables, model, selectors, top_fraction)
     entries += _finetuning(tables, model)
+    entries += _sets(tables, model, selectors)
     for selector in repeated(tables, model, selectors, "permutations"):
         part = rows(tables.more["permutations"], model, selector)
         entries.append(Entry(f"permutations_{model}_{selector}", "permutations", model, selector, (
@@ -142,6 +143,33 @@ def _finetuning(tables: Tables, model: str) -> list[Entry]:
         f"ones; mean over {seeds}. A star: richest and poorest differ (paired sign flips, adjusted p < 0.05). "
         f"Right: accuracy on held-out questions of the task, from before (bar) to after (mark)."
     ))]  # fmt: skip
+
+
+def _sets(tables: Tables, model: str, selectors: list[str]) -> list[Entry]:
+    """What masks do on several data sets, where the tables have it."""
+    who, result = named(tables, model), []
+    if sets.shown(tables, model, selectors):
+        part = rows(tables.more["sets"], model)
+        of = _listed(
+            [f"{name} ({plural(int(n), 'question')})" for name, n in part.groupby("set", sort=False)["n"].max().items()]
+        )
+        what = _listed([sets.does(factor) for factor in sets.factors(part)])
+        result.append(Entry(f"sets_{model}", "sets", model, "", (
+            f"{who}: accuracy on {of} without masks (black line) and with neurons (top "
+            f"{percent(float(part['top_fraction'].iloc[0]))}) {what}, mean over the masks, with 95 % intervals of the "
+            f"change; diamonds: random masks of the same size; dashed: chance."
+        )))  # fmt: skip
+    for selector in sets.differing(tables, model, selectors):
+        part = rows(tables.more["sets_effects"], model, selector)
+        found = ", ".join(sets.cells(tables, model, selector)) or "no data set"
+        result.append(Entry(f"related_{model}_{selector}", "related", model, selector, (
+            f"{who}: change of the right option's log-probability (nats) under the mask of one culture (rows, "
+            f"{selector_name(selector)}, top {percent(float(part['top_fraction'].iloc[0]))}, neurons "
+            f"{sets.does(min(sets.factors(part)))}) on the questions of each culture (columns), on {found}. Numbers, "
+            f"or dots for the first three: rank among all cultures of the data set, 1 for the largest loss. All data "
+            f"sets have the order of one clustering: cultures that harm each other stand side by side."
+        )))  # fmt: skip
+    return result
 
 
 def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:

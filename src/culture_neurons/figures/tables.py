@@ -55,6 +55,13 @@ OPTIONAL: dict[str, list[str]] = {
         "expected",
     ],
     "related": [*KEYS, "measure", "n_cultures", "overlapping", "correlation", "p_value", "p_adjusted", "verdict"],
+    "sets": [
+        *KEYS, "set", "factor", "n", "n_cultures", "shared", "chance", "baseline_accuracy", "masked_accuracy", "change",
+        "change_low", "change_high", "change_p_adjusted", "random_change", "random_change_low", "random_change_high",
+        "difference", "difference_low", "difference_high", "difference_p_adjusted",
+    ],
+    "sets_effects": [*KEYS, "set", "factor", "mask_culture", "eval_culture", "n", "drop", "logprob_drop", "rank"],
+    "sets_transfer": [*KEYS, "set", "other_set", "factor", "n_cultures", "correlation", "p_value", "p_adjusted"],
     "stability": [
         *KEYS, "culture", "n_samples", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
         "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
@@ -65,8 +72,8 @@ OPTIONAL: dict[str, list[str]] = {
 #: Columns that hold names: never read as numbers, whatever a culture is called.
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
-    "comparison", "verdict", "planted", "control", "kind", "a", "b", "target", "samples_per_culture",
-    "task", "set", "method", "choice", "seed",
+    "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
+    "samples_per_culture", "task", "method", "choice", "seed",
 )  # fmt: skip
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",

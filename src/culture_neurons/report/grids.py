@@ -22,14 +22,14 @@ MOST_ROWS = 2000
 #: Columns with few different values, which a reader may choose one of.
 CHOICES = (
     "model", "planted", "selector", "top_fraction", "culture", "mask_culture", "eval_culture", "measure", "comparison",
-    "verdict", "control", "task", "set", "choice", "seed",
+    "verdict", "control", "task", "set", "other_set", "factor", "choice", "seed",
 )  # fmt: skip
 #: Decimals by the name of a column; the first pattern that is found counts. Other numbers: four significant digits.
 DECIMALS = (
     (r"(^|_)p($|_)|_p_", 4),
     (r"logprob", 3),
     (r"accuracy$|_rate$|precision|recall|chance|share", 3),
-    (r"drop|specificity|difference", 2),
+    (r"drop|specificity|difference|change", 2),
 )
 
 
@@ -54,7 +54,7 @@ class Section:
 
 
 #: Tables of thousands of rows, which the page leaves to their files and figures.
-TOO_LONG = ("overlaps",)
+TOO_LONG = ("overlaps", "sets_effects")
 
 SECTIONS = (
     Section(
@@ -123,6 +123,22 @@ SECTIONS = (
         "pairs with a neuron in common. p by exchanging the names of cultures (Mantel).",
         left_out=r"^n_pairs$",
     ),
+    Section(
+        "sets",
+        "On other benchmarks",
+        "All questions of each data set count the same; the run's own take part with their evaluate half. Factor 0 "
+        "suppresses the chosen neurons, 2 enhances them. Change: masked - baseline, mean over the masks; own and "
+        "other: each question under its own culture's mask and under the others'; difference: change - that under "
+        "random masks of the same size. p-values speak of new questions under these masks.",
+        left_out=r"^(n_.*|shared|neurons)$|well_formed|_p$|logprob_(?!change|diff)|_logprob",
+    ),
+    Section(
+        "sets_transfer",
+        "Do masks harm the same other cultures on two data sets?",
+        "Over pairs of cultures: Spearman's correlation of what the mask of the one does to the questions of the other "
+        "(log-probability), without what is due to the mask or to the evaluated culture alone. p by exchanging the "
+        "names of cultures (Mantel).",
+    ),
     Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
     Section(
         "images",
@@ -185,7 +201,8 @@ def decimals_of(column: str) -> int | None:
 
 def ends_of(columns: list[str]) -> dict[str, tuple[str, str]]:
     """Columns with the ends of their intervals, where the table has both: x_low and x_high, or ci_low and ci_high."""
-    pairs = {c: (f"{c}_low", f"{c}_high") for c in columns} | {"difference": ("ci_low", "ci_high")}
+    pairs = {c: (f"{c}_low", f"{c}_high") for c in columns}
+    pairs |= {"difference": ("ci_low", "ci_high")} if "ci_low" in columns else {}
     return {c: pair for c, pair in pairs.items() if {c, *pair} <= set(columns)}
 
 

@@ -104,7 +104,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
-    return _file(result)
+    return file(result)
 
 
 def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
@@ -135,7 +135,7 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
         )
         head = ["Culture", "$n$", *(escape(captions.named(tables, model)) for model in parts)]
         result.append(table(head, body, "l" + "r" * (len(head) - 1), caption, f"tab:drops-{measure}"))
-    return _file(result)
+    return file(result)
 
 
 def rows_of_own(effects: pd.DataFrame) -> pd.DataFrame:
@@ -168,5 +168,6 @@ def _share(top_fraction: float) -> str:
     return rf"{100 * top_fraction:g}\,\%"
 
 
-def _file(parts: list[str]) -> str:
+def file(parts: Sequence[str]) -> str:
+    """Tables as a file of their own."""
     return "% Made by the workflow; needs \\usepackage{booktabs}.\n" + "\n".join(parts)

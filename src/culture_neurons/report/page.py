@@ -72,7 +72,11 @@ def render(
             figures=pictures.groups(tables, Path(figures), selectors, top_fraction),
             neurons=neurons.cards(tables, cards or {}),
             tables=grids.sections(tables),
-            elsewhere=[("effects.csv", len(tables.effects)), ("layers.csv", len(tables.layers))],
+            elsewhere=[
+                (f"{name}.csv", len(table))
+                for name in ("effects", "layers", *grids.TOO_LONG)
+                if (table := tables.table(name)) is not None
+            ],
             versions=versions(),
             code=dict(sorted((run.get("code") or {}).items())),
             model_settings=json.dumps(run.get("models", {}), indent=2, sort_keys=True, ensure_ascii=False),

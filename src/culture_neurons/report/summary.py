@@ -16,7 +16,7 @@ from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, percent, rows, selector_name
 from culture_neurons.figures.titles import number
-from culture_neurons.report import finetuning, images, shuffled
+from culture_neurons.report import benchmarks, finetuning, images, shuffled
 from culture_neurons.report.words import MEASURES, bracket, chance, lowered, plain
 
 SPECIFIC = "culture-specific"
@@ -63,8 +63,8 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
 
 
 def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
-    """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls say, what training
-    on other tasks did, and one item per selector.
+    """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls, shuffled labels and
+    further data sets say, what training on other tasks did, and one item per selector.
 
     An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
     """
@@ -83,7 +83,8 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
         result.append({
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": images.sentence(tables, model),
-            "shuffled": shuffled.sentences(tables, model), "tuned": finetuning.sentences(tables, model),
+            "shuffled": shuffled.sentences(tables, model), "sets": benchmarks.sentences(tables, model),
+            "tuned": finetuning.sentences(tables, model),
         })  # fmt: skip
     return result
 

@@ -9,16 +9,19 @@ from culture_neurons.steps import cli
 
 
 def main(o: argparse.Namespace) -> None:
-    """tables/*.csv -> summary.tex, drops.tex"""
+    """tables/*.csv -> summary.tex, drops.tex; and sets.tex where masks were judged on several data sets"""
     from culture_neurons.figures import tables
     from culture_neurons.files import write_text
-    from culture_neurons.report import latex
+    from culture_neurons.report import latex, latex_sets
 
-    read = tables.read(o.tables)
-    for path, text in (
+    read = tables.read(o.tables, ["sets"] if o.sets else [])
+    written = [
         (o.summary, latex.summary(read, o.selectors, o.top_fraction)),
         (o.drops, latex.culture_drops(read, o.selectors[0], o.top_fraction)),
-    ):
+    ]
+    if o.sets:
+        written.append((o.sets, latex_sets.accuracies(read, o.selectors)))
+    for path, text in written:
         write_text(path, text)
         cli.log.info("%s: %d rows", path, text.count(r" \\"))
 
@@ -31,6 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--top-fraction", type=float, required=True, help="size of the masks")
     parser.add_argument("--summary", type=Path, required=True, help="table of self and cross drops")
     parser.add_argument("--drops", type=Path, required=True, help="table of the cultures under their own masks")
+    parser.add_argument("--sets", type=Path, nargs="?", help="table of accuracies on several data sets, of sets.csv")
     return parser
 
 

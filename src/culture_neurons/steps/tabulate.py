@@ -48,7 +48,7 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, selection
+    from culture_neurons import evaluation, files, selection
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     planted = cli.named_paths(o.planted, "--planted", "model")
@@ -64,9 +64,7 @@ def main(o: argparse.Namespace) -> None:
             f"models of --masks: {_names(models)}; of --predictions: {_names(predictions)}; of --planted:"
             f" {_names(planted)}; expected the same, and planted ones among them"
         )
-    samples, made_samples = files.read_table(
-        o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True
-    )
+    samples, made_samples = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     history = History()
     history.add(made_samples)

@@ -30,7 +30,7 @@ def main(o: argparse.Namespace) -> None:
     for key in (*permuted, *(key[:3] for key in strengths)):
         if key not in plain or key[:1] not in predictions:
             raise ConfigError(f"{'/'.join(key)}: no --plain outcomes, or no --predictions of the model")
-    samples, _ = files.read_table(o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True)
+    samples, _ = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     parts: dict[str, list] = {"permutations": [], "strengths": []}
     history = History()
     for key in cli.progress(sorted(plain), len(plain), "mask files"):

@@ -68,7 +68,7 @@ def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, p
     """`erosion.compare` of one model, task and set, from its files."""
     from culture_neurons import erosion, evaluation, files
 
-    samples, about = files.read_table(sample_file, ["sample_id", "culture", "split", "label", "image_id"], only=True)
+    samples, about = files.read_table(sample_file, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     predictions, identity = files.read_table(prediction_file, [*COLUMNS, "split"])
     history.add(about)
     history.add(identity)

@@ -14,16 +14,14 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers under image controls -> tables/images.csv; only the heading without controls"""
     import pandas as pd
 
-    from culture_neurons import files, image_effects
+    from culture_neurons import evaluation, files, image_effects
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     controls = cli.named_paths(o.controls, "--controls", "model", "control")
     models, planted = {model for model, _ in controls}, set(filter(None, o.planted))
     if models - {model for (model,) in predictions}:
         raise ConfigError(f"--controls: no --predictions of {', '.join(sorted(models - {m for (m,) in predictions}))}")
-    samples, made_samples = files.read_table(
-        o.samples, ["sample_id", "culture", "split", "label", "image_id"], only=True
-    )
+    samples, made_samples = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     history = History()
     history.add(made_samples)
     tables = []

@@ -94,6 +94,14 @@ def _mask(path: Path, history: History) -> tuple[Path, dict[str, int], dict[str,
     return path, {name: int((table["culture"] == name).sum()) for name in made["cultures"]}, made
 
 
+def _is_shared(masks: Mapping[str, Any], selector: str) -> bool:
+    """Whether all cultures have one mask: culture-general neurons, and random controls of them."""
+    made = masks[selector][2]
+    if made.get("selector") == "random-matched" and made.get("options", {}).get("match") in masks:
+        made = masks[made["options"]["match"]][2]
+    return made.get("selector") == "culnig-general"
+
+
 def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: Path, masks: Mapping[str, Any],
          outcomes: Mapping[tuple[str, str], Path], history: History) -> tuple[Any, Any]:  # fmt: skip
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
@@ -101,9 +109,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
 
     from culture_neurons import evaluation, files, sets
 
-    samples, made_samples = files.read_table(
-        sample_file, ["sample_id", "culture", "split", "label", "image_id"], only=True
-    )
+    samples, made_samples = files.read_table(sample_file, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     predictions, identity = files.read_table(prediction_file, [*ANSWERS, "split"])
     history.add(made_samples)
     history.add(identity)
@@ -125,7 +131,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = evaluation.changes(base, table, sizes, str(path), str(prediction_file))
         cells.append(sets.effects(base, change, cultures).assign(selector=selector, factor=factor))
-        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1])
+        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1], _is_shared(masks, selector))
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""

@@ -1,0 +1,54 @@
+"""A table for a paper: accuracy on several data sets, without masks and under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.figures import captions
+from culture_neurons.figures.sets import before_and_after, factors
+from culture_neurons.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.report.latex import escape, file, number, table
+from culture_neurons.report.summary import LEVEL
+
+
+def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
+    """A column per data set, a row per model, selector and factor, the first row of a model without masks.
+
+    Bold where the adjusted p-value against random masks (where there are none, of the change) is below 0.05. Needs the
+    table `sets`.
+    """
+    whole = tables.more["sets"]
+    names = list(dict.fromkeys(whole["set"]))
+    body, ends = [], []
+    for model in tables.models:
+        part = rows(whole, model)
+        if not len(part):
+            continue
+        before = part.groupby("set")["baseline_accuracy"].first()
+        plain = [number(100 * before[name], 1) if name in before.index else "--" for name in names]
+        body.append([escape(captions.named(tables, model)), "", "", *plain])
+        for selector in (s for s in selectors if len(rows(part, model, s))):
+            shown = escape(selector_name(selector))
+            for factor in factors(part):
+                mine = part[(part["selector"] == selector) & (part["factor"] == factor)].set_index("set")
+                cells = [_cell(mine.loc[name]) if name in mine.index else "--" for name in names]
+                body.append(["", shown, rf"$\times {factor:g}$", *cells])
+                shown = ""
+        ends.append(len(body) - 1)
+    top = percent(float(whole["top_fraction"].iloc[0])).replace("\N{NO-BREAK SPACE}%", r"\,\%") if len(whole) else ""
+    caption = (
+        rf"Accuracy (\%) on several data sets without masks (first row of a model) and with the chosen neurons (top "
+        rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: adjusted "
+        rf"$p < {LEVEL}$ against random masks of the same size (where there are none, against no masks)."
+    )
+    head = ["Model", "Selector", "Factor", *map(escape, names)]
+    return file([table(head, body, "lll" + "r" * len(names), caption, "tab:sets", ends)])
+
+
+def _cell(row: pd.Series) -> str:
+    against = "difference" if np.isfinite(float(row["difference"])) else "change"
+    text = f"{number(before_and_after(row)[0], 1)} ({number(row['change'], 1)})"
+    return rf"{{\boldmath\textbf{{{text}}}}}" if float(row[f"{against}_p_adjusted"]) < LEVEL else text
