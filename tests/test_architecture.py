@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "per_culture": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "sets": {"resampling", "evaluation", "evidence", "per_culture"},
-    "figures": {"errors", "files"},
+    "figures": {"errors", "files", "types"},
     "report": {"errors", "files", "figures"},
 }
 MAY_IMPORT["results"] = {"errors", "files", "figures"}

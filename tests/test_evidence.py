@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,17 @@ def test_controls_for():
     assert evidence.controls_for("lap", controls) == ["m1", "m2", "m3"]
     assert evidence.controls_for("lap", {"random": "", "again": ""}) == ["again", "random"]
     assert evidence.controls_for("lap", {}) == []
+
+
+def test_masks_are_held_against_random_ones_of_the_same_place_only():
+    names, base = world(3, 5)
+    made = {"cas": "act_fn", "culnig": "gate_proj", "general": "gate_proj", "m1": "act_fn", "c1": "gate_proj"}
+    some = change(np.random.default_rng(0), names, base)
+    paired = {(name, "0.01"): evidence.pair(base, some, place=place) for name, place in made.items()}
+    controls = {"m1": "cas", "c1": "culnig", "gone": "cas"}
+    found = {name: evidence.held_against(paired, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
+    assert found == {"cas": [("m1", "0.01")], "culnig": [("c1", "0.01")], "general": [("c1", "0.01")]}
+    assert evidence.held_against(paired, ("culnig", "0.01"), {"m1": "cas"}) == []
 
 
 def world(cultures, questions):
@@ -87,7 +98,7 @@ def test_the_summary_is_over_the_same_questions():
     # c0 has no mask, and c3 no questions: neither counts, in self or in cross.
     names, whole = world(4, 5)
     asked = whole.culture != "c3"
-    base = Baseline(*(getattr(whole, f.name)[asked] for f in dataclasses.fields(Baseline)))
+    base = Baseline(*(getattr(whole, f.name)[asked] for f in fields(Baseline)))
     changes = change(np.random.default_rng(0), names[1:], base, harm=0.3, own=0.2)
     paired = evidence.pair(base, changes)
     assert paired.cultures == ["c1", "c2"]
@@ -142,6 +153,30 @@ def test_masks_that_differ_among_each_other_are_no_evidence():
     assert (random["p_value"] < 0.05).mean() < 0.08
     specific = np.mean([t["verdict"].eq(evidence.SPECIFIC).any() for t in tables])
     assert specific < 0.05
+
+
+def shared(rng, names, base, harm):
+    """One mask under every culture's name."""
+    one = change(rng, names[:1], base, harm=harm)
+    return replace(one, masks=names, **{
+        name: np.repeat(getattr(one, name), len(names), axis=0)
+        for name in ("correct", "gained", "lost", "flipped", "well_formed", "logprob")
+    })  # fmt: skip
+
+
+def test_one_mask_of_all_cultures_is_one_draw_and_not_one_per_culture():
+    rng = np.random.default_rng(0)
+    names, base = world(8, 30)
+    for controls, verdict in ((3, evidence.TOO_FEW), (90, evidence.UNSPECIFIC)):
+        random = {f"r{i}": "one" for i in range(controls)}
+        paired = {(name, "0.01"): evidence.pair(base, shared(rng, names, base, 0.01)) for name in random}
+        paired["one", "0.01"] = evidence.pair(base, shared(rng, names, base, 0.6))
+        assert paired["one", "0.01"].one
+        table, *_ = evidence.compare(base, paired, random, 500)
+        mine = table[table["comparison"] == "self-vs-random"]
+        assert mine["p_masks"].tolist() == [pytest.approx(2 / (controls + 1))] * 2
+        assert set(table["verdict"]) == {verdict}
+    assert not evidence.pair(base, change(rng, names, base)).one
 
 
 def test_few_cultures():

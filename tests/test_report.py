@@ -238,6 +238,14 @@ def test_unknown_controls_are_not_described(tmp_path, tables):
     assert "whichever selector" not in html
     assert "of the same size" not in html
     assert captions.controls({"cas": {}}) == captions.controls(None) == ""
+    by_attribution = {"general": {"method": "culnig-general"}, "random-matched": {"match": "general"}}
+    assert (
+        captions.controls(by_attribution) == "Random masks of general have as many units of each projection and layer."
+    )
+    both = captions.controls({**by_attribution, "random": {}})
+    assert both.startswith(
+        "Random masks take as many neurons as a mask may have, anywhere in the model. Random masks of"
+    )
 
 
 def test_without_evidence_nothing_is_claimed(tmp_path):

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ SIZE_TOLERANCE = 0.1
 SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
 NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few cultures to tell"
+TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
 
 COLUMNS = [
@@ -69,6 +69,8 @@ class Paired:
     cross      measure -> float64 [question]: mean change under the other masks; nan with one culture
     matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
     neurons    float64 [culture]: number of neurons in its mask, nan if it is not known
+    one        whether all masks do the same to every question: one mask, that all cultures share
+    place      where the neurons lie; masks are held against random ones of the same place only
 
     Questions are those of `cultures`, in the order of the baseline.
     """
@@ -78,27 +80,31 @@ class Paired:
     cross: dict[str, np.ndarray]
     matrix: dict[str, np.ndarray]
     neurons: np.ndarray
+    one: bool = False
+    place: str = ""
 
 
-def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None) -> Paired:
+def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None, place: str = "") -> Paired:
     """Reduce the changes; accuracy in points, log-probability in nats. `sizes`: culture -> neurons in its mask."""
     keep = np.isin(base.culture.astype(str), change.masks)
     cultures = sorted(set(base.culture[keep]))
     rows = [change.masks.index(name) for name in cultures]
-    place = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
-    group = np.eye(len(cultures))[place]  # [question, culture]
+    at = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
+    group = np.eye(len(cultures))[at]  # [question, culture]
     own, cross, matrix = {}, {}, {}
+    one = len(rows) > 1
     for measure in UNITS:
         if measure == "accuracy":
             values = 100.0 * (change.gained.astype(np.int64) - change.lost)[rows][:, keep]
         else:
             values = change.logprob[rows][:, keep]
-        own[measure] = values[place, np.arange(len(place))]
+        one &= bool((values == values[:1]).all())
+        own[measure] = values[at, np.arange(len(at))]
         others = len(cultures) - 1
-        cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(place), np.nan)
+        cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(at), np.nan)
         matrix[measure] = values @ group / group.sum(axis=0)
     neurons = np.array([np.nan if sizes is None else sizes[name] for name in cultures], float)
-    return Paired(cultures, own, cross, matrix, neurons)
+    return Paired(cultures, own, cross, matrix, neurons, one, place)
 
 
 def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
@@ -108,7 +114,7 @@ def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
     at = [paired.cultures.index(name) for name in cultures]
     own, cross = ({measure: values[keep] for measure, values in part.items()} for part in (paired.own, paired.cross))
     matrix = {measure: values[np.ix_(at, at)] for measure, values in paired.matrix.items()}
-    return Paired(list(cultures), own, cross, matrix, paired.neurons[at])
+    return replace(paired, cultures=list(cultures), own=own, cross=cross, matrix=matrix, neurons=paired.neurons[at])
 
 
 def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
@@ -121,6 +127,15 @@ def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
     matched = sorted(name for name, reference in controls.items() if reference)
     mine = [name for name in matched if controls[name] == selector]
     return mine or matched or sorted(controls)
+
+
+def held_against(
+    paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], controls: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Keys of the random controls of one mask file that there are, at the place of its neurons; see `controls_for`."""
+    there = {name: of for name, of in controls.items() if (name, key[1]) in paired}
+    near = {name: of for name, of in there.items() if paired[name, key[1]].place == paired[key].place}
+    return [(name, key[1]) for name in controls_for(key[0], near)]
 
 
 def same_size(mask: float, control: float) -> bool:
@@ -199,7 +214,7 @@ def _compare(
     ) if len(plan.strata) else None  # fmt: skip
     found = {}
     for key in judged:
-        held = [(name, key[1]) for name in controls_for(key[0], controls) if (name, key[1]) in paired]
+        held = held_against(paired, key, controls)
         sizes = {name: float(paired[name].neurons.mean()) for name in [key, *held]} if cultures else {}
         held = [control for control in held if not cultures or same_size(sizes[key], sizes[control])]
         rows = []
@@ -252,7 +267,7 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     culture-specific                        worse than random masks and worse than the other cultures' masks
     unspecific damage                       worse than random masks, not worse than the other cultures' masks
     not distinguishable from random masks   otherwise
-    too few cultures to tell                where no arrangement of so few masks could give p < 0.05
+    too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
     """
     if not np.isfinite(random["p_value"]):
@@ -294,7 +309,10 @@ def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, mea
     p_questions = float(resampling.two_sided(np.array([observed]), flipped[:, None])[0])
     if comparison == "self-vs-random":
         others = np.stack([paired[h].matrix[measure].diagonal() for h in held])
-        p_masks, least = resampling.exchange(mine.matrix[measure].diagonal(), others, seed=seed)
+        own = mine.matrix[measure].diagonal()
+        if mine.one:  # one draw of a mask, not one per culture: it changes places with its controls as a whole
+            own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
+        p_masks, least = resampling.exchange(own, others, seed=seed)
     else:
         p_masks, least = resampling.relabel(mine.matrix[measure], seed=seed)
     return {

@@ -84,17 +84,22 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
 
 
 def reduce(
-    base: Baseline, change: Changes, sizes: Mapping[str, int], cells: pd.DataFrame, shared: bool = False
+    base: Baseline,
+    change: Changes,
+    sizes: Mapping[str, int],
+    cells: pd.DataFrame,
+    shared: bool = False,
+    place: str = "",
 ) -> Reduced:
-    """What `compare` needs of one file: the changes, neurons per culture's mask, the rows of `effects`, and whether one
-    mask is that of all cultures."""
+    """What `compare` needs of one file: the changes, neurons per culture's mask, the rows of `effects`, whether one
+    mask is that of all cultures, and where the neurons lie (`evidence.Paired`)."""
     points = 100.0 * (change.gained.astype(np.int64) - change.lost)
     own = cells.loc[cells["mask_culture"] == cells["eval_culture"], "rank"].dropna()
     return Reduced(
         correct=change.correct.mean(axis=0),
         well_formed=change.well_formed.mean(axis=0),
         change={"accuracy": points.mean(axis=0), "logprob": change.logprob.mean(axis=0)},
-        paired=evidence.pair(base, change, sizes),
+        paired=evidence.pair(base, change, sizes, place),
         neurons=float(np.mean([sizes[name] for name in change.masks])),
         masks=len(change.masks),
         own_rank=float(own.mean()) if len(own) else float("nan"),
@@ -151,7 +156,7 @@ def _held(found: Mapping[tuple[str, str], Reduced], key: tuple[str, str], contro
     """Random controls of a file that were made and are of its size."""
     if key[0] in controls:
         return []
-    known = [(name, key[1]) for name in evidence.controls_for(key[0], controls) if (name, key[1]) in found]
+    known = evidence.held_against({name: part.paired for name, part in found.items()}, key, controls)
     return [control for control in known if evidence.same_size(found[key].neurons, found[control].neurons)]
 
 

@@ -16,6 +16,7 @@ from culture_neurons.figures.overlap import most_structured
 from culture_neurons.figures.stability import judged, samples
 from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import found, plural
+from culture_neurons.types import CULNIG
 
 
 @dataclass(frozen=True)
@@ -222,21 +223,26 @@ def controls(selectors: Mapping[str, Any] | None) -> str:
     """
     methods = {name: (options or {}).get("method", name) for name, options in (selectors or {}).items()}
     matched = [name for name, method in methods.items() if method == "random-matched"]
-    names = list(dict.fromkeys(selector_name((selectors[name] or {}).get("match", "cas")) for name in matched))
+    matches = list(dict.fromkeys((selectors[name] or {}).get("match", "cas") for name in matched))
+    attributed = [selector_name(name) for name in matches if methods.get(name) in CULNIG]
+    names = [selector_name(name) for name in matches if methods.get(name) not in CULNIG]
+    parts = []
     if len(names) == 1:
-        return (
+        parts.append(
             f"Random masks have, culture by culture, the layers, liveliness (how often neurons fire) and size of the "
             f"masks of {names[0]}, whichever selector they judge."
         )
-    if names:
-        return (
+    elif names:
+        parts.append(
             f"Random masks are matched to {', '.join(names)}: culture by culture, they have the layers, "
             "liveliness (how often neurons fire) and size of that selector's masks. Each of these selectors is held "
             "against those matched to it, any other against all of them."
         )
-    if "random" in methods.values():
-        return "Random masks take as many neurons as a mask may have, anywhere in the model."
-    return ""
+    elif "random" in methods.values():
+        parts.append("Random masks take as many neurons as a mask may have, anywhere in the model.")
+    if attributed:
+        parts.append(f"Random masks of {', '.join(attributed)} have as many units of each projection and layer.")
+    return " ".join(parts)
 
 
 def _rst(text: str) -> str:

@@ -22,7 +22,7 @@ from culture_neurons.report.words import MEASURES, bracket, chance, lowered, pla
 SPECIFIC = "culture-specific"
 DAMAGE = "unspecific damage"
 NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few cultures to tell"
+TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
@@ -30,7 +30,7 @@ HEADLINES = {
     SPECIFIC: "culture-specific",
     DAMAGE: "damage, not shown to be specific to the culture",
     NOTHING: NOTHING,
-    TOO_FEW: "no verdict, as there are too few cultures to tell an effect from luck",
+    TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as random masks of its size or questions are missing",
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}

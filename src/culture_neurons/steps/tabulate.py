@@ -146,7 +146,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["layers"].append(where.assign(**names))
         if planted is not None:
             parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = evidence.pair(base, change, size)
+        paired[name, fraction] = evidence.pair(base, change, size, "/".join(evaluation.widths(made)))
         if name not in o.random:
             parts["cultures"].append(per_culture.by_culture(draws, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size

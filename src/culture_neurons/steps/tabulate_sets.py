@@ -131,7 +131,8 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = evaluation.changes(base, table, sizes, str(path), str(prediction_file))
         cells.append(sets.effects(base, change, cultures).assign(selector=selector, factor=factor))
-        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1], _is_shared(masks, selector))
+        shared, place = _is_shared(masks, selector), "/".join(evaluation.widths(made))
+        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
