@@ -103,6 +103,8 @@ def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
         expected = right_letter(model, batch)
         updates.write(path, parts, {"model": "m"})
     first = path.read_bytes()
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode  # as readable as any other file
     tensors, metadata = updates.read(path)
     assert metadata["model"] == "m"
     assert not torch.equal(right_letter(model, batch), expected)

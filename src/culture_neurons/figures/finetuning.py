@@ -43,7 +43,7 @@ def plot_finetuning(tables: Tables, model: str) -> Figure:
     part = whole(tables, model)
     tasks = {str(task): of for task, of in part.groupby("task", sort=False)} if len(part) else {}
     sets = list(dict.fromkeys(part["set"])) if len(part) else []
-    left, middle, right, gap, head, foot, row = 1.1, 1.25, 0.62, 0.24, 0.54, 0.62, 0.3
+    left, middle, right, gap, head, foot, row = 1.1, 1.25, 0.62, 0.24, 0.4, 0.62, 0.3
     tall = max(1, len(sets)) * row
     blocks = max(1, len(tasks))
     fig = style.figure(style.SINGLE, head + blocks * (tall + gap) + foot)
@@ -123,6 +123,6 @@ def _gains(ax: Axes, part: pd.DataFrame) -> None:
     ax.set_ylim(len(CHOICES) - 0.4, -0.6)
     ax.set_yticks([])
     values = 100 * once[["task_accuracy_before", "task_accuracy_after"]].to_numpy(float)
-    ax.set_xlim(min(40.0, float(np.nanmin(values)) - 5), 104)
+    ax.set_xlim(max(0.0, 10 * np.floor(float(np.nanmin(values)) / 10 - 0.5)), 102)
     style.ticks(ax.xaxis, 2)
     style.fixed_ticks(ax)

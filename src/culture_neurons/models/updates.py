@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from culture_neurons import files
@@ -151,8 +151,10 @@ def write(path: str | Path, parts: Sequence[Part], metadata: Mapping[str, Any]) 
     """Write the rows of an update: safetensors by name, `metadata` as JSON, and a digest of all of it."""
     tensors = {part.name: part.values.cpu().contiguous() for part in parts}
     made = {**metadata, "digest": _digest(tensors)}
+    # Bytes, not save_file: its files are readable by their owner alone.
+    data = save(tensors, {_KEY: json.dumps(made, sort_keys=True, ensure_ascii=False)})
     with files.atomic(path) as temporary:
-        save_file(tensors, temporary, {_KEY: json.dumps(made, sort_keys=True, ensure_ascii=False)})
+        temporary.write_bytes(data)
 
 
 def read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
