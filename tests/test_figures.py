@@ -16,10 +16,9 @@ from matplotlib.text import Text
 
 from culture_neurons import figures
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.figures import captions, fonts, overlap, related, style
+from culture_neurons.figures import captions, fonts, overlap, related, style, titles
 from culture_neurons.figures import tables as contents
 from culture_neurons.figures.models import wilson
-from culture_neurons.figures.titles import plural
 from tests.figures_tables import NAMES, SELECTORS, build
 
 PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
@@ -94,6 +93,16 @@ def test_modules_show_one_mask_or_the_mean_of_all(tables, tmp_path):
     entries = captions.model_entries(made, PLANTED, ["cas", "culnig-general", "culnig-specific"], 0.01)
     said = {e.selector: e.caption for e in entries if e.kind == "modules"}
     assert said.keys() == {"culnig-general", "culnig-specific"}
+    # Statistics are of the questions answered correctly, attributions of all.
+    asked = made.baseline.loc[made.baseline["model"] == PLANTED, ["n_identify", "n_identify_correct"]].sum()
+    assert asked["n_identify"] > asked["n_identify_correct"]
+    captioned = {entry.stem: entry.caption for entry in entries}
+    for selector, n, kind in (
+        ("cas", asked["n_identify_correct"], "correctly answered questions"),
+        ("culnig-general", asked["n_identify"], "questions"),
+    ):
+        assert f", chosen on {n:,} {kind}" in captioned[f"layers_{PLANTED}_{selector}"]
+        assert f", from {n:,} questions" in titles.source(made, PLANTED, selector)
     for selector, masks in (("culnig-general", 1), ("culnig-specific", len(NAMES))):
         part = made.layers[made.layers["selector"] == selector]
         if masks == 1:
@@ -108,7 +117,7 @@ def test_modules_show_one_mask_or_the_mean_of_all(tables, tmp_path):
         top = stacked.patches[0].get_xy()[1:-1:4, 1][:4]  # the whole stack is drawn first
         np.testing.assert_allclose(top, mean.groupby("layer").sum())
         attention = f"{100 * mean[sites[1:]].sum() / mean.sum():.2g}"
-        text = f"{plural(round(mean.sum()), 'neuron')} per mask{f', mean of {masks}' if masks > 1 else ''}"
+        text = f"{titles.plural(round(mean.sum()), 'neuron')} per mask{f', mean of {masks}' if masks > 1 else ''}"
         assert f"{text}; {attention}\N{NO-BREAK SPACE}% in the attention" in said[selector]
         assert said[selector].split(". ")[-1].rstrip(".") in " ".join(texts(figure))
 

@@ -21,13 +21,13 @@ from culture_neurons.figures.finetuning import plot_finetuning, whole
 from culture_neurons.figures.images import plot_images
 from culture_neurons.figures.layers import plot_layers, plot_layers_by_culture, plot_layers_heatmap
 from culture_neurons.figures.models import plot_baseline, plot_overview
-from culture_neurons.figures.modules import at_projections, plot_modules
+from culture_neurons.figures.modules import plot_modules
 from culture_neurons.figures.overlap import most_structured, plot_overlap
 from culture_neurons.figures.related import plot_related
 from culture_neurons.figures.sets import differing, plot_sets, shown
 from culture_neurons.figures.stability import judged, plot_stability
 from culture_neurons.figures.style import save
-from culture_neurons.figures.tables import Tables, read
+from culture_neurons.figures.tables import Tables, at_projections, read
 
 __all__ = [
     "Tables",

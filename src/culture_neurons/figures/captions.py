@@ -11,11 +11,11 @@ from culture_neurons.errors import printable
 from culture_neurons.figures import benchmark, finetuning, images, sets
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
-from culture_neurons.figures.modules import at_projections, per_mask, said
+from culture_neurons.figures.modules import per_mask, said
 from culture_neurons.figures.overlap import most_structured
 from culture_neurons.figures.stability import judged, samples
-from culture_neurons.figures.tables import Tables, layer_counts, percent, questions, rows, selector_name
-from culture_neurons.figures.titles import found, plural
+from culture_neurons.figures.tables import Tables, at_projections, layer_counts, percent, questions, rows, selector_name
+from culture_neurons.figures.titles import basis, found, plural
 from culture_neurons.types import CULNIG
 
 
@@ -82,9 +82,8 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
     for selector, of in zip(selectors, counted, strict=True):
         _, counts = layer_counts(tables, model, selector, top_fraction)
         name = selector_name(selector)
-        identified = questions(tables, model, "n_identify_correct")
-        source = "" if identified is None else f", chosen on {plural(identified, 'correctly answered question')}"
-        basis = f"{found(counts)}{source}"
+        known = basis(tables, model, selector)
+        chosen = found(counts) + ("" if known is None else f", chosen on {plural(*known)}")
         entries += [
             Entry(f"matrix_{model}_{selector}", "matrix", model, selector, (
                 f"{who}: change under the mask of one culture (rows, {name}, {top}) on the questions of each "
@@ -93,13 +92,13 @@ def model_entries(tables: Tables, model: str, selectors: list[str], top_fraction
             )),
             Entry(f"layers_{model}_{selector}", "layers", model, selector, (
                 f"{who}: number and share of the neurons that {name} ({top}) selects in each decoder layer, all "
-                f"cultures together. {basis}; the dashed line is an even spread."
+                f"cultures together. {chosen}; the dashed line is an even spread."
             )),
             Entry(f"layers-heatmap_{model}_{selector}", "layers-heatmap", model, selector, (
-                f"{who}: where each culture's neurons lie ({name}, {top}), in % of the culture's neurons. {basis}."
+                f"{who}: where each culture's neurons lie ({name}, {top}), in % of the culture's neurons. {chosen}."
             )),
             Entry(f"layers-by-culture_{model}_{selector}", "layers-by-culture", model, selector, (
-                f"{who}: number of neurons in each decoder layer, culture by culture ({name}, {top}). {basis}."
+                f"{who}: number of neurons in each decoder layer, culture by culture ({name}, {top}). {chosen}."
             )),
         ]  # fmt: skip
     for selector in at_projections(tables, model, selectors):

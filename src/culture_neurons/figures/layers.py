@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from culture_neurons.figures import fonts, style
 from culture_neurons.figures.tables import Tables, layer_counts, percent, selector_name
-from culture_neurons.figures.titles import basis, found, title
+from culture_neurons.figures.titles import found, source, title
 
 #: Panels in a row of small multiples, at most.
 COLUMNS = 5
@@ -47,7 +47,7 @@ def plot_layers(tables: Tables, model: str, selector: str, top_fraction: float, 
         fig = style.figure(style.SINGLE, 2.3)
         style.heading(fig, title(tables, model), [
             f"Neurons per layer, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{found(counts)}{basis(tables, model)}",
+            f"{found(counts)}{source(tables, model, selector)}",
         ])  # fmt: skip
         ax = style.axes(fig, 0.52, 0.38, style.SINGLE - 0.52 - 0.5, 1.32)
     else:
@@ -91,7 +91,7 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
     fig = style.figure(style.DOUBLE, head + bottom + n_rows * cell + (n_rows - 1) * gap_y)
     style.heading(fig, title(tables, model), [
         f"Neurons per layer and culture, {selector_name(selector)}, top {percent(top_fraction)}; "
-        f"{found(counts)}{basis(tables, model)}",
+        f"{found(counts)}{source(tables, model, selector)}",
     ])  # fmt: skip
     top = max(1.0, float(counts.max(initial=0)) * 1.08)
     ticks = layer_ticks(n_layers, width)
@@ -142,7 +142,7 @@ def plot_layers_heatmap(
         fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
         lines = [
             f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{found(counts)}{basis(tables, model)}",
+            f"{found(counts)}{source(tables, model, selector)}",
         ]
         if width == style.DOUBLE:
             lines = ["; ".join(lines)]

@@ -23,13 +23,6 @@ SITES = {
 ATTENTION = ("q_proj", "k_proj", "v_proj")
 
 
-def at_projections(tables: Tables, model: str, selectors: list[str]) -> list[str]:
-    """Those of the selectors whose masks lie at outputs of projections."""
-    part = rows(tables.layers, model)
-    found = set(part.loc[part["site"] != "act_fn", "selector"])
-    return [selector for selector in selectors if selector in found]
-
-
 def per_mask(
     tables: Tables, model: str, selector: str, top_fraction: float
 ) -> tuple[list[str], np.ndarray, np.ndarray, int]:

@@ -190,6 +190,13 @@ def layer_counts(tables: Tables, model: str, selector: str, top_fraction: float)
     return cultures, counts
 
 
+def at_projections(tables: Tables, model: str, selectors: list[str]) -> list[str]:
+    """Those of the selectors whose masks lie at outputs of projections."""
+    part = rows(tables.layers, model)
+    found = set(part.loc[part["site"] != "act_fn", "selector"])
+    return [selector for selector in selectors if selector in found]
+
+
 def matrix(tables: Tables, model: str, selector: str, top_fraction: float, column: str) -> tuple[list[str], np.ndarray]:
     """Cultures and one measure of `effects`, float64 [mask culture, evaluated culture]; NaN where there is none."""
     part = rows(tables.effects, model, selector, top_fraction)

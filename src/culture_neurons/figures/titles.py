@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from culture_neurons.figures import fonts
-from culture_neurons.figures.tables import Tables, questions
+from culture_neurons.figures.tables import Tables, at_projections, questions
 
 PLANTED = "planted"
 #: The typographic minus sign, as wide as a plus.
@@ -37,10 +37,20 @@ def found(counts: np.ndarray) -> str:
     return f"{plural(int(counts.sum()), 'neuron')} of {plural(cultures, 'culture')}"
 
 
-def basis(tables: Tables, model: str) -> str:
-    """ ", from 480 questions": how many questions the statistics come from, where the tables say so."""
-    n = questions(tables, model, "n_identify_correct")
-    return "" if n is None else f", from {plural(n, 'question')}"
+def basis(tables: Tables, model: str, selector: str) -> tuple[int, str] | None:
+    """Questions that a selector chooses on, and their kind, where the tables say so: statistics are of those answered
+    correctly, attributions of all."""
+    column, kind = "n_identify_correct", "correctly answered question"
+    if at_projections(tables, model, [selector]):
+        column, kind = "n_identify", "question"
+    n = questions(tables, model, column)
+    return None if n is None else (n, kind)
+
+
+def source(tables: Tables, model: str, selector: str) -> str:
+    """ ", from 480 questions", where the tables say so."""
+    known = basis(tables, model, selector)
+    return "" if known is None else f", from {plural(known[0], 'question')}"
 
 
 def signed(value: float, decimals: int) -> str:
