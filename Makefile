@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-llm plan prefetch check-demo check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
@@ -20,7 +20,7 @@ help:
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
-	@echo 'make check-demo  check the results of the demo'
+	@echo 'make check-demo  check the results of the demo (make check-demo-llm: of the other one)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
@@ -54,7 +54,10 @@ prefetch: setup
 	$(RUN) snakemake prefetch --configfile $(CONFIG) --cores 1 --quiet all
 
 check-demo: setup
-	$(PYTEST) tests/demo
+	$(PYTEST) tests/demo/test_results.py
+
+check-demo-llm: setup
+	$(PYTEST) tests/demo/test_llm.py
 
 benchmark-selectors: setup
 	$(RUN) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules

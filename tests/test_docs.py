@@ -40,7 +40,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    *(f"docs/{name}.md" for name in ("method", "outputs", "selectors", "cluster", "faults")),
+    *(f"docs/{name}.md" for name in ("method", "outputs", "selectors", "language-models", "cluster", "faults")),
 ]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")

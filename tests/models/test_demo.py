@@ -151,6 +151,11 @@ def test_larger_images_work_too():
             assert np.isfinite(model(**given).logits.numpy()).all()
 
 
+def test_whoever_can_read_one_file_of_a_model_can_read_all(tmp_path):
+    demo.save(tmp_path, *demo.build("llava-next-qwen2", layers=1, hidden=16, vision_hidden=16), {})
+    assert len({path.stat().st_mode for path in tmp_path.iterdir() if path.is_file()}) == 1
+
+
 def test_generation_ends_with_an_option_letter(tmp_path):
     model, processor = demo.build("llava-next-qwen2", layers=1, hidden=16, vision_hidden=16)
     demo.save(tmp_path, model, processor, {})

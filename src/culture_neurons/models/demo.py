@@ -262,6 +262,8 @@ def save(folder: Path, model: Any, processor: Any, summary: Mapping[str, Any]) -
     logging.disable_progress_bar()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):  # they are written for their owner alone, and jobs may have another
+        path.chmod((folder / "config.json").stat().st_mode)
     text = json.dumps(dict(summary), indent=2, sort_keys=True) + "\n"
     (folder / "training.json").write_text(text, encoding="utf-8", newline="\n")
 
