@@ -1,4 +1,5 @@
-"""What `make demo-llm` must have found: run it first. Nothing is planted in its model; thresholds are wide."""
+"""What `make demo-llm` must have made: run it first. Nothing is planted in its model, so what its neurons do is a finding,
+and no test promises one."""
 
 from __future__ import annotations
 
@@ -47,11 +48,24 @@ def test_neurons_by_attribution_lie_at_projections_and_random_ones_beside_them()
     assert len(masks["culnig-general"])
 
 
-def test_culture_general_neurons_matter_more_than_random_ones_where_culture_is_asked_for():
-    found = suppressed("culnig-general").loc[CONFIG["dataset"]]
-    assert found["change"] < found["random_change"] - 5  # points
-    assert found["logprob_difference_high"] < 0
-    assert found["logprob_difference_p"] < 0.01
+def test_masks_are_held_against_the_random_ones_of_their_place():
+    for selector, controls in (("culnig-general", 2), ("culnig-specific", 1)):
+        found = suppressed(selector)
+        assert (found["n_controls"] == controls).all()
+        assert (
+            (found["difference_low"] <= found["difference"]) & (found["difference"] <= found["difference_high"])
+        ).all()
+        assert found["difference_p"].between(0, 1).all()
+
+
+def test_all_choices_of_modules_were_trained_and_asked_everything():
+    found = table("finetuning")
+    assert set(found["choice"]) == {"richest", "poorest", "random"}
+    assert set(found["set"]) == set(SETS)
+    modules = table("finetuning_modules")
+    assert modules.groupby("choice").size().nunique() == 1
+    rich = modules.groupby("choice")["richness"].mean()
+    assert rich["richest"] > rich["poorest"]
 
 
 def test_every_set_is_asked_with_neurons_suppressed_and_enhanced():
