@@ -1,5 +1,7 @@
-"""What `make demo-llm` must have made: run it first. Nothing is planted in its model, so what its neurons do is a finding,
-and no test promises one."""
+"""What `make demo-llm` must have made: run it first.
+
+Nothing is planted in its model, so what its neurons do is a finding, and no test promises one.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +79,14 @@ def test_every_set_is_asked_with_neurons_suppressed_and_enhanced():
         assert (mine["n"] >= 100).all()
 
 
+def test_neurons_are_judged_on_other_topics_than_they_were_chosen_on():
+    counts = pd.read_csv(RESULTS / "counts.csv")
+    halves = counts[counts["n"] > 0].groupby("split")["category"].unique()
+    assert {side: set(found) for side, found in halves.items()} == {
+        side: set(CONFIG["data"]["split"][side]) for side in ("identify", "evaluate")
+    }
+
+
 def test_figures_and_report_are_there():
     figures = RESULTS / "figures"
     for stem in (f"sets_{MODEL}", f"modules_{MODEL}_culnig-general", f"related_{MODEL}_culnig-specific"):
@@ -84,3 +94,4 @@ def test_figures_and_report_are_there():
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
     assert "culnig-general" in page
     assert "On other benchmarks" in page
+    assert "vision-language" not in page
