@@ -20,8 +20,11 @@ def test_the_claim_is_told_set_by_set(tmp_path):
     assert f"demo {change['richest']} against {change['poorest']} points (difference" in found[0]
     assert found[0].startswith(
         "planted-qwen2.5-vl (planted), trained on mrpc: the modules richest in culture-general neurons cost more "
-        "accuracy than the poorest on 1 of 3 data sets (adjusted p < 0.05): demo "
+        "accuracy than the poorest on 1 of 3 data sets, and less on 0 (adjusted p < 0.05): demo "
     )
+    turned = table.assign(change_vs_poorest=-table["change_vs_poorest"])
+    other = sentences(figures.Tables(**{**vars_of(made), "more": {"finetuning": turned}}), model)
+    assert "on 0 of 3 data sets, and less on 1 (adjusted" in other[0]
     assert "adjusted p = 0.020" in found[0]
     assert found[0].endswith("50.0 to 80.0 % with the richest, 50.0 to 80.0 % with the poorest modules.")
     assert "trained on mrpc: the modules" in page(tmp_path, made)

@@ -25,14 +25,15 @@ def sentences(tables: Tables, model: str) -> list[str]:
             for name, row in rich.iterrows()
         ]
         sure = rich["change_vs_poorest_p_adjusted"].astype(float) < LEVEL
-        more = int((sure & (rich["change_vs_poorest"] < 0)).sum())
+        more, less = (int((sure & (sign * rich["change_vs_poorest"] < 0)).sum()) for sign in (1, -1))
         learned = []
         for choice, row in (("richest", rich.iloc[0]), ("poorest", poor.iloc[0])):
             before, after = (number(100 * row[f"task_accuracy_{when}"], 1) for when in ("before", "after"))
             learned.append(f"{before} to {after} % with the {choice}")
         result.append(
             f"{captions.named(tables, model)}, trained on {task}: the modules richest in culture-general neurons cost "
-            f"more accuracy than the poorest on {more} of {len(rich)} data sets (adjusted p < {LEVEL:g}): "
+            f"more accuracy than the poorest on {more} of {len(rich)} data sets, and less on {less} (adjusted p < "
+            f"{LEVEL:g}): "
             f"{'; '.join(said)}. Accuracy on the task itself: {', '.join(learned)} modules."
         )
     return result
