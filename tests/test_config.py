@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from culture_neurons.config import check, fraction_text, read_schema
+from culture_neurons.data.benchmarks import registry, wording
 from culture_neurons.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -226,3 +227,14 @@ def test_missing_section_is_named(key):
 def test_fraction_in_file_names(value, text):
     assert fraction_text(value) == text
     assert float(text) == value
+
+
+def test_the_paper_on_language_models_has_four_wordings_per_task_that_its_sources_take():
+    config = read("config/paper-llm.yaml")
+    others = [*config["evaluation"]["sets"].values(), *config["finetuning"]["tasks"].values()]
+    sources = [config["data"]["source"], *(part["source"] for part in others)]
+    assert len(sources) == 9
+    for source in sources:
+        benchmark = registry.choose(source)
+        assert len(wording.check(source["templates"], benchmark.fields, source["type"])) == 4
+        assert source.keys() - {"type"} <= benchmark.defaults.keys()
