@@ -158,9 +158,7 @@ def test_wrong_settings(change: dict[str, Any], message: str) -> None:
 
 def test_types_and_where_they_lie() -> None:
     assert set(registry.BENCHMARKS) == set(sources.TEXTS)
-    assert set(SCHEMA["properties"]["data"]["properties"]["source"]["properties"]["type"]["enum"]) == set(
-        sources.SOURCES
-    )
+    assert set(SCHEMA["$defs"]["source"]["properties"]["type"]["enum"]) == set(sources.SOURCES)
     assert sources.home({"type": "mrpc", "revision": "abc"}) == {
         "path": "nyu-mll/glue", "split": "test", "revision": "abc", "config": "mrpc",
     }  # fmt: skip
