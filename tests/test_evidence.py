@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from culture_neurons import evaluation, evidence
+from culture_neurons.controls import controls_for, held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
 
 
@@ -24,7 +25,8 @@ def row(difference, p, least=0.001):
         (row(5, 0.01), row(-5, 0.01), evidence.NOTHING),  # less harm than random masks
         (row(-5, 0.2, least=0.2), row(-5, 0.01), evidence.TOO_FEW),
         (row(-5, 0.01), row(-5, 0.3, least=0.3), evidence.TOO_FEW),
-        (row(-5, 0.01), row(np.nan, np.nan), evidence.TOO_FEW),
+        (row(-5, 0.01), row(np.nan, np.nan, least=1.0), evidence.TOO_FEW),
+        (row(-5, 0.01), row(np.nan, np.nan, least=0.0), evidence.UNSPECIFIC),
         (row(np.nan, np.nan), row(-5, 0.01), evidence.UNTESTED),
     ],
 )
@@ -34,11 +36,11 @@ def test_verdict(random, cross, expected):
 
 def test_controls_for():
     controls = {"random": "", "m2": "cas", "m1": "cas", "m3": "mad"}
-    assert evidence.controls_for("cas", controls) == ["m1", "m2"]
-    assert evidence.controls_for("mad", controls) == ["m3"]
-    assert evidence.controls_for("lap", controls) == ["m1", "m2", "m3"]
-    assert evidence.controls_for("lap", {"random": "", "again": ""}) == ["again", "random"]
-    assert evidence.controls_for("lap", {}) == []
+    assert controls_for("cas", controls) == ["m1", "m2"]
+    assert controls_for("mad", controls) == ["m3"]
+    assert controls_for("lap", controls) == ["m1", "m2", "m3"]
+    assert controls_for("lap", {"random": "", "again": ""}) == ["again", "random"]
+    assert controls_for("lap", {}) == []
 
 
 def test_masks_are_held_against_random_ones_of_the_same_place_only():
@@ -46,10 +48,11 @@ def test_masks_are_held_against_random_ones_of_the_same_place_only():
     made = {"cas": "act_fn", "culnig": "gate_proj", "general": "gate_proj", "m1": "act_fn", "c1": "gate_proj"}
     some = change(np.random.default_rng(0), names, base)
     paired = {(name, "0.01"): evidence.pair(base, some, place=place) for name, place in made.items()}
+    places = {key: part.place for key, part in paired.items()}
     controls = {"m1": "cas", "c1": "culnig", "gone": "cas"}
-    found = {name: evidence.held_against(paired, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
+    found = {name: held_against(places, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
     assert found == {"cas": [("m1", "0.01")], "culnig": [("c1", "0.01")], "general": [("c1", "0.01")]}
-    assert evidence.held_against(paired, ("culnig", "0.01"), {"m1": "cas"}) == []
+    assert held_against(places, ("culnig", "0.01"), {"m1": "cas"}) == []
 
 
 def world(cultures, questions):
@@ -176,7 +179,30 @@ def test_one_mask_of_all_cultures_is_one_draw_and_not_one_per_culture():
         mine = table[table["comparison"] == "self-vs-random"]
         assert mine["p_masks"].tolist() == [pytest.approx(2 / (controls + 1))] * 2
         assert set(table["verdict"]) == {verdict}
+        assert table.loc[table["comparison"] == "self-vs-cross", "p_value"].isna().all()
     assert not evidence.pair(base, change(rng, names, base)).one
+
+
+def test_one_random_mask_of_all_cultures_is_one_draw_too():
+    rng = np.random.default_rng(1)
+    names, base = world(8, 30)
+    paired = {("r", "0.01"): evidence.pair(base, shared(rng, names, base, 0.3))}
+    paired["mine", "0.01"] = evidence.pair(base, change(rng, names, base, own=0.4))
+    table, *_ = evidence.compare(base, paired, {"r": ""}, 200)
+    assert (table.loc[table["comparison"] == "self-vs-random", "p_masks"] == 1).all()  # of two, either is as likely
+    assert set(table["verdict"]) == {evidence.TOO_FEW}
+
+
+def test_what_cannot_be_significant_takes_nothing_from_the_others():
+    rng = np.random.default_rng(0)
+    names, base = world(8, 30)
+    made = {name: evidence.pair(base, change(rng, names, base)) for name in CONTROLS}
+    made["cas"] = evidence.pair(base, change(rng, names, base, own=0.1))
+    alone, *_ = evidence.compare(base, {(k, "0.01"): v for k, v in made.items()}, CONTROLS, 200)
+    made["one"] = evidence.pair(base, shared(rng, names, base, 0.05))
+    both, *_ = evidence.compare(base, {(k, "0.01"): v for k, v in made.items()}, CONTROLS, 200)
+    both = both[both["selector"] == "cas"].reset_index(drop=True)
+    pd.testing.assert_series_equal(both["p_adjusted"], alone["p_adjusted"])
 
 
 def test_few_cultures():
@@ -216,7 +242,7 @@ def test_only_controls():
     [(100, 100, True), (100, 91, True), (100, 89, False), (10, 102, False), (0, 0, True), (np.nan, 10, True)],
 )
 def test_controls_of_another_size_are_not_used(mask, control, same):
-    assert evidence.same_size(mask, control) == same
+    assert same_size(mask, control) == same
     rng = np.random.default_rng(3)
     names, base = world(8, 20)
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}

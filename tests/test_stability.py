@@ -191,7 +191,7 @@ def test_draws_are_of_images_and_seeded_by_number_and_culture():
     assert (a[:, 1] == a[:, 2]).all()
     np.testing.assert_array_equal(b[::2].sum(axis=1), 2)
     np.testing.assert_allclose(b[::2].mean(axis=0), 0.4, atol=0.1)
-    assert stability.units(["p", "q", "r", "s"], {"p": "same", "r": "same", "q": "", "s": ""}).tolist() == [0, 1, 0, 2]
+    assert stability.units(["p", "q", "r", "s"], {"p": "image 1", "r": "image 1", "q": ""}).tolist() == [0, 1, 0, 2]
 
 
 def test_samples_that_are_all_alike_choose_the_same_again(tmp_path):

@@ -16,6 +16,7 @@ import pandas as pd
 
 from culture_neurons import resampling
 from culture_neurons.errors import FileError
+from culture_neurons.units import OPTIONAL, units
 
 #: Normalised log-probabilities below this (1e-13) count as this, so that one hopeless answer, or -inf from a
 #: model that rounds it to nothing, does not decide a mean.
@@ -25,7 +26,7 @@ LOGPROB_FLOOR = -30.0
 #: Columns of samples.parquet that `baseline` needs, and those that it heeds: `question_id` names what variants of one
 #: question have in common (other wrong options, for example).
 ASKED = ["sample_id", "culture", "split", "label", "image_id"]
-HEEDED = ["question_id"]
+HEEDED = list(OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> B
     return Baseline(
         sample_id=ids,
         culture=table["culture"].to_numpy(dtype=object),
-        unit=_units(rows, ids),
+        unit=units(rows.reset_index()),
         label=label,
         prediction=table["prediction"].to_numpy(dtype=np.int64),
         correct=table["correct"].to_numpy(dtype=bool),
@@ -125,22 +126,6 @@ def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> B
         logprob=right_logprob(logprobs, label, source),
         options=np.fromiter(map(len, logprobs), dtype=np.int64, count=len(logprobs)),
     )  # fmt: skip
-
-
-def _units(rows: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
-    """What is drawn together, str [question]: questions about one image; without one, variants of one question to one
-    culture; any other question is a unit of its own."""
-    nothing = [""] * len(rows)
-    variants = rows["question_id"].tolist() if "question_id" in rows else nothing
-    units = []
-    for image, variant, culture, name in zip(rows["image_id"], variants, rows["culture"], ids, strict=True):
-        if isinstance(image, str) and image:
-            units.append(f"image {image}")
-        elif isinstance(variant, str) and variant:
-            units.append(f"variants {variant} of {culture}")
-        else:
-            units.append(f"question {name}")
-    return np.array(units, dtype=object)
 
 
 def changes(base: Baseline, ablation: pd.DataFrame, sizes: dict[str, int], source: str, base_source: str) -> Changes:

@@ -32,14 +32,13 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons import resampling
+from culture_neurons.controls import held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
 
 #: Measures and their units.
 UNITS = {"accuracy": "points", "logprob": "nats"}
 COMPARISONS = ("self-vs-random", "self-vs-cross")
 LEVEL = 0.05
-#: Random masks that differ more from the judged ones in their mean number of neurons are not used.
-SIZE_TOLERANCE = 0.1
 
 SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
@@ -117,35 +116,6 @@ def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
     return replace(paired, cultures=list(cultures), own=own, cross=cross, matrix=matrix, neurons=paired.neurons[at])
 
 
-def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
-    """Which random controls a selector is held against.
-
-    controls   name -> the selector that it is matched to; "" for plain random masks
-
-    Those matched to this selector; if there are none, all matched ones; if there are none, all plain ones.
-    """
-    matched = sorted(name for name, reference in controls.items() if reference)
-    mine = [name for name in matched if controls[name] == selector]
-    return mine or matched or sorted(controls)
-
-
-def held_against(
-    paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], controls: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """Keys of the random controls of one mask file that there are, at the place of its neurons; see `controls_for`."""
-    there = {name: of for name, of in controls.items() if (name, key[1]) in paired}
-    near = {name: of for name, of in there.items() if paired[name, key[1]].place == paired[key].place}
-    return [(name, key[1]) for name in controls_for(key[0], near)]
-
-
-def same_size(mask: float, control: float) -> bool:
-    """Whether a random control has the size of the masks that it judges, within `SIZE_TOLERANCE`.
-
-    A larger one does more harm by its size alone, and a smaller one less.
-    """
-    return not abs(mask - control) > SIZE_TOLERANCE * max(mask, control)
-
-
 def compare(
     base: Baseline,
     paired: Mapping[tuple[str, str], Paired],
@@ -156,9 +126,9 @@ def compare(
     """All comparisons of one model.
 
     paired     (selector, top_fraction) -> its reduced changes
-    controls   see `controls_for`; controls themselves get no rows of evidence, and one of another size than
-               the masks at hand is left out (`same_size`), or one without a mask for each of their cultures. Masks
-               of fewer cultures (imported ones) are held against these cultures' random masks alone.
+    controls   see `controls.controls_for`; controls themselves get no rows of evidence, and one of another size than
+               the masks at hand is left out (`controls.same_size`), or one without a mask for each of their cultures.
+               Masks of fewer cultures (imported ones) are held against these cultures' random masks alone.
 
     Returns the evidence (columns `COLUMNS`); per (selector, top_fraction), the macro averages of the random controls on
     the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`); and the differences
@@ -178,7 +148,10 @@ def compare(
     table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
     for measure in UNITS:
         mine = table["measure"] == measure
-        table.loc[mine, "p_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, "p_value"].to_numpy(float))
+        # What could not be significant is no member of the family, and takes nothing from the others.
+        p = table.loc[mine, "p_value"].where(table.loc[mine, "least"] < LEVEL)
+        adjusted = pd.Series(resampling.benjamini_hochberg(p.to_numpy(float)), index=p.index)
+        table.loc[mine, "p_adjusted"] = adjusted.fillna(table.loc[mine, "p_value"])
     table["verdict"] = table["verdict"].astype(object)
     for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
         table.loc[group.index, "verdict"] = verdict(*(
@@ -214,7 +187,7 @@ def _compare(
     ) if len(plan.strata) else None  # fmt: skip
     found = {}
     for key in judged:
-        held = held_against(paired, key, controls)
+        held = held_against({key: part.place for key, part in paired.items()}, key, controls)
         sizes = {name: float(paired[name].neurons.mean()) for name in [key, *held]} if cultures else {}
         held = [control for control in held if not cultures or same_size(sizes[key], sizes[control])]
         rows = []
@@ -265,7 +238,8 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     """In words, from the two comparisons of one measure (difference, p_adjusted, least attainable p).
 
     culture-specific                        worse than random masks and worse than the other cultures' masks
-    unspecific damage                       worse than random masks, not worse than the other cultures' masks
+    unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one
+                                            mask of all cultures
     not distinguishable from random masks   otherwise
     too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
@@ -274,7 +248,7 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
         return UNTESTED
     if not (random["p_adjusted"] < LEVEL and random["difference"] < 0):
         return TOO_FEW if random["least"] >= LEVEL else NOTHING
-    if not np.isfinite(cross["p_value"]) or cross["least"] >= LEVEL:
+    if cross["least"] >= LEVEL:
         return TOO_FEW
     return SPECIFIC if cross["p_adjusted"] < LEVEL and cross["difference"] < 0 else UNSPECIFIC
 
@@ -298,9 +272,11 @@ def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, mea
     """One row of evidence, without its names."""
     against = [(h, measure, "self") for h in held] if comparison == "self-vs-random" else [(key, measure, "cross")]
     mine = paired[key]
+    empty = ("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks")
     if sampled is None or not against or (comparison == "self-vs-cross" and len(mine.cultures) < 2):
-        empty = ("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks")
         return dict.fromkeys(empty, np.nan) | {"least": 1.0}
+    if comparison == "self-vs-cross" and mine.one:  # the others' masks are the same one: there is nothing to compare
+        return dict.fromkeys(empty, np.nan) | {"least": 0.0}
     observed, boot, flipped = (
         sampled.mean(what, [(key, measure, "self")]) - sampled.mean(what, against)
         for what in ("observed", "bootstrapped", "flipped")
@@ -310,7 +286,8 @@ def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, mea
     if comparison == "self-vs-random":
         others = np.stack([paired[h].matrix[measure].diagonal() for h in held])
         own = mine.matrix[measure].diagonal()
-        if mine.one:  # one draw of a mask, not one per culture: it changes places with its controls as a whole
+        # One draw of a mask, not one per culture: it changes places with its controls as a whole.
+        if mine.one or any(paired[h].one for h in held):
             own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
         p_masks, least = resampling.exchange(own, others, seed=seed)
     else:

@@ -97,7 +97,7 @@ def by_culture(draws: Draws, paired: Paired) -> pd.DataFrame:
             low, high, p = draws.judge(name, mine)
             own, specific = mine.mean(axis=0)
             rows.append((name, measure, len(mine), own, low[0], high[0], own - specific, specific, low[1], high[1],
-                         p[1] if np.isfinite(specific) else np.nan, np.nan, unit))  # fmt: skip
+                         p[1] if np.isfinite(specific) and not paired.one else np.nan, np.nan, unit))  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons import evaluation, evidence, per_culture, resampling
+from culture_neurons.controls import held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
 
 #: What marks the columns of a measure: `change`, `logprob_change`.
@@ -80,7 +81,10 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     """
     table = evaluation.effects(base, change, cultures)
     asked = table[table["n"] > 0].sort_values(["mask_culture", "logprob_drop", "eval_culture"])
-    return table.assign(rank=(asked.groupby("mask_culture").cumcount() + 1).astype("Int64"))
+    rank = (asked.groupby("mask_culture").cumcount() + 1).astype("Int64")
+    # A mask that changes nothing, such as one without neurons, has no order.
+    idle = table.groupby("mask_culture")["logprob_drop"].transform(lambda of: (of.fillna(0) == 0).all())
+    return table.assign(rank=rank.where(~idle.loc[rank.index]))
 
 
 def reduce(
@@ -117,11 +121,12 @@ def compare(
     """The rows of one model and set: selector, factor, and `COLUMNS`.
 
     found      (selector, factor) -> what its masks do
-    controls   random controls, see `evidence.controls_for`; only those of the judged masks' mean size are held against
-               them (`evidence.same_size`), by the same factor, and they are compared with nothing themselves
+    controls   random controls, see `controls.controls_for`; only those of the judged masks' mean size are held against
+               them (`controls.same_size`), by the same factor, and they are compared with nothing themselves
 
     own_change: each question under its own culture's mask; other_change: under the other cultures' masks (their mean);
-    specificity: own - other. All three over the questions of cultures that have a mask; nan where there are none.
+    specificity: own - other, nan for one mask of all cultures. All three over the questions of cultures that have a
+    mask; nan where there are none.
     random_change: mean over the controls; difference: change - random_change. p-values are not adjusted (`adjust`).
     """
     keys = sorted(found, key=lambda key: (key[0], float(key[1]), key[1]))
@@ -142,7 +147,9 @@ def compare(
                 own, other = paired.own[measure], paired.cross[measure]
                 part[key, f"own_{prefix}change"] = own
                 if len(cultures) > 1:
-                    part[key, f"other_{prefix}change"], part[key, f"{prefix}specificity"] = other, own - other
+                    part[key, f"other_{prefix}change"] = other
+                if len(cultures) > 1 and not found[key].shared:
+                    part[key, f"{prefix}specificity"] = own - other
         _estimate(base, np.isin(base.culture.astype(str), cultures), part, estimates, replicates, seed)
     rows = [
         {"selector": key[0], "factor": key[1], **_counts(base, found[key]), "n_controls": len(held[key]),
@@ -156,8 +163,8 @@ def _held(found: Mapping[tuple[str, str], Reduced], key: tuple[str, str], contro
     """Random controls of a file that were made and are of its size."""
     if key[0] in controls:
         return []
-    known = evidence.held_against({name: part.paired for name, part in found.items()}, key, controls)
-    return [control for control in known if evidence.same_size(found[key].neurons, found[control].neurons)]
+    known = held_against({name: part.paired.place for name, part in found.items()}, key, controls)
+    return [control for control in known if same_size(found[key].neurons, found[control].neurons)]
 
 
 def _counts(base: Baseline, part: Reduced) -> dict[str, float]:

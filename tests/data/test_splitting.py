@@ -140,6 +140,21 @@ def test_by_category() -> None:
     assert len(set(splitting.assign(rows.assign(image_id=""), how))) == 2
 
 
+def test_variants_of_a_question_stay_together():
+    rows = pd.DataFrame([
+        {"sample_id": f"{c}{q}-{v}", "culture": c, "category": "t", "image_id": "", "question_id": str(q)}
+        for c in "ab" for q in range(40) for v in range(5)
+    ])  # fmt: skip
+    side = pd.Series(splitting.split(rows, 0.5, 1))
+    assert (side.groupby([rows["culture"], rows["question_id"]]).nunique() == 1).all()
+    assert 170 <= (side == "identify").sum() <= 230
+    # Equal numbers of different cultures are different questions.
+    both = side.groupby(rows["question_id"]).nunique()
+    assert (both == 2).any()
+    alone = splitting.split(rows.drop(columns="question_id"), 0.5, 1)
+    assert (pd.Series(alone).groupby([rows["culture"], rows["question_id"]]).nunique() == 2).any()
+
+
 def test_a_whole_data_set_on_one_side() -> None:
     for half in splitting.SIDES:
         side = splitting.assign(paired(3), splitting.settings({"by": "whole", "half": half}))

@@ -40,6 +40,19 @@ def test_masks_are_those_of_the_chain_under_shuffled_labels(base, step, statisti
     assert (tmp_path / "again.parquet").read_bytes() == first
 
 
+def test_variants_of_a_question_are_shuffled_together(base, step, statistics, tmp_path, monkeypatch):
+    samples, made = files.read_table(base / "samples.parquet")
+    variants = samples.assign(image_id="", question_id=[f"v{i % 2}" for i in range(len(samples))])
+    files.write_table(tmp_path / "samples.parquet", variants, made)
+    seen = []
+    real = resampling.shuffled
+    monkeypatch.setattr(resampling, "shuffled", lambda c, units, *more: seen.append(units) or real(c, units, *more))
+    step.run(permute, "--statistics", statistics, "--samples", tmp_path / "samples.parquet", "--selector", "cas",
+             "--top-fraction", "0.1", "--permutations", 1, "--out", tmp_path / "out.parquet")  # fmt: skip
+    assert all(name.startswith("variants v") for name in seen[0])
+    assert len(set(seen[0])) < len(seen[0])
+
+
 def test_samples_of_another_run_are_refused(base, step, statistics, tmp_path):
     samples, made = files.read_table(base / "samples.parquet")
     files.write_table(tmp_path / "samples.parquet", samples.iloc[:5], made)

@@ -33,7 +33,11 @@ def folder(tmp_path_factory):
         fired = rng.integers(0, 10, (24, 2, 50))
         writer.write(ids, np.full(24, 9), np.minimum(fired, 9), fired * 0.5)
     images = [None if i % 3 == 0 else f"i{i // 2}" for i in range(24)]
-    files.write_table(folder / "samples.parquet", pd.DataFrame({"sample_id": ids, "image_id": images}), {})
+    files.write_table(
+        folder / "samples.parquet",
+        pd.DataFrame({"sample_id": ids, "culture": list("ab日") * 8, "image_id": images}),
+        {},
+    )
     for name, entry in SELECTORS.items():
         chosen = ["--selector", entry["method"], "--options", json.dumps(entry["options"])]
         run(score, *chosen, "--statistics", folder / "statistics.h5", "--out", folder / f"{name}.h5")

@@ -9,11 +9,12 @@ Three ways, stanza `split` of the config:
 By category, rows of any other category are left out (`filtering`). What follows is about shares.
 
 Questions about one image stay together, whatever their cultures and categories, or a neuron could be
-tested on a picture that found it. Which questions go where is decided by a seeded hash of their ids:
-neither the order of the rows nor the machine matters.
+tested on a picture that found it; so do variants of one question to one culture (`units`). Which
+questions go where is decided by a seeded hash of their ids: neither the order of the rows nor the
+machine matters.
 
-How well it is stratified: let a stratum be the samples of one culture and category, n of them. Where no
-image is shared, `identify` gets less than one sample more or less than fraction · n of every stratum,
+How well it is stratified: let a stratum be the samples of one culture and category, n of them. Where nothing
+is shared, `identify` gets less than one sample more or less than fraction · n of every stratum,
 and of every culture, and of the whole. Shared images are placed first, each on the side where the shares
 of its strata and cultures end nearest to the fraction; the questions with an image of their own then
 fill up every stratum as far as they can.
@@ -34,6 +35,7 @@ import pandas as pd
 from culture_neurons.data.sources import check_keys
 from culture_neurons.data.text import clean
 from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.units import units
 
 SIDES = IDENTIFY, EVALUATE = "identify", "evaluate"
 SHARE, CATEGORY, WHOLE = "share", "category", "whole"
@@ -123,7 +125,8 @@ def assign(rows: pd.DataFrame, how: Split) -> np.ndarray:
 def split(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """Assign every row to a side by share.
 
-    rows        columns sample_id (unique), culture, category, image_id ("" = the question has no image)
+    rows        columns sample_id (unique), culture, category, image_id ("" = the question has no image), and
+                question_id, where the source has variants of a question
     fraction    share of `identify`, above 0 and below 1
     seed        any whole number
 
@@ -132,9 +135,9 @@ def split(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """
     check_fraction(fraction)
     strata = list(zip(rows["culture"], rows["category"], strict=True))
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for i, (sample, image) in enumerate(zip(rows["sample_id"], rows["image_id"], strict=True)):
-        groups[("image", image) if image else ("sample", sample)].append(i)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, unit in enumerate(units(rows)):
+        groups[unit].append(i)
     # A group goes by the smallest id of its samples, so that the name of an image does not matter.
     ids = list(rows["sample_id"])
     ordered = sorted(groups.values(), key=lambda members: _hash(seed, min(ids[i] for i in members)))

@@ -218,7 +218,7 @@ def overview_entries(tables: Tables, top_fraction: float) -> list[Entry]:
 def controls(selectors: Mapping[str, Any] | None) -> str:
     """What the random masks are that selectors are held against, from the config's selectors (name -> options).
 
-    The choice is that of `evidence.controls_for`: plain random masks only where no matched ones were run.
+    The choice is that of `controls.controls_for`: plain random masks only where no matched ones were run.
     """
     methods = {name: (options or {}).get("method", name) for name, options in (selectors or {}).items()}
     matched = [name for name, method in methods.items() if method == "random-matched"]

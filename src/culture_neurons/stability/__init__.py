@@ -37,7 +37,7 @@ __all__ = [
 
 def measure(
     sums: SampleSums,
-    images: Mapping[str, str],
+    unit_of: Mapping[str, str],
     chosen: Sequence[Chosen],
     probability: np.ndarray,
     resamples: int,
@@ -48,7 +48,7 @@ def measure(
 ) -> tuple[pd.DataFrame, Iterator[pd.DataFrame]]:
     """How stable the masks of all selectors are.
 
-    images        sample -> its image, "" for none
+    unit_of       sample -> what it is drawn with, see `units`
     probability   P of the run, [culture, layer, neuron]
     resamples, halves   bootstrap draws; random splits into halves
     block         see `draws`; it changes no result
@@ -61,7 +61,7 @@ def measure(
     where = np.unique(np.concatenate([np.zeros(0, np.int64), *(watch.union for watch in watches)]))
     p = probability.reshape(-1)[where].astype(np.float32)
     moments, culture = Moments(p), where // (shape[1] * shape[2])
-    unit = [units(ids, images) for ids in sums.sample_ids]
+    unit = [units(ids, unit_of) for ids in sums.sample_ids]
 
     def probabilities(block: Sequence[Statistics]) -> None:
         for statistics in block:

@@ -21,9 +21,10 @@ ROWS = 8
 BLOCK_BYTES, LARGEST_BLOCK = 1 << 30, 256
 
 
-def units(sample_ids: Sequence[str], images: Mapping[str, str]) -> np.ndarray:
-    """What is drawn as one: int64 [sample], equal for samples that show one image; `images` is their image or ""."""
-    names = [f"image {images[i]}" if images.get(i) else f"sample {i}" for i in sample_ids]
+def units(sample_ids: Sequence[str], unit: Mapping[str, str]) -> np.ndarray:
+    """What is drawn as one: int64 [sample], equal for samples of one unit; `unit` names that of each id, see
+    `culture_neurons.units`. An id that it does not know is a unit of its own."""
+    names = [unit.get(i) or f"question {i}" for i in sample_ids]
     return np.unique(names, return_inverse=True)[1]
 
 

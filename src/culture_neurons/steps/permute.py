@@ -16,12 +16,11 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, resampling, selection, selectors, store
+    from culture_neurons import files, resampling, selection, selectors, store, units
 
     selectors.check(o.selector, o.options)
-    samples, _ = files.read_table(o.samples, ["sample_id", "image_id"], only=True)
-    unit = {i: f"image {image}" if image else f"question {i}" for i, image in zip(
-        samples["sample_id"], samples["image_id"].fillna(""), strict=True)}  # fmt: skip
+    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
+    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
     tables, statistics = [], None
     for number in cli.progress(range(o.permutations), o.permutations, "permutations"):
 

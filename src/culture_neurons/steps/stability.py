@@ -18,7 +18,7 @@ def main(o: argparse.Namespace) -> None:
         os.environ[name] = "1"
     import pyarrow as pa
 
-    from culture_neurons import files, selectors, stability, store
+    from culture_neurons import files, selectors, stability, store, units
     from culture_neurons.models.allocator import keep_freed_memory
 
     keep_freed_memory(in_threads=True)
@@ -28,14 +28,14 @@ def main(o: argparse.Namespace) -> None:
     shape = statistics.fired.shape
     chosen = [_chosen(name, entry, paths, statistics.cultures, shape, o.statistics, identity)
               for name, entry in sorted(o.selectors.items())]  # fmt: skip
-    samples, _ = files.read_table(o.samples, ["sample_id", "image_id"], only=True)
+    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
     # Of the sums of all samples no more is needed; those of draws take their room.
     probability = statistics.probability.astype("float32")
     del statistics
-    images = dict(zip(samples["sample_id"], samples["image_id"].fillna(""), strict=True))
+    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
     with store.sample_sums(o.statistics) as sums:
         table, neurons = stability.measure(
-            sums, images, chosen, probability, o.resamples, o.split_halves, o.seed, o.threads
+            sums, unit, chosen, probability, o.resamples, o.split_halves, o.seed, o.threads
         )
     parts = [pa.Table.from_pandas(part, preserve_index=False) for part in neurons]
     empty = pa.table({name: [] for name in stability.NEURON_COLUMNS})
