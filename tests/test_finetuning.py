@@ -4,6 +4,7 @@ import pytest
 
 from culture_neurons import finetuning
 from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.seeds import generator
 
 UNITS = {"gate_proj": 20, "q_proj": 8, "k_proj": 4}
 
@@ -44,9 +45,12 @@ def test_richest_and_poorest_equal_a_loop(seed, modules):
         for i, site in enumerate(UNITS):
             n = modules // 3 + (i < modules % 3)
             left -= n
-            order = sorted((-rich, layer) for s, layer, _, _, rich in naive_richness(mask, 6) if s == site)
+            drawn = generator("finetuning", "ties", site).permutation(6).tolist()
+            order = sorted(
+                (-rich, drawn[layer], layer) for s, layer, _, _, rich in naive_richness(mask, 6) if s == site
+            )
             part = order[:n] if choice == "richest" else order[6 - n :]
-            expected += [(site, layer) for _, layer in sorted(part, key=lambda pair: pair[1])]
+            expected += [(site, layer) for *_, layer in sorted(part, key=lambda key: key[2])]
         assert left == 0
         rows = table[table["choice"] == choice]
         assert list(zip(rows["site"], rows["layer"], strict=True)) == expected
@@ -63,10 +67,14 @@ def test_choices_have_the_same_shapes_and_do_not_meet():
     assert not pairs["richest"] & pairs["poorest"]
 
 
-def test_equally_rich_modules_go_layer_by_layer():
-    rich = finetuning.richness(pd.DataFrame({"site": "q_proj", "layer": range(6), "neuron": 0}), 6, UNITS)
-    table = finetuning.choose(rich, 2, ["richest", "poorest"], [1])
-    assert table.groupby("choice")["layer"].apply(list).to_dict() == {"richest": [0, 1], "poorest": [4, 5]}
+def test_ties_do_not_choose_by_depth():
+    rich = finetuning.richness(pd.DataFrame({"site": "q_proj", "layer": range(40), "neuron": 0}), 40, UNITS)
+    table = finetuning.choose(rich, 20, ["richest", "poorest"], [1])
+    layers = table.groupby("choice")["layer"].apply(set)
+    assert layers["richest"] | layers["poorest"] == set(range(40))
+    for chosen in layers:
+        assert min(chosen) < 10
+        assert max(chosen) >= 30
     assert set(table["site"]) == {"q_proj"}  # no module of the other sites is richer than another
 
 

@@ -171,10 +171,11 @@ def test_attribution_and_masks_at_projections_by_hand() -> None:
     run = {**RUN, "attributed": ["mad"], "matched": ["random"], "mentions": True}
     asked = planning.questions(SPLITS, 5)
     parts = {part.kind: part for part in planning.work(run, asked, found, {"mentions": 8})}
-    # 16 questions, 16 controls and 8 mentions, in 4 shards.
+    # 16 questions, 16 controls and 8 mentions, 13 in the mean, each in 4 shards.
     attribution = parts["attribution"]
-    assert (attribution.jobs, attribution.questions, attribution.passes) == (4, 40, 40)
-    assert_allclose(attribution.job, [10 + 10 * 5, 10 + 10 * 6, 10 + 10 * 7])
+    assert (attribution.jobs, attribution.questions, attribution.passes) == (12, 13, 39)
+    assert 3 * attribution.jobs == planning.jobs(run)["attribute"]  # of three models
+    assert_allclose(attribution.job, [10 + 13 / 4 * 5, 10 + 13 / 4 * 6, 10 + 13 / 4 * 7])
     assert (parts["ablation"].jobs, parts["projections"].jobs, parts["projections"].passes) == (1, 2, 160)
     # Each of 4 masks takes as long as an answer.
     assert_allclose(parts["projections"].job, [10 + 20 * 8, 10 + 20 * 16, 10 + 20 * 24])

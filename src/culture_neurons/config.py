@@ -48,6 +48,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
     _check_evaluation(config)
     _check_evidence(config)
+    _check_case("finetuning: tasks", (config.get("finetuning") or {}).get("tasks", ()))
     finetuning.check(config.get("finetuning") or {}, _methods(config["selectors"]))
 
 
@@ -177,7 +178,7 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"evaluation: sets: {config['dataset']} is the name of this run's own data set (dataset)")
     factors = evaluation.get("factors", ())
     for factor in factors:
-        if factor == 1 or not abs(factor) <= 100:
+        if float(f"{factor:g}") == 1 or not abs(factor) <= 100:
             raise ConfigError(f"evaluation: factors: {factor}: expected numbers of at most 100 other than 1, no change")
     if len({f"{factor:g}" for factor in factors}) < len(factors):
         raise ConfigError(f"evaluation: factors: {factors}: expected different numbers of at most six digits")

@@ -62,7 +62,8 @@ def _message(error: ValidationError) -> str:
         "minProperties": lambda: f"at least {limit} of them",
         "uniqueItems": lambda: "each one once",
         "pattern": lambda: (
-            "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, tasks"
+            "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions "
+            "and tasks"
         ),
     }
     what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))

@@ -62,8 +62,9 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
     takes as many modules of each site as the others do, and all choices update as many parameters. `modules` are
     shared among the sites that have any chosen unit; where they do not divide evenly, earlier sites get one more.
 
-    Within a site layers are ranked by richness, layer by layer where it is equal: `richest` takes the first, `poorest`
-    the last, so that no module is both. `random` takes any, whatever the others took, drawn anew for each seed.
+    Within a site layers are ranked by richness, in a drawn order where it is equal, the same for all choices and seeds:
+    `richest` takes the first, `poorest` the last, so that no module is both. `random` takes any, whatever the others
+    took, drawn anew for each seed.
 
     Raises DataError when no unit is chosen at all, ConfigError when richest and poorest would overlap.
     """
@@ -84,7 +85,9 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
         for seed in seeds:
             for site, n in count.items():
                 of_site = rich[rich["site"] == site].reset_index(drop=True)
-                ranked = np.lexsort((of_site["layer"], -of_site["richness"]))
+                # Equally rich modules in a drawn order, the same for all choices: by depth, ties would choose layers.
+                ties = generator("finetuning", "ties", site).permutation(layers)
+                ranked = np.lexsort((ties, -of_site["richness"]))
                 drawn = {
                     "richest": lambda n, ranked=ranked: ranked[:n],
                     "poorest": lambda n, ranked=ranked: ranked[len(ranked) - n :],

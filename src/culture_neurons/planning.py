@@ -181,7 +181,10 @@ def work(
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     rules = len(run.get("token_rules", ()))
     sets = dict(further or {})
-    attributions = 2 * asked.identify + sets.pop("mentions", 0)
+    mentions = sets.pop("mentions", 0)
+    attributed = (2 + bool(run.get("mentions"))) * bool(run.get("attributed"))
+    # The mean over questions, controls and mentions, of which each is a job of its own.
+    attributions = round((2 * asked.identify + mentions) / max(1, attributed))
     whole = {*run.get("attributed", ()), *run.get("matched", ())}
     judged = (run.get("sets") or {}).get("selectors", ())
     on_sets = asked.cultures * len((run.get("sets") or {}).get("factors", ()))
@@ -191,7 +194,7 @@ def work(
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
         ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
-        ("attribution", bool(run.get("attributed")), shards["record"], 1, attributions, 0),
+        ("attribution", attributed, shards["record"], 1, attributions, 0),
         ("ablation", len(set(run["selectors"]) - whole), *masked, asked.evaluate, masks),
         ("projections", len(whole), *masked, asked.evaluate, masks),
         ("again", len(again["selectors"]), *masked, asked.evaluate, repeated),
@@ -318,7 +321,8 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
     if run.get("attributed") or (run.get("sets") or {}).get("further"):
         result.append(
             "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
-            "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less."
+            "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less. "
+            "Files of attributions, of answers on further data sets and of fine-tuning are not in the disk space."
         )
     if (run.get("finetuning") or {}).get("runs"):
         result.append("Fine-tuning, and questions to fine-tuned models, are counted as jobs and not timed.")

@@ -4,7 +4,7 @@ import pytest
 from culture_neurons import files, store
 from culture_neurons.data.prompts import without_question
 from culture_neurons.data.samples import read_samples
-from culture_neurons.errors import ConfigError
+from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.models import attribution, batching
 from culture_neurons.models.attribution import attribute as attribute_batch
 from culture_neurons.models.attribution import attributor
@@ -52,6 +52,21 @@ def test_negative_attributions_count_as_none_in_the_control_alone(base, tmp_path
     found, _ = store.read_attributions([attributed(base, step, tmp_path / "a.h5", *more)])
     for values in found.sums.values():
         np.testing.assert_array_equal(values, np.broadcast_to(each * found.samples[:, None, None], values.shape))
+
+
+def test_mentions_that_name_cultures_in_another_way_are_no_silent_nothing(base, tmp_path, step):
+    samples, made = files.read_table(base / "samples.parquet")
+    names = samples["culture"].unique()
+    renamed = samples.assign(culture=samples["culture"].replace({names[0]: "Elsewhere"}), split="identify")
+    files.write_table(tmp_path / "samples.parquet", renamed, made)
+    words = step.shared(base, 8)
+    words[words.index("--samples") + 1] = tmp_path / "samples.parquet"
+    with pytest.raises(
+        DataError, match=rf"no question about '{names[0]}', .*found .*Elsewhere.*\n  data: mentions must"
+    ):
+        step.run(attribute, *words, "--predictions", base / "predictions.parquet", "--sites", "k_proj",
+                 "--attributions-out", tmp_path / "a.h5")  # fmt: skip
+    assert not (tmp_path / "a.h5").exists()
 
 
 def test_shards_add_up_to_the_whole(base, tmp_path, step, monkeypatch):

@@ -139,7 +139,7 @@ def _finetuning(tables: Tables, model: str) -> list[Entry]:
     seeds = plural(finetuning.seeds(tables, model), "seed")
     return [Entry(f"finetuning_{model}", "finetuning", model, "", (
         f"{named(tables, model)}: change of accuracy on each data set (at most {n}) after training on "
-        f"{_listed(tasks)}, with the modules updated that are richest or poorest in culture-general neurons, or random "
+        f"{_listed(tasks)}, with the modules updated that are richest or poorest in chosen neurons, or random "
         f"ones; mean over {seeds}. A star: richest and poorest differ (paired sign flips, adjusted p < 0.05). "
         f"Right: accuracy on held-out questions of the task, from before (bar) to after (mark)."
     ))]  # fmt: skip

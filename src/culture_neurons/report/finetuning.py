@@ -31,7 +31,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
             before, after = (number(100 * row[f"task_accuracy_{when}"], 1) for when in ("before", "after"))
             learned.append(f"{before} to {after} % with the {choice}")
         result.append(
-            f"{captions.named(tables, model)}, trained on {task}: the modules richest in culture-general neurons cost "
+            f"{captions.named(tables, model)}, trained on {task}: the modules richest in chosen neurons cost "
             f"more accuracy than the poorest on {more} of {len(rich)} data sets, and less on {less} (adjusted p < "
             f"{LEVEL:g}): "
             f"{'; '.join(said)}. Accuracy on the task itself: {', '.join(learned)} modules."

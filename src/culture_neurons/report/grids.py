@@ -152,7 +152,7 @@ SECTIONS = (
     Section(
         "finetuning",
         "After training on another task",
-        "A few modules of the model, those richest or poorest in culture-general neurons or random ones, were trained "
+        "A few modules of the model, those richest or poorest in chosen neurons or random ones, were trained "
         "on a task that has nothing to do with culture; then each data set was asked again. Means over all "
         "questions and over seeds; single cultures and seeds are in the file. Vs poorest: paired difference on the "
         "same questions, p by sign flips. Task: accuracy on its held-out questions.",

@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from culture_neurons.errors import DataError
 from culture_neurons.steps import cli, model_arguments
 
 
@@ -30,6 +31,13 @@ def main(o: argparse.Namespace) -> None:
     cultures, left_out = model_arguments.kept_cultures(predictions, o.min_correct)
     for culture, n in left_out.items():
         cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
+    asked = {sample.culture for sample in samples}
+    if left := [culture for culture in cultures if culture not in asked]:
+        named, known = (", ".join(map(repr, names)) for names in (left[:5], sorted(asked)[:20]))
+        raise DataError(
+            f"{o.samples}: no question about {named}, and so nothing to attribute; found {known}\n"
+            "  data: mentions must name all recorded cultures, as the data does"
+        )
     samples = [sample for sample in samples if sample.culture in cultures]
     if o.control:
         samples = [without_question(sample) for sample in samples]
