@@ -37,7 +37,8 @@ def run(size: scoring.Size | None = None) -> list[Row]:
         scoring.step("merge", "--shards", shard, "--statistics-out", statistics)
         shard.unlink()
         ids = [f"q{i:05}" for i in range(size.samples)]
-        table = pd.DataFrame({"sample_id": ids, "image_id": [f"{int(i[1:]) // 50}" for i in ids]})
+        # Only images matter here: every question has one.
+        table = pd.DataFrame({"sample_id": ids, "culture": "", "image_id": [f"{int(i[1:]) // 50}" for i in ids]})
         files.write_table(folder / "samples.parquet", table, {})
         for selector in judged:
             scoring.select(folder, statistics, config, selector)
