@@ -82,14 +82,7 @@ def _estimates(
     base: Baseline, of: np.ndarray, matrix: np.ndarray, names: Sequence[tuple], replicates: int, seed: int
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Run -> column -> value, over the questions `of`; the columns of `names`, their intervals and values of p."""
-    # One stratum: all questions count the same.
-    plan = resampling.design(np.full(int(of.sum()), ""), base.unit[of])
-    values = matrix[of]
-    means = resampling.macro_mean(plan, values)
-    low = high = p = np.full(len(means), np.nan)
-    if len(plan.counts) > 1:
-        low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
-        p = resampling.two_sided(means, resampling.sign_flips(plan, values, replicates, seed))
+    means, low, high, p = resampling.estimates(base.unit[of], matrix[of], replicates, seed)
     result: dict[tuple[str, str], dict[str, float]] = {}
     for i, (key, name) in enumerate(names):
         row = result.setdefault(key, {})

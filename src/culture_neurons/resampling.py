@@ -225,6 +225,24 @@ def mcnemar(lost: np.ndarray, gained: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 2 * binom.cdf(np.minimum(lost, gained), lost + gained, 0.5))
 
 
+def estimates(
+    unit: np.ndarray, values: np.ndarray, replicates: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Means over all questions alike, float64 [column], both ends of their 95 % intervals, and p-values by sign flips.
+
+    unit     what is drawn together [question]; values [question, column]
+
+    Intervals and p-values are nan where there is one unit alone: drawn again and again it would have no width.
+    """
+    plan = design(np.full(len(unit), ""), unit)  # one stratum
+    means = macro_mean(plan, values)
+    if len(plan.counts) < 2:
+        unknown = np.full(len(means), np.nan)
+        return means, unknown, unknown, unknown
+    low, high = interval(bootstrap(plan, values, replicates, seed))
+    return means, low, high, two_sided(means, sign_flips(plan, values, replicates, seed))
+
+
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """p-values adjusted for the false discovery rate within one family; NaN stays NaN and does not count."""
     p = np.asarray(p, dtype=np.float64)

@@ -186,17 +186,11 @@ def _counts(base: Baseline, part: Reduced) -> dict[str, float]:
 def _estimate(base: Baseline, keep: np.ndarray, columns: Mapping[tuple, np.ndarray], estimates: Mapping[tuple, dict],
               replicates: int, seed: int) -> None:  # fmt: skip
     """Add means, intervals and p-values of the columns, (key, name) -> values [question of `keep`], to each key's
-    estimates; without an interval where there is one image alone: drawn again and again it would have no width."""
+    estimates; see `resampling.estimates`."""
     if not keep.any() or not columns:
         return
-    # One stratum: all questions count the same.
-    plan = resampling.design(np.full(int(keep.sum()), ""), base.unit[keep])
     values = np.stack(list(columns.values()), axis=1)
-    means = resampling.macro_mean(plan, values)
-    low = high = p = np.full(len(means), np.nan)
-    if len(plan.counts) > 1:
-        low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
-        p = resampling.two_sided(means, resampling.sign_flips(plan, values, replicates, seed))
+    means, low, high, p = resampling.estimates(base.unit[keep], values, replicates, seed)
     for i, (key, name) in enumerate(columns):
         estimates[key] |= {name: float(means[i]), f"{name}_low": float(low[i]), f"{name}_high": float(high[i])}
         if f"{name}_p" in COLUMNS:
