@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from culture_neurons import files, planning, planning_text, selection
+from culture_neurons import files, planning, planning_disk, planning_text, selection
 
 RUN = {
     "dataset": "small",
@@ -137,7 +137,7 @@ def test_other_token_rules_are_recorded_once_each() -> None:
         3 * one.tokens,
     )
     assert_allclose(more.hours, 3 * one.hours)
-    before, after = (planning.disk(r, asked, CALIBRATION) for r in (RUN, run))
+    before, after = (planning_disk.disk(r, asked, CALIBRATION) for r in (RUN, run))
     assert (after["statistics"], after["shards"]) == (3 * before["statistics"], 3 * before["shards"])
 
 
@@ -147,8 +147,8 @@ def test_image_controls_ask_the_evaluate_questions_again() -> None:
     assert [part.kind for part in others] == [part.kind for part in planning.work(RUN, asked, CALIBRATION)]
     assert (again.kind, again.jobs, again.questions, again.masks, again.passes) == ("controls", 1, 40, 0, 40)
     assert_allclose(again.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
-    more = planning.disk(run, asked, CALIBRATION)["outcomes"] - planning.disk(RUN, asked, CALIBRATION)["outcomes"]
-    assert more == 2 * (20 * 24 + 4000)
+    more, before = (planning_disk.disk(of, asked, CALIBRATION)["outcomes"] for of in (run, RUN))
+    assert more - before == 2 * (20 * 24 + 4000)
 
 
 def test_repeated_chains_by_hand() -> None:
@@ -159,7 +159,7 @@ def test_repeated_chains_by_hand() -> None:
     # 2 cultures at 2 strengths, and one pass per permutation for all cultures together.
     assert (again.kind, again.jobs, again.masks, again.passes) == ("again", 1, 11, 220)
     assert_allclose(again.job, [10 + 20 * 7.5, 10 + 20 * 11.5, 10 + 20 * 13])
-    size = planning.disk(run, planning.questions(SPLITS, 5), CALIBRATION)["again"]
+    size = planning_disk.disk(run, planning.questions(SPLITS, 5), CALIBRATION)["again"]
     assert size == 7 * (2 * 25 * 10 + 20 * 24) + 2 * 20 * 2 * 24 + 4 * 4000
     alone = {**run, "again": {**run["again"], "permutations": 0}}
     assert "permute" not in planning.jobs(alone)
@@ -201,6 +201,36 @@ def test_further_data_sets_by_hand() -> None:
     assert any("further data sets are taken to be as long" in line for line in plan["assumptions"])
 
 
+def test_selectors_that_share_jobs_by_hand() -> None:
+    """Three selectors in two jobs: as many passes, one start less."""
+    run = {**RUN, "shards": {**RUN["shards"], "ablate_selectors": 2, "ablate": 5}}
+    assert planning.jobs(run) == planning.jobs(RUN) | {"ablate": 3 * 2 * 5}
+    (alone,) = (p for p in planning.work(RUN, planning.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
+    (shared,) = (p for p in planning.work(run, planning.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
+    assert (alone.jobs, shared.jobs) == (3, 10)
+    assert alone.passes == shared.passes == 3 * 20 * 4
+    # 1.5 selectors of 4 masks in the mean, on a fifth of the questions.
+    assert_allclose(shared.job, [10 + 4 * 5.0, 10 + 4 * 8.0, 10 + 4 * 9.0])
+    more = {**run, "shards": {**run["shards"], "ablate_selectors": 7}}
+    assert planning.jobs(more)["ablate"] == 3 * 3 * 5
+    assert any("counted as two" in line for line in planning.assumptions(run, [CALIBRATION]))
+
+
+def test_fine_tuning_by_hand() -> None:
+    found = calibrated(seconds_per_question=CALIBRATION["seconds_per_question"] | {"attribute": [5.0, 6.0, 7.0]})
+    tuning = {"tasks": 2, "runs": 6, "questions": 320, "held_out": 0.2, "limits": {"a": 50, "b": None}}
+    run = {**RUN, "attributed": ["mad"], "finetuning": tuning}
+    further = {"tasks/a": 100, "tasks/b": 30, "set": 11}
+    parts = {p.kind: p for p in planning.work(run, planning.questions(SPLITS, 5), found, further)}
+    training, answers = parts["fine-tuning"], parts["tuned answers"]
+    assert (training.jobs, training.questions, training.passes) == (6, 320, 1920)
+    assert_allclose(training.job, [10 + 320 * 5, 10 + 320 * 6, 10 + 320 * 7])
+    # 20 evaluate questions, 11 of the set, and twice 10 and 6 held out, 8 in the mean.
+    assert (answers.jobs, answers.questions) == (6, 20 + 11 + 16)
+    assert_allclose(answers.job, [10 + 47 * 3, 10 + 47 * 4, 10 + 47 * 6])
+    assert (parts["set answers"].jobs, parts["set answers"].questions) == (1, 11)
+
+
 def test_a_job_holds_its_gpus_or_its_cores() -> None:
     assert planning.devices_per_job(RUN, CALIBRATION) == 2
     assert planning.devices_per_job(RUN, calibrated(devices=3)) == 3  # the model was spread over all that were there
@@ -208,7 +238,7 @@ def test_a_job_holds_its_gpus_or_its_cores() -> None:
 
 
 def test_disk_by_hand() -> None:
-    size = planning.disk(RUN, planning.questions(SPLITS, 5), CALIBRATION)
+    size = planning_disk.disk(RUN, planning.questions(SPLITS, 5), CALIBRATION)
     assert size == {
         "statistics": 16006 + 2 * 200 * (8 + 8),
         "scores": 3 * (2 * 200 * 4 + 4000),
@@ -218,10 +248,25 @@ def test_disk_by_hand() -> None:
     }
 
 
+def test_disk_of_attributions_sets_and_fine_tuning_by_hand() -> None:
+    run = {
+        **RUN,
+        "attributed": ["mad"],
+        "mentions": True,
+        "sets": {"further": 1, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
+        "finetuning": {"tasks": 1, "runs": 6, "questions": 1, "held_out": 0.2, "limits": {}},
+    }
+    further = {"mentions": 8, "set": 11, "tasks/a": 99}
+    found = planning_disk.disk(run, planning.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
+    assert found["attributions"] == 3 * 4 * (2 * 10 * 50 * 8 + 4000)
+    assert found["sets"] == 2 * 3 * (2 * 31 * 24 + 2 * 4000)
+    assert found["tuned answers"] == 6 * (31 * 24 + 2 * 4000)
+
+
 def test_negative_sums_and_moments_take_room_per_culture() -> None:
     asked = planning.questions(SPLITS, 5)
-    more = planning.disk({**RUN, "negative_sum": True}, asked, CALIBRATION)["statistics"]
-    assert more - planning.disk(RUN, asked, CALIBRATION)["statistics"] == 2 * 200 * 3 * 8
+    more = planning_disk.disk({**RUN, "negative_sum": True}, asked, CALIBRATION)["statistics"]
+    assert more - planning_disk.disk(RUN, asked, CALIBRATION)["statistics"] == 2 * 200 * 3 * 8
 
 
 def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
@@ -236,10 +281,11 @@ def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
         for mask_culture in names for i, sample_id in enumerate(ids)
     ]  # fmt: skip
     columns = ["mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
-    for table, per_row in ((mask, planning.MASK_ROW), (pd.DataFrame(rows, columns=columns), planning.ANSWER_ROW)):
+    answers = pd.DataFrame(rows, columns=columns)
+    for table, per_row in ((mask, planning_disk.MASK_ROW), (answers, planning_disk.ANSWER_ROW)):
         files.write_table(tmp_path / "table.parquet", table, {})
         real = (tmp_path / "table.parquet").stat().st_size
-        assert 0.75 < (len(table) * per_row + planning.FILE) / real < 1.5
+        assert 0.75 < (len(table) * per_row + planning_disk.FILE) / real < 1.5
 
 
 @pytest.fixture

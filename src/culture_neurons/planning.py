@@ -8,7 +8,9 @@
     mentions     whether units that answer to a culture's name are looked for
     sets         {further, selectors, factors}: number of further data sets that masks are judged on, whose masks, and
                  what their neurons are multiplied by
-    finetuning   {tasks, runs}: number of tasks that modules are trained on, and how often in each model
+    finetuning   {tasks, runs, questions, held_out, limits}: number of tasks that modules are trained on, and how often
+                 in each model; questions that one training reads, share of a task's questions that judge it, and by
+                 task how many questions are taken at most
     latex        whether tables for a paper are made
     cards        whether neurons are shown one by one
     redrawn      whether neurons are chosen again on redrawn samples
@@ -33,11 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from culture_neurons import selection
-
-#: Bytes on disk, measured on files of the size of the paper's run: a row of a mask, an answer, and what a file has
-#: beside its rows.
-MASK_ROW, ANSWER_ROW, FILE = 10, 24, 4000
+from culture_neurons import planning_disk
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Work:
 
     questions    of all shards together
     masks        of one selector, 0 where none is in force
-    passes       of all jobs: questions x masks
+    passes       of all jobs: questions x masks x selectors
     tokens       that these passes read
     start_up     seconds that all jobs spend before their first batch
     job          seconds of one job, start-up included (range)
@@ -84,7 +82,9 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
     imported, attributed, matched = (n * len(run.get(name, ())) for name in ("imported", "attributed", "matched"))
     unscored = imported + attributed + matched
     sets = run.get("sets") or {"further": 0, "selectors": ()}
-    judged = n * len(sets["selectors"]) * (1 + sets["further"]) * bool(sets["further"])
+    pairs = n * (1 + sets["further"]) * bool(sets["further"])  # of a model and a data set that masks are judged on
+    judged = pairs * len(sets["selectors"])
+    by_shard = shards["ablate"] * shards["ablate_masks"]
     tuning = run.get("finetuning") or {"tasks": 0, "runs": 0}
     planted = sum(model["planted"] for model in models)
     again = n * len(run["again"]["selectors"])
@@ -104,18 +104,18 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "attribute": (2 + bool(run.get("mentions"))) * n * shards["record"] * bool(attributed),
         "mask_culnig": attributed,
         "mask_matched": matched,
-        "ablate": each * shards["ablate"] * shards["ablate_masks"],
+        "ablate": n * groups(run, len(run["selectors"])) * by_shard,
         "gather_outcomes": each,
         "prepare_set": sets["further"],
         "infer_set": n * sets["further"] * shards["infer"],
         "gather_set": n * sets["further"],
-        "ablate_set": judged * shards["ablate"] * shards["ablate_masks"],
+        "ablate_set": pairs * groups(run, len(sets["selectors"])) * by_shard,
         "gather_set_outcomes": judged,
         "prepare_task": tuning["tasks"],
         "finetune": n * tuning["runs"],
         "ask_finetuned": n * tuning["runs"],
         "permute": again if run["again"]["permutations"] else 0,
-        "ablate_again": again * shards["ablate"] * shards["ablate_masks"],
+        "ablate_again": again * by_shard,
         "gather_again": again,
         "cards": n if run.get("cards") else 0,
         "record_tokens": n * shards["record"] * len(run.get("token_rules", ())),
@@ -136,6 +136,11 @@ def jobs(run: Mapping[str, Any]) -> dict[str, int]:
         "manifest": 1,
     }
     return {rule: number for rule, number in count.items() if number}
+
+
+def groups(run: Mapping[str, Any], selectors: int) -> int:
+    """Among how many jobs of a model so many selectors are dealt, other shards aside."""
+    return min(run["shards"].get("ablate_selectors") or selectors, selectors)
 
 
 def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Questions:
@@ -172,16 +177,19 @@ def work(
 
     That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
     counts once for each image control, as if it had an image and as many tokens as with it. `further` has the number
-    of questions of each further data set, and of mentions under that name; their questions count as if they were as
-    long as the run's own. Masks at projections are counted apart: `projections`, and on all sets `set projections`.
+    of questions of each further data set, of mentions under that name, and of tasks under `tasks/` and their names; all
+    count as if they were as long as the run's own. Masks at projections are counted apart: `projections`, and on all
+    sets `set projections`. A question to train on costs what an attribution costs: both go forward and back.
     """
     again = run["again"]
     # Under shuffled labels, each question is asked under its own culture's mask alone.
     repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     rules = len(run.get("token_rules", ()))
-    sets = dict(further or {})
+    sets = {name: n for name, n in (further or {}).items() if "/" not in name}
     mentions = sets.pop("mentions", 0)
+    tuning = {"runs": 0, "questions": 0} | (run.get("finetuning") or {})
+    judging = held_out(tuning, further or {})
     attributed = (2 + bool(run.get("mentions"))) * bool(run.get("attributed"))
     # The mean over questions, controls and mentions, of which each is a job of its own.
     attributions = round((2 * asked.identify + mentions) / max(1, attributed))
@@ -191,32 +199,51 @@ def work(
     # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
     each = round((sum(sets.values()) + asked.evaluate) / (1 + len(sets)))
     masked = shards["ablate"], shards["ablate_masks"]
+
+    def dealt(kind: str, selectors: set[str], times: int, n: int, masks: int) -> tuple:
+        """Work of selectors that share jobs, `times` on each of them."""
+        number = groups(run, len(selectors))
+        return kind, number * times, *masked, n, masks, len(selectors) / max(1, number)
+
     kinds = [
         ("answers", 1, shards["infer"], 1, asked.total, 0),
         ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
         ("attribution", attributed, shards["record"], 1, attributions, 0),
-        ("ablation", len(set(run["selectors"]) - whole), *masked, asked.evaluate, masks),
-        ("projections", len(whole), *masked, asked.evaluate, masks),
+        dealt("ablation", set(run["selectors"]) - whole, 1, asked.evaluate, masks),
+        dealt("projections", whole, 1, asked.evaluate, masks),
         ("again", len(again["selectors"]), *masked, asked.evaluate, repeated),
         ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
-        ("set ablation", len(set(judged) - whole) * (1 + len(sets)) * bool(sets), *masked, each, on_sets),
-        ("set projections", len(set(judged) & whole) * (1 + len(sets)) * bool(sets), *masked, each, on_sets),
+        dealt("set ablation", set(judged) - whole, (1 + len(sets)) * bool(sets), each, on_sets),
+        dealt("set projections", set(judged) & whole, (1 + len(sets)) * bool(sets), each, on_sets),
+        ("fine-tuning", tuning["runs"], 1, 1, tuning["questions"], 0),
+        # Of the trained models: every data set, and before and after that a part of the task.
+        ("tuned answers", tuning["runs"], 1, 1, asked.evaluate + sum(sets.values()) + 2 * judging, 0),
     ]
     kinds = [kind for kind in kinds if kind[1]]
     if controls := len(run.get("image_controls", ())):
         kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
-    for kind, times, by_questions, by_masks, n, masks in kinds:
+    rates = {"again": "ablation", "fine-tuning": "attribution"}
+    for kind, times, by_questions, by_masks, n, masks, *more in kinds:
         number = times * by_questions * by_masks
-        rate = kind.removeprefix("set ") if kind != "again" else "ablation"
-        per_question = seconds_per_question(calibration, rate, masks / by_masks)
+        together = more[0] if more else 1  # selectors of one job
+        rate = rates.get(kind, kind.removeprefix("set "))
+        per_question = seconds_per_question(calibration, rate, masks * together / by_masks)
         job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
-        passes = times * n * max(1, masks)
+        passes = round(times * together) * n * max(1, masks)
         tokens = round(passes * calibration["tokens_per_question"]["mean"])
         hours = number * job * devices / 3600
         result.append(Work(kind, number, n, masks, passes, tokens, number * start, job, hours))
     return result
+
+
+def held_out(tuning: Mapping[str, Any], further: Mapping[str, int]) -> int:
+    """Questions of a task that judge a training, the mean over tasks: see `finetuning.held_out`."""
+    sizes = {name.removeprefix("tasks/"): n for name, n in further.items() if name.startswith("tasks/")}
+    limits = tuning.get("limits", {})
+    shares = [tuning["held_out"] * min(n, limits.get(name) or n) for name, n in sizes.items()]
+    return round(sum(shares) / max(1, len(shares)))
 
 
 def devices_per_job(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> int:
@@ -224,38 +251,6 @@ def devices_per_job(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> i
     if calibration["device_type"] == "cpu":
         return calibration["threads"]
     return max(run["models"][calibration["model"]]["gpus"], calibration["devices"])
-
-
-def disk(run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes of one model's files; `shards` are removed when they are merged."""
-    layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
-    recorded = 1 + len(run.get("token_rules", ()))
-    shards = round(asked.identify * calibration["statistics_bytes_per_question"])
-    per_culture = asked.cultures * layers * neurons
-    chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
-    files = len(run["top_fractions"])
-    answers = asked.evaluate * asked.cultures * files
-    controls = len(run.get("image_controls", ()))
-    again = run["again"]
-    repeated = {
-        # Masks of one fraction under every permutation; answers to them, and under every strength.
-        "again": len(again["selectors"])
-        * (
-            again["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
-            + len(again["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
-            + (len(again["strengths"]) + 2) * FILE
-        )
-    }
-    return {
-        # All questions, and the two or five sums per culture, 8 bytes each.
-        "statistics": recorded * (shards + per_culture * (40 if run.get("negative_sum") else 16)),
-        "scores": selectors * (per_culture * 4 + FILE),
-        "masks": selectors * (chosen * MASK_ROW + files * FILE),
-        "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
-        + (asked.total + controls * asked.evaluate) * ANSWER_ROW
-        + (1 + controls) * FILE,
-        "shards": recorded * shards,
-    } | (repeated if again["selectors"] else {})
 
 
 def plan(
@@ -282,7 +277,7 @@ def plan(
                 for part in parts
             },
             "hours": hours.tolist(),
-            "disk": disk(run, asked, calibration),
+            "disk": planning_disk.disk(run, asked, calibration, further),
         }
     kept = sum(size for model in models.values() for name, size in model["disk"].items() if name != "shards")
     return {
@@ -322,10 +317,15 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         result.append(
             "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
             "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less. "
-            "Files of attributions, of answers on further data sets and of fine-tuning are not in the disk space."
+            "Sums of attributions are counted as plain arrays."
         )
     if (run.get("finetuning") or {}).get("runs"):
-        result.append("Fine-tuning, and questions to fine-tuned models, are counted as jobs and not timed.")
+        result.append(
+            "A question to fine-tune on costs what an attribution costs, and is as long as the run's own questions. "
+            "What fine-tuning writes of the trained modules is not in the disk space."
+        )
+    if run["shards"].get("ablate_selectors"):
+        result.append("A job that asks masks at projections beside masks of statistics is counted as two.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
             result.append(

@@ -96,7 +96,7 @@ def test_each_stage_trains_its_layers():
     batch = asking.batch(questions, np.random.default_rng(0))
     assert touched(text_training.fact_losses(model, *asking.openings(questions))[0]) == {0}
     assert touched(text_training.option_losses(model, batch, asking.tail)[0]) == {0, 1}
-    assert touched(text_training.answer_losses(model, batch)[0]) == {0, 1, 2}
+    assert touched(text_training.answer_losses(model, batch, asking.tail)[0]) == {0, 1, 2}
     assert model.config.num_hidden_layers == 3
 
 

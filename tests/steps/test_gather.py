@@ -63,6 +63,33 @@ def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(base,
     assert outcomes(step, base, whole, 1, 1) == outcomes(step, base, parts, shards, mask_shards)
 
 
+def test_outcomes_of_several_selectors_are_those_of_a_job_for_each(base, tmp_path, step):
+    """One job asks two files, by two factors each; each file's outcomes are gathered apart."""
+    cultures = sorted(set(files.read_table(base / "samples.parquet")[0]["culture"]))
+    rows = [(name, "act_fn", i % 2, 7 * i) for i, name in enumerate(cultures)]
+    masks = [mask_file(base, tmp_path / f"mask{n}.parquet", rows[: n + 1], cultures) for n in range(2)]
+
+    def asked(masks, part):
+        words = ["--masks", *masks, "--factors", 0, 2, "--outcomes-out", part]
+        step.run(ablate, *step.shared(base), *words)
+        return part
+
+    together = asked(masks, tmp_path / "together.parquet")
+    for number, mask in enumerate(masks):
+        alone = asked([mask], tmp_path / f"alone{number}.parquet")
+        outs = {
+            part: [tmp_path / f"{part.stem}-{number}-{factor}.parquet" for factor in (0, 2)]
+            for part in (together, alone)
+        }
+        step.run(gather, "--parts", together, "--before", 2 * number, "--out", *outs[together])
+        step.run(gather, "--parts", alone, "--out", *outs[alone])
+        found, expected = ([out.read_bytes() for out in outs[part]] for part in (together, alone))
+        assert found == expected
+        assert found[0] != found[1]
+    with pytest.raises(FileError, match=r"together\.parquet: holds answers for 4 files; expected at least 3 \+ 2"):
+        step.run(gather, "--parts", together, "--before", 3, "--out", *outs[together])
+
+
 def test_shards_that_make_no_whole_are_named(base, tmp_path, step):
     gathered(step, base, tmp_path, 3)
     parts = [tmp_path / f"{shard}.parquet" for shard in range(3)]

@@ -128,8 +128,6 @@ def test_arguments_that_do_not_fit(base, step, tmp_path):
     with pytest.raises(ConfigError, match=r"m/cas/0\.1: no --plain outcomes"):
         step.run(tabulate_again, "--samples", base / "samples.parquet", "--permuted", "m/cas/0.1=x",
                  "--out-dir", tmp_path)  # fmt: skip
-    with pytest.raises(ConfigError, match="2 mask files; expected one, which is in force with each factor"):
-        step.run(ablate, *step.shared(base), "--masks", "a", "b", "--factors", 0.5, "--outcomes-out", tmp_path / "o")
 
 
 def test_permutation_that_was_not_announced_is_refused(base, step, statistics, tmp_path):

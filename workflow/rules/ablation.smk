@@ -1,20 +1,27 @@
 # Masks + questions -> answers under ablation.
 
 
+PARTS, BEFORE = parts_of(f"{RESULTS}/{{model}}/ablation", SELECTORS)
+
+
+wildcard_constraints:
+    asked=one_of({*dealt(SELECTORS), *dealt(JUDGED)}),
+
+
 rule ablate:
     """Ask the evaluate questions of one shard again, under the masks of one shard; all top fractions together."""
     input:
         samples=f"{RESULTS}/samples.parquet",
-        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        masks=asked_masks(SELECTORS, FRACTIONS),
         permuted=[],
         model=model_folder,
         code=code("ablate"),
     output:
-        outcomes=temp(f"{RESULTS}/{{model}}/ablation/{{selector}}/{{mask_shard}}-{{shard}}.parquet"),
+        outcomes=temp(f"{RESULTS}/{{model}}/ablation/{{asked}}/{{mask_shard}}-{{shard}}.parquet"),
     log:
-        f"{LOGS}/{{model}}/ablate_{{selector}}_{{mask_shard}}-{{shard}}.log",
+        f"{LOGS}/{{model}}/ablate_{{asked}}_{{mask_shard}}-{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/ablate_{{selector}}_{{mask_shard}}-{{shard}}.tsv"
+        f"{BENCHMARKS}/{{model}}/ablate_{{asked}}_{{mask_shard}}-{{shard}}.tsv"
     conda:
         "../../envs/model.yaml"
     threads: model_stanza("threads")
@@ -41,11 +48,7 @@ rule gather_outcomes:
     """Put the answers under one selector's masks together, a file per top fraction."""
     localrule: True # it takes a second, also when other jobs wait in a cluster's queue
     input:
-        parts=expand(
-            f"{RESULTS}/{{{{model}}}}/ablation/{{{{selector}}}}/{{mask_shard}}-{{shard}}.parquet",
-            mask_shard=range(SHARDS["ablate_masks"]),
-            shard=range(SHARDS["ablate"]),
-        ),
+        parts=PARTS,
         code=code("gather"),
     output:
         outcomes=expand(
@@ -60,8 +63,11 @@ rule gather_outcomes:
     threads: 1
     resources:
         mem_mb=2000,
+    params:
+        before=lambda wildcards: BEFORE(wildcards) * len(FRACTIONS),
     shell:
-        "python -m culture_neurons.steps.gather --parts {input.parts:q} --out {output.outcomes:q} --log {log:q}"
+        "python -m culture_neurons.steps.gather --parts {input.parts:q} --before {params.before}"
+        " --out {output.outcomes:q} --log {log:q}"
 
 
 rule permute:
@@ -134,3 +140,5 @@ use rule gather_outcomes as gather_again with:
         f"{LOGS}/{{model}}/gather_again_{{selector}}.log",
     benchmark:
         f"{BENCHMARKS}/{{model}}/gather_again_{{selector}}.tsv"
+    params:
+        before=0,

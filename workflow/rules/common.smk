@@ -209,6 +209,35 @@ def benchmarked():
     return [name for name in SELECTORS if not {name, reference_of(name)} & set(SCORELESS)]
 
 
+def dealt(names):
+    """Which selectors' masks one job asks, by the name that the job has for them: a selector's, or a number."""
+    names, jobs = sorted(names), SHARDS["ablate_selectors"]
+    return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))} if jobs else {name: [name] for name in names}
+
+
+def parts_of(folder, names):
+    """Input functions of a rule that gathers one selector's outcomes: the files that hold them, under `folder`, and
+    how many of its kind are before it there. `names` are the selectors that are asked."""
+    place = {name: (job, found.index(name)) for job, found in dealt(names).items() for name in found}
+    path = f"{folder}/{{asked}}/{{mask_shard}}-{{shard}}.parquet"
+
+    def files(wildcards):
+        shards = {"mask_shard": range(SHARDS["ablate_masks"]), "shard": range(SHARDS["ablate"])}
+        return expand(path, **shards, **(dict(wildcards) | {"asked": place[wildcards.selector][0]}))
+
+    return files, lambda wildcards: place[wildcards.selector][1]
+
+
+def asked_masks(names, fractions):
+    """An input function: the mask files of one job, see `dealt`."""
+    groups = dealt(names)
+    return lambda wildcards: [
+        f"{RESULTS}/{wildcards.model}/masks/{name}_top{fraction}.parquet"
+        for name in groups[wildcards.asked]
+        for fraction in fractions
+    ]
+
+
 def reference_masks(wildcards):
     """The masks whose layers and activation deciles a matched control copies; nothing for other selectors."""
     reference = reference_of(wildcards.selector)
@@ -262,9 +291,11 @@ def training_settings(wildcards):
 
 
 def further_samples():
-    """Questions beside the run's own: mentions under "mentions", and the further data sets by their names."""
+    """Questions beside the run's own: mentions under "mentions", tasks under "tasks/" and their names, and the further
+    data sets by theirs."""
     mentions = {"mentions": f"{RESULTS}/mentions/samples.parquet"} if MENTIONS else {}
-    return mentions | {name: f"{RESULTS}/sets/{name}/samples.parquet" for name in SETS}
+    tasks = {f"tasks/{name}": f"{RESULTS}/tasks/{name}/samples.parquet" for name in TASKS}
+    return mentions | tasks | {name: f"{RESULTS}/sets/{name}/samples.parquet" for name in SETS}
 
 
 def set_masks():
@@ -411,7 +442,13 @@ def amount_of_work():
         "matched": sorted(MATCHED),
         "mentions": bool(MENTIONS),
         "sets": {"further": len(SETS), "selectors": JUDGED, "factors": FACTORS},
-        "finetuning": {"tasks": len(TASKS), "runs": len(TUNED)},
+        "finetuning": {
+            "tasks": len(TASKS),
+            "runs": len(TUNED),
+            "questions": TUNING["steps"] * TUNING["batch_size"],
+            "held_out": TUNING["held_out"],
+            "limits": {name: task.get("limit") for name, task in TASKS.items()},
+        },
         "top_fractions": FRACTIONS,
         "again": {"selectors": AGAIN, "strengths": STRENGTHS, "permutations": EVIDENCE["permutations"]},
         "shards": SHARDS,

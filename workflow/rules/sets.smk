@@ -1,6 +1,9 @@
 # Further data sets: masks are judged on all of their questions, and none of them chooses neurons.
 
 
+SET_PARTS, SET_BEFORE = parts_of(f"{RESULTS}/{{model}}/sets/{{set}}", JUDGED)
+
+
 wildcard_constraints:
     set=one_of(ASKED),
 
@@ -59,16 +62,16 @@ use rule gather_answers as gather_set with:
 use rule ablate as ablate_set with:
     input:
         samples=set_samples,
-        masks=f"{RESULTS}/{{model}}/masks/{{selector}}_top{TOP}.parquet",
+        masks=asked_masks(JUDGED, [TOP]),
         permuted=[],
         model=model_folder,
         code=code("ablate"),
     output:
-        outcomes=temp(f"{RESULTS}/{{model}}/sets/{{set}}/{{selector}}/{{mask_shard}}-{{shard}}.parquet"),
+        outcomes=temp(f"{RESULTS}/{{model}}/sets/{{set}}/{{asked}}/{{mask_shard}}-{{shard}}.parquet"),
     log:
-        f"{LOGS}/{{model}}/ablate_set_{{set}}_{{selector}}_{{mask_shard}}-{{shard}}.log",
+        f"{LOGS}/{{model}}/ablate_set_{{set}}_{{asked}}_{{mask_shard}}-{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/ablate_set_{{set}}_{{selector}}_{{mask_shard}}-{{shard}}.tsv"
+        f"{BENCHMARKS}/{{model}}/ablate_set_{{set}}_{{asked}}_{{mask_shard}}-{{shard}}.tsv"
     params:
         model=model_settings,
         prompt=fixed(config["prompt"]),
@@ -79,11 +82,7 @@ use rule ablate as ablate_set with:
 
 use rule gather_outcomes as gather_set_outcomes with:
     input:
-        parts=expand(
-            f"{RESULTS}/{{{{model}}}}/sets/{{{{set}}}}/{{{{selector}}}}/{{mask_shard}}-{{shard}}.parquet",
-            mask_shard=range(SHARDS["ablate_masks"]),
-            shard=range(SHARDS["ablate"]),
-        ),
+        parts=SET_PARTS,
         code=code("gather"),
     output:
         outcomes=expand(
@@ -93,6 +92,8 @@ use rule gather_outcomes as gather_set_outcomes with:
         f"{LOGS}/{{model}}/gather_set_{{set}}_{{selector}}.log",
     benchmark:
         f"{BENCHMARKS}/{{model}}/gather_set_{{set}}_{{selector}}.tsv"
+    params:
+        before=lambda wildcards: SET_BEFORE(wildcards) * len(FACTORS),
 
 
 rule tabulate_sets:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
     CLIPVisionConfig,
@@ -189,7 +190,11 @@ def _decoder(words: PreTrainedTokenizerFast, size: dict[str, int]) -> dict[str, 
 def _language_model(architecture: str, words: PreTrainedTokenizerFast, size: dict[str, int]) -> Any:
     settings = _decoder(words, size) | {"head_dim": _HEAD, "tie_word_embeddings": True}
     if architecture == "qwen3":
-        return Qwen3ForCausalLM(Qwen3Config(**settings))
+        model = Qwen3ForCausalLM(Qwen3Config(**settings))
+        for layer in model.model.layers:  # normalised queries and keys as they start cannot single out a token of many
+            nn.init.constant_(layer.self_attn.q_norm.weight, 2.0)
+            nn.init.constant_(layer.self_attn.k_norm.weight, 2.0)
+        return model
     return LlamaForCausalLM(LlamaConfig(**settings))
 
 

@@ -6,7 +6,8 @@ Three stages, each on top of the last, with the optimiser and the schedule of `t
 2. options: all layers but the last learn to ask at each option's word for its letter if it is the right one, and for
    nothing (`<unk>`) if not. Prompts end there: an answer could not be given yet, and its loss would only add noise to
    the gradient, with which this stage takes several times as many steps;
-3. answers: whole prompts, the losses of all stages. The last layer finds the letter that the option's word asks for.
+3. answers: whole prompts, the losses of all stages. The last layer finds the letter that the option's word asks for;
+   the others learn slowly here, so that they do not forget meanwhile.
 
 A fact is learned in some of its wordings. Others, which training never sees, decide whether the model is good enough:
 those of part dev.
@@ -35,6 +36,8 @@ from culture_neurons.types import Sample
 _MIX = {"culture": 0.4, "general": 0.1, "pairs": 0.3, "mention": 0.2}
 #: Different pairs to train on, and questions of each task that judge the model, at most.
 _PAIRS, _DEV = 8192, 256
+#: Share of the learning rate in the last stage of all but the last layer: they know their part already.
+_OTHERS = 0.2
 #: Target where there is no option.
 _NONE = -100
 
@@ -157,13 +160,14 @@ def option_losses(model: nn.Module, batch: Batch, tail: int) -> Learned:
     return losses, own.argmax(dim=1) == right
 
 
-def answer_losses(model: nn.Module, batch: Batch) -> Learned:
-    """Stage 3, of whole prompts."""
+def answer_losses(model: nn.Module, batch: Batch, tail: int) -> Learned:
+    """Stage 3, of whole prompts. The answer is learned at each of the last `tail` tokens, and most at the last one."""
     found = model.model(**batch.inputs, use_cache=False, output_hidden_states=True)
     lower, upper = _depths(model)
     losses, _ = _losses_before(model, found.hidden_states[lower], model.model.norm(found.hidden_states[upper]), batch)
-    last = model.lm_head(found.last_hidden_state[:, -1])
-    return losses + F.cross_entropy(last, batch.letter, reduction="none"), last.argmax(dim=1) == batch.letter
+    after = model.lm_head(found.last_hidden_state[:, -tail:])
+    answer = F.cross_entropy(after.transpose(1, 2), batch.letter[:, None].expand(after.shape[:2]), reduction="none")
+    return losses + answer.mean(dim=1) + answer[:, -1], after[:, -1].argmax(dim=1) == batch.letter
 
 
 def _losses_before(
@@ -190,9 +194,10 @@ def learn(
     goal: float,
     recipe: Recipe,
     reporter: Reporter,
+    share: Callable[[str], float] = lambda name: 1.0,
 ) -> int:
-    """One stage: steps until `goal` is reached, at most `limit`; how many they were."""
-    optimiser = Optimiser(model.named_parameters(), recipe)
+    """One stage: steps until `goal` is reached, at most `limit`; how many they were. For `share` see `Optimiser`."""
+    optimiser = Optimiser(model.named_parameters(), recipe, share)
     for _, factor, accuracy in reporter.watch(schedule(limit, goal), limit, what):
         losses, right = step()
         optimiser.step(losses.mean(), factor)
@@ -251,15 +256,20 @@ def train(
         pools = {task: synthetic_text.questions(world, task, "train", n=_PAIRS) for task in TASKS}
         rng = np.random.default_rng([trial.seed, 3])
 
-        def asked() -> list[Asked]:
-            return _mix(pools, 2 * trial.batch, rng)
+        def shown(n: int) -> Batch:
+            return asking.batch(_mix(pools, n, rng), rng)
+
+        def facts() -> Learned:
+            return fact_losses(model, *asking.openings(_mix(pools, 2 * trial.batch, rng)))
 
         run = partial(learn, model.train(), recipe=trial, reporter=reporter)
-        steps = run("facts", lambda: fact_losses(model, *asking.openings(asked())), trial.facts_steps, 0.95)
+        steps = run("facts", facts, trial.facts_steps, 0.95)
+        steps += run("options", lambda: option_losses(model, shown(2 * trial.batch), asking.tail), trial.steps, 0.95)
+        last = f"layers.{len(model.model.layers) - 1}."
         steps += run(
-            "options", lambda: option_losses(model, asking.batch(asked(), rng), asking.tail), trial.steps, 0.95
-        )
-        steps += run("answers", lambda: answer_losses(model, asking.batch(asked(), rng)), trial.steps, 0.95)
+            "answers", lambda: answer_losses(model, shown(2 * trial.batch), asking.tail), trial.steps, 0.95,
+            share=lambda name: 1.0 if last in name else _OTHERS,
+        )  # fmt: skip
         by_task = dev_accuracy(model.eval(), asking, world, prompt_seed)
         reporter.say(", ".join(f"{task} {100 * value:.1f} %" for task, value in by_task.items()))
         return model, tokenizer, steps, min(by_task.values()), {"dev_accuracy_by_task": by_task}

@@ -41,6 +41,7 @@ from culture_neurons.models.lessons import (
     make_batch,
     pixels,
 )
+from culture_neurons.models.muon import Muon
 from culture_neurons.types import Sample
 
 #: Parts of parameter names that belong to the vision side, frozen after the first stage.
@@ -102,17 +103,32 @@ class Reporter:
 SILENT = Reporter()
 
 
-class Optimiser:
-    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up."""
+def _whole(name: str) -> float:
+    return 1.0
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
+
+class Optimiser:
+    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up.
+
+    `share` says which share of the learning rate a parameter of this name gets.
+    """
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe, share: Callable[[str], float] = _whole
+    ) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
-        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
-        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+
+        def groups(matrices: bool) -> list[dict[str, Any]]:
+            found: dict[float, list[nn.Parameter]] = {}
+            for name, p in named:
+                if (p.ndim == 2 and "embed" not in name) == matrices:
+                    found.setdefault(share(name), []).append(p)
+            return [{"params": parameters, "share": of} for of, parameters in found.items()]
+
         rate, decay = recipe.learning_rate, recipe.weight_decay
         self._parts = [
-            (torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=decay), rate),
-            (torch.optim.Muon(matrices, momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
+            (torch.optim.AdamW(groups(matrices=False), betas=(0.9, 0.98), weight_decay=decay), rate),
+            (Muon(groups(matrices=True), momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
         ]
         self._all = [p for _, p in named]
         self._step = 0
@@ -124,7 +140,7 @@ class Optimiser:
         for optimiser, rate in self._parts:
             optimiser.zero_grad()
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * factor * group["share"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._all, 1.0)
         for optimiser, _ in self._parts:

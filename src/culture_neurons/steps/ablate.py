@@ -91,7 +91,8 @@ def _masks(path: Path, table: Any, cultures: list[str], factor: float) -> list:
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, mask files -> the answers of one shard, one row per mask and question
 
-    `mask_file` in the output says which of the mask files a row belongs to, from 0. Permuted masks come last: each
+    `mask_file` in the output says which of the mask files a row belongs to, from 0; with several factors, a file counts
+    once for each of them. Permuted masks come last: each
     question is asked under the mask of its own culture, once per `permutation` (-1 in the rows of the other files).
     """
     import numpy as np
@@ -103,8 +104,6 @@ def main(o: argparse.Namespace) -> None:
 
     model_arguments.check_part("shard", o.shard, o.shards)
     model_arguments.check_part("mask shard", o.mask_shard, o.mask_shards)
-    if o.factors and len(o.masks) > 1:
-        raise ConfigError(f"--factors: {len(o.masks)} mask files; expected one, which is in force with each factor")
     asked = [(path, factor) for path in o.masks for factor in o.factors or [0.0]]
     read = [read_masks(path, factor) for path, factor in asked]
     every = [(number, -1, mask.culture, mask) for number, (masks, _) in enumerate(read) for mask in masks]
@@ -148,7 +147,7 @@ def arguments() -> argparse.ArgumentParser:
     model_arguments.add(parser)
     model_arguments.add_shard(parser)
     parser.add_argument("--masks", type=Path, nargs="*", default=[], help="mask files of the same model")
-    parser.add_argument("--factors", type=float, nargs="*", default=[], help="what g is multiplied by, if not by 0")
+    parser.add_argument("--factors", type=float, nargs="*", default=[], help="what g is multiplied by, for each file")
     parser.add_argument("--permuted", nargs="?", type=Path, help="masks of shuffled labels, each for its own questions")
     parser.add_argument("--mask-shard", type=int, default=0, help="which part of the masks, from 0")
     parser.add_argument("--mask-shards", type=int, default=1, help="number of parts; the result is the same")

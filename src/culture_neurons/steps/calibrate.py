@@ -23,6 +23,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
+    from culture_neurons.models.projections import projections
 
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
@@ -53,6 +54,7 @@ def main(o: argparse.Namespace) -> None:
         "start_up_seconds": start_up,
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
+        "units_per_layer": sum(of[0].width for of in projections(loaded.adapter, o.sites).values()),
     }
     files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info(

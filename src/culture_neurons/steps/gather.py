@@ -1,4 +1,5 @@
-"""Put the answers of all shards together: one table, or one per mask file."""
+"""Put the answers of all shards together: one table, or one per mask file, of all of them or of a few that follow each
+other."""
 
 from __future__ import annotations
 
@@ -16,15 +17,18 @@ KEPT = ("model", "revision", "dtype")
 
 
 def main(o: argparse.Namespace) -> None:
-    """shards of infer or ablate -> predictions.parquet, or one file of outcomes per mask file"""
+    """shards of infer or ablate -> predictions.parquet, or one file of outcomes per mask file, from --before on"""
     from culture_neurons import files
 
     table, made = read(o.parts)
     masks = made.get("masks", [None])
-    if len(masks) != len(o.out):
-        raise FileError(f"{o.parts[0]}: holds answers for {len(masks)} files, but {len(o.out)} are to be written")
+    mine = masks[o.before : o.before + len(o.out)]
+    if len(mine) != len(o.out):
+        raise FileError(
+            f"{o.parts[0]}: holds answers for {len(masks)} files; expected at least {o.before} + {len(o.out)}"
+        )
     settings = argparse.Namespace(**made["settings"])
-    for number, (path, mask) in enumerate(zip(o.out, masks, strict=True)):
+    for number, (path, mask) in enumerate(zip(o.out, mine, strict=True), o.before):
         rows = table if mask is None else table[table["mask_file"] == number].drop(columns="mask_file")
         if "permutation" in rows and "permutations" not in mask:
             rows = rows.drop(columns="permutation")
@@ -74,6 +78,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--parts", type=Path, nargs="+", required=True, help="files that infer or ablate wrote")
+    parser.add_argument("--before", type=int, default=0, help="mask files of the shards that others write")
     parser.add_argument(
         "--out", type=Path, nargs="+", required=True, help="predictions.parquet, or a file per mask file"
     )
