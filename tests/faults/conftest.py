@@ -1,3 +1,23 @@
-from tests.workflow.conftest import finished, project
+"""The small project without what each fault would have to be followed by and no fault is about."""
 
-__all__ = ["finished", "project"]
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from tests.workflow.conftest import CONFIG, Project, project, run_once
+
+__all__ = ["TABLES", "finished", "project"]
+
+#: Tables that the project makes.
+TABLES = ("effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, worker_id) -> Project:
+    """It after a complete run."""
+    config = copy.deepcopy(CONFIG)
+    config["evidence"] = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 0}
+    config["shards"] = {"ablate_selectors": 1}
+    return run_once(tmp_path_factory, worker_id, config)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.workflow.conftest import TABLES
+from tests.faults.conftest import TABLES
 
 pytestmark = pytest.mark.faults
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.workflow.conftest import TABLES, Project
+from tests.faults.conftest import TABLES
+from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.faults
 

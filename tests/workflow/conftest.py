@@ -85,19 +85,24 @@ class Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id) -> Project:
-    """The small project after a complete run; made once, also when several workers share the tests."""
+    """The small project after a complete run."""
+    return run_once(tmp_path_factory, worker_id, CONFIG)
+
+
+def run_once(tmp_path_factory, worker_id: str, config: dict) -> Project:
+    """A project after a complete run; made once, also when several workers share the tests."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     folder = shared / "finished"
     with FileLock(shared / "finished.lock"):
         if not (folder / "results" / "small" / "report.html").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            build(folder).run()
+            build(folder, config).run()
     return Project(folder)
 
 
-def build(folder: Path) -> Project:
-    """A project with our workflow, the small config, and a model to load."""
+def build(folder: Path, config: dict = CONFIG) -> Project:
+    """A project with our workflow, the config, and a model to load."""
     from culture_neurons.data import synthetic
     from culture_neurons.models import demo
 
@@ -112,7 +117,7 @@ def build(folder: Path) -> Project:
     model.save_pretrained(folder / "models" / "loaded")
     processor.save_pretrained(folder / "models" / "loaded")
     project = Project(folder)
-    project.write(CONFIG)
+    project.write(config)
     return project
 
 

@@ -9,13 +9,18 @@ from tests.workflow.test_plan import amount_of_work
 
 pytestmark = pytest.mark.workflow
 
+#: Beginnings of rules of all models together, and of figures: they follow when a model is left out.
+TABLES_AND_PAGES = ("tabulate", "overlap", "latex", "draw", "report", "manifest")
+
 
 def test_attributed_neurons_are_ablated_tabulated_and_reported(project):
     config = project.read()
+    del config["models"]["trained"]
     config["selectors"] |= {"culnig-specific": {}, "shared": {"method": "culnig-general", "mlp_fraction": 0.1}}
     project.write(config)
-    new = {"attribute": 4, "mask_culnig": 4, "ablate": 4, "gather_outcomes": 4, **LAST}
-    assert project.planned() == new
+    new = {"attribute": 2, "mask_culnig": 2, "ablate": 2, "gather_outcomes": 2}
+    of_models = {rule: n for rule, n in project.planned().items() if not rule.startswith(TABLES_AND_PAGES)}
+    assert of_models == new
     assert planning.jobs(amount_of_work(project)) == project.planned("--forceall")
     project.run()
     assert project.planned() == {}
@@ -42,4 +47,4 @@ def test_attributed_neurons_are_ablated_tabulated_and_reported(project):
 
     config["selectors"]["culnig-specific"] = {"z": 0.2}
     project.write(config)
-    assert project.planned() == {"mask_culnig": 2, "ablate": 2, "gather_outcomes": 2, **LAST}
+    assert project.planned() == {"mask_culnig": 1, "ablate": 1, "gather_outcomes": 1, **LAST, "draw_model": 1}

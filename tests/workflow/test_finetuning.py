@@ -36,6 +36,7 @@ def configured(project) -> dict:
     config["selectors"]["mine"] = {"method": "culnig-general", **options}
     config["evaluation"] = {"sets": {"texts": TEXTS}, "selectors": ["cas"], "factors": [0]}
     config["finetuning"] = TUNING
+    config["shards"] = {"ablate_selectors": 1}
     project.write(config)
     return config
 
