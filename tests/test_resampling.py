@@ -232,3 +232,17 @@ def test_mantel_is_calibrated_and_notices_a_relation():
     assert np.isnan(none)
     assert np.isnan(unknown)
     assert resampling.mantel(similarity, [-similarity], seed=5) == resampling.mantel(similarity, [-similarity], seed=5)
+
+
+def test_named_estimates_are_those_of_the_columns_and_have_the_endings_that_are_asked_for():
+    rng = np.random.default_rng(0)
+    unit, values = np.array([f"u{i // 2}" for i in range(12)]), rng.normal(size=(12, 2))
+    columns = {("a", "change"): values[:, 0], ("b", "rate"): values[:, 1]}
+    found = resampling.named_estimates(unit, columns, {"change_low", "change_high", "change_p"}, 50, 3)
+    means, low, high, p = resampling.estimates(unit, values, 50, 3)
+    assert found == {
+        "a": {"change": means[0], "change_low": low[0], "change_high": high[0], "change_p": p[0]},
+        "b": {"rate": means[1]},
+    }
+    assert resampling.named_estimates(unit[:0], columns, {"change_low"}, 50, 3) == {}
+    assert resampling.named_estimates(unit, {}, {"change_low"}, 50, 3) == {}

@@ -7,7 +7,7 @@ log-probability of the right option among the options in nats. Claim of CULNIG (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -67,31 +67,14 @@ def compare(
         if choice != REFERENCE and (REFERENCE, key) in runs:
             against = runs[REFERENCE, key]
             values |= {f"{measure}_vs_poorest": values[measure] - against[measure] for measure in MEASURES}
-    names = [(key, name) for key, values in runs.items() for name in values]
-    matrix = np.stack([runs[key][name] for key, name in names], axis=1)  # (question, value)
     rows = []
     for culture in [*sorted(set(base.culture)), ALL]:
         of = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
-        estimates = _estimates(base, of, matrix, names, replicates, seed)
+        columns = {(key, name): each[of] for key, values in runs.items() for name, each in values.items()}
+        estimates = resampling.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
         shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": float(base.correct[of].mean())}
         rows += [{"choice": choice, "seed": key, **shared, **estimates[choice, key]} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _estimates(
-    base: Baseline, of: np.ndarray, matrix: np.ndarray, names: Sequence[tuple], replicates: int, seed: int
-) -> dict[tuple[str, str], dict[str, float]]:
-    """Run -> column -> value, over the questions `of`; the columns of `names`, their intervals and values of p."""
-    means, low, high, p = resampling.estimates(base.unit[of], matrix[of], replicates, seed)
-    result: dict[tuple[str, str], dict[str, float]] = {}
-    for i, (key, name) in enumerate(names):
-        row = result.setdefault(key, {})
-        row[name] = float(means[i])
-        if name.removesuffix("_vs_poorest") in MEASURES:
-            row[f"{name}_low"], row[f"{name}_high"] = float(low[i]), float(high[i])
-        if name.endswith("_vs_poorest"):
-            row[f"{name}_p"] = float(p[i])
-    return result
 
 
 def adjust(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom, false_discovery_control, rankdata
@@ -241,6 +242,29 @@ def estimates(
         return means, unknown, unknown, unknown
     low, high = interval(bootstrap(plan, values, replicates, seed))
     return means, low, high, two_sided(means, sign_flips(plan, values, replicates, seed))
+
+
+def named_estimates(
+    unit: np.ndarray,
+    columns: Mapping[tuple[Hashable, str], np.ndarray],
+    wanted: Container[str],
+    replicates: int,
+    seed: int,
+) -> dict[Any, dict[str, float]]:
+    """`estimates` of columns that have names: key -> name, and its name with `_low`, `_high` and `_p` -> number.
+
+    unit       what is drawn together [question]
+    columns    (key, name) -> values [question]; drawn alike, whatever their number
+    wanted     of the names with an ending, those that are asked for
+    """
+    if not columns or not len(unit):
+        return {}
+    found: dict[Any, dict[str, float]] = {}
+    parts = zip(*estimates(unit, np.stack(list(columns.values()), axis=1), replicates, seed), strict=True)
+    for (key, name), numbers in zip(columns, parts, strict=True):
+        named = zip((name, f"{name}_low", f"{name}_high", f"{name}_p"), map(float, numbers), strict=True)
+        found.setdefault(key, {}).update({end: value for end, value in named if end == name or end in wanted})
+    return found
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

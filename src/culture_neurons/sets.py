@@ -138,7 +138,8 @@ def compare(
         if held[key]:
             random = np.mean([found[control].change[measure] for control in held[key]], axis=0)
             whole[key, f"random_{prefix}change"], whole[key, f"{prefix}difference"] = random, mine - random
-    _estimate(base, np.ones(len(base.culture), dtype=bool), whole, estimates, replicates, seed)
+    for key, numbers in resampling.named_estimates(base.unit, whole, COLUMNS, replicates, seed).items():
+        estimates[key] |= numbers
     for cultures in sorted({tuple(part.paired.cultures) for part in found.values()}):
         part = {}
         for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
@@ -150,7 +151,9 @@ def compare(
                     part[key, f"other_{prefix}change"] = other
                 if len(cultures) > 1 and not found[key].shared:
                     part[key, f"{prefix}specificity"] = own - other
-        _estimate(base, np.isin(base.culture.astype(str), cultures), part, estimates, replicates, seed)
+        unit = base.unit[np.isin(base.culture.astype(str), cultures)]
+        for key, numbers in resampling.named_estimates(unit, part, COLUMNS, replicates, seed).items():
+            estimates[key] |= numbers
     rows = [
         {"selector": key[0], "factor": key[1], **_counts(base, found[key]), "n_controls": len(held[key]),
          **estimates[key]}
@@ -181,20 +184,6 @@ def _counts(base: Baseline, part: Reduced) -> dict[str, float]:
         "well_formed_rate": mean(part.well_formed), "n_own": len(part.paired.own["accuracy"]),
         "own_rank": part.own_rank,
     }  # fmt: skip
-
-
-def _estimate(base: Baseline, keep: np.ndarray, columns: Mapping[tuple, np.ndarray], estimates: Mapping[tuple, dict],
-              replicates: int, seed: int) -> None:  # fmt: skip
-    """Add means, intervals and p-values of the columns, (key, name) -> values [question of `keep`], to each key's
-    estimates; see `resampling.estimates`."""
-    if not keep.any() or not columns:
-        return
-    values = np.stack(list(columns.values()), axis=1)
-    means, low, high, p = resampling.estimates(base.unit[keep], values, replicates, seed)
-    for i, (key, name) in enumerate(columns):
-        estimates[key] |= {name: float(means[i]), f"{name}_low": float(low[i]), f"{name}_high": float(high[i])}
-        if f"{name}_p" in COLUMNS:
-            estimates[key][f"{name}_p"] = float(p[i])
 
 
 def adjust(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:

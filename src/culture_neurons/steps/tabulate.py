@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
@@ -48,7 +49,7 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import evaluation, files, selection
+    from culture_neurons import files, selection
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     planted = cli.named_paths(o.planted, "--planted", "model")
@@ -64,10 +65,9 @@ def main(o: argparse.Namespace) -> None:
             f"models of --masks: {_names(models)}; of --predictions: {_names(predictions)}; of --planted:"
             f" {_names(planted)}; expected the same, and planted ones among them"
         )
-    samples, made_samples = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     history = History()
-    history.add(made_samples)
+    samples = read.samples(o.samples, history)
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     order = sorted(masks, key=lambda key: (key[0], key[1], selection.fraction(key[2]), key[2]))
     todo = cli.progress(order, len(order), "mask files")
     for model, keys in itertools.groupby(todo, key=lambda key: key[0]):
@@ -111,11 +111,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     from culture_neurons import evaluation, evidence, files, per_culture
     from culture_neurons.types import IMPORTED
 
-    asked = ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"]
-    predictions, identity = files.read_table(prediction_file, asked)
-    history.add(identity)
-    identity = {key: identity.get(key) for key in ("model", "revision")}
-    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    base, identity, predictions = read.before(samples, prediction_file, history)
     cultures = sorted(samples["culture"].unique())
     draws = per_culture.Draws(base, o.replicates, o.seed)
     planted = None
@@ -129,10 +125,8 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         mask, made = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
         files.check_same_model(prediction_file, identity, masks[key], made)
         size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
-        ablation, found = files.read_table(ablations[key], ["mask_culture", *(c for c in asked if c != "split")])
-        files.check_same_model(prediction_file, identity, ablations[key], found)
         history.add(made)
-        history.add(found)
+        ablation, found = read.after(ablations[key], identity, prediction_file, history, "mask_culture")
         if found.get("mask", made) != made:
             raise FileError(f"{ablations[key]}: made with another mask than {masks[key]}; delete it and run again")
         change = evaluation.changes(base, ablation, size, str(ablations[key]), str(prediction_file))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
@@ -21,7 +22,7 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import again, evaluation, files, per_culture
+    from culture_neurons import again, files, per_culture
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     each = ("model", "selector", "fraction")
@@ -30,16 +31,11 @@ def main(o: argparse.Namespace) -> None:
     for key in (*permuted, *(key[:3] for key in strengths)):
         if key not in plain or key[:1] not in predictions:
             raise ConfigError(f"{'/'.join(key)}: no --plain outcomes, or no --predictions of the model")
-    samples, _ = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     parts: dict[str, list] = {"permutations": [], "strengths": []}
     history = History()
+    samples = read.samples(o.samples, history)
     for key in cli.progress(sorted(plain), len(plain), "mask files"):
-        answers, identity = files.read_table(
-            predictions[key[:1]],
-            ["sample_id", "culture", "split", "prediction", "correct", "well_formed", "logprobs"],
-        )
-        base = evaluation.baseline(samples, answers, str(predictions[key[:1]]))
-        history.add(identity)
+        base, identity, _ = read.before(samples, predictions[key[:1]], history)
         source = _Source(predictions[key[:1]], base, identity, history)
         names = dict(zip(KEYS, key, strict=True)) | {"planted": "yes" if key[0] in o.planted else "no"}
         first = _paired(plain[key], source)
@@ -79,12 +75,7 @@ class _Source:
 
 
 def _read(path: Path, more: list[str], source: _Source) -> tuple[Any, dict]:
-    from culture_neurons import files
-
-    asked = ["mask_culture", "sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
-    table, made = files.read_table(path, [*more, *asked])
-    files.check_same_model(source.path, {key: source.identity.get(key) for key in ("model", "revision")}, path, made)
-    source.history.add(made)
+    table, made = read.after(path, source.identity, source.path, source.history, *more, "mask_culture")
     if "mask" not in made:
         raise FileError(f"{path}: does not say which masks it was made with; delete it and run again")
     return table, made

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError
+from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
-COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
 #: What a row says of the task that was trained on, before and after.
 TASK = ["task_n", "task_accuracy_before", "task_accuracy_after", "task_loss_before", "task_loss_after"]
 MODULES = ["model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters", "planted"]
@@ -66,19 +66,10 @@ def main(o: argparse.Namespace) -> None:
 
 def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, paths: Any, history: History) -> Any:
     """`erosion.compare` of one model, task and set, from its files."""
-    from culture_neurons import erosion, evaluation, files
+    from culture_neurons import erosion
 
-    samples, about = files.read_table(sample_file, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
-    predictions, identity = files.read_table(prediction_file, [*COLUMNS, "split"])
-    history.add(about)
-    history.add(identity)
-    base = evaluation.baseline(samples, predictions, str(prediction_file))
-    after = {}
-    for run, path in paths.items():
-        after[run], made = files.read_table(path, COLUMNS)
-        expected = {key: identity.get(key) for key in ("model", "revision")}
-        files.check_same_model(prediction_file, expected, path, made)
-        history.add(made)
+    base, identity, _ = read.before(read.samples(sample_file, history), prediction_file, history)
+    after = {run: read.after(path, identity, prediction_file, history)[0] for run, path in paths.items()}
     sources = {run: str(path) for run, path in paths.items()}
     return erosion.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError
+from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
@@ -14,16 +15,15 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers under image controls -> tables/images.csv; only the heading without controls"""
     import pandas as pd
 
-    from culture_neurons import evaluation, files, image_effects
+    from culture_neurons import files, image_effects
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     controls = cli.named_paths(o.controls, "--controls", "model", "control")
     models, planted = {model for model, _ in controls}, set(filter(None, o.planted))
     if models - {model for (model,) in predictions}:
         raise ConfigError(f"--controls: no --predictions of {', '.join(sorted(models - {m for (m,) in predictions}))}")
-    samples, made_samples = files.read_table(o.samples, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
     history = History()
-    history.add(made_samples)
+    samples = read.samples(o.samples, history)
     tables = []
     for model in cli.progress(sorted(models), len(models), "models"):
         paths = {control: path for (name, control), path in controls.items() if name == model}
@@ -40,19 +40,13 @@ def main(o: argparse.Namespace) -> None:
 
 def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: History):
     """The rows of one model, without the columns `model` and `planted`."""
-    from culture_neurons import evaluation, files, image_effects
+    from culture_neurons import image_effects
 
-    columns = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
-    predictions, identity = files.read_table(prediction_file, [*columns, "split"])
-    history.add(identity)
-    identity = {key: identity.get(key) for key in ("model", "revision")}
-    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    base, identity, _ = read.before(samples, prediction_file, history)
     controls = {}
     for control, path in paths.items():
-        controls[control], made = files.read_table(path, columns)
-        files.check_same_model(prediction_file, identity, path, made)
+        controls[control], made = read.after(path, identity, prediction_file, history)
         image_effects.check_complete(controls[control], made, base, str(path))
-        history.add(made)
     sources = {control: str(path) for control, path in paths.items()} | {image_effects.SHOWN: str(prediction_file)}
     return image_effects.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
 #: What names a row of each table; the columns of `culture_neurons.sets` follow, and `planted`.
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
-ANSWERS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
 
 
 def main(o: argparse.Namespace) -> None:
@@ -109,12 +109,8 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
 
     from culture_neurons import evaluation, files, sets
 
-    samples, made_samples = files.read_table(sample_file, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
-    predictions, identity = files.read_table(prediction_file, [*ANSWERS, "split"])
-    history.add(made_samples)
-    history.add(identity)
-    identity = {key: identity.get(key) for key in ("model", "revision")}
-    base = evaluation.baseline(samples, predictions, str(prediction_file))
+    samples = read.samples(sample_file, history)
+    base, identity, _ = read.before(samples, prediction_file, history)
     cultures = sorted(samples.loc[samples["split"] == "evaluate", "culture"].unique())
     found, controls, cells = {}, {}, []
     order = sorted(
@@ -124,9 +120,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         mask_file, sizes, made = masks[selector]
         path = outcomes[selector, factor]
         files.check_same_model(prediction_file, identity, mask_file, made)
-        table, metadata = files.read_table(path, ["mask_culture", *ANSWERS])
-        files.check_same_model(prediction_file, identity, path, metadata)
-        history.add(metadata)
+        table, metadata = read.after(path, identity, prediction_file, history, "mask_culture")
         if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = evaluation.changes(base, table, sizes, str(path), str(prediction_file))

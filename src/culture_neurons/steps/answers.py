@@ -1,0 +1,48 @@
+"""What the steps that make tables read: questions, answers without an intervention, and answers under one.
+
+Whatever is read is added to the history of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from culture_neurons.steps.history import History
+
+COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
+
+
+def samples(path: Path, history: History) -> Any:
+    """The columns of samples.parquet that tables need."""
+    from culture_neurons import evaluation, files
+
+    table, made = files.read_table(path, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
+    history.add(made)
+    return table
+
+
+def before(samples: Any, path: Path, history: History) -> tuple[Any, dict[str, Any], Any]:
+    """Answers without an intervention: `evaluation.Baseline`, which model gave them, and the table of all splits."""
+    from culture_neurons import evaluation, files
+
+    table, made = files.read_table(path, [*COLUMNS, "split"])
+    history.add(made)
+    identity = {key: made.get(key) for key in ("model", "revision")}
+    return evaluation.baseline(samples, table, str(path)), identity, table
+
+
+def after(
+    path: Path, identity: Mapping[str, Any], of: Path, history: History, *more: str
+) -> tuple[Any, dict[str, Any]]:
+    """Answers under an intervention, with the columns `more` too, and their metadata.
+
+    Raises FileError unless the model `identity` gave them, which gave those of the file `of`.
+    """
+    from culture_neurons import files
+
+    table, made = files.read_table(path, [*more, *COLUMNS])
+    files.check_same_model(of, identity, path, made)
+    history.add(made)
+    return table, made
