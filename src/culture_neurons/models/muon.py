@@ -1,4 +1,4 @@
-"""Muon in float32, for the tiny models that are trained here.
+"""Muon in float32, for the tiny language models that are trained here.
 
 Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) updates a matrix by its momentum made orthogonal.
 `torch.optim.Muon` does so in bfloat16. Processors without such instructions take longer for that than for the model's

@@ -29,6 +29,7 @@ from torch import nn
 from culture_neurons.data import prompts, synthetic_text
 from culture_neurons.data.synthetic_text import TASKS, Asked, TextWorld
 from culture_neurons.models import demo
+from culture_neurons.models.muon import Muon
 from culture_neurons.models.training import SILENT, Optimiser, Recipe, Reporter, schedule, until_good
 from culture_neurons.types import Sample
 
@@ -197,7 +198,7 @@ def learn(
     share: Callable[[str], float] = lambda name: 1.0,
 ) -> int:
     """One stage: steps until `goal` is reached, at most `limit`; how many they were. For `share` see `Optimiser`."""
-    optimiser = Optimiser(model.named_parameters(), recipe, share)
+    optimiser = Optimiser(model.named_parameters(), recipe, share, Muon)
     for _, factor, accuracy in reporter.watch(schedule(limit, goal), limit, what):
         losses, right = step()
         optimiser.step(losses.mean(), factor)

@@ -41,7 +41,6 @@ from culture_neurons.models.lessons import (
     make_batch,
     pixels,
 )
-from culture_neurons.models.muon import Muon
 from culture_neurons.types import Sample
 
 #: Parts of parameter names that belong to the vision side, frozen after the first stage.
@@ -110,11 +109,16 @@ def _whole(name: str) -> float:
 class Optimiser:
     """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up.
 
-    `share` says which share of the learning rate a parameter of this name gets.
+    share    which share of the learning rate a parameter of this name gets
+    muon     of torch, in bfloat16, or `models.muon.Muon`, in float32
     """
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe, share: Callable[[str], float] = _whole
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        recipe: Recipe,
+        share: Callable[[str], float] = _whole,
+        muon: Callable[..., torch.optim.Optimizer] = torch.optim.Muon,
     ) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
 
@@ -128,7 +132,7 @@ class Optimiser:
         rate, decay = recipe.learning_rate, recipe.weight_decay
         self._parts = [
             (torch.optim.AdamW(groups(matrices=False), betas=(0.9, 0.98), weight_decay=decay), rate),
-            (Muon(groups(matrices=True), momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
+            (muon(groups(matrices=True), momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
         ]
         self._all = [p for _, p in named]
         self._step = 0
