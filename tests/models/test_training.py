@@ -10,6 +10,7 @@ from PIL import Image
 from culture_neurons.data import prompts, synthetic
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import demo, lessons, training
+from culture_neurons.models.muon import Muon
 from culture_neurons.types import Sample
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 64, "vision_layers": 1, "vision_hidden": 32}
@@ -146,3 +147,22 @@ def test_dev_accuracy_counts_right_letters():
         Stub(), processor, WORLD, training.Recipe(dev_images_per_fact=6), prompts.INSTRUCTION, prompt_seed=1
     )
     assert 0.15 < found < 0.5
+
+
+@pytest.mark.parametrize("muon", [torch.optim.Muon, Muon])
+def test_parameters_get_their_share_of_the_learning_rate(muon):
+    """Matrices and the rest alike: none of it, a little, and the whole."""
+    shares = {"still": 0.0, "slow": 0.1, "quick": 1.0}
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in shares})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.5)
+    recipe = training.Recipe(weight_decay=0.0)
+    optimiser = training.Optimiser(model.named_parameters(), recipe, lambda name: shares[name.split(".")[0]], muon)
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    optimiser.step(sum(layer(x).pow(2).sum() for layer in model.values()))
+    for kind in ("weight", "bias"):
+        moved = {name: (getattr(model[name], kind) - 0.5).abs().max().item() for name in shares}
+        assert moved["still"] == 0
+        assert moved["slow"] == pytest.approx(moved["quick"] / 10, rel=0.01)
+        assert moved["quick"] > 0

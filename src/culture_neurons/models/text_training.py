@@ -30,7 +30,7 @@ from culture_neurons.data import prompts, synthetic_text
 from culture_neurons.data.synthetic_text import TASKS, Asked, TextWorld
 from culture_neurons.models import demo
 from culture_neurons.models.muon import Muon
-from culture_neurons.models.training import SILENT, Optimiser, Recipe, Reporter, schedule, until_good
+from culture_neurons.models.training import SILENT, Optimiser, Recipe, Reporter, schedule, until_good, whole
 from culture_neurons.types import Sample
 
 #: Shares of the tasks in a batch: those that take most to learn have most.
@@ -195,7 +195,7 @@ def learn(
     goal: float,
     recipe: Recipe,
     reporter: Reporter,
-    share: Callable[[str], float] = lambda name: 1.0,
+    share: Callable[[str], float] = whole,
 ) -> int:
     """One stage: steps until `goal` is reached, at most `limit`; how many they were. For `share` see `Optimiser`."""
     optimiser = Optimiser(model.named_parameters(), recipe, share, Muon)

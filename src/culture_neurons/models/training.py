@@ -102,7 +102,8 @@ class Reporter:
 SILENT = Reporter()
 
 
-def _whole(name: str) -> float:
+def whole(name: str) -> float:
+    """The whole learning rate, for every parameter."""
     return 1.0
 
 
@@ -117,7 +118,7 @@ class Optimiser:
         self,
         parameters: Iterable[tuple[str, nn.Parameter]],
         recipe: Recipe,
-        share: Callable[[str], float] = _whole,
+        share: Callable[[str], float] = whole,
         muon: Callable[..., torch.optim.Optimizer] = torch.optim.Muon,
     ) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
