@@ -212,12 +212,14 @@ def benchmarked():
 def dealt(names):
     """Which selectors' masks one job asks, by the name that the job has for them: a selector's, or a number."""
     names, jobs = sorted(names), SHARDS["ablate_selectors"]
-    return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))} if jobs else {name: [name] for name in names}
+    if jobs is None:
+        return {name: [name] for name in names}
+    return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))}
 
 
 def parts_of(folder, names):
-    """Input functions of a rule that gathers one selector's outcomes: the files that hold them, under `folder`, and
-    how many of its kind are before it there. `names` are the selectors that are asked."""
+    """Two input functions: the files under `folder` that hold one selector's outcomes, and how many selectors come
+    before it in them. `names` are the selectors that are asked."""
     place = {name: (job, found.index(name)) for job, found in dealt(names).items() for name in found}
     path = f"{folder}/{{asked}}/{{mask_shard}}-{{shard}}.parquet"
 
