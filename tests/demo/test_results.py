@@ -72,11 +72,7 @@ def test_shuffled_labels_tell_a_planted_effect_from_none(model, measure):
     whole = found[found["culture"].isna()].iloc[0]
     if model in PLANTED:
         assert whole["p_value"] == pytest.approx(1 / (times + 1))
-        assert whole["p_adjusted"] < 0.05
-        # The masks hold a part of the planted neurons. Each culture's log-probabilities fall; its answers turn where
-        # what is left of its block carries too little, which differs between processors: weights of a training do.
-        cultures = found[found["culture"].notna()]
-        assert (cultures["p_adjusted"] < 0.05).mean() >= (1.0 if measure == "logprob" else 0.75)
+        assert (found["p_adjusted"] < 0.05).all()
     else:
         assert whole["observed"] >= whole["null_low"]
         assert not (found["p_adjusted"] < 0.05).any()
