@@ -32,11 +32,11 @@ def suppressed(selector: str) -> pd.DataFrame:
 
 def test_the_model_knows_all_tasks_in_wordings_that_it_was_not_trained_on():
     training = json.loads((RESULTS / MODEL / "model" / "training.json").read_text(encoding="utf-8"))
-    assert min(training["dev_accuracy_by_task"].values()) >= CONFIG["models"][MODEL]["train"]["min_accuracy"]
+    assert min(training["dev_accuracy_by_task"].values()) >= 0.9
     assert set(training["dev_accuracy_by_task"]) == {"culture", "general", "pairs", "mention"}
     accuracy = suppressed("culnig-general")["baseline_accuracy"]
     assert set(accuracy.index) == set(SETS)
-    assert (accuracy >= 0.8).all()  # never tuned on
+    assert (accuracy >= 0.85).all()  # never tuned on
 
 
 def test_neurons_by_attribution_lie_at_projections_and_random_ones_beside_them():
