@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -88,16 +89,38 @@ def test_each_stage_trains_its_layers():
     asking = text_training.Prompts(tokenizer, prompts.INSTRUCTION)
     questions = asked("culture")
 
-    def touched(losses: torch.Tensor) -> set[int]:
+    def touched(depth: int, losses: Callable[[], text_training.Learned]) -> set[int]:
         model.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        with text_training.lower_layers(model, depth):
+            losses()[0].mean().backward()
         return {i for i, layer in enumerate(model.model.layers) if layer.mlp.gate_proj.weight.grad is not None}
 
     batch = asking.batch(questions, np.random.default_rng(0))
-    assert touched(text_training.fact_losses(model, *asking.openings(questions))[0]) == {0}
-    assert touched(text_training.option_losses(model, batch, asking.tail)[0]) == {0, 1}
-    assert touched(text_training.answer_losses(model, batch, asking.tail)[0]) == {0, 1, 2}
+    assert text_training.depths(model) == (1, 2)
+    assert touched(1, lambda: text_training.fact_losses(model, *asking.openings(questions))) == {0}
+    assert touched(2, lambda: text_training.option_losses(model, batch, asking.tail)) == {0, 1}
+    assert touched(3, lambda: text_training.answer_losses(model, batch, asking.tail)) == {0, 1, 2}
     assert model.config.num_hidden_layers == 3
+
+
+def test_a_step_takes_the_mean_of_gradients_that_are_found_side_by_side():
+    """Against the gradient of the mean loss, found alone."""
+    asking = text_training.Prompts(demo.build("qwen3", WORLD, **SIZES)[1], prompts.INSTRUCTION)
+    halves = [asking.batch(asked(task), np.random.default_rng(0)) for task in ("culture", "pairs")]
+    model, other = (demo.build("qwen3", WORLD, **SIZES)[0].train() for _ in range(2))
+
+    def losses(half: text_training.Batch) -> text_training.Learned:
+        return text_training.answer_losses(model, half, asking.tail)
+
+    waiting = iter(halves * 2)  # those of the step that would follow are drawn meanwhile
+    with training.one_thread():
+        steps = text_training.learn(model, "answers", lambda: next(waiting), losses, 1, 2.0, TINY, training.SILENT)
+    assert steps == 1
+    sum(text_training.answer_losses(other, half, asking.tail)[0].mean() / 2 for half in halves).backward()
+    torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)  # as the optimiser does
+    for (name, found), expected in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(found, expected), name
 
 
 def test_a_model_that_marks_the_right_option_is_right():
@@ -116,7 +139,7 @@ def test_a_model_that_marks_the_right_option_is_right():
                 return 9.0 * torch.nn.functional.one_hot(chosen.clamp(min=0), len(tokenizer)).float()
 
         model.lm_head = Head()
-        with torch.no_grad():
+        with torch.no_grad(), text_training.lower_layers(model, 2):
             losses, right = text_training.option_losses(model, batch, asking.tail)
         assert torch.isfinite(losses).all()
         # A pair has two options only: rolled, its mark may fall on one that is not there.

@@ -39,6 +39,17 @@ def test_files_of_one_model(folder):
     assert {path.name for path in folder.iterdir()} == {"tables", "figures"}
 
 
+def test_files_are_the_same_bytes_however_many_are_written_side_by_side(folder):
+    one = {path.name: path.read_bytes() for path in run(folder, "--model", MODEL).iterdir()}
+    assert {path.name: path.read_bytes() for path in run(folder, "--model", MODEL, "--threads", "2").iterdir()} == one
+
+
+def test_a_figure_that_cannot_be_written_is_an_error(folder):
+    (folder / "figures" / f"drops_{MODEL}.pdf").mkdir(parents=True)
+    with pytest.raises(OSError, match=f"drops_{MODEL}.pdf"):
+        run(folder, "--model", MODEL, "--threads", "2")
+
+
 def test_files_of_the_overview_and_what_docutils_makes_of_the_captions(folder):
     from docutils.core import publish_parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ TABLES = (
     "effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted", "permutations",
     "strengths", "images", "stability", "overlaps", "related",
 )  # fmt: skip
+#: Sizes of the model that is loaded.
+LOADED = {"layers": 2, "hidden": 32, "intermediate": 48}
 PARTS = ("Snakefile", "workflow", "envs", "src", "config.yaml", "config")
 
 CONFIG = {
@@ -41,6 +44,45 @@ CONFIG = {
     "evidence": {"replicates": 200, "selectors": ["cas"], "permutations": 3, "strengths": [0.5, 1.5],
                  "image_controls": ["blank", "none"], "resamples": 20, "split_halves": 2, "token_rules": ["image"]},
     "figures": {"top_fraction": 0.05},
+}  # fmt: skip
+
+_COLUMNS = {name: name for name in ("sample_id", "question", "options", "label")}
+#: Questions without cultures, in a file that `wide_finished` writes.
+TEXTS = {"source": {"type": "table", "path": "texts.jsonl", "columns": _COLUMNS}, "filter": {"group_by": "group"}}
+#: Cultures of the masks of another project, in an order of their own: one of the data's has none.
+PUBLISHED = ["Costa Verena", "Brenmark"]
+#: What the small project leaves out: attribution, masks of another project, further data sets, and fine-tuning.
+WIDE = {
+    **CONFIG,
+    "data": CONFIG["data"] | {
+        "mentions": {
+            "type": "country-mention", "countries": ["Aldovia", "Brenmark", "Costa Verena", "Eshkar"], "per_country": 2,
+        },
+    },
+    "models": {"loaded": CONFIG["models"]["loaded"]},
+    "shards": {"ablate_selectors": 1},
+    "selectors": {
+        "cas": {},
+        "culnig-general": {"mlp_fraction": 0.1, "attention_fraction": 0.1},
+        "culnig-specific": {},
+        "random-general": {"method": "random-matched", "match": "culnig-general", "seed": 1},
+        "published": {"method": "imported", "masks": {"loaded": "published/loaded.pth"}, "cultures": PUBLISHED},
+        "random-published": {"method": "random-matched", "match": "published", "seed": 1},
+    },
+    "evaluation": {
+        "sets": {
+            "pictures": {"source": {"type": "synthetic", "cultures": 3, "samples_per_culture": 4, "seed": 5},
+                         "filter": {"rename": {"Aldovia": "Old Aldovia"}}},
+            "texts": TEXTS,
+        },
+        "selectors": ["cas", "culnig-general", "random-general"],
+    },
+    "finetuning": {
+        "tasks": {"numbers": {"source": TEXTS["source"] | {"columns": {**_COLUMNS, "culture": "group"}}, "limit": 10}},
+        "modules": 2, "choices": ["richest", "poorest"], "seeds": [1], "steps": 2, "batch_size": 4,
+        "learning_rate": 0.1,
+    },
+    "evidence": {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 1},
 }  # fmt: skip
 
 
@@ -89,20 +131,45 @@ def finished(tmp_path_factory, worker_id) -> Project:
     return run_once(tmp_path_factory, worker_id, CONFIG)
 
 
-def run_once(tmp_path_factory, worker_id: str, config: dict) -> Project:
+@pytest.fixture(scope="session")
+def wide_finished(tmp_path_factory, worker_id) -> Project:
+    """The project of `WIDE` after a complete run."""
+    return run_once(tmp_path_factory, worker_id, WIDE, "wide")
+
+
+def run_once(tmp_path_factory, worker_id: str, config: dict, name: str = "finished") -> Project:
     """A project after a complete run; made once, also when several workers share the tests."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
-    folder = shared / "finished"
-    with FileLock(shared / "finished.lock"):
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
         if not (folder / "results" / "small" / "report.html").exists():
             shutil.rmtree(folder, ignore_errors=True)
             build(folder, config).run()
     return Project(folder)
 
 
+def write_inputs(folder: Path) -> None:
+    """The files that `WIDE` reads: questions of texts, and masks of another project, per culture and layer."""
+    import numpy as np
+    import torch
+
+    rows = [
+        {"sample_id": f"t{i}", "question": f"Is {i} even ?", "options": ["yes", "no"], "label": i % 2, "group": "all"}
+        for i in range(12)
+    ]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    masks = [
+        [torch.from_numpy(rng.permutation(LOADED["intermediate"])[: 3 + c]) for _ in range(LOADED["layers"])]
+        for c in range(len(PUBLISHED))
+    ]
+    (folder / "published").mkdir()
+    torch.save(masks, folder / "published" / "loaded.pth")
+
+
 def build(folder: Path, config: dict = CONFIG) -> Project:
-    """A project with our workflow, the config, and a model to load."""
+    """A project with our workflow, the config, a model to load, and what else a config may read."""
     from culture_neurons.data import synthetic
     from culture_neurons.models import demo
 
@@ -113,9 +180,10 @@ def build(folder: Path, config: dict = CONFIG) -> Project:
         else:
             shutil.copy2(ROOT / part, folder / part)
     world = synthetic.world({"cultures": 3})
-    model, processor = demo.build("llava-next-mistral", world, seed=5, layers=2, hidden=32, intermediate=48)
+    model, processor = demo.build("llava-next-mistral", world, seed=5, **LOADED)
     model.save_pretrained(folder / "models" / "loaded")
     processor.save_pretrained(folder / "models" / "loaded")
+    write_inputs(folder)
     project = Project(folder)
     project.write(config)
     return project
@@ -125,3 +193,9 @@ def build(folder: Path, config: dict = CONFIG) -> Project:
 def project(finished, tmp_path) -> Project:
     """A copy of the finished project, to change."""
     return Project(Path(shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)))
+
+
+@pytest.fixture
+def wide(wide_finished, tmp_path) -> Project:
+    """A copy of the finished project of `WIDE`, to change."""
+    return Project(Path(shutil.copytree(wide_finished.folder, tmp_path / "project", symlinks=True)))

@@ -1,42 +1,17 @@
 """Masks of another project, from their file to the report."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from culture_neurons import planning, store
-from tests.workflow.test_culnig import TABLES_AND_PAGES
-from tests.workflow.test_plan import amount_of_work
+from tests.workflow.conftest import PUBLISHED
 
 pytestmark = pytest.mark.workflow
 
 
-def test_masks_of_another_project_are_ablated_tabulated_and_reported(project):
-    config = project.read()
-    del config["models"]["trained"]
-    cultures = store.read_statistics(project.results("loaded", "statistics.h5"))[0].cultures
-    some = cultures[:0:-1]  # not the first, and in an order of their own
-    paths = {}
-    rng = np.random.default_rng(0)
-    for model in config["models"]:
-        layers, neurons = store.read_statistics(project.results(model, "statistics.h5"))[0].fired.shape[1:]
-        paths[model] = f"published/{model}.pth"
-        (project.folder / "published").mkdir(exist_ok=True)
-        masks = [[torch.from_numpy(rng.permutation(neurons)[: 3 + c]) for _ in range(layers)] for c in range(len(some))]
-        torch.save(masks, project.folder / paths[model])
-    published = {"method": "imported", "masks": paths, "cultures": some}
-    config["selectors"] |= {
-        "published": published, "random-published": {"method": "random-matched", "seed": 1, "match": "published"},
-    }  # fmt: skip
-    project.write(config)
-    new = {"import_masks": 1, "score": 1, "mask": 1, "ablate": 2, "gather_outcomes": 2}
-    of_models = {rule: n for rule, n in project.planned().items() if not rule.startswith(TABLES_AND_PAGES)}
-    assert of_models == new
-    assert planning.jobs(amount_of_work(project)) == project.planned("--forceall")
-    project.run()
-    assert project.planned() == {}
-
+def test_masks_of_another_project_are_ablated_tabulated_and_reported(wide_finished):
+    project, some = wide_finished, PUBLISHED
+    cultures = ["Aldovia", "Brenmark", "Costa Verena"]
     mask = pd.read_parquet(project.results("loaded", "masks", "published_top0.05.parquet"))
     assert set(mask["culture"]) == set(some)
     assert mask.equals(pd.read_parquet(project.results("loaded", "masks", "published_top0.2.parquet")))
@@ -54,7 +29,10 @@ def test_masks_of_another_project_are_ablated_tabulated_and_reported(project):
         assert project.results("figures", f"{kind}_loaded_published.png").stat().st_size
     assert "published" in project.results("report.html").read_text(encoding="utf-8")
 
-    torch.save([[torch.tensor([0])]], project.folder / paths["loaded"])
+
+def test_masks_of_another_model_are_refused_in_one_line(wide):
+    project = wide
+    torch.save([[torch.tensor([0])]], project.folder / "published" / "loaded.pth")
     assert project.planned()["import_masks"] == 1
     done = project.snakemake()
     output = done.stdout + done.stderr

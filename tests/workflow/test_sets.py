@@ -1,63 +1,32 @@
 """Masks judged on further data sets, with neurons suppressed and enhanced; and mentions of cultures."""
 
-import json
-
 import pandas as pd
 import pytest
 
 from culture_neurons import planning
+from tests.workflow.conftest import TEXTS
 from tests.workflow.test_incremental import DRAWN
 from tests.workflow.test_plan import amount_of_work
 
 pytestmark = pytest.mark.workflow
 
-COLUMNS = ("sample_id", "question", "options", "label")
-#: One made here, with images and the run's cultures; one of texts and of a single group, in a file.
-SETS = {
-    "pictures": {"source": {"type": "synthetic", "cultures": 3, "samples_per_culture": 4, "seed": 5},
-                 "filter": {"rename": {"Aldovia": "Old Aldovia"}}},
-    "texts": {"source": {"type": "table", "path": "texts.jsonl", "columns": {name: name for name in COLUMNS}},
-              "filter": {"group_by": "group"}},
+#: Rules of what the small project leaves out.
+NEW = {
+    "prepare_set": 2, "infer_set": 2, "gather_set": 2, "ablate_set": 3, "gather_set_outcomes": 9, "tabulate_sets": 1,
+    "prepare_mentions": 1, "attribute": 3, "mask_culnig": 2, "mask_matched": 1, "import_masks": 1,
+    "prepare_task": 1, "finetune": 2, "ask_finetuned": 2, "tabulate_finetuning": 1,
 }  # fmt: skip
-SELECTORS = {
-    "culnig-general": {"mlp_fraction": 0.1},
-    "random-general": {"method": "random-matched", "match": "culnig-general", "seed": 1},
-}
-#: Rules of what is tested here.
-NEW = {"prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes", "tabulate_sets",
-       "prepare_mentions", "attribute", "mask_culnig", "mask_matched"}  # fmt: skip
 
 
-def configured(project) -> dict:
-    rows = [
-        {"sample_id": f"t{i}", "question": f"Is {i} even ?", "options": ["yes", "no"], "label": i % 2, "group": "all"}
-        for i in range(6)
-    ]
-    (project.folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    config = project.read()
-    del config["models"]["trained"]
-    config["selectors"] |= SELECTORS
-    config["shards"] = {"ablate_selectors": 1}
-    config["data"]["mentions"] = {
-        "type": "country-mention", "countries": ["Aldovia", "Brenmark", "Costa Verena", "Eshkar"], "per_country": 2,
-    }  # fmt: skip
-    config["evaluation"] = {"sets": SETS, "selectors": ["cas", *SELECTORS]}
-    project.write(config)
-    return config
+def test_jobs_are_those_of_the_config_and_of_the_plan(wide):
+    assert wide.planned() == {}
+    jobs = wide.planned("--forceall")
+    assert {rule: n for rule, n in jobs.items() if rule in NEW} == NEW
+    assert planning.jobs(amount_of_work(wide)) == jobs
 
 
-def test_masks_are_judged_on_further_data_sets(project):
-    config = configured(project)
-    planned = project.planned()
-    assert planning.jobs(amount_of_work(project)) == project.planned("--forceall")
-    assert {rule: n for rule, n in planned.items() if rule in NEW} == {
-        "prepare_set": 2, "infer_set": 2, "gather_set": 2, "ablate_set": 3, "gather_set_outcomes": 9,
-        "tabulate_sets": 1,
-        "prepare_mentions": 1, "attribute": 3, "mask_culnig": 1, "mask_matched": 1,
-    }  # fmt: skip
-    project.run()
-    assert project.planned() == {}
-
+def test_masks_are_judged_on_further_data_sets(wide_finished):
+    project = wide_finished
     # A random control has as many units of each site and layer, and one set where the other has one.
     masks = {
         name: pd.read_parquet(project.results("loaded", "masks", f"{name}_top0.05.parquet"))
@@ -102,14 +71,13 @@ def test_masks_are_judged_on_further_data_sets(project):
 
     assert r"\times 0" in project.results("tables", "sets.tex").read_text(encoding="utf-8")
 
-    # Another set is a branch of its own.
-    config["evaluation"]["sets"] = {
-        **SETS,
-        "more": {**SETS["texts"], "filter": {"group_by": "group", "min_samples": 2}},
-    }
-    project.write(config)
-    again = project.planned()
-    assert {rule: n for rule, n in again.items() if rule not in DRAWN} == {
+
+def test_another_set_is_a_branch_of_its_own(wide):
+    config = wide.read()
+    config["evaluation"]["sets"]["more"] = {**TEXTS, "filter": {"group_by": "group", "min_samples": 2}}
+    wide.write(config)
+    # It is asked of the trained models too, and none is trained again.
+    assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
         "prepare_set": 1, "infer_set": 1, "gather_set": 1, "ablate_set": 1, "gather_set_outcomes": 3,
-        "tabulate_sets": 1, "latex": 1,
+        "tabulate_sets": 1, "latex": 1, "ask_finetuned": 2, "tabulate_finetuning": 1,
     }  # fmt: skip

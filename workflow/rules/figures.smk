@@ -127,7 +127,7 @@ rule draw_model:
         f"{BENCHMARKS}/{{model}}/draw.tsv"
     conda:
         "../../envs/figures.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=2000,
     params:
@@ -138,7 +138,8 @@ rule draw_model:
         top=TOP,
     shell:
         "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q}"
-        " --model {wildcards.model:q} --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+        " --model {wildcards.model:q} --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
+        " --out-dir {params.folder:q} --log {log:q}"
 
 
 rule draw_overview:

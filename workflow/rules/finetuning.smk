@@ -42,6 +42,7 @@ rule finetune:
     conda:
         "../../envs/model.yaml"
     threads: model_stanza("threads")
+    priority: 5 # of all that follows the masks, the longest way
     resources:
         gpu=model_stanza("gpus"),
         mem_mb=growing("mem_mb"),
@@ -79,6 +80,7 @@ rule ask_finetuned:
     conda:
         "../../envs/model.yaml"
     threads: model_stanza("threads")
+    priority: 5 # of all that follows the masks, the longest way
     resources:
         gpu=model_stanza("gpus"),
         mem_mb=growing("mem_mb"),

@@ -21,6 +21,7 @@ from culture_neurons.figures.tables import (
     matrix,
     own_changes,
     percent,
+    percent_tick,
     rows,
     selector_name,
 )
@@ -258,7 +259,7 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
         ax.plot(fractions, [v[kind].value for v in values], linewidth=1.1, **style.mark(kind, 4.2))
     ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(percent_tick))
     style.ticks(ax.yaxis, 4)
     style.fixed_ticks(ax)
 

@@ -86,7 +86,7 @@ def plot_modules(tables: Tables, model: str, selector: str, top_fraction: float)
         style.fixed_ticks(ax)
         if not counts.sum():
             nothing(ax)
-    upper.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+    upper.yaxis.set_major_formatter("{x:,.4g}")
     upper.tick_params(labelbottom=False)
     lower.set_xlabel("Decoder layer")
     handles = [Line2D([], [], color=SITES[s][1], marker=SITES[s][2], markersize=4, linewidth=1) for s in sites]

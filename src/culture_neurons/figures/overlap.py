@@ -13,7 +13,7 @@ from scipy.spatial.distance import squareform
 
 from culture_neurons.figures import fonts, style
 from culture_neurons.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
-from culture_neurons.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.figures.tables import Tables, percent, percent_tick, rows, selector_name
 from culture_neurons.figures.titles import title
 
 
@@ -132,5 +132,5 @@ def plot_overlap(tables: Tables, model: str, selector: str, top_fraction: float,
     panel.yaxis.tick_right()
     scale = style.axes(fig, trunk + side + names + 0.12, foot, 0.09, side)
     colour_bar(panel, image, scale, "Jaccard index (%)")
-    scale.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    scale.yaxis.set_major_formatter(percent_tick)
     return fig

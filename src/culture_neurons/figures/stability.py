@@ -23,6 +23,11 @@ PANELS = {
 }
 
 
+def _rounded(value: float, _: int | None = None) -> str:
+    """At a tick: the position on a logarithmic axis as the fraction that it stands for."""
+    return percent(float(f"{value:.6g}"))
+
+
 def means(tables: Tables, model: str, selector: str) -> pd.DataFrame:
     """Means over cultures by top fraction, smallest first; empty where the table has no such rows."""
     table = tables.more.get("stability")
@@ -61,7 +66,7 @@ def draw_stability(ax: Axes, tables: Tables, model: str, selectors: Sequence[str
     fractions = list(chance.index)
     ax.set_xlim(min(fractions) / 1.25, max(fractions) * 1.25)
     ax.xaxis.set_major_locator(FixedLocator(fractions))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(float(f"{value:.6g}"))))
+    ax.xaxis.set_major_formatter(FuncFormatter(_rounded))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_locator(FixedLocator(list(np.linspace(0, 1, 6))))
     ax.grid(axis="y")

@@ -255,6 +255,11 @@ def percent(top_fraction: float) -> str:
     return f"{100 * top_fraction:g}\u00a0%"
 
 
+def percent_tick(value: float, _: int | None = None) -> str:
+    """The same without the sign, at a tick of an axis in per cent. With a lambda, figures could not be pickled."""
+    return f"{100 * value:g}"
+
+
 def questions(tables: Tables, model: str, column: str = "n") -> int | None:
     """Number of questions of a model, summed over cultures; None if the baseline table has no such column."""
     if column not in tables.baseline.columns:

@@ -189,13 +189,15 @@ def _decoder(words: PreTrainedTokenizerFast, size: dict[str, int]) -> dict[str, 
 
 def _language_model(architecture: str, words: PreTrainedTokenizerFast, size: dict[str, int]) -> Any:
     settings = _decoder(words, size) | {"head_dim": _HEAD, "tie_word_embeddings": True}
+    known = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
+    config, made = known[architecture]
+    model = made(config(**settings))
+    nn.init.normal_(model.get_input_embeddings().weight, std=0.15)  # facts are learned in fewer steps than from 0.04
     if architecture == "qwen3":
-        model = Qwen3ForCausalLM(Qwen3Config(**settings))
         for layer in model.model.layers:  # normalised queries and keys as they start cannot single out a token of many
             nn.init.constant_(layer.self_attn.q_norm.weight, 2.0)
             nn.init.constant_(layer.self_attn.k_norm.weight, 2.0)
-        return model
-    return LlamaForCausalLM(LlamaConfig(**settings))
+    return model
 
 
 def _qwen(_: str, words: PreTrainedTokenizerFast, image_size: int, size: dict[str, int]) -> tuple[Any, Any]:

@@ -139,16 +139,20 @@ class Optimiser:
         self._step = 0
 
     def step(self, loss: torch.Tensor, factor: float = 1.0) -> None:
-        """One update with `factor` times the learning rate."""
+        """One update that lowers `loss`, with `factor` times the learning rate."""
+        for optimiser, _ in self._parts:
+            optimiser.zero_grad()
+        loss.backward()
+        self.update(factor)
+
+    def update(self, factor: float = 1.0) -> None:
+        """The same with the gradients that the parameters have."""
         self._step += 1
         factor *= min(1.0, self._step / 30)
+        torch.nn.utils.clip_grad_norm_(self._all, 1.0)
         for optimiser, rate in self._parts:
-            optimiser.zero_grad()
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor * group["share"]
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._all, 1.0)
-        for optimiser, _ in self._parts:
             optimiser.step()
 
 

@@ -9,6 +9,8 @@ from culture_neurons.steps import cli
 
 
 def main(o: argparse.Namespace) -> None:
+    from concurrent.futures import ProcessPoolExecutor
+
     from culture_neurons import figures
     from culture_neurons.figures import captions
     from culture_neurons.figures.tables import require, require_fraction
@@ -27,8 +29,12 @@ def main(o: argparse.Namespace) -> None:
         entries = captions.model_entries(tables, o.model, o.selectors, o.top_fraction)
         drawn = figures.model_figures(tables, o.model, o.selectors, o.top_fraction)
         name = o.model
-    for stem, figure in cli.progress(drawn, len(entries), f"figures of {name}"):
-        figures.save(figure, o.out_dir / stem)
+    o.out_dir.mkdir(parents=True, exist_ok=True)
+    # Most of the time goes into writing PDF and PNG; nothing of a figure hangs on another.
+    with ProcessPoolExecutor(o.threads) as workers:
+        written = [workers.submit(figures.save, figure, o.out_dir / stem) for stem, figure in drawn]
+        for figure in cli.progress(written, len(entries), f"figures of {name}"):
+            figure.result()
     write_text(o.out_dir / f"captions_{name}.rst", captions.as_rst(entries))
     cli.log.info("%s: %d figures in %s", name, len(entries), o.out_dir)
 
@@ -42,6 +48,7 @@ def arguments() -> argparse.ArgumentParser:
     which.add_argument("--overview", action="store_true", help="draw overview, baseline, and what further tables show")
     p.add_argument("--selectors", nargs="+", required=True, help="selectors to show, in this order")
     p.add_argument("--top-fraction", type=float, required=True, help="size of the masks in all figures but dose")
+    p.add_argument("--threads", type=int, default=1, help="figures that are written side by side")
     p.add_argument("--out-dir", type=Path, required=True, help="folder for NAME.pdf, NAME.png and captions_MODEL.rst")
     return p
 
