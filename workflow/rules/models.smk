@@ -15,8 +15,9 @@ rule train:
         f"{BENCHMARKS}/{{model}}/train.tsv"
     conda:
         "../../envs/model.yaml"
-    # One thread: sums in another order would train another model.
-    threads: 1
+    # Sums in another order would train another model: one thread, or two for a language model, which find two gradients
+    # side by side.
+    threads: 2 if config["data"]["source"]["type"] == "synthetic-text" else 1
     priority: 10
     resources:
         mem_mb=2000,
