@@ -6,6 +6,8 @@ endif
 CORES ?= all
 # The programs of .venv come first, so that the steps which snakemake starts run there too.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# The demos' steps are short: they start as copies of one process that has loaded the libraries.
+WARM := $(RUN) python -m culture_neurons.warm
 # One core per worker: libraries start no threads of their own.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
 WORKERS ?= logical --maxprocesses 8
@@ -40,11 +42,11 @@ setup:
 	@"$(PYTHON)" tools/set_up.py
 
 demo: setup
-	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
+	$(WARM) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo/report.html"
 
 demo-llm: setup
-	$(RUN) snakemake --configfile config/demo-llm.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	$(WARM) snakemake --configfile config/demo-llm.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo-llm/report.html"
 
 plan: setup
@@ -60,7 +62,7 @@ check-demo-llm: setup
 	$(PYTEST) tests/demo/test_llm.py
 
 benchmark-selectors: setup
-	$(RUN) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	$(WARM) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/selector-benchmark/report.html"
 
 check-report: demo
