@@ -42,12 +42,25 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def forget() -> None:
+    provenance._names.cache_clear()
     provenance.imports.cache_clear()
     provenance.code_digest.cache_clear()
 
 
 def closure(module: str) -> set[str]:
     return {p.relative_to(provenance.ROOT).as_posix() for p in provenance.closure(f"culture_neurons.{module}")}
+
+
+@pytest.mark.usefixtures("tree")
+def test_packages_are_those_that_the_sources_import_whatever_this_process_has_loaded() -> None:
+    import pandas  # noqa: F401
+
+    assert set(provenance.packages("culture_neurons.steps.record")) == {"python", "numpy"}
+    provenance.ROOT.joinpath("store.py").write_text("def read():\n    from transformers.models import auto")
+    forget()
+    assert set(provenance.packages("culture_neurons.steps.record")) == {
+        "python", "accelerate", "tokenizers", "transformers",
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("tree")

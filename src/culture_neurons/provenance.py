@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
-import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -27,12 +26,20 @@ LIBRARIES = {
     "pandas": "pandas", "peft": "peft", "pyarrow": "pyarrow", "scipy": "scipy", "tokenizers": "tokenizers",
     "torch": "torch", "transformers": "transformers",
 }  # fmt: skip
+#: Others of them that a library comes with, and that do some of its work.
+_BROUGHT = {"pandas": {"numpy"}, "transformers": {"accelerate", "tokenizers"}}
 
 
-def packages() -> dict[str, str]:
-    """Versions of Python and of those LIBRARIES that this process has loaded."""
-    loaded = {name: version(name) for module, name in LIBRARIES.items() if module in sys.modules}
-    return {"python": platform.python_version(), **loaded}
+def packages(*modules: str) -> dict[str, str]:
+    """Versions of Python and of those LIBRARIES that `modules` and what they need import.
+
+    Not of those that this process has loaded: one that is a copy of another has loaded more (`warm`).
+    """
+    used = {name.partition(".")[0] for path in closure(*modules) if path.suffix == ".py" for name in _names(path)}
+    used.update(*(_BROUGHT[module] for module in used & _BROUGHT.keys()))
+    return {"python": platform.python_version()} | {
+        name: version(name) for module, name in LIBRARIES.items() if module in used
+    }
 
 
 def _path(module: str) -> Path | None:
@@ -48,11 +55,8 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def imports(module: str) -> frozenset[str]:
-    """Modules of the package that `module` imports anywhere in its source, itself left out."""
-    path = _path(module)
-    if path is None:
-        raise ModuleNotFoundError(module)
+def _names(path: Path) -> frozenset[str]:
+    """Names of all modules that a source file imports anywhere, and what it imports from them."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
         if isinstance(node, ast.Import):
@@ -60,6 +64,16 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Modules of the package that `module` imports anywhere in its source, itself left out."""
+    path = _path(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    found = set(_names(path))
     # Importing a.b.c runs a and a.b too.
     for name in list(found):
         parts = name.split(".")

@@ -75,12 +75,13 @@ def provenance(
         more["history"] = {**after.get("history", {}), after["step"]: made}
     settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
     settings = {k: v for k, v in settings.items() if not _holds_path(v)}
+    modules = [f"culture_neurons.steps.{step}", *using]
     return {
         "step": step,
         "settings": settings,
         "version": __version__,
-        "code": code_digest(f"culture_neurons.steps.{step}", *using),
-        "packages": packages(),
+        "code": code_digest(*modules),
+        "packages": packages(*modules),
         **more,
     }
 
