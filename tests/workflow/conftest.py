@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
+
+from culture_neurons import warm
 
 ROOT = Path(__file__).parents[2]
 TABLES = (
@@ -98,15 +101,15 @@ class Project:
     def write(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
-    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    def snakemake(self, *words: str, environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess:
+        environment = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
         return subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *words],
             cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
 
-    def run(self, *words: str) -> str:
-        done = self.snakemake(*words)
+    def run(self, *words: str, environment: Mapping[str, str] = os.environ) -> str:
+        done = self.snakemake(*words, environment=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -145,7 +148,9 @@ def run_once(tmp_path_factory, worker_id: str, config: dict, name: str = "finish
     with FileLock(shared / f"{name}.lock"):
         if not (folder / "results" / "small" / "report.html").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            build(folder, config).run()
+            project = build(folder, config)
+            with warm.served() as environment:
+                project.run(environment=environment)
     return Project(folder)
 
 
