@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,13 +113,24 @@ def test_a_copy_that_is_killed_is_a_failure(environment, tmp_path):
     assert step.wait(30) == 137
 
 
-def test_without_a_server_or_with_one_of_other_code_a_step_does_its_work_itself(environment, tmp_path):
-    nowhere = environment | {warm.SOCKET: str(tmp_path / "no-socket")}
-    assert prepare(tmp_path / "a", nowhere).returncode == 0
+def test_without_a_server_a_step_does_its_work_itself(environment, tmp_path):
+    assert prepare(tmp_path / "a", environment | {warm.SOCKET: str(tmp_path / "no-socket")}).returncode == 0
+
+
+def test_with_a_server_of_other_code_too(environment, tmp_path):
+    """Equal code elsewhere is served; what is not equal is not."""
     package = tmp_path / "src" / "culture_neurons"
-    subprocess.run(["cp", "-r", Path(warm.__file__).parent, package.parent.mkdir() or package], check=True)
-    (package / "data" / "synthetic.py").write_text("raise SystemExit('the other code')\n", encoding="utf-8")
-    other = prepare(tmp_path / "b", environment | {"PYTHONPATH": str(package.parent)})
+    shutil.copytree(Path(warm.__file__).parent, package)
+    elsewhere = environment | {"PYTHONPATH": str(package.parent)}
+    ask = "import sys; from types import SimpleNamespace as Of; from culture_neurons import warm;" \
+          " sys.modules['__main__'].__spec__ = Of(name='platform'); print(warm.forward())"  # fmt: skip
+    answers = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", ask], env=elsewhere, capture_output=True, text=True, check=True)
+        answers.append(done.stdout.split()[-1])
+        (package / "data" / "synthetic.py").write_text("raise SystemExit('the other code')\n", encoding="utf-8")
+    assert answers == ["0", "None"]
+    other = prepare(tmp_path / "b", elsewhere)
     assert other.returncode != 0
     assert "the other code" in other.stderr
 

@@ -25,7 +25,6 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from culture_neurons.provenance import package_digest
@@ -70,7 +69,7 @@ def forward() -> int | None:
         return None
     environment = {key: value for key, value in os.environ.items() if key != SOCKET}
     request = {"module": spec.name, "argv": sys.argv, "folder": os.getcwd(), "environment": environment,
-               "code": str(_code()), "umask": _umask()}  # fmt: skip
+               "code": package_digest(), "umask": _umask()}  # fmt: skip
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
@@ -113,7 +112,8 @@ def _work(connection: socket.socket, digest: str) -> int:
         os.close(file)
     with connection.makefile("rb") as lines:
         request: Mapping[str, Any] = json.loads(lines.readline())
-    if request["code"] != str(_code()) or package_digest() != digest:
+    # Of the step, and of what this process would still load from the disk.
+    if {request["code"], package_digest()} != {digest}:
         return _YOURSELF
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
@@ -139,10 +139,6 @@ def _end_with(connection: socket.socket) -> None:
     """End this process at once when the step that waits for it has ended: killed, then."""
     connection.recv(1)
     os._exit(1)
-
-
-def _code() -> Path:
-    return Path(__file__).resolve()
 
 
 def _umask() -> int:

@@ -127,7 +127,8 @@ rule draw_model:
         f"{BENCHMARKS}/{{model}}/draw.tsv"
     conda:
         "../../envs/figures.yaml"
-    threads: 2
+    # Those of several models are drawn side by side.
+    threads: 2 if len(MODELS) == 1 else 1
     resources:
         mem_mb=2000,
     params:
