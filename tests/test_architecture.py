@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "provenance": set(),
     "seeds": set(),
+    "warm": {"provenance"},
     "types": {"errors"},
     "files": {"errors"},
     "slurm": {"errors", "files"},

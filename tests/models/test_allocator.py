@@ -12,7 +12,7 @@ if sys.argv[1] == "kept":
     assert keep_freed_memory()
 x = torch.ones(1 << 20)
 for _ in range(3):
-    y = x + 1; z = y * 2; del y, z
+    y = x + 1; z = y * 2; w = z - 1; del y, z, w
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(100):
     y = x + 1; z = y * 2; w = z - 1; del y, z, w
