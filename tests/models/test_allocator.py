@@ -14,7 +14,7 @@ x = torch.ones(1 << 20)
 for _ in range(3):
     y = x + 1; z = y * 2; w = z - 1; del y, z, w
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(100):
+for _ in range(400):
     y = x + 1; z = y * 2; w = z - 1; del y, z, w
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
