@@ -55,6 +55,19 @@ def wait_until(true, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def training(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen, int]:
+    """A step that takes long, and the process of the copy that does its work."""
+    before = children()
+    words = ["--source", json.dumps(SOURCE | {"cultures": 8}), "--architecture", "qwen2.5-vl", "--out", "model"]
+    step = subprocess.Popen(
+        [sys.executable, "-m", "culture_neurons.steps.train", *words], cwd=folder, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: len(children() - before) == 2)
+    (copy,) = children() - before - {step.pid}
+    return step, copy
+
+
 def test_a_copy_writes_the_same_bytes_and_says_the_same(environment, tmp_path):
     runs = [prepare(tmp_path / name, found) for name, found in (("a", environment), ("b", cold(environment)))]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
@@ -88,12 +101,7 @@ def test_errors_have_their_exit_code_and_message(environment, tmp_path):
 
 def test_a_step_that_is_killed_takes_its_copy_along(environment, tmp_path):
     before = children()
-    words = ["--source", json.dumps(SOURCE | {"cultures": 8}), "--architecture", "qwen2.5-vl", "--out", "model"]
-    step = subprocess.Popen(
-        [sys.executable, "-m", "culture_neurons.steps.train", *words], cwd=tmp_path, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    wait_until(lambda: len(children() - before) == 2)  # the step, and the copy of the server
+    step, _ = training(tmp_path, environment)
     step.send_signal(signal.SIGKILL)
     step.wait()
     wait_until(lambda: children() <= before)
@@ -101,14 +109,7 @@ def test_a_step_that_is_killed_takes_its_copy_along(environment, tmp_path):
 
 
 def test_a_copy_that_is_killed_is_a_failure(environment, tmp_path):
-    before = children()
-    words = ["--source", json.dumps(SOURCE | {"cultures": 8}), "--architecture", "qwen2.5-vl", "--out", "model"]
-    step = subprocess.Popen(
-        [sys.executable, "-m", "culture_neurons.steps.train", *words], cwd=tmp_path, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    wait_until(lambda: len(children() - before) == 2)
-    (copy,) = children() - before - {step.pid}
+    step, copy = training(tmp_path, environment)
     os.kill(copy, signal.SIGKILL)
     assert step.wait(30) == 137
 
