@@ -152,9 +152,12 @@ def test_the_command_has_a_server_while_it_runs(tmp_path):
     assert psutil.wait_procs(mine, timeout=60)[1] == []
 
 
-def test_a_command_is_asked_for():
+@pytest.mark.parametrize("words", [[], ["no-such-program", "--cores", "2"]])
+def test_a_command_is_asked_for(words):
     done = subprocess.run(
-        [sys.executable, "-m", "culture_neurons.warm"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "culture_neurons.warm", *words], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("expected a command")
+    (line,) = done.stderr.splitlines()
+    assert "expected a command" in line
+    assert all(repr(word) in line for word in words[:1])

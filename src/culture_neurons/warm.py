@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -153,8 +154,9 @@ def main(words: list[str]) -> int:
         with socket.socket(fileno=int(words[1])) as listener:
             serve(listener)
         return 0
-    if not words:
-        print("expected a command: python -m culture_neurons.warm snakemake --cores 2", file=sys.stderr)
+    if not words or shutil.which(words[0]) is None:
+        found = f"no program {words[0]!r}; " if words else ""
+        print(f"{found}expected a command: python -m culture_neurons.warm snakemake --cores 2", file=sys.stderr)
         return 2
     with served() as environment, subprocess.Popen(words, env=environment) as command:
         while True:
