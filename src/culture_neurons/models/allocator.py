@@ -14,7 +14,8 @@ def keep_freed_memory(in_threads: bool = False) -> bool:
 
     By default glibc hands every large tensor back to the kernel, which clears its pages again for the
     next one: on a CPU that costs a batched forward pass of a small model half of its time. The process then
-    holds what it needed at its peak until it ends. Other C libraries are left as they are.
+    holds what it needed at its peak until it ends, and with glibc before 2.38 some times that, as it fits no aligned
+    block into a freed one of just its size (seen: 4 times). Other C libraries are left as they are.
 
     in_threads   also what threads allocate that Python starts; call it before there are any. On their own they have
                  heaps of 64 MiB each, which keep nothing that is larger
