@@ -26,13 +26,14 @@ def test_the_sentence_has_the_numbers_of_the_table_and_says_planted(tmp_path):
         columns = ["baseline_accuracy", "change", "difference", "difference_p_adjusted", "change_p_adjusted"]
         table.loc[mine, columns] = accuracy, change, difference, p, 0.2
     start = (
-        f"{MODEL} (planted), on several data sets (CAS, top 1\N{NO-BREAK SPACE}%, neurons suppressed (×0); in brackets "
+        f"{MODEL} (planted), on several data sets (CAS, top 1\N{NO-BREAK SPACE}%, neurons suppressed (×0), mean of all "
     )
-    start += "accuracy without masks and with them): "
+    start += "masks over all questions; in brackets accuracy without masks and with them): "
     (said,) = sentences(made, MODEL)
     assert said == start + (
         "against answers under random masks of their size, accuracy is lower on demo (90.0 and 60.0 %); higher on "
-        "quiz & more $x$ (50.0 and 52.0 %); not shown to differ on reasoning (60.0 and 59.0 %)."
+        "quiz & more $x$ (50.0 and 52.0 %); not shown to differ on reasoning (60.0 and 59.0 %). "
+        "That speaks of new questions under these very masks."
     )
     shown = page(tmp_path, made)
     assert any(said in paragraph for paragraph in Page(shown).parts["p"])

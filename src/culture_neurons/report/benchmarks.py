@@ -35,8 +35,9 @@ def sentences(tables: Tables, model: str) -> list[str]:
         first = mine.iloc[0]
         result.append(
             f"{captions.named(tables, model)}, on several data sets ({selector_name(str(selector))}, top "
-            f"{percent(float(first['top_fraction']))}, neurons {does(float(first['factor']))}; in brackets "
-            f"accuracy without masks and with them): against answers {against}, accuracy is {'; '.join(said)}."
+            f"{percent(float(first['top_fraction']))}, neurons {does(float(first['factor']))}, mean of all masks "
+            f"over all questions; in brackets accuracy without masks and with them): against answers {against}, "
+            f"accuracy is {'; '.join(said)}. That speaks of new questions under these very masks."
         )
     return result
 
