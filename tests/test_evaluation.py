@@ -214,3 +214,12 @@ def test_recovery_by_hand():
     assert table.loc["b"].tolist() == [1, 1, 0, 0.0, 0.0]
     assert table.loc["c", ["n_selected", "n_planted", "hits"]].tolist() == [0, 0, 0]
     assert table.loc["c", ["precision", "recall"]].isna().all()
+    # By attribution: the MLP's projections name the same neurons, once each; those of the attention name others.
+    mask = neurons(
+        ("a", "gate_proj", 0, 1), ("a", "up_proj", 0, 1), ("a", "up_proj", 3, 3), ("a", "q_proj", 3, 4),
+        ("b", "v_proj", 0, 1), ("c", "gate_proj", 0, 1),
+    )  # fmt: skip
+    table = evaluation.recovery(mask, planted, ["a", "b", "c"]).set_index("culture")
+    assert table.loc["a"].tolist() == [3, 3, 2, pytest.approx(2 / 3), pytest.approx(2 / 3)]
+    assert table.loc["b"].tolist() == [1, 1, 0, 0.0, 0.0]
+    assert table.loc["c", ["n_selected", "n_planted", "hits"]].tolist() == [1, 0, 0]

@@ -16,6 +16,7 @@ import pandas as pd
 
 from culture_neurons import resampling
 from culture_neurons.errors import FileError
+from culture_neurons.types import MLP_SITES
 from culture_neurons.units import OPTIONAL, units
 
 #: Normalised log-probabilities below this (1e-13) count as this, so that one hopeless answer, or -inf from a
@@ -278,12 +279,16 @@ def baseline_table(predictions: pd.DataFrame, base: Baseline, cultures: Sequence
 def recovery(mask: pd.DataFrame, planted: pd.DataFrame, cultures: Sequence[str]) -> pd.DataFrame:
     """How well masks find neurons that are culture neurons by construction, per culture.
 
-    n_selected, n_planted and their common hits; precision = hits / n_selected and recall = hits / n_planted,
-    empty where the divisor is 0.
+    n_selected, n_planted and hits, the planted neurons that the mask has; precision = hits / n_selected and recall =
+    hits / n_planted, empty where the divisor is 0. A unit of a gated MLP is one neuron, whichever of `MLP_SITES`
+    names it; units of the attention are selected too, and never planted.
     """
     key = ["culture", "site", "layer", "neuron"]
-    planted = planted[key].drop_duplicates()
-    found = mask[key].merge(planted, on=key)
+    mask, planted = (
+        table[key].assign(site=table["site"].astype(str).replace(dict.fromkeys(MLP_SITES, "mlp"))).drop_duplicates()
+        for table in (mask, planted)
+    )
+    found = mask.merge(planted, on=key)
     rows = []
     for name in sorted(set(cultures) | set(planted["culture"])):
         selected, known, hits = (int((table["culture"] == name).sum()) for table in (mask, planted, found))

@@ -16,6 +16,9 @@ SITES = ("act_fn",)
 #: Outputs of linear projections, whose units are attributed; see `models.projections`.
 PROJECTIONS = ("gate_proj", "up_proj", "q_proj", "k_proj", "v_proj")
 
+#: Where unit i is neuron i of a gated MLP, act_fn(gate x)_i · (up x)_i: zeroed at any of these, it puts out nothing.
+MLP_SITES = ("act_fn", "gate_proj", "up_proj")
+
 #: Which tokens of a prompt count in the statistics; see `models.recording.token_weights`.
 TOKEN_RULES = ("all", "content", "image", "text", "last")
 

@@ -103,10 +103,19 @@ def test_planted_neurons_are_found_by_the_probability_contrast(fraction):
     assert found["precision"].mean() >= 0.9
 
 
-def test_evidence_tells_the_planted_effect_from_random_masks():
-    found = rows("evidence", model=PLANTED[0], selector="cas", top_fraction=MAIN)
+def test_planted_neurons_are_found_by_attribution():
+    found = rows("planted", model=PLANTED[0], selector="culnig-specific", top_fraction=MAIN)
+    control = rows("planted", model=PLANTED[0], selector="random-specific", top_fraction=MAIN)
+    assert found["n_selected"].sum() == control["n_selected"].sum() > 0
+    assert found["hits"].sum() / found["n_selected"].sum() >= 0.5
+    assert control["hits"].sum() / control["n_selected"].sum() <= 0.15
+
+
+@pytest.mark.parametrize("selector", ["cas", "culnig-specific"])
+def test_evidence_tells_the_planted_effect_from_random_masks(selector):
+    found = rows("evidence", model=PLANTED[0], selector=selector, top_fraction=MAIN)
     assert set(found["verdict"]) == {"culture-specific"}
-    summary = rows("summary", model=PLANTED[0], selector="cas", top_fraction=MAIN).iloc[0]
+    summary = rows("summary", model=PLANTED[0], selector=selector, top_fraction=MAIN).iloc[0]
     assert summary["self_drop"] <= -10
     assert abs(summary["cross_drop"]) <= 3
 
