@@ -106,7 +106,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("evaluation", "factors"), [0, 1], r"evaluation: factors: 1: expected numbers of at most 100 other than 1"),
         (("evaluation", "factors"), [2, 2.0000001], r"expected different numbers of at most six digits"),
         (("evaluation", "selectors"), ["cast"], r"evaluation: selectors: 'cast' \(did you mean 'cas'\?\); known: lap"),
-        (("finetuning", "tasks"), {"t": {"source": {"type": "mrpc"}}}, r"selector: 'culnig-general'; .*has none"),
+        (("finetuning", "tasks"), {"t": {"source": {"type": "mrpc"}}}, r"'culnig-general' .*\(culnig-specific\)"),
         (("finetuning", "tasks"), {"t": {"limit": 3}}, r"finetuning: tasks: t: key 'source' is missing"),
         (("finetuning", "tasks"), {"tasks": {"source": {"type": "mrpc"}}}, r"tasks: 'tasks' is not valid"),
         (("finetuning", "choices"), ["rich"], r"finetuning: choices: 0: 'rich' .*one of richest, poorest, random"),
@@ -146,6 +146,13 @@ def test_mistake_is_named_in_one_line(path, value, message):
     with pytest.raises(ConfigError, match=message) as error:
         check(changed(path, value), SCHEMA)
     assert len(str(error.value).splitlines()) <= 2
+
+
+def test_fine_tuning_needs_a_selector_by_attribution():
+    config = changed(("finetuning", "tasks"), {"t": {"source": {"type": "mrpc"}}})
+    config["selectors"] = {"cas": {}}
+    with pytest.raises(ConfigError, match=r"finetuning: selector: 'culnig-general'; .*has none"):
+        check(config, SCHEMA)
 
 
 def test_split_by_category():
