@@ -74,7 +74,7 @@ def test_gpus_cores_and_memory_are_those_of_the_model(tmp_path, config):
     assert {rule for rule, _, _ in found} >= WITH_MODEL | {"prepare", "score", "report"}
     for rule, model, resources in found:
         assert int(resources["runtime"]) >= 10, rule
-        if rule in WITH_MODEL:
+        if rule in WITH_MODEL | IF_ASKED:
             stanza = models[model]
             assert int(resources["gpu"]) == stanza.get("gpus", 0)
             assert int(resources["mem_mb"]) == stanza.get("mem_mb", 4000)
