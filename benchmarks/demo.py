@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import FileError
 from culture_neurons.models.inputs import Opener
 from culture_neurons.models.loading import Loaded, load
 from culture_neurons.steps.ablate import read_masks
-from culture_neurons.types import NeuronMask, Sample
+from culture_neurons.types import SITES, NeuronMask, Sample
 
 RESULTS = Path("results/demo")
 MODELS = ("demo-qwen2.5-vl", "demo-llava-mistral")
@@ -26,9 +28,10 @@ def questions() -> tuple[list[Sample], Opener]:
 
 
 def masks(name: str, n: int) -> list[NeuronMask]:
-    """The first `n` masks that have neurons, over all selectors and top fractions. Raises FileError for too few."""
+    """The first `n` masks that have neurons, over all selectors by statistics and top fractions. Raises FileError for
+    too few."""
     files = sorted((RESULTS / name / "masks").glob("*_top*.parquet"))
-    found = [mask for file in files for mask in read_masks(file)[0] if len(mask)]
+    found = [mask for file in files for mask in read_masks(file)[0] if len(mask) and np.isin(mask.site, SITES).all()]
     if len(found) < n:
         raise FileError(f"{RESULTS / name / 'masks'}: {len(found)} masks, expected {n}; run make demo first")
     return found[:n]

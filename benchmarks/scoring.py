@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks.measure import Row, peak_memory, seconds
 from culture_neurons import store
+from culture_neurons.types import CULNIG
 
 CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
 
@@ -50,7 +51,7 @@ def run(size: Size | None = None) -> list[Row]:
         added_up = sum(seconds(lambda path=path: store.read_statistics(path)) for path in shards)
         for path in shards:
             path.unlink()
-        jobs = {name: select(folder, statistics, config, name) for name in config["selectors"]}
+        jobs = {name: select(folder, statistics, config, name) for name in by_statistics(config)}
     rows = [
         Row("samples made up and written", size.samples / written, "per s"),
         Row("statistics.h5", disk / 1e9, "GB", f"{disk / size.samples / 1e6:.2f} MB per sample"),
@@ -65,6 +66,13 @@ def run(size: Size | None = None) -> list[Row]:
     rows.append(Row("merge and all selectors, one job after the other", sum(time for time, _ in every), "s"))
     rows.append(Row("largest peak of memory", max(peak for _, peak in every), "GB"))
     return rows
+
+
+def by_statistics(config: Mapping[str, Any]) -> list[str]:
+    """Names of the selectors that choose by statistics: not by attribution, nor random masks of one that does."""
+    given = {name: options or {} for name, options in config["selectors"].items()}
+    attributed = {name for name, options in given.items() if options.get("method", name) in CULNIG}
+    return [name for name, options in given.items() if not {name, options.get("match")} & attributed]
 
 
 def said(job: tuple[float, float]) -> str:

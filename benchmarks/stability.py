@@ -26,7 +26,7 @@ def run(size: scoring.Size | None = None) -> list[Row]:
     """All rows of this benchmark; takes 12 GB in the temporary folder."""
     size = size or scoring.Size()
     config = yaml.safe_load(scoring.CONFIG.read_text(encoding="utf-8"))
-    able = {name: dict(options or {}) for name, options in config["selectors"].items()}
+    able = {name: dict(config["selectors"][name] or {}) for name in scoring.by_statistics(config)}
     methods = {name: options.pop("method", name) for name, options in able.items()}
     judged = {name: {"method": methods[name], "options": options} for name, options in able.items()
               if not selectors.resolve(methods[name]).control}  # fmt: skip
