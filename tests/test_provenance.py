@@ -42,9 +42,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def forget() -> None:
-    provenance._names.cache_clear()
-    provenance.imports.cache_clear()
-    provenance.code_digest.cache_clear()
+    for cached in ("_path", "_names", "imports", "_files", "code_digest"):
+        getattr(provenance, cached).cache_clear()
 
 
 def closure(module: str) -> set[str]:
@@ -69,6 +68,27 @@ def test_closure_follows_imports_inside_functions() -> None:
         *("__init__.py", "errors.py", "store.py", "types.py"),
         *("steps/__init__.py", "steps/cli.py", "steps/record.py"),
     }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if x:\n    {}",
+        "if x:\n    pass\nelse:\n    {}",
+        "for x in y:\n    pass\nelse:\n    {}",
+        "while x:\n    {}",
+        "with x:\n    {}",
+        "try:\n    {}\nfinally:\n    pass",
+        "try:\n    pass\nexcept E:\n    {}",
+        "try:\n    pass\nexcept E:\n    pass\nelse:\n    {}",
+        "try:\n    pass\nfinally:\n    {}",
+        "match x:\n    case 1:\n        {}",
+        "class A:\n    async def f():\n        async with x:\n            {}",
+    ],
+)
+def test_closure_follows_imports_in_every_kind_of_block(tree: Path, source: str) -> None:
+    tree.joinpath("lonely.py").write_text(source.format("import culture_neurons.errors"))
+    assert closure("lonely") == {"__init__.py", "errors.py", "lonely.py"}
 
 
 @pytest.mark.usefixtures("tree")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ def packages(*modules: str) -> dict[str, str]:
     }
 
 
+@cache
 def _path(module: str) -> Path | None:
     """The source file of a module of the package, or None."""
     parts = module.split(".")
@@ -54,11 +55,21 @@ def _path(module: str) -> Path | None:
     return None
 
 
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements of a source, however deep. `ast.walk` visits every expression too, several times the work;
+    and every start of Snakemake, of which a job on a cluster is one, asks for all closures.
+    """
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+            yield from _statements(getattr(node, field, ()))
+
+
 @cache
 def _names(path: Path) -> frozenset[str]:
     """Names of all modules that a source file imports anywhere, and what it imports from them."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -93,9 +104,14 @@ def closure(*modules: str) -> list[Path]:
         if name not in seen and name not in TABLES:
             seen.add(name)
             todo.extend(imports(name))
-    files = {_path(name) for name in seen}
-    files |= {template for path in files for template in path.parent.glob(f"{path.stem}.*.j2")}
-    return sorted(files)
+    return sorted(file for name in seen for file in _files(name))
+
+
+@cache
+def _files(module: str) -> list[Path]:
+    """The source file of a module of the package, and the templates beside it."""
+    path = _path(module)
+    return [path, *path.parent.glob(f"{path.stem}.*.j2")]
 
 
 @cache
