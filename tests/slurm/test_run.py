@@ -99,6 +99,7 @@ def test_tables_equal_those_of_a_local_run(finished, local):
     expected = tables(local.results())
     assert len(expected) >= 6
     assert tables(finished.project.results()) == expected
+    assert finished.project.results("report.html").is_file()
 
 
 def test_jobs_ran_on_both_nodes(finished):
@@ -118,6 +119,7 @@ def test_gpus_are_asked_for_by_models_and_by_nothing_else(finished):
 def test_small_rules_share_jobs(finished):
     sent = {re.split("_wildcards", job["Comment"])[0] for job in finished.project.jobs()}
     assert not sent & {"rule_score", "rule_mask", "rule_merge", "rule_tabulate", "rule_report"}
+    assert not [name for name in sent if name.startswith("rule_gather")], "done where Snakemake runs"
     assert len(finished.project.jobs_of("masks_mask_merge_score")) == 3, "one per model, and one attempt more"
 
 

@@ -124,6 +124,7 @@ use rule ablate as ablate_again with:
 
 
 use rule gather_outcomes as gather_again with:
+    localrule: True # `use rule` does not carry it over
     input:
         parts=expand(
             f"{RESULTS}/{{{{model}}}}/again/{{{{selector}}}}/{{mask_shard}}-{{shard}}.parquet",

@@ -44,6 +44,7 @@ use rule infer as infer_set with:
 
 
 use rule gather_answers as gather_set with:
+    localrule: True # `use rule` does not carry it over
     input:
         parts=expand(
             f"{RESULTS}/{{{{model}}}}/sets/{{{{set}}}}/answers/{{shard}}.parquet", shard=range(SHARDS["infer"])
@@ -81,6 +82,7 @@ use rule ablate as ablate_set with:
 
 
 use rule gather_outcomes as gather_set_outcomes with:
+    localrule: True # `use rule` does not carry it over
     input:
         parts=SET_PARTS,
         code=code("gather"),
