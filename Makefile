@@ -79,14 +79,14 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --ignore=tests/browser --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
+	$(PYTEST) -n $(WORKERS) --dist worksteal --ignore=tests/browser --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
 
 test-faults: setup
 	$(PYTEST) -n 2 tests/faults
 
 test-slurm: demo
 	@tools/install_slurm.sh
-	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) tests/slurm
+	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) -n 2 --dist loadfile tests/slurm
 
 lint: setup
 	$(RUN) ruff check .

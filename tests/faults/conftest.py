@@ -6,18 +6,18 @@ import copy
 
 import pytest
 
-from tests.workflow.conftest import CONFIG, Project, project, run_once
+from tests.workflow.conftest import CONFIG, Project, project, run_once, warm_steps
 
-__all__ = ["TABLES", "finished", "project"]
+__all__ = ["TABLES", "finished", "project", "warm_steps"]
 
 #: Tables that the project makes.
 TABLES = ("effects", "summary", "layers", "baseline", "evidence", "cultures", "differences", "planted")
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id) -> Project:
+def finished(tmp_path_factory, worker_id, warm_steps) -> Project:
     """It after a complete run."""
     config = copy.deepcopy(CONFIG)
     config["evidence"] = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 0}
     config["shards"] = {"ablate_selectors": 1}
-    return run_once(tmp_path_factory, worker_id, config)
+    return run_once(tmp_path_factory, worker_id, warm_steps, config)

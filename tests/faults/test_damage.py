@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -60,7 +61,12 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_completes(project):
     before = {table: project.results("tables", f"{table}.csv").read_bytes() for table in TABLES}
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--forcerun", "infer", "--quiet", "rules"]
     with subprocess.Popen(
-        command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=project.folder,
+        env=os.environ | project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as first:
         while not list((project.folder / ".snakemake" / "locks").glob("*")) and first.poll() is None:
             time.sleep(0.02)

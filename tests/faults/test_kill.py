@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
@@ -53,9 +55,9 @@ DELAYS = {
 }
 
 
-def make(folder: Path) -> Project:
+def make(folder: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Project:
     """A project with one job of most rules, and several of those that are split."""
-    project = build(folder)
+    project = build(folder, environment=environment)
     config = project.read()
     config["models"] = {"trained": config["models"]["trained"]}
     config["selectors"] = {"cas": {}}
@@ -66,8 +68,8 @@ def make(folder: Path) -> Project:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Project:
-    project = make(tmp_path_factory.mktemp("undisturbed") / "project")
+def undisturbed(tmp_path_factory, warm_steps) -> Project:
+    project = make(tmp_path_factory.mktemp("undisturbed") / "project", warm_steps)
     assert started(project).wait(300) == 0
     return project
 
@@ -76,7 +78,9 @@ def started(project: Project) -> subprocess.Popen:
     """A run in the background; one job at a time, so that each can be met alone."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete"]
     with (project.folder / "run.log").open("a") as log:
-        return subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=project.folder, env=os.environ | project.environment, stdout=log, stderr=subprocess.STDOUT
+        )
 
 
 def jobs(run: subprocess.Popen) -> Iterator[tuple[psutil.Process, list[str]]]:

@@ -19,7 +19,9 @@ import pytest
 import yaml
 
 from tests.slurm.cluster import Cluster, running
-from tests.workflow.conftest import CONFIG, ROOT, Project, build
+from tests.workflow.conftest import CONFIG, ROOT, Project, build, warm_steps
+
+__all__ = ["warm_steps"]
 
 #: Jobs last seconds here, so that the profile's pause before the first look at them would be most of the time.
 QUICK = ("--slurm-init-seconds-before-status-checks", "10", "--latency-wait", "20")
@@ -146,9 +148,9 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory) -> Project:
+def local(tmp_path_factory, warm_steps) -> Project:
     """The small project after a run on this machine, without Slurm."""
-    project = build(tmp_path_factory.mktemp("local") / "project")
+    project = build(tmp_path_factory.mktemp("local") / "project", environment=warm_steps)
     project.write(config())
     project.run()
     return project

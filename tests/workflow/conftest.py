@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
 from filelock import FileLock
 
 from culture_neurons import warm
+from tests.workflow import dry_run
 
 ROOT = Path(__file__).parents[2]
 TABLES = (
@@ -90,10 +92,10 @@ WIDE = {
 
 
 class Project:
-    """A folder with the workflow and a config of its own."""
+    """A folder with the workflow and a config of its own; `environment`: variables that its runs have too."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.folder, self.environment = folder, environment
 
     def read(self) -> dict:
         return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
@@ -101,15 +103,18 @@ class Project:
     def write(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
-    def snakemake(self, *words: str, environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess:
-        environment = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | self.environment
+        words = ("--cores", "2", *words)
+        if "--dry-run" in words:
+            return dry_run.run(words, self.folder, environment, seconds=900)
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *words],
+            [sys.executable, "-m", "snakemake", *words],
             cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
 
-    def run(self, *words: str, environment: Mapping[str, str] = os.environ) -> str:
-        done = self.snakemake(*words, environment=environment)
+    def run(self, *words: str) -> str:
+        done = self.snakemake(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -127,31 +132,41 @@ class Project:
     def results(self, *parts: str) -> Path:
         return self.folder.joinpath("results", "small", *parts)
 
+    def copy(self, folder: Path) -> Project:
+        """The same in another folder."""
+        return Project(Path(shutil.copytree(self.folder, folder, symlinks=True)), self.environment)
+
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id) -> Project:
+def warm_steps() -> Iterator[dict[str, str]]:
+    """The environment of runs whose steps start as copies of one process that has loaded the libraries."""
+    with warm.served() as environment:
+        yield {warm.SOCKET: environment[warm.SOCKET]}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, worker_id, warm_steps) -> Project:
     """The small project after a complete run."""
-    return run_once(tmp_path_factory, worker_id, CONFIG)
+    return run_once(tmp_path_factory, worker_id, warm_steps, CONFIG)
 
 
 @pytest.fixture(scope="session")
-def wide_finished(tmp_path_factory, worker_id) -> Project:
+def wide_finished(tmp_path_factory, worker_id, warm_steps) -> Project:
     """The project of `WIDE` after a complete run."""
-    return run_once(tmp_path_factory, worker_id, WIDE, "wide")
+    return run_once(tmp_path_factory, worker_id, warm_steps, WIDE, "wide")
 
 
-def run_once(tmp_path_factory, worker_id: str, config: dict, name: str = "finished") -> Project:
+def run_once(tmp_path_factory, worker_id: str, environment, config: dict, name: str = "finished") -> Project:
     """A project after a complete run; made once, also when several workers share the tests."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
-    folder = shared / name
+    project = Project(shared / name, environment)
     with FileLock(shared / f"{name}.lock"):
-        if not (folder / "results" / "small" / "report.html").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            project = build(folder, config)
-            with warm.served() as environment:
-                project.run(environment=environment)
-    return Project(folder)
+        if not project.results("report.html").exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            build(project.folder, config)
+            project.run()
+    return project
 
 
 def write_inputs(folder: Path) -> None:
@@ -173,7 +188,7 @@ def write_inputs(folder: Path) -> None:
     torch.save(masks, folder / "published" / "loaded.pth")
 
 
-def build(folder: Path, config: dict = CONFIG) -> Project:
+def build(folder: Path, config: dict = CONFIG, environment: Mapping[str, str] = MappingProxyType({})) -> Project:
     """A project with our workflow, the config, a model to load, and what else a config may read."""
     from culture_neurons.data import synthetic
     from culture_neurons.models import demo
@@ -189,7 +204,7 @@ def build(folder: Path, config: dict = CONFIG) -> Project:
     model.save_pretrained(folder / "models" / "loaded")
     processor.save_pretrained(folder / "models" / "loaded")
     write_inputs(folder)
-    project = Project(folder)
+    project = Project(folder, environment)
     project.write(config)
     return project
 
@@ -197,10 +212,10 @@ def build(folder: Path, config: dict = CONFIG) -> Project:
 @pytest.fixture
 def project(finished, tmp_path) -> Project:
     """A copy of the finished project, to change."""
-    return Project(Path(shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)))
+    return finished.copy(tmp_path / "project")
 
 
 @pytest.fixture
 def wide(wide_finished, tmp_path) -> Project:
     """A copy of the finished project of `WIDE`, to change."""
-    return Project(Path(shutil.copytree(wide_finished.folder, tmp_path / "project", symlinks=True)))
+    return wide_finished.copy(tmp_path / "project")

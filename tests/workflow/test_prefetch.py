@@ -27,6 +27,8 @@ def test_jobs_of_slurm_do_not_ask_the_hub(project, monkeypatch, environment, mes
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(project.folder), **environment}.items():
         monkeypatch.setenv(name, value)
+    # The library of the hub reads its variables when it is loaded, so that each step loads its own.
+    project.environment = {}
     config = project.read()
     config["models"]["loaded"]["path"] = "some/model"
     project.write(config)

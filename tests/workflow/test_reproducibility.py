@@ -11,9 +11,9 @@ pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def one_model(tmp_path_factory):
+def one_model(tmp_path_factory, warm_steps):
     """A project with one model, and enough questions for several shards."""
-    project = build(tmp_path_factory.mktemp("reproducibility") / "project")
+    project = build(tmp_path_factory.mktemp("reproducibility") / "project", environment=warm_steps)
     config = project.read()
     config["data"]["source"]["samples_per_culture"] = 96
     config["models"] = {"loaded": config["models"]["loaded"]}
