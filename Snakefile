@@ -33,6 +33,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     check_writable()
     stand_alone()
+    start_jobs_at_once()
 
 
 rule all:

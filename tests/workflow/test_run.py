@@ -115,6 +115,15 @@ def test_snakemake_report_works(project):
     assert "matrix_loaded_cas" in page
 
 
+@pytest.mark.parametrize(("words", "fewest", "most"), [((), 2, 5), (("--max-jobs-per-timespan", "50/1s"), 6, 1000)])
+def test_waiting_jobs_are_looked_at_when_one_has_ended_unless_a_limit_is_asked_for(project, words, fewest, most):
+    for path in project.results("figures").iterdir():
+        path.unlink()
+    # Four jobs, one by one. With its limit on jobs per second, Snakemake looks every second, and more and more often.
+    output = project.run("--cores", "1", "--verbose", *words, "--", "figures")
+    assert fewest <= output.count("Ready jobs: ") <= most
+
+
 def test_commands_of_the_makefile_are_understood(project):
     commands = re.findall(r"\$\(RUN\) snakemake (.+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert len(commands) >= 3

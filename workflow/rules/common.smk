@@ -512,3 +512,14 @@ def stand_alone():
     run = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
     if run:  # the jobs will go to Slurm
         slurm.note_run(workflow.workdir_init, config["dataset"], run)
+
+
+def start_jobs_at_once():
+    """Do without Snakemake's limit on the jobs that start per second, unless one was asked for.
+
+    With it, Snakemake 9.27 looks at all jobs that wait, and at every input file of theirs, once per second for each
+    job that has ended: after some hundred jobs all the time, with a core that a job could use.
+    """
+    limit = getattr(workflow.scheduler, "job_rate_limiter", None)
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):  # the default of --max-jobs-per-timespan
+        workflow.scheduler.job_rate_limiter = None
