@@ -67,7 +67,7 @@ benchmark-selectors: setup
 
 check-report: demo
 	@tools/install_chromium.sh
-	$(PYTEST) tests/browser
+	$(PYTEST) -n 2 tests/browser
 
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
@@ -82,7 +82,7 @@ test: setup
 	$(PYTEST) -n $(WORKERS) --dist worksteal --ignore=tests/browser --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
 
 test-faults: setup
-	$(PYTEST) -n 2 tests/faults
+	$(PYTEST) -n 2 --dist worksteal tests/faults
 
 test-slurm: demo
 	@tools/install_slurm.sh

@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "set-up.sha256"
 LOG = VENV / "set-up.log"
 KEYS = ("requirements.lock", "requirements-torch.lock", "pyproject.toml")
@@ -43,7 +44,7 @@ def leave(text: str) -> None:
 def pip(what: str, *arguments: str, total: int = 0) -> None:
     """Run pip in .venv; its output goes to the log, a short line on every few packages to the screen."""
     say(what)
-    command = [str(VENV / "bin" / "python"), "-m", "pip", *arguments]
+    command = [str(PYTHON), "-m", "pip", *arguments]
     environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     # In a terminal the count is rewritten in place; in a log there is a line at every quarter.
     seen, lines, start = 0, deque(maxlen=200), time.monotonic()
@@ -74,7 +75,7 @@ def pip(what: str, *arguments: str, total: int = 0) -> None:
 
 def main() -> None:
     wanted = digest()
-    if STAMP.is_file() and STAMP.read_text(encoding="ascii") == wanted and (VENV / "bin" / "python").exists():
+    if STAMP.is_file() and STAMP.read_text(encoding="ascii") == wanted and PYTHON.exists():
         return
     if sys.version_info < (3, 11):  # noqa: UP036, this may well run with an older one
         leave(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try: make PYTHON=/path/to/python3.11")
@@ -95,15 +96,20 @@ def main() -> None:
     locked = len(re.findall(r"(?m)^[a-z0-9]", (ROOT / "requirements.lock").read_text(encoding="utf-8")))
     pip(
         f"installing the {locked} packages of requirements.lock, with their hashes checked (one to three minutes)",
-        *("install", "--no-deps", "--require-hashes", "-r", "requirements.lock"),
+        *("install", "--no-compile", "--no-deps", "--require-hashes", "-r", "requirements.lock"),
         total=locked,
     )
     pip(
         "installing torch (its CUDA build takes some minutes to download)",
-        *("install", "--progress-bar", "off", "-c", "requirements-torch.lock", "torch"),
+        *("install", "--no-compile", "--progress-bar", "off", "-c", "requirements-torch.lock", "torch"),
     )
     pip("installing culture-neurons", "install", "--no-deps", "--no-build-isolation", "-e", ".")
     pip("checking that the packages fit together", "check")
+    say("compiling them")
+    # On all cores; pip would do it on one. Files for other versions of Python, which some packages bring, are left out.
+    with LOG.open("a", encoding="utf-8") as log:
+        words = [str(PYTHON), "-m", "compileall", "-q", "-q", "-j", "0", str(VENV / "lib")]
+        subprocess.run(words, stdout=log, stderr=log, check=False)
     STAMP.write_text(wanted, encoding="ascii")
     say(f"done in {time.monotonic() - start:.0f} s")
 

@@ -21,3 +21,8 @@ def finished(tmp_path_factory, worker_id, warm_steps) -> Project:
     config["evidence"] = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 0}
     config["shards"] = {"ablate_selectors": 1}
     return run_once(tmp_path_factory, worker_id, warm_steps, config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first: one worker has it, and the other all others meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_kill.py")
