@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import erosion, resampling
+from culture_neurons import erosion, intervals, resampling
 from culture_neurons.errors import FileError
 from culture_neurons.evaluation import LOGPROB_FLOOR, baseline
 
@@ -99,7 +99,7 @@ def test_intervals_draw_questions_about_one_image_together(made):
     unit = [f"image {i}" if i else f"question {q}" for i, q in zip(of["image_id"], of["sample_id"], strict=True)]
     plan = resampling.design(np.full(len(unit), ""), np.array(unit, object))
     difference = np.array([[points[q], points[q] - other[q]] for q in of["sample_id"]])
-    low, high = resampling.interval(resampling.bootstrap(plan, difference, 300, 4))
+    low, high = intervals.interval(plan, difference, [intervals.POINTS] * 2, 300, 4)
     row = row_of(table, "richest", "1", "c")
     assert row[["change_low", "change_high"]].tolist() == pytest.approx([low[0], high[0]])
     assert row[["change_vs_poorest_low", "change_vs_poorest_high"]].tolist() == pytest.approx([low[1], high[1]])

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from culture_neurons import evaluation, evidence
 from culture_neurons.controls import controls_for, held_against, same_size
@@ -287,3 +288,22 @@ def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alon
     }  # fmt: skip
     assert found.loc["self-vs-random", "difference"] == pytest.approx(mean["theirs"] - mean["r1"])
     assert (found["verdict"] == evidence.SPECIFIC).all()
+
+
+def test_luck_of_the_questions_is_not_taken_for_an_effect_where_answers_change_seldom():
+    """All masks, random ones too, lose 1 % of the answers: neither comparison finds luck of the questions excluded."""
+    names, base = world(8, 24)
+    runs, hits = 50, dict.fromkeys(evidence.COMPARISONS, 0)
+    for run in range(runs):
+        rng = np.random.default_rng(run)
+        paired = {}
+        for name in ("cas", *CONTROLS):
+            lost = rng.random((8, len(base.sample_id))) < 0.01
+            none = np.zeros_like(lost)
+            paired[name, "0.01"] = evidence.pair(base, Changes(names, ~lost, none, lost, lost, ~none, -1.0 * lost))
+        table, *_ = evidence.compare(base, paired, CONTROLS, 299, run)
+        table = table[table["measure"] == "accuracy"].set_index("comparison")
+        for comparison in evidence.COMPARISONS:
+            hits[comparison] += table.loc[comparison, "p_questions"] < 0.05
+    for comparison, n in hits.items():
+        assert binomtest(n, runs, 0.06, alternative="greater").pvalue > 0.01, (comparison, n)

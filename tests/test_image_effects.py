@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from culture_neurons import image_effects, resampling
+from culture_neurons import image_effects, intervals, resampling
 from culture_neurons.errors import FileError
 from culture_neurons.evaluation import baseline
 from culture_neurons.image_effects import ALL, SHOWN, adjust, check_complete, compare
@@ -71,7 +71,7 @@ def test_changes_are_of_questions_with_an_image_and_averaged_over_cultures(table
 def test_intervals_and_p_are_those_of_the_resampling_of_images(table) -> None:
     plan = resampling.design(np.array(["A", "A", "A", "B"]), np.array(["image x", "image x", "image y", "image z"]))
     change = np.array([[-100.0], [0], [0], [100]])
-    low, high = resampling.interval(resampling.bootstrap(plan, change, 500, 0))
+    low, high = intervals.interval(plan, change, [intervals.POINTS], 500, 0)
     found = rows(table, ALL, "blank")
     assert_allclose([found["change_low"], found["change_high"]], [low[0], high[0]])
     assert found["mcnemar_p"] == 1.0
@@ -80,9 +80,13 @@ def test_intervals_and_p_are_those_of_the_resampling_of_images(table) -> None:
 
 def test_a_model_that_ignores_the_image_shows_no_change(table) -> None:
     same = table[(table["control"] == "none") & (table["n"] > 0)]
-    columns = ["change", "change_low", "change_high", "logprob_change", "logprob_change_low", "logprob_change_high"]
-    assert (same[columns] == 0).all(axis=None)
+    assert (same[["change", "logprob_change"]] == 0).all(axis=None)
     assert (same["mcnemar_p"] == 1).all()
+    several = same[same["culture"] != "B"]  # of B there is one image
+    assert (several[["logprob_change_low", "logprob_change_high"]] == 0).all(axis=None)
+    assert (several["change_low"] < -10).all()
+    assert (several["change_high"] > 10).all()
+    assert same.loc[same["culture"] == "B", ["change_low", "logprob_change_high"]].isna().all(axis=None)
 
 
 def test_guessing_with_and_without_the_image_is_rarely_a_change() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from culture_neurons import resampling
+from culture_neurons import intervals, resampling
 from culture_neurons.errors import FileError
 from culture_neurons.evaluation import Baseline, right_logprob
 from culture_neurons.evidence import UNITS, Paired
@@ -79,7 +79,7 @@ def permutation_test(base: Baseline, paired: Paired, own: Mapping[str, np.ndarra
             (name, int((asked == name).sum()), observed[c], null[:, c]) for c, name in enumerate(paired.cultures)
         ]
         for name, n, seen, luck in values:
-            low, high = resampling.interval(luck)
+            low, high = intervals.percentiles(luck)
             p = (1 + int((luck <= seen + NOISE[measure]).sum())) / (1 + len(luck))
             rows.append((name, measure, n, len(luck), seen, luck.mean(), low, high, p, np.nan, unit))
     table = pd.DataFrame(rows, columns=PERMUTED)
@@ -91,8 +91,8 @@ def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000,
 
     paired   strength -> the changes of one mask file at it
 
-    Means over cultures of means over a culture's questions, with 95 % bootstrap intervals over questions (one image's
-    together, within cultures); all strengths on the same draws. Rows are by strength, then measure.
+    Means over cultures of means over a culture's questions, with 95 % intervals over questions (`intervals`; one
+    image's together, within cultures); all strengths on the same draws. Rows are by strength, then measure.
     """
     rows = []
     for strength in sorted(paired):
@@ -102,8 +102,9 @@ def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000,
         for measure, unit in UNITS.items():
             own, cross = part.own[measure], part.cross[measure]
             values = np.stack([own, cross, own - cross], axis=1)
+            one, several = (intervals.scale(measure, many) for many in (False, len(part.cultures) > 2))
             mean = resampling.macro_mean(plan, values)
-            low, high = resampling.interval(resampling.bootstrap(plan, values, replicates, seed))
+            low, high = intervals.interval(plan, values, [one, several, one], replicates, seed)
             ends = np.stack([mean, low, high], axis=1).ravel()
             rows.append((strength, measure, int(keep.sum()), *ends, unit))
     return pd.DataFrame(rows, columns=STRENGTHS)

@@ -8,12 +8,14 @@ log-probability of the right option among the options in nats. Claim of CULNIG (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from culture_neurons import evaluation, per_culture, resampling
+from culture_neurons import evaluation, intervals, per_culture
 from culture_neurons.evaluation import Baseline
+from culture_neurons.intervals import NATS, POINTS, SHARE, Column
 
 #: The choice that the others are held against.
 REFERENCE = "poorest"
@@ -21,6 +23,11 @@ REFERENCE = "poorest"
 ALL = ""
 #: Measures, and what each is multiplied by.
 MEASURES = {"change": 100.0, "logprob_change": 1.0}
+#: What one question can show in each column that is estimated.
+SCALES = {
+    "change": POINTS, "logprob_change": NATS, "change_vs_poorest": POINTS, "logprob_change_vs_poorest": NATS,
+    "accuracy_after": SHARE, "well_formed_rate": SHARE,
+}  # fmt: skip
 
 COLUMNS = [
     "choice", "seed", "culture", "n", "accuracy_before", "accuracy_after",
@@ -46,9 +53,9 @@ def compare(
 
     Rows of seed `ALL` are of each question's mean change over seeds. Rows of culture `ALL` are means over all questions
     of the set, whatever their culture, as benchmarks publish them. Columns `_vs_poorest` are the differences to the
-    choice `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % percentiles
-    of a bootstrap over questions (those about one image stay together; none where there is one alone), p is two-sided,
-    of sign flips of the paired differences; not adjusted yet (`adjust`).
+    choice `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % ones
+    of a bootstrap over questions (`intervals`; those about one image stay together; none where there is one alone), p
+    is two-sided, of sign flips of the paired differences; not adjusted yet (`adjust`).
 
     Raises FileError when two files do not hold the same questions.
     """
@@ -60,8 +67,10 @@ def compare(
             "change": MEASURES["change"] * (gained - lost), "logprob_change": found.logprob[0],
             "accuracy_after": found.correct[0].astype(float), "well_formed_rate": found.well_formed[0].astype(float),
         }  # fmt: skip
+    averaged = {key: [key] for key in runs}  # which seeds a run is the mean of
     for choice in dict.fromkeys(choice for choice, _ in after):
-        mine = [values for (name, _), values in runs.items() if name == choice]
+        averaged[choice, ALL] = [key for key in runs if key[0] == choice]
+        mine = [runs[key] for key in averaged[choice, ALL]]
         runs[choice, ALL] = {name: np.mean([values[name] for values in mine], axis=0) for name in mine[0]}
     for (choice, key), values in runs.items():
         if choice != REFERENCE and (REFERENCE, key) in runs:
@@ -70,8 +79,12 @@ def compare(
     rows = []
     for culture in [*sorted(set(base.culture)), ALL]:
         of = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
-        columns = {(key, name): each[of] for key, values in runs.items() for name, each in values.items()}
-        estimates = resampling.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
+        columns = {
+            (key, name): Column(each[of], replace(SCALES[name], several=len(averaged[key]) > 1))
+            for key, values in runs.items()
+            for name, each in values.items()
+        }
+        estimates = intervals.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
         shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": float(base.correct[of].mean())}
         rows += [{"choice": choice, "seed": key, **shared, **estimates[choice, key]} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -182,8 +182,8 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     """One row per (mask_culture, eval_culture), both sorted; `cultures` are those of the data set.
 
     n questions; accuracies and rates in 0..1; drop in points and logprob_drop in nats, both masked - baseline;
-    gained and lost: answers that became right and wrong; mcnemar_p: exact McNemar test of the two. A culture without
-    questions has n = 0 and empty values.
+    gained and lost: answers that became right and wrong; mcnemar_p: exact McNemar test of the two, the questions about
+    one image together (`resampling.mcnemar_units`). A culture without questions has n = 0 and empty values.
     """
     names = sorted(set(cultures) | set(base.culture))
     group = (base.culture[:, None] == np.array(names, dtype=object)).astype(np.float64)  # [question, culture]
@@ -195,7 +195,12 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
 
     shape = (len(change.masks), len(names))
     gained, lost = (values.astype(np.float64) @ group for values in (change.gained, change.lost))
-    p = np.where(n > 0, resampling.mcnemar(lost, gained), np.nan)
+    p = np.full(shape, np.nan)
+    for c in np.flatnonzero(n):
+        of = base.culture == names[c]
+        plan = resampling.design(base.culture[of], base.unit[of])
+        net = resampling.unit_sums(plan, (change.gained[:, of].astype(float) - change.lost[:, of]).T)  # [unit, mask]
+        p[:, c] = resampling.mcnemar_units(np.rint(net).astype(np.int64))
     columns = {
         "n": np.tile(n.astype(np.int64), (shape[0], 1)),
         "baseline_accuracy": np.tile(rate(base.correct), (shape[0], 1)),

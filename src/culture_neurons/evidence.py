@@ -12,14 +12,15 @@ Either difference could be luck in two ways, so each has two p-values, and the l
 that both kinds of luck are excluded):
 
 p_questions   luck of the questions: would the difference hold for new questions under these very masks?
-              Sign flips of the questions' differences, the questions about one image together.
+              Sign flips of the questions' differences, and their masks exchanged question by question, the questions
+              about one image together; the larger p (`resampling.paired_p`).
 p_masks       luck of the masks: any two masks differ a little, even random ones. self-vs-random: within each
               culture, any of its masks could have been the selector's (`resampling.exchange`). self-vs-cross: any
               mask could have been any culture's (`resampling.relabel`).
 
 All are two-sided; a verdict needs the sign too. p-values are adjusted (Benjamini-Hochberg) within one model
 and one measure, over selectors, fractions and both comparisons; so a planted control lends nothing to the other
-models. Intervals are percentiles of a bootstrap over questions: they speak of these masks.
+models. Intervals are of a bootstrap over questions (`intervals`): they speak of these masks.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from culture_neurons import resampling
+from culture_neurons import intervals, resampling
 from culture_neurons.controls import held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
+from culture_neurons.intervals import Column
 
 #: Measures and their units.
 UNITS = {"accuracy": "points", "logprob": "nats"}
@@ -65,7 +67,8 @@ class Paired:
 
     cultures   those that have a mask and questions, sorted
     own        measure -> float64 [question]: change under the mask of the question's own culture
-    cross      measure -> float64 [question]: mean change under the other masks; nan with one culture
+    others     measure -> float64 [question, other mask]: change under each mask of the other cultures
+    cross      measure -> float64 [question]: their mean; nan with one culture
     matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
     neurons    float64 [culture]: number of neurons in its mask, nan if it is not known
     one        whether all masks do the same to every question: one mask, that all cultures share
@@ -76,6 +79,7 @@ class Paired:
 
     cultures: list[str]
     own: dict[str, np.ndarray]
+    others: dict[str, np.ndarray]
     cross: dict[str, np.ndarray]
     matrix: dict[str, np.ndarray]
     neurons: np.ndarray
@@ -90,7 +94,9 @@ def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None
     rows = [change.masks.index(name) for name in cultures]
     at = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
     group = np.eye(len(cultures))[at]  # [question, culture]
-    own, cross, matrix = {}, {}, {}
+    own, others, cross, matrix = {}, {}, {}, {}
+    # The other masks of each question, in the order of cultures: its own one is stepped over.
+    other = np.arange(max(0, len(cultures) - 1)) + (np.arange(max(0, len(cultures) - 1)) >= at[:, None])
     one = len(rows) > 1
     for measure in UNITS:
         if measure == "accuracy":
@@ -99,11 +105,11 @@ def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None
             values = change.logprob[rows][:, keep]
         one &= bool((values == values[:1]).all())
         own[measure] = values[at, np.arange(len(at))]
-        others = len(cultures) - 1
-        cross[measure] = (values.sum(axis=0) - own[measure]) / others if others > 0 else np.full(len(at), np.nan)
+        others[measure] = values[other, np.arange(len(at))[:, None]]
+        cross[measure] = others[measure].mean(axis=1) if other.shape[1] else np.full(len(at), np.nan)
         matrix[measure] = values @ group / group.sum(axis=0)
     neurons = np.array([np.nan if sizes is None else sizes[name] for name in cultures], float)
-    return Paired(cultures, own, cross, matrix, neurons, one, place)
+    return Paired(cultures, own, others, cross, matrix, neurons, one, place)
 
 
 def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
@@ -111,9 +117,14 @@ def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
     asked = base.culture[np.isin(base.culture.astype(str), paired.cultures)]
     keep = np.isin(asked.astype(str), cultures)
     at = [paired.cultures.index(name) for name in cultures]
-    own, cross = ({measure: values[keep] for measure, values in part.items()} for part in (paired.own, paired.cross))
+    own, others, cross = (
+        {measure: values[keep] for measure, values in part.items()}
+        for part in (paired.own, paired.others, paired.cross)
+    )
     matrix = {measure: values[np.ix_(at, at)] for measure, values in paired.matrix.items()}
-    return replace(paired, cultures=list(cultures), own=own, cross=cross, matrix=matrix, neurons=paired.neurons[at])
+    return replace(
+        paired, cultures=list(cultures), own=own, others=others, cross=cross, matrix=matrix, neurons=paired.neurons[at]
+    )
 
 
 def compare(
@@ -131,7 +142,7 @@ def compare(
                Masks of fewer cultures (imported ones) are held against these cultures' random masks alone.
 
     Returns the evidence (columns `COLUMNS`); per (selector, top_fraction), the macro averages of the random controls on
-    the culture's own questions with the 95 % intervals of self, cross and random (`_intervals`); and the differences
+    the culture's own questions with the 95 % intervals of self, cross and random (`_averages`); and the differences
     between selectors (columns `DIFFERENCES`).
     """
     keys = sorted(paired, key=lambda key: (key[0], float(key[1]), key[1]))
@@ -171,59 +182,75 @@ def _compare(
     """Rows of evidence and averages of the `judged` keys, all of the same cultures; and rows of differences."""
     cultures = paired[judged[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)
+    n = int(keep.sum())
     plan = resampling.design(base.culture[keep], base.unit[keep])
-    columns = {}
-    for key in paired:
-        for measure in UNITS:
-            columns[key, measure, "self"] = paired[key].own[measure]
-            columns[key, measure, "cross"] = paired[key].cross[measure]
-    values = np.stack(list(columns.values()), axis=1)
-    place = {name: i for i, name in enumerate(columns)}
-    sampled = _Sampled(
-        place,
-        resampling.macro_mean(plan, values),
-        resampling.bootstrap(plan, values, replicates, seed),
-        resampling.sign_flips(plan, values, replicates, seed),
-    ) if len(plan.strata) else None  # fmt: skip
-    found = {}
-    for key in judged:
-        held = held_against({key: part.place for key, part in paired.items()}, key, controls)
-        sizes = {name: float(paired[name].neurons.mean()) for name in [key, *held]} if cultures else {}
-        held = [control for control in held if not cultures or same_size(sizes[key], sizes[control])]
-        rows = []
-        for measure, unit in UNITS.items() if key[0] not in controls else ():
-            for comparison in COMPARISONS:
-                row = _test(paired, sampled, key, held, measure, comparison, seed)
-                row |= {"n": int(keep.sum()), "n_cultures": len(cultures), "n_controls": len(held), "unit": unit}
-                rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure,
-                             "comparison": comparison, **row})  # fmt: skip
-        found[key] = rows, {"selector": key[0], "top_fraction": key[1], **_intervals(sampled, key, held)}
+    held = {key: _held(paired, key, controls) for key in judged}
     names = [key for key in judged if key[0] not in controls]
-    return found, _differences(sampled, names, int(keep.sum())) if sampled is not None else []
+    columns = {name: column for key in judged for name, column in _columns(paired, key, held[key]).items()}
+    columns |= _difference_columns(paired, names)
+    known = {name: column for name, column in columns.items() if n and np.isfinite(column.values).all()}
+    found: dict[tuple, dict[str, float]] = {}
+    if known:
+        made = intervals.estimate(plan, list(known.values()), replicates, seed)
+        for name, *numbers in zip(known, made.mean, made.low, made.high, made.p, strict=True):
+            found[name] = dict(zip(("difference", "ci_low", "ci_high", "p_value"), map(float, numbers), strict=True))
+    result = {}
+    for key in judged:
+        rows = []
+        for (measure, unit), comparison in itertools.product(UNITS.items(), COMPARISONS if key in names else ()):
+            row = _test(paired, found.get((key, measure, comparison)), key, held[key], measure, comparison, seed)
+            row |= {"n": n, "n_cultures": len(cultures), "n_controls": len(held[key]), "unit": unit}
+            rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure, "comparison": comparison,
+                         **row})  # fmt: skip
+        result[key] = rows, {"selector": key[0], "top_fraction": key[1], **_averages(found, key)}
+    differences = [
+        {"selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": what, "n": n,
+         **found[a, b, measure, what], "unit": UNITS[measure]}
+        for a, b, measure, what in (name for name in found if len(name) == 4)
+    ]  # fmt: skip
+    return result, differences
 
 
-def _differences(sampled: _Sampled, keys: Sequence[tuple[str, str]], n: int) -> list[dict]:
-    """Each pair of selectors at one top fraction, on the same questions; see `DIFFERENCES`."""
-    rows = []
-    for (a, b), measure, what in itertools.product(itertools.combinations(keys, 2), UNITS, ("self", "specificity")):
-        if a[1] != b[1]:
-            continue
+def _held(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], controls: Mapping[str, str]) -> list:
+    """The random controls that a mask file is held against: of its place, and of its size."""
+    known = held_against({name: part.place for name, part in paired.items()}, key, controls)
+    if not paired[key].cultures:
+        return known
+    return [name for name in known if same_size(paired[key].neurons.mean(), paired[name].neurons.mean())]
 
-        def change(draws: str, key: tuple, measure: str = measure, what: str = what) -> np.ndarray:
-            own = sampled.mean(draws, [(key, measure, "self")])
-            return own if what == "self" else own - sampled.mean(draws, [(key, measure, "cross")])
 
-        observed, boot, flipped = (change(d, a) - change(d, b) for d in ("observed", "bootstrapped", "flipped"))
-        if not np.isfinite(observed):
-            continue
-        low, high = resampling.interval(boot)
-        p = float(resampling.two_sided(np.array([observed]), flipped[:, None])[0])
-        rows.append({
-            "selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": what, "n": n,
-            "difference": float(observed), "ci_low": float(low), "ci_high": float(high), "p_value": p,
-            "unit": UNITS[measure],
-        })  # fmt: skip
-    return rows
+def _columns(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], held: Sequence) -> dict[tuple, Column]:
+    """(key, measure, what) -> what is estimated of one mask file: averages, and the two comparisons."""
+    mine = paired[key]
+    columns = {}
+    for measure in UNITS:
+        own, cross, others = mine.own[measure], mine.cross[measure], mine.others[measure]
+        one, several = (intervals.scale(measure, many) for many in (False, others.shape[1] > 1))
+        columns[key, measure, "self"] = Column(own, one)
+        columns[key, measure, "cross"] = Column(cross, several)
+        if not mine.one:
+            columns[key, measure, "self-vs-cross"] = Column(own - cross, one, np.column_stack([own, others]))
+        if held:
+            random = np.stack([paired[name].own[measure] for name in held], axis=1)  # [question, control]
+            mean = random.mean(axis=1)
+            columns[key, measure, "random_self"] = Column(mean, intervals.scale(measure, len(held) > 1))
+            columns[key, measure, "self-vs-random"] = Column(own - mean, one, np.column_stack([own, random]))
+    return columns
+
+
+def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence[tuple[str, str]]) -> dict:
+    """(a, b, measure, what) -> a - b: each pair of selectors at one top fraction, on the same questions.
+
+    Both sides are alike, so signs alone tell them apart: no masks to exchange.
+    """
+    columns = {}
+    for (a, b), measure in itertools.product(itertools.combinations(keys, 2), UNITS):
+        if a[1] == b[1]:
+            own, cross = (getattr(paired[a], of)[measure] - getattr(paired[b], of)[measure] for of in ("own", "cross"))
+            columns[a, b, measure, "self"] = Column(own, intervals.scale(measure))
+            if not (paired[a].one and paired[b].one):
+                columns[a, b, measure, "specificity"] = Column(own - cross, intervals.scale(measure))
+    return columns
 
 
 def _adjusted(differences: pd.DataFrame) -> pd.DataFrame:
@@ -253,36 +280,15 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     return SPECIFIC if cross["p_adjusted"] < LEVEL and cross["difference"] < 0 else UNSPECIFIC
 
 
-@dataclass(frozen=True)
-class _Sampled:
-    """Macro averages of all columns: as observed [column], bootstrapped and with flipped signs [draw, column]."""
-
-    place: dict
-    observed: np.ndarray
-    bootstrapped: np.ndarray
-    flipped: np.ndarray
-
-    def mean(self, what: str, names: list) -> np.ndarray:
-        """Mean over columns; every average is linear in the questions' values."""
-        return getattr(self, what)[..., [self.place[name] for name in names]].mean(axis=-1)
-
-
-def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, measure: str, comparison: str,
+def _test(paired: Mapping, found: Mapping[str, float] | None, key: tuple, held: list, measure: str, comparison: str,
           seed: int) -> dict[str, float]:  # fmt: skip
-    """One row of evidence, without its names."""
-    against = [(h, measure, "self") for h in held] if comparison == "self-vs-random" else [(key, measure, "cross")]
+    """One row of evidence, without its names; `found` is what was estimated of the questions."""
     mine = paired[key]
-    empty = ("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks")
-    if sampled is None or not against or (comparison == "self-vs-cross" and len(mine.cultures) < 2):
-        return dict.fromkeys(empty, np.nan) | {"least": 1.0}
+    empty = dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks"), np.nan)
     if comparison == "self-vs-cross" and mine.one:  # the others' masks are the same one: there is nothing to compare
-        return dict.fromkeys(empty, np.nan) | {"least": 0.0}
-    observed, boot, flipped = (
-        sampled.mean(what, [(key, measure, "self")]) - sampled.mean(what, against)
-        for what in ("observed", "bootstrapped", "flipped")
-    )
-    low, high = resampling.interval(boot)
-    p_questions = float(resampling.two_sided(np.array([observed]), flipped[:, None])[0])
+        return empty | {"least": 0.0}
+    if found is None:
+        return empty | {"least": 1.0}
     if comparison == "self-vs-random":
         others = np.stack([paired[h].matrix[measure].diagonal() for h in held])
         own = mine.matrix[measure].diagonal()
@@ -292,33 +298,23 @@ def _test(paired: Mapping, sampled: _Sampled | None, key: tuple, held: list, mea
         p_masks, least = resampling.exchange(own, others, seed=seed)
     else:
         p_masks, least = resampling.relabel(mine.matrix[measure], seed=seed)
-    return {
-        "difference": float(observed), "ci_low": float(low), "ci_high": float(high),
-        "p_value": max(p_questions, p_masks), "p_questions": p_questions, "p_masks": p_masks, "least": least,
-    }  # fmt: skip
+    p_questions = found["p_value"]
+    p_value = max(p_questions, p_masks) if np.isfinite(p_questions) else np.nan
+    return {**found, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}
 
 
-def _intervals(sampled: _Sampled | None, key: tuple, held: list) -> dict[str, float]:
+def _averages(found: Mapping[tuple, Mapping[str, float]], key: tuple) -> dict[str, float]:
     """random_self_drop, random_self_logprob_drop, and {self,cross,random_self}_[logprob_]drop_{low,high}.
 
-    [logprob_]specificity_{low,high}: of self - cross, from the same draws.
+    [logprob_]specificity_{low,high}: of self - cross.
     """
     result = {}
+    nothing = dict.fromkeys(("difference", "ci_low", "ci_high"), np.nan)
     for measure, infix in (("accuracy", ""), ("logprob", "logprob_")):
-        random = [(h, measure, "self") for h in held]
-        for kind, names in (
-            ("self", [(key, measure, "self")]), ("cross", [(key, measure, "cross")]), ("random_self", random),
-        ):  # fmt: skip
-            low = high = value = np.nan
-            if sampled is not None and names:
-                value = sampled.mean("observed", names)
-                low, high = resampling.interval(sampled.mean("bootstrapped", names))
-            if kind == "random_self":
-                result[f"random_self_{infix}drop"] = float(value)
-            result |= {f"{kind}_{infix}drop_low": float(low), f"{kind}_{infix}drop_high": float(high)}
-        low = high = np.nan
-        if sampled is not None:
-            own, other = (sampled.mean("bootstrapped", [(key, measure, kind)]) for kind in ("self", "cross"))
-            low, high = resampling.interval(own - other)
-        result |= {f"{infix}specificity_low": float(low), f"{infix}specificity_high": float(high)}
+        for what in ("self", "cross", "random_self", "self-vs-cross"):
+            of = found.get((key, measure, what), nothing)
+            name = f"{infix}specificity" if what == "self-vs-cross" else f"{what}_{infix}drop"
+            if what == "random_self":
+                result[name] = of["difference"]
+            result |= {f"{name}_low": of["ci_low"], f"{name}_high": of["ci_high"]}
     return result

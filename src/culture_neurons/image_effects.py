@@ -12,14 +12,18 @@ from dataclasses import fields, replace
 import numpy as np
 import pandas as pd
 
-from culture_neurons import evaluation, resampling
+from culture_neurons import evaluation, intervals, resampling
 from culture_neurons.errors import FileError
 from culture_neurons.evaluation import Baseline
+from culture_neurons.intervals import NATS, POINTS, SHARE
 
 #: Name of the answers to the questions as they are.
 SHOWN = "shown"
 #: Stands for all cultures together: no culture is called so, since rows without a culture are left out.
 ALL = ""
+#: What one question can show in each column.
+SCALES = {name: SHARE for name in ("accuracy", "well_formed_rate", "chance", "gained", "lost")}
+SCALES |= {"change": POINTS, "logprob_change": NATS}
 
 COLUMNS = [
     "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "change_low", "change_high",
@@ -42,9 +46,10 @@ def compare(
     sources    control -> the name of its file for errors; `SHOWN` -> that of the baseline
 
     A row of `ALL` has macro averages: the mean over cultures of the mean over a culture's questions; its gained
-    and lost, and their exact McNemar test, are of all questions together. Intervals are 95 % percentiles of a
-    bootstrap over images within cultures. A culture without images has n = 0 and empty values. Values of p
-    are not adjusted yet (`adjust`).
+    and lost, and their exact McNemar test, are of all questions together. Both heed that questions about one image are
+    answered alike: intervals (95 %) are of a bootstrap over images within cultures (`intervals`), and the test flips
+    the signs of images. A culture without images has n = 0 and empty values. Values of p are not adjusted yet
+    (`adjust`).
 
     Raises FileError when two files do not hold the same questions.
     """
@@ -73,14 +78,7 @@ def compare(
             rows.append({"culture": culture, "control": control, "n": int(of.sum()), "chance": found[SHOWN, "chance"],
                          "n_without_image": every - int(of.sum())}
                         | {name: value for (whose, name), value in found.items() if whose == control})  # fmt: skip
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    table["mcnemar_p"] = np.where(
-        (table["control"] != SHOWN) & (table["n"] > 0),
-        resampling.mcnemar(table["lost"].fillna(0).to_numpy(int), table["gained"].fillna(0).to_numpy(int)),
-        np.nan,
-    )
-    counts = ["gained", "lost"]
-    return table.astype(dict.fromkeys(counts, "Int64"))
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(["gained", "lost"], "Int64"))
 
 
 def _estimates(
@@ -91,12 +89,15 @@ def _estimates(
         return {(control, name): 0 if name in ("gained", "lost") else np.nan for control, name in names}
     plan = resampling.design(base.culture[of], base.unit[of])
     means = resampling.macro_mean(plan, matrix[of])
-    low, high = resampling.interval(resampling.bootstrap(plan, matrix[of], replicates, seed))
+    low, high = intervals.interval(plan, matrix[of], [SCALES[name] for _, name in names], replicates, seed)
     result: dict[tuple[str, str], float] = {}
     for i, (control, name) in enumerate(names):
         if name in ("gained", "lost"):
             result[control, name] = int(matrix[of, i].sum())
             continue
+        if name == "change":
+            points = resampling.unit_sums(plan, matrix[of][:, [i]])
+            result[control, "mcnemar_p"] = float(resampling.mcnemar_units(np.rint(points / 100).astype(np.int64))[0])
         result[control, name] = float(means[i])
         if name in ("accuracy", "change", "logprob_change"):
             result[control, f"{name}_low"], result[control, f"{name}_high"] = float(low[i]), float(high[i])

@@ -1,4 +1,4 @@
-"""Intervals and p-values: bootstrap, sign flips, exchanged masks, exact McNemar, Benjamini-Hochberg.
+"""p-values: sign flips, exchanged masks, exact McNemar, Benjamini-Hochberg; `intervals` has the bootstrap.
 
 Questions are grouped into units (the questions about one image are answered alike, so they are resampled
 together) and units into strata (cultures). Every statistic is a macro average: the mean over cultures of the
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy.stats import binom, false_discovery_control, rankdata
@@ -69,43 +68,23 @@ def shuffled(cultures: Sequence[str], units: Sequence[str], seed: int, number: i
     return [other[pair] for pair in pairs]
 
 
+def unit_sums(plan: Design, values: np.ndarray) -> np.ndarray:
+    """Sums of [question, column] over each unit: float64 [unit, column]."""
+    result = np.zeros((len(plan.counts), values.shape[1]))
+    np.add.at(result, plan.unit, values)
+    return result
+
+
+def stratum_means(plan: Design, values: np.ndarray) -> np.ndarray:
+    """Mean over each stratum's questions; values [question, column] -> float64 [stratum, column]."""
+    sums = np.zeros((len(plan.strata), values.shape[1]))
+    np.add.at(sums, plan.stratum, unit_sums(plan, values))
+    return sums / np.bincount(plan.stratum, weights=plan.counts, minlength=len(plan.strata))[:, None]
+
+
 def macro_mean(plan: Design, values: np.ndarray) -> np.ndarray:
     """Mean over strata of the mean over a stratum's questions; values [question, column] -> [column]."""
-    return _weighted(plan, values).sum(axis=0)
-
-
-def bootstrap(plan: Design, values: np.ndarray, replicates: int = 2000, seed: int = 0) -> np.ndarray:
-    """Macro averages of resampled questions: units drawn with replacement within each stratum.
-
-    values [question, column] -> float64 [replicate, column]. The same draws serve all columns, so a difference
-    of columns may be taken afterwards.
-    """
-    sums = _unit_sums(plan, values)
-    result = np.zeros((replicates, sums.shape[1]))
-    for s, name in enumerate(plan.strata):
-        mine = plan.stratum == s
-        for rows, weights in draws(name, plan.counts[mine], replicates, seed):
-            result[rows] += weights @ sums[mine]
-    return result / len(plan.strata)
-
-
-def draws(name: str, counts: np.ndarray, replicates: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Bootstrap weights of one stratum, a block of replicates at a time: weights @ sums per unit = mean per question.
-
-    counts   int64 [unit]: number of questions
-    Gives the replicates of a block and float64 [replicate, unit].
-    """
-    n = len(counts)
-    rng = generator("bootstrap", seed, name)
-    for rows in _blocks(replicates, n):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=rows.stop - rows.start).astype(np.float64)
-        yield rows, weights / (weights @ counts)[:, None]
-
-
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of bootstrap replicates over the first axis: (low, high)."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return stratum_means(plan, values).mean(axis=0)
 
 
 def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed: int = 0) -> np.ndarray:
@@ -126,14 +105,81 @@ def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed:
 def signs(name: str, units: int, permutations: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Random signs of one stratum's units, a block at a time: the permutations, and float64 [permutation, unit]."""
     rng = generator("signs", seed, name)
-    for rows in _blocks(permutations, units):
+    for rows in blocks(permutations, units):
         yield rows, np.where(rng.random((rows.stop - rows.start, units)) < 0.5, -1.0, 1.0)
 
 
+def blocks(total: int, width: int) -> Iterator[slice]:
+    """Slices of `total` rows of `width` random numbers, few enough to hold."""
+    step = max(1, _CHUNK // max(1, width))
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
+
+
 def two_sided(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """p = (b + 1) / (m + 1), b = how many of m null values [m, column] are as far from 0 as observed [column]."""
+    """p = (b + 1) / (m + 1), b = how many of m null values [m, column] are as far from 0 as observed [column].
+
+    nan where the observed value is.
+    """
     slack = 1e-9 * np.abs(observed) + 1e-15
-    return ((np.abs(null) >= np.abs(observed) - slack).sum(axis=0) + 1) / (len(null) + 1)
+    p = ((np.abs(null) >= np.abs(observed) - slack).sum(axis=0) + 1) / (len(null) + 1)
+    return np.where(np.isfinite(observed), p, np.nan)
+
+
+def exchanged(
+    plan: Design, masks: Sequence[np.ndarray], permutations: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Macro averages of own - mean of the others, as they are and after every unit has drawn which mask is its own.
+
+    masks   a column each: values [question, mask], the own mask first, two masks at least
+
+    Returns float64 [column] and [permutation, column]. Under the null hypothesis that a question's own mask does to it
+    what any other could have done, all are equally likely, whatever the law of changes: rare losses too.
+    """
+    result = np.zeros((permutations, len(masks)))
+    observed = np.zeros(len(masks))
+    gains = []
+    for values in masks:  # x - (sum - x) / (n - 1) for each choice x of the own one: [unit, mask]
+        weighted, n = _weighted(plan, values), values.shape[1]
+        gains.append((weighted * n - weighted.sum(axis=1, keepdims=True)) / (n - 1))
+    for c, gain in enumerate(gains):
+        observed[c] = gain[:, 0].sum()
+    for s, name in enumerate(plan.strata):
+        mine = np.flatnonzero(plan.stratum == s)
+        rng = generator("exchanged", seed, name)
+        for rows in blocks(permutations, len(mine)):
+            uniform = rng.random((rows.stop - rows.start, len(mine)))
+            for c, gain in enumerate(gains):
+                n = gain.shape[1]
+                picks = (uniform * n).astype(np.int64) + n * np.arange(len(mine))
+                result[rows, c] += gain[mine].ravel()[picks].sum(axis=1)
+    return observed, result
+
+
+def paired_p(
+    plan: Design,
+    values: np.ndarray,
+    masks: Sequence[np.ndarray | None],
+    permutations: int = 2000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Two-sided p-values of macro averages of paired differences, float64 [column]: luck of the questions.
+
+    values   [question, column]
+    masks    per column None, or for differences own - mean of several others [question, mask], the own mask first
+
+    Sign flips of the units; and, where there are `masks`, these exchanged: the larger p counts. Signs alone are
+    significant too often where changes are rare, since -100 or 0 against the mean of many masks is skewed. Exchanges
+    alone are where the own mask changes answers both ways and the others hardly do. nan where there is one unit alone.
+    """
+    if len(plan.counts) < 2:
+        return np.full(values.shape[1], np.nan)
+    p = two_sided(macro_mean(plan, values), sign_flips(plan, values, permutations, seed))
+    several = [c for c, of in enumerate(masks) if of is not None and of.shape[1] > 1]
+    if several:
+        null = exchanged(plan, [masks[c] for c in several], permutations, seed)
+        p[several] = np.maximum(p[several], two_sided(*null))
+    return p
 
 
 def exchange(own: np.ndarray, controls: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
@@ -226,45 +272,29 @@ def mcnemar(lost: np.ndarray, gained: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 2 * binom.cdf(np.minimum(lost, gained), lost + gained, 0.5))
 
 
-def estimates(
-    unit: np.ndarray, values: np.ndarray, replicates: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Means over all questions alike, float64 [column], both ends of their 95 % intervals, and p-values by sign flips.
+def mcnemar_units(changes: np.ndarray) -> np.ndarray:
+    """The same where answers change together: changes int64 [unit, column], gained - lost of each unit (image).
 
-    unit     what is drawn together [question]; values [question, column]
-
-    Intervals and p-values are nan where there is one unit alone: drawn again and again it would have no width.
+    Under the null hypothesis the sign of each unit's change is as likely either way; the distribution of the sum is
+    exact. With one question per unit this is `mcnemar`. 1 where no unit changed on balance.
     """
-    plan = design(np.full(len(unit), ""), unit)  # one stratum
-    means = macro_mean(plan, values)
-    if len(plan.counts) < 2:
-        unknown = np.full(len(means), np.nan)
-        return means, unknown, unknown, unknown
-    low, high = interval(bootstrap(plan, values, replicates, seed))
-    return means, low, high, two_sided(means, sign_flips(plan, values, replicates, seed))
+    changes = np.asarray(changes)
+    p = mcnemar((changes < 0).sum(axis=0), (changes > 0).sum(axis=0))
+    together = np.flatnonzero((np.abs(changes) > 1).any(axis=0))
+    p[together] = [_sign_test(changes[:, c]) for c in together]
+    return p
 
 
-def named_estimates(
-    unit: np.ndarray,
-    columns: Mapping[tuple[Hashable, str], np.ndarray],
-    wanted: Container[str],
-    replicates: int,
-    seed: int,
-) -> dict[Any, dict[str, float]]:
-    """`estimates` of columns that have names: key -> name, and its name with `_low`, `_high` and `_p` -> number.
-
-    unit       what is drawn together [question]
-    columns    (key, name) -> values [question]; drawn alike, whatever their number
-    wanted     of the names with an ending, those that are asked for
-    """
-    if not columns or not len(unit):
-        return {}
-    found: dict[Any, dict[str, float]] = {}
-    parts = zip(*estimates(unit, np.stack(list(columns.values()), axis=1), replicates, seed), strict=True)
-    for (key, name), numbers in zip(columns, parts, strict=True):
-        named = zip((name, f"{name}_low", f"{name}_high", f"{name}_p"), map(float, numbers), strict=True)
-        found.setdefault(key, {}).update({end: value for end, value in named if end == name or end in wanted})
-    return found
+def _sign_test(changes: np.ndarray) -> float:
+    """Twice the smaller tail of the sum of `changes` int64 [unit], over all signs."""
+    sizes, times = np.unique(np.abs(changes[changes != 0]), return_counts=True)
+    density = np.ones(1)  # of (sum + largest possible sum) / 2, in steps of one
+    for size, n in zip(sizes, times, strict=True):
+        spread = np.zeros(n * size + 1)
+        spread[::size] = binom.pmf(np.arange(n + 1), n, 0.5)
+        density = np.convolve(density, spread)
+    at = (int(changes.sum()) + len(density) - 1) // 2
+    return float(min(1.0, 2 * min(density[: at + 1].sum(), density[at:].sum())))
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
@@ -277,23 +307,10 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     return result
 
 
-def _blocks(total: int, width: int) -> Iterator[slice]:
-    step = max(1, _CHUNK // max(1, width))
-    for start in range(0, total, step):
-        yield slice(start, min(start + step, total))
-
-
-def _unit_sums(plan: Design, values: np.ndarray) -> np.ndarray:
-    """Sums of [question, column] over each unit: [unit, column]."""
-    result = np.zeros((len(plan.counts), values.shape[1]))
-    np.add.at(result, plan.unit, values)
-    return result
-
-
 def _weighted(plan: Design, values: np.ndarray) -> np.ndarray:
     """[unit, column], scaled so that the sum over units is the macro average."""
     questions = np.bincount(plan.stratum, weights=plan.counts, minlength=len(plan.strata))
-    return _unit_sums(plan, values) / (questions[plan.stratum] * len(plan.strata))[:, None]
+    return unit_sums(plan, values) / (questions[plan.stratum] * len(plan.strata))[:, None]
 
 
 def _standard_ranks(values: np.ndarray) -> np.ndarray:

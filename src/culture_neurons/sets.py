@@ -4,8 +4,8 @@ The mean over all questions of a set is what benchmarks publish, so every questi
 culture; tables of the run's own data, such as summary.csv, are means over cultures. A change is masked - baseline, mean
 over the masks of a file: in accuracy points, in log-probability of the right option nats.
 
-Intervals are 95 % percentiles of a bootstrap over questions, those about one image together, and p-values come of sign
-flips: they speak of new questions under these very masks.
+Intervals (95 %) are of a bootstrap over questions, those about one image together (`intervals`), and p-values of sign
+flips and exchanged masks (`resampling.paired_p`): they speak of new questions under these very masks.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from culture_neurons import evaluation, evidence, per_culture, resampling
+from culture_neurons import evaluation, evidence, intervals, per_culture, resampling
 from culture_neurons.controls import held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
+from culture_neurons.intervals import Column, scale
 
 #: What marks the columns of a measure: `change`, `logprob_change`.
 PREFIX = {"accuracy": "", "logprob": "logprob_"}
@@ -134,25 +135,29 @@ def compare(
     estimates: dict[tuple[str, str], dict[str, float]] = {key: {} for key in keys}
     whole = {}
     for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
-        whole[key, f"{prefix}change"] = mine = found[key].change[measure]
+        mine, of = found[key].change[measure], scale(measure, found[key].masks > 1)
+        whole[key, f"{prefix}change"] = Column(mine, of)
         if held[key]:
-            random = np.mean([found[control].change[measure] for control in held[key]], axis=0)
-            whole[key, f"random_{prefix}change"], whole[key, f"{prefix}difference"] = random, mine - random
-    for key, numbers in resampling.named_estimates(base.unit, whole, COLUMNS, replicates, seed).items():
+            random = np.stack([found[control].change[measure] for control in held[key]], axis=1)  # [question, control]
+            mean, masks = random.mean(axis=1), np.column_stack([mine, random])
+            whole[key, f"random_{prefix}change"] = Column(mean, scale(measure, several=True))
+            whole[key, f"{prefix}difference"] = Column(mine - mean, of, masks)
+    for key, numbers in intervals.named_estimates(base.unit, whole, COLUMNS, replicates, seed).items():
         estimates[key] |= numbers
     for cultures in sorted({tuple(part.paired.cultures) for part in found.values()}):
         part = {}
         for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
             paired = found[key].paired
             if tuple(paired.cultures) == cultures:
-                own, other = paired.own[measure], paired.cross[measure]
-                part[key, f"own_{prefix}change"] = own
+                own, cross, others = (of[measure] for of in (paired.own, paired.cross, paired.others))
+                part[key, f"own_{prefix}change"] = Column(own, scale(measure))
                 if len(cultures) > 1:
-                    part[key, f"other_{prefix}change"] = other
+                    part[key, f"other_{prefix}change"] = Column(cross, scale(measure, len(cultures) > 2))
                 if len(cultures) > 1 and not found[key].shared:
-                    part[key, f"{prefix}specificity"] = own - other
+                    masks = np.column_stack([own, others])
+                    part[key, f"{prefix}specificity"] = Column(own - cross, scale(measure), masks)
         unit = base.unit[np.isin(base.culture.astype(str), cultures)]
-        for key, numbers in resampling.named_estimates(unit, part, COLUMNS, replicates, seed).items():
+        for key, numbers in intervals.named_estimates(unit, part, COLUMNS, replicates, seed).items():
             estimates[key] |= numbers
     rows = [
         {"selector": key[0], "factor": key[1], **_counts(base, found[key]), "n_controls": len(held[key]),
