@@ -23,7 +23,10 @@ def row(difference, p, least=0.001):
         (row(-5, 0.01), row(-5, 0.2), evidence.UNSPECIFIC),
         (row(-5, 0.01), row(5, 0.01), evidence.UNSPECIFIC),
         (row(-5, 0.05), row(-5, 0.01), evidence.NOTHING),
-        (row(5, 0.01), row(-5, 0.01), evidence.NOTHING),  # less harm than random masks
+        (row(5, 0.01), row(-5, 0.01), evidence.LESS),
+        (row(5, 0.05), row(-5, 0.01), evidence.NOTHING),
+        (row(0, 0.01), row(-5, 0.01), evidence.NOTHING),
+        (row(-5, 0.01), row(0, 0.01), evidence.UNSPECIFIC),
         (row(-5, 0.2, least=0.2), row(-5, 0.01), evidence.TOO_FEW),
         (row(-5, 0.01), row(-5, 0.3, least=0.3), evidence.TOO_FEW),
         (row(-5, 0.01), row(np.nan, np.nan, least=1.0), evidence.TOO_FEW),

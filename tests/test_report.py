@@ -167,7 +167,8 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
 
 
 def test_every_verdict_has_plain_words(tmp_path):
-    verdicts = [evidence.SPECIFIC, evidence.UNSPECIFIC, evidence.NOTHING, evidence.TOO_FEW, evidence.UNTESTED]
+    verdicts = [evidence.SPECIFIC, evidence.UNSPECIFIC, evidence.LESS, evidence.NOTHING, evidence.TOO_FEW]
+    verdicts.append(evidence.UNTESTED)
     assert list(summary.HEADLINES) == verdicts
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (
@@ -258,7 +259,7 @@ def test_words_for_changes():
     assert words.lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
     assert words.lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
     assert words.lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
-    assert "no measured effect" in words.lowered(np.nan, "its accuracy", "points", 1)
+    assert "an effect on its accuracy that was not measured" in words.lowered(np.nan, "its accuracy", "points", 1)
     assert number(-0.04, 1) == "0.0"
     assert number(-1.25, 2) == "−1.25"
     assert number(float("nan")) == "–"

@@ -36,14 +36,15 @@ from culture_neurons import intervals, resampling
 from culture_neurons.controls import held_against, same_size
 from culture_neurons.evaluation import Baseline, Changes
 from culture_neurons.intervals import Column
+from culture_neurons.significance import HIGHER, LEVEL, LOWER, direction
 
 #: Measures and their units.
 UNITS = {"accuracy": "points", "logprob": "nats"}
 COMPARISONS = ("self-vs-random", "self-vs-cross")
-LEVEL = 0.05
 
 SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
+LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
@@ -267,17 +268,19 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     culture-specific                        worse than random masks and worse than the other cultures' masks
     unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one
                                             mask of all cultures
+    less harm than random masks             better than random masks, whatever the other cultures' masks do
     not distinguishable from random masks   otherwise
     too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
     """
     if not np.isfinite(random["p_value"]):
         return UNTESTED
-    if not (random["p_adjusted"] < LEVEL and random["difference"] < 0):
-        return TOO_FEW if random["least"] >= LEVEL else NOTHING
+    against = direction(random["difference"], random["p_adjusted"])
+    if against != LOWER:
+        return LESS if against == HIGHER else TOO_FEW if random["least"] >= LEVEL else NOTHING
     if cross["least"] >= LEVEL:
         return TOO_FEW
-    return SPECIFIC if cross["p_adjusted"] < LEVEL and cross["difference"] < 0 else UNSPECIFIC
+    return SPECIFIC if direction(cross["difference"], cross["p_adjusted"]) == LOWER else UNSPECIFIC
 
 
 def _test(paired: Mapping, found: Mapping[str, float] | None, key: tuple, held: list, measure: str, comparison: str,

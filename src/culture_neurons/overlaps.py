@@ -19,6 +19,7 @@ import pandas as pd
 
 from culture_neurons import resampling
 from culture_neurons.seeds import generator
+from culture_neurons.significance import LEVEL, LOWER, OPEN, direction
 
 KINDS = ("cultures", "selectors", "fractions", "tokens", "models")
 COLUMNS = (
@@ -30,7 +31,6 @@ RELATED = (
 )  # fmt: skip
 #: Measures of `tables/effects.csv`, and its columns.
 MEASURES = {"accuracy": "drop", "logprob": "logprob_drop"}
-LEVEL = 0.05
 HURT, SPARED = "cultures with shared neurons are hurt more", "cultures with shared neurons are hurt less"
 NOTHING, SAME, TOO_FEW = (
     "no relation shown",
@@ -200,6 +200,5 @@ def _verdict(correlation: float, p: float, least: float) -> str:
         return TOO_FEW
     if not np.isfinite(correlation):
         return SAME
-    if not p < LEVEL:
-        return NOTHING
-    return HURT if correlation < 0 else SPARED
+    found = direction(correlation, p)
+    return NOTHING if found == OPEN else HURT if found == LOWER else SPARED

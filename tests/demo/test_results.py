@@ -90,7 +90,8 @@ def test_a_planted_effect_grows_with_the_strength_of_the_intervention():
 
 def test_each_planted_culture_is_specific_and_no_other_is():
     found = rows("cultures", selector="cas", top_fraction=MAIN, measure="logprob")
-    assert (found.loc[found["model"].isin(PLANTED), "p_adjusted"] < 0.01).all()
+    planted = found[found["model"].isin(PLANTED)]
+    assert ((planted["p_adjusted"] < 0.01) & (planted["specificity"] < 0)).all()
     ordinary = found[found["model"].isin(ORGANIC)]
     harmful = (ordinary["p_adjusted"] < 0.05) & (ordinary["specificity"] < 0)
     assert harmful.mean() <= 0.1  # luck of the neurons is not in these p-values

@@ -94,7 +94,7 @@ def test_drops_of_each_culture_stand_under_their_model(tables):
     assert second == [
         "B", "60", "$-4.0$ [$-9.0$, $1.0$]", r"{\boldmath\textbf{$-4.0$ [$-9.0$, $1.0$]}}",
     ]  # fmt: skip
-    assert "Bold: adjusted $p < 0.05$" in text
+    assert "Bold: the culture loses, underlined: it gains (two-sided, adjusted $p < 0.05$)" in text
 
 
 def test_data_sets_stand_side_by_side_with_their_changes(tmp_path):

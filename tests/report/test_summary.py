@@ -29,8 +29,8 @@ def test_own_changes_stand_under_their_model(tables):
         for cell in row["cells"]:
             assert [c["text"] for c in cell["changes"]] == ["\N{MINUS SIGN}12.5 points", "\N{MINUS SIGN}0.250 nats"]
             assert [c["interval"] for c in cell["changes"]] == ["", ""]
-            assert [(c["p"], c["sure"]) for c in cell["changes"]] == [("", False)] * 2
-    assert made["sure"] == {}
+            assert [(c["p"], c["fares"]) for c in cell["changes"]] == [("", "")] * 2
+    assert made["counts"] == {}
 
 
 def test_intervals_and_p_values_are_shown_where_the_table_has_them(tmp_path, tables):
@@ -41,10 +41,10 @@ def test_intervals_and_p_values_are_shown_where_the_table_has_them(tmp_path, tab
     made = summary.by_culture(tables, "cas", 0.01)
     cell = made["rows"][1]["cells"][1]
     assert cell["changes"][0]["interval"] == "[\N{MINUS SIGN}20.0, \N{MINUS SIGN}5.0]"
-    assert [(c["p"], c["sure"]) for c in cell["changes"]] == [("p < 0.001", True), ("", False)]
-    assert list(made["sure"].values()) == [["0 of 2", "1 of 2"], ["0 of 2", "0 of 2"]]
+    assert [(c["p"], c["fares"]) for c in cell["changes"]] == [("p < 0.001", "worse"), ("", "")]
+    assert list(made["counts"].values()) == [["0 of 2", "1 of 2"], ["0 of 2", "0 of 2"]]
     rows = Page(page(tmp_path, tables)).parts["tr"]
-    assert any("p < 0.05, accuracy0 of 21 of 2" in row for row in rows)
+    assert any("worse, p < 0.05, accuracy0 of 21 of 2" in row for row in rows)
 
 
 def test_a_culture_is_marked_by_the_larger_p_value_of_two_kinds_of_luck(tmp_path, tables):
@@ -59,7 +59,7 @@ def test_a_culture_is_marked_by_the_larger_p_value_of_two_kinds_of_luck(tmp_path
     found = [[[change["p"] for change in cell["changes"]] for cell in row["cells"]] for row in made["rows"]]
     sure = ["p = 0.030", "p = 0.030"]
     assert found == [[["p = 0.030", "p = 0.200"], sure], [sure, sure]]
-    assert list(made["sure"].values()) == [["2 of 2", "2 of 2"], ["1 of 2", "2 of 2"]]
+    assert list(made["counts"].values()) == [["2 of 2", "2 of 2"], ["1 of 2", "2 of 2"]]
     assert "masks of shuffled labels" in page(tmp_path, both)
     alone = figures.read(folder, ["cultures"])
     assert summary.by_culture(alone, "cas", 0.01)["rows"][0]["cells"][0]["changes"][0]["p"] == "p = 0.020"

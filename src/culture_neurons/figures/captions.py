@@ -16,6 +16,7 @@ from culture_neurons.figures.overlap import most_structured
 from culture_neurons.figures.stability import judged, samples
 from culture_neurons.figures.tables import Tables, at_projections, layer_counts, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import basis, found, plural
+from culture_neurons.significance import LEVEL
 from culture_neurons.types import CULNIG
 
 
@@ -140,7 +141,8 @@ def _finetuning(tables: Tables, model: str) -> list[Entry]:
     return [Entry(f"finetuning_{model}", "finetuning", model, "", (
         f"{named(tables, model)}: change of accuracy on each data set (at most {n}) after training on "
         f"{_listed(tasks)}, with the modules updated that are richest or poorest in chosen neurons, or random "
-        f"ones; mean over {seeds}. A star: richest and poorest differ (paired sign flips, adjusted p < 0.05). "
+        f"ones; mean over {seeds}. Where richest and poorest differ (paired sign flips, two-sided, adjusted p < "
+        f"{LEVEL:g}), a star: the richest end lower; a dagger: they end higher. "
         f"Right: accuracy on held-out questions of the task, from before (bar) to after (mark)."
     ))]  # fmt: skip
 
@@ -166,8 +168,9 @@ def _sets(tables: Tables, model: str, selectors: list[str]) -> list[Entry]:
             f"{who}: change of the right option's log-probability (nats) under the mask of one culture (rows, "
             f"{selector_name(selector)}, top {percent(float(part['top_fraction'].iloc[0]))}, neurons "
             f"{sets.does(min(sets.factors(part)))}) on the questions of each culture (columns), on {found}. Numbers, "
-            f"or dots for the first three: rank among all cultures of the data set, 1 for the largest loss. All data "
-            f"sets have the order of one clustering: cultures that harm each other stand side by side."
+            f"or dots for the first three: rank of a loss among all cultures of the data set, 1 for the largest; a "
+            f"gain has none. All data sets have the order of one clustering: cultures whose masks harm each other "
+            f"more, or help each other less, than they do others stand side by side."
         )))  # fmt: skip
     return result
 

@@ -12,11 +12,12 @@ from culture_neurons.figures import fonts, style
 from culture_neurons.figures.layers import nothing
 from culture_neurons.figures.tables import Tables, rows
 from culture_neurons.figures.titles import MINUS, plural, title
+from culture_neurons.significance import HIGHER, LOWER, direction
 
 #: Which modules were updated: colour and marker; in this order from top to bottom.
 CHOICES = {"richest": (style.VERMILLION, "o"), "poorest": (style.BLUE, "s"), "random": (style.GREY, "D")}
-#: Richest and poorest are marked where they differ with an adjusted p-value below this.
-LEVEL = 0.05
+#: What a set's name carries where its accuracy ends lower with the richest modules than with the poorest, or higher.
+MARKS = {LOWER: " *", HIGHER: " \N{DAGGER}"}
 
 
 def whole(tables: Tables, model: str) -> pd.DataFrame:
@@ -30,10 +31,11 @@ def seeds(tables: Tables, model: str) -> int:
     return int(rows(tables.more["finetuning"], model)["seed"].nunique())
 
 
-def starred(part: pd.DataFrame) -> list[str]:
-    """Sets of one task for which richest and poorest differ."""
-    sure = part[(part["choice"] == "richest") & (part["change_vs_poorest_p_adjusted"].astype(float) < LEVEL)]
-    return list(sure["set"])
+def differing(part: pd.DataFrame) -> dict[str, str]:
+    """Set -> `significance.direction` of the richest modules' change of accuracy against the poorest's, of one task."""
+    rich = part[part["choice"] == "richest"]
+    columns = (rich[name] for name in ("set", "change_vs_poorest", "change_vs_poorest_p_adjusted"))
+    return {str(name): direction(change, p) for name, change, p in zip(*columns, strict=True)}
 
 
 @style.with_style
@@ -99,8 +101,8 @@ def _changes(ax: Axes, part: pd.DataFrame, sets: list[str], limits: tuple[float,
                     markeredgewidth=0.5, linestyle="none", zorder=4)  # fmt: skip
         if i:
             ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
-    sure = starred(part)
-    names = [f"{label} *" if n in sure else label for n, label in zip(sets, fonts.labels(sets, 15), strict=True)]
+    found = differing(part)
+    names = [label + MARKS.get(found.get(n, ""), "") for n, label in zip(sets, fonts.labels(sets, 15), strict=True)]
     ax.set_yticks(range(len(sets)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(sets) - 0.5, -0.5)

@@ -36,7 +36,8 @@ def matrices(parts: Mapping[str, pd.DataFrame], column: str) -> tuple[list[str],
 
 
 def order(values: Sequence[np.ndarray]) -> list[int]:
-    """Cultures that harm each other side by side, the same for all sets: leaves of a clustering by average linkage.
+    """Cultures that harm each other more than others side by side, the same for all sets: leaves of a clustering by
+    average linkage.
 
     How much two cultures harm each other is, per set, the mean of the two changes less the means of row and column, in
     standard deviations; and the sum of that over sets.
@@ -60,8 +61,9 @@ def order(values: Sequence[np.ndarray]) -> list[int]:
 
 
 def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list[str]):
-    """Heat map of the changes [mask culture, evaluated culture] on `ax` with the rank of each in its row; returns the
-    image. Where there is no room for ranks, a dot marks the three largest losses."""
+    """Heat map of the changes [mask culture, evaluated culture] on `ax` with the rank of each loss in its row; returns
+    the image. Where there is no room for ranks, a dot marks the three largest losses. A gain is no loss, however small
+    beside those of other cultures, and has no mark."""
     n = len(cultures)
     finite = np.abs(values[np.isfinite(values)])
     limit = max(float(finite.max(initial=0.0)), SMALLEST)
@@ -69,7 +71,7 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
     ax.add_collection(PatchCollection([Rectangle((i, i), 1, 1) for i in range(n)], facecolor="none",
                                       edgecolor=style.INK, linewidth=0.8, clip_on=False))  # fmt: skip
     side = min(ax.get_window_extent().size) / ax.figure.dpi / max(1, n)
-    for i, j in zip(*np.nonzero(np.isfinite(values) & np.isfinite(ranks)), strict=True):
+    for i, j in zip(*np.nonzero((values < 0) & np.isfinite(ranks)), strict=True):
         colour = "white" if abs(values[i, j]) > 0.6 * limit else style.INK
         if side >= ROOM:
             ax.text(
@@ -89,8 +91,8 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
 def plot_related(tables: Tables, model: str, selector: str) -> Figure:
     """A heat map per data set: mask of a culture down, evaluated culture across, in one order of the cultures.
 
-    Colours are the change of the right option's log-probability, numbers its rank among all cultures of that set under
-    that mask, 1 for the largest loss.
+    Colours are the change of the right option's log-probability, numbers the rank of a loss among all cultures of that
+    set under that mask, 1 for the largest.
     """
     parts = cells(tables, model, selector)
     cultures, changes = matrices(parts, "logprob_drop")
@@ -110,7 +112,7 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
     style.heading(fig, title(tables, model, 60), [
         f"Change of the right option's log-probability (nats) under each culture's mask, {selector_name(selector)}, "
         f"top {top}, neurons {does(min(factors(part), default=0.0))}",
-        "Numbers: rank in the row, 1 loses most" if side / n >= ROOM else "Dots: the three that lose most in a row",
+        "Numbers: rank of a loss in its row, 1 loses most" if side / n >= ROOM else "Dots: the largest three losses",
     ])  # fmt: skip
     for i, name in enumerate(parts):
         row, column = divmod(i, n_columns)

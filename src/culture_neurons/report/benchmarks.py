@@ -9,14 +9,12 @@ from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, does, factors
 from culture_neurons.figures.tables import Tables, is_control, percent, rows, selector_name
 from culture_neurons.figures.titles import number
-
-#: An adjusted p-value below this is a difference.
-LEVEL = 0.05
+from culture_neurons.significance import HIGHER, LOWER, direction
 
 
 def sentences(tables: Tables, model: str) -> list[str]:
-    """On which data sets accuracy is lower under a selector's masks, by the smallest factor, than under random masks
-    of their size (where there are none, than without masks); none where there is one data set alone."""
+    """On which data sets accuracy is lower, or higher, under a selector's masks, by the smallest factor, than under
+    random masks of their size (where there are none, than without masks); none where there is one data set alone."""
     table = tables.more.get("sets")
     if table is None:
         return []
@@ -27,9 +25,10 @@ def sentences(tables: Tables, model: str) -> list[str]:
         if is_control(tables, model, str(selector)):
             continue
         random = np.isfinite(mine["difference"].astype(float)).any()
-        found: dict[str, list[str]] = {"lower": [], "higher": [], "not shown to differ": []}
+        what = "difference" if random else "change"
+        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], "not shown to differ": []}
         for _, row in mine.iterrows():
-            found[_judged(row, "difference" if random else "change")].append(_numbers(row))
+            found[direction(row[what], row[f"{what}_p_adjusted"]) or "not shown to differ"].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
         said = [f"{word} on {', '.join(names)}" for word, names in found.items() if names]
         first = mine.iloc[0]
@@ -40,11 +39,6 @@ def sentences(tables: Tables, model: str) -> list[str]:
             f"accuracy is {'; '.join(said)}. That speaks of new questions under these very masks."
         )
     return result
-
-
-def _judged(row: pd.Series, what: str) -> str:
-    value, p = float(row[what]), float(row[f"{what}_p_adjusted"])
-    return ("lower" if value < 0 else "higher") if p < LEVEL else "not shown to differ"
 
 
 def _numbers(row: pd.Series) -> str:

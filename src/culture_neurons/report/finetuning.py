@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from culture_neurons.figures import captions
-from culture_neurons.figures.finetuning import LEVEL, whole
+from culture_neurons.figures.finetuning import differing, whole
 from culture_neurons.figures.tables import Tables
 from culture_neurons.figures.titles import number
 from culture_neurons.report.words import bracket, chance
+from culture_neurons.significance import HIGHER, LEVEL, LOWER
 
 
 def sentences(tables: Tables, model: str) -> list[str]:
@@ -24,8 +25,8 @@ def sentences(tables: Tables, model: str) -> list[str]:
             f"{chance(float(row['change_vs_poorest_p_adjusted']))})"
             for name, row in rich.iterrows()
         ]
-        sure = rich["change_vs_poorest_p_adjusted"].astype(float) < LEVEL
-        more, less = (int((sure & (sign * rich["change_vs_poorest"] < 0)).sum()) for sign in (1, -1))
+        found = list(differing(of).values())
+        more, less = found.count(LOWER), found.count(HIGHER)
         learned = []
         for choice, row in (("richest", rich.iloc[0]), ("poorest", poor.iloc[0])):
             before, after = (number(100 * row[f"task_accuracy_{when}"], 1) for when in ("before", "after"))

@@ -76,7 +76,8 @@ SECTIONS = (
         "cultures",
         "Culture by culture",
         "The change of a culture's own questions under its own mask (self) and under the other cultures' (cross); "
-        "specificity is their difference, with its p-value. It speaks of luck of the questions, under these masks.",
+        "specificity is their difference, with its two-sided p-value; negative: the own mask does more harm. It speaks "
+        "of luck of the questions, under these masks.",
         left_out=r"^unit$",
         decimals={"self": 3, "cross": 3, "specificity": 3},
     ),
@@ -85,7 +86,7 @@ SECTIONS = (
         "Shuffled labels",
         "The own culture's change against what masks of shuffled culture labels do (the whole chain repeated, from "
         "statistics to masks to drops); null: their mean, and in brackets where 95 % of them lie. A culture left empty "
-        "is the mean over cultures. One-sided p-values.",
+        "is the mean over cultures. One-sided p-values: of a loss as large.",
         left_out=r"^unit$",
         decimals={"observed": 3, "null": 3},
     ),
@@ -120,7 +121,7 @@ SECTIONS = (
         "Does a mask hurt the cultures that it shares neurons with?",
         "Over pairs of cultures: Spearman's correlation of how many neurons their masks share (Jaccard index) and what "
         "the mask of the one does to the questions of the other; negative: shared neurons hurt. Overlapping: share of "
-        "pairs with a neuron in common. p by exchanging the names of cultures (Mantel).",
+        "pairs with a neuron in common. p by exchanging the names of cultures (Mantel), two-sided.",
         left_out=r"^n_pairs$",
     ),
     Section(
@@ -129,7 +130,7 @@ SECTIONS = (
         "All questions of each data set count the same; the run's own take part with their evaluate half. Factor 0 "
         "suppresses the chosen neurons, 2 enhances them. Change: masked - baseline, mean over the masks; own and "
         "other: each question under its own culture's mask and under the others'; difference: change - that under "
-        "random masks of the same size. p-values speak of new questions under these masks.",
+        "random masks of the same size. p-values are two-sided and speak of new questions under these masks.",
         left_out=r"^(n_.*|shared|neurons)$|well_formed|_p$|logprob_(?!change|diff)|_logprob",
     ),
     Section(
@@ -155,7 +156,7 @@ SECTIONS = (
         "A few modules of the model, those richest or poorest in chosen neurons or random ones, were trained "
         "on a task that has nothing to do with culture; then each data set was asked again. Means over all "
         "questions and over seeds; single cultures and seeds are in the file. Vs poorest: paired difference on the "
-        "same questions, p by sign flips. Task: accuracy on its held-out questions.",
+        "same questions, negative: more is lost; p by sign flips, two-sided. Task: accuracy on its held-out questions.",
         left_out=r"^(culture|seed)$|well_formed|_loss|^task_n$|logprob_change_vs_poorest_p$|^change_vs_poorest_p$",
         decimals={"change": 2, "change_vs_poorest": 2},
         whole=("culture", "seed"),

@@ -15,8 +15,9 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, require_fraction, rows, selector_name
-from culture_neurons.report.summary import CHANGES, DAMAGE, LEVEL, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.report.summary import CHANGES, DAMAGE, LESS, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
+from culture_neurons.significance import HIGHER, LEVEL, LOWER, OPEN, direction
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
 #: some pairs are drawn as one sign.
@@ -26,7 +27,11 @@ _SIGNS = {
     "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "`": "{`}", "'": "{'}", '"': "{''}",
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
-VERDICTS = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested"}
+VERDICTS = {
+    SPECIFIC: "specific", DAMAGE: "damage", LESS: "less", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
+}  # fmt: skip
+#: A cell by the direction of its change. Its numbers are mathematics, of which italics would show nothing.
+EMPHASIS = {LOWER: r"{\boldmath\textbf{%s}}", HIGHER: r"\underline{%s}", OPEN: "%s"}
 #: Decimals that a paper shows.
 DECIMALS = {"accuracy": 1, "logprob": 3}
 
@@ -50,6 +55,11 @@ def interval(value: Any, low: Any, high: Any, decimals: int) -> str:
     ends = [number(end, decimals) for end in (low, high)]
     shown = number(value, decimals)
     return shown if "--" in (shown, *ends) else f"{shown} [{ends[0]}, {ends[1]}]"
+
+
+def marked(text: str, change: Any, p: Any) -> str:
+    """A cell in bold where its change is significant and for the worse, underlined where it is so for the better."""
+    return EMPHASIS[direction(change, p)] % text
 
 
 def table(
@@ -100,7 +110,8 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
             "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
             r"random masks. Means over cultures with 95\,\% bootstrap intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
-            "masks, not shown to be specific; none: not distinguishable from random masks."
+            "masks, not shown to be specific; less: less harm than under random masks; none: not distinguishable from "
+            "random masks."
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
@@ -109,7 +120,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
 
 def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
     """What each culture loses under its own mask, a column per model, one table per measure, with 95 % intervals where
-    effects.csv has them; bold where its adjusted p-value is below 0.05."""
+    effects.csv has them; bold for a loss and underlined for a gain with an adjusted p-value below 0.05."""
     effects = rows_of_own(tables.effects)
     parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
@@ -123,15 +134,15 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
             ]
             for culture in cultures
         ]
-        marked = (
-            rf" Bold: adjusted $p < {LEVEL}$ that the culture's answers change."
+        known = (
+            rf" Bold: the culture loses, underlined: it gains (two-sided, adjusted $p < {LEVEL}$)."
             if CHANGES[measure][1] in effects
             else ""
         )
         caption = (
             f"Change of {what} ({unit}, masked $-$ baseline) of each culture under its own mask "
             rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
-            f"$n$: evaluated questions.{marked}"
+            f"$n$: evaluated questions.{known}"
         )
         head = ["Culture", "$n$", *(escape(captions.named(tables, model)) for model in parts)]
         result.append(table(head, body, "l" + "r" * (len(head) - 1), caption, f"tab:drops-{measure}"))
@@ -148,7 +159,7 @@ def _own(part: pd.DataFrame, culture: str, measure: str) -> str:
         return "--"
     row, (column, p_value) = part.loc[culture], CHANGES[measure]
     text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), DECIMALS[measure])
-    return rf"{{\boldmath\textbf{{{text}}}}}" if float(row.get(p_value, np.nan)) < LEVEL else text
+    return marked(text, row[column], row.get(p_value, np.nan))
 
 
 def _asked(parts: dict[str, pd.DataFrame], culture: str) -> str:

@@ -10,15 +10,15 @@ import pandas as pd
 from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, factors
 from culture_neurons.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.latex import escape, file, number, table
-from culture_neurons.report.summary import LEVEL
+from culture_neurons.report.latex import escape, file, marked, number, table
+from culture_neurons.significance import LEVEL
 
 
 def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
     """A column per data set, a row per model, selector and factor, the first row of a model without masks.
 
-    Bold where the adjusted p-value against random masks (where there are none, of the change) is below 0.05. Needs the
-    table `sets`.
+    Bold where it is lower than under random masks (where there are none, than without masks) with an adjusted p-value
+    below 0.05, underlined where it is higher. Needs the table `sets`.
     """
     whole = tables.more["sets"]
     names = list(dict.fromkeys(whole["set"]))
@@ -41,8 +41,9 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
     top = percent(float(whole["top_fraction"].iloc[0])).replace("\N{NO-BREAK SPACE}%", r"\,\%") if len(whole) else ""
     caption = (
         rf"Accuracy (\%) on several data sets without masks (first row of a model) and with the chosen neurons (top "
-        rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: adjusted "
-        rf"$p < {LEVEL}$ against random masks of the same size (where there are none, against no masks)."
+        rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: lower "
+        rf"than under random masks of the same size (where there are none, than without masks), underlined: higher "
+        rf"(two-sided, adjusted $p < {LEVEL}$)."
     )
     head = ["Model", "Selector", "Factor", *map(escape, names)]
     return file([table(head, body, "lll" + "r" * len(names), caption, "tab:sets", ends)])
@@ -51,4 +52,4 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
 def _cell(row: pd.Series) -> str:
     against = "difference" if np.isfinite(float(row["difference"])) else "change"
     text = f"{number(before_and_after(row)[0], 1)} ({number(row['change'], 1)})"
-    return rf"{{\boldmath\textbf{{{text}}}}}" if float(row[f"{against}_p_adjusted"]) < LEVEL else text
+    return marked(text, row[against], row[f"{against}_p_adjusted"])

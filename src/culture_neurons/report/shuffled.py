@@ -29,6 +29,6 @@ def sentences(tables: Tables, model: str) -> list[str]:
         result.append(
             f"{captions.named(tables, model)}, against shuffled culture labels ({selector_name(str(selector))}, top "
             f"{percent(float(first['top_fraction']))}, {int(first['permutations']):,} times; in brackets where "
-            f"95 % of these lie): {'; '.join(said)}."
+            f"95 % of these lie; p one-sided, of a loss as large): {'; '.join(said)}."
         )
     return result

@@ -17,10 +17,12 @@ from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, drops, percent, rows, selector_name
 from culture_neurons.figures.titles import number
 from culture_neurons.report import benchmarks, finetuning, images, shuffled
-from culture_neurons.report.words import MEASURES, bracket, chance, lowered, plain
+from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
+from culture_neurons.significance import HIGHER, LOWER, direction
 
 SPECIFIC = "culture-specific"
 DAMAGE = "unspecific damage"
+LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
@@ -29,6 +31,7 @@ UNTESTED = "not tested"
 HEADLINES = {
     SPECIFIC: "culture-specific",
     DAMAGE: "damage, not shown to be specific to the culture",
+    LESS: "less harm than random masks do",
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as random masks of its size or questions are missing",
@@ -37,16 +40,16 @@ BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 
 #: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
 CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
-#: A change with a p-value below this is marked.
-LEVEL = 0.05
 
 
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
     if not np.isfinite(row["difference"]):
         return UNTESTED
+    found = direction(row["difference"], row["p_adjusted"])
     return (
         f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
-        f"{number(row['ci_high'], decimals)}, adjusted {chance(float(row['p_adjusted']))})"
+        f"{number(row['ci_high'], decimals)}, adjusted {chance(float(row['p_adjusted']))}"
+        f"{f': {FARES[found]}' if found else ''})"
     )
 
 
@@ -148,10 +151,11 @@ def main_selector(tables: Tables, wanted: list[str]) -> str | None:
 
 
 def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, Any]:
-    """What each culture loses under its own mask: a row per culture, a cell per model.
+    """How each culture fares under its own mask: a row per culture, a cell per model.
 
-    A cell has the change in each measure with its interval, and the p-value that the change is the culture's own
-    (`_specific`); where no table has that, that its answers change at all (effects.csv).
+    A cell has the change in each measure with its interval; the p-value that the own mask does something else to it
+    than other masks do (`_specific`), or where no table has that, that its answers change at all (effects.csv); and in
+    which direction that is. `counts` are how many cultures fare worse, and better where any does.
     """
     effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
     specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
@@ -159,53 +163,70 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     for model in tables.models:
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
             culture = str(record["eval_culture"])
-            p_values = {
-                measure: of.get((model, culture), math.nan) if of else float(record.get(CHANGES[measure][1], math.nan))
+            tests = {
+                measure: of.get((model, culture), (math.nan, math.nan))
+                if of
+                else tuple(float(record.get(column, math.nan)) for column in CHANGES[measure])
                 for measure, of in specific.items()
             }
-            found.setdefault(culture, {})[model] = _cell(record, p_values)
+            found.setdefault(culture, {})[model] = _cell(record, tests)
     counted = {
-        what: [[cells[m]["changes"][i]["sure"] for cells in found.values() if m in cells] for m in tables.models]
+        (fares, what): [[c[m]["changes"][i]["fares"] == fares for c in found.values() if m in c] for m in tables.models]
+        for fares in FARES.values()
         for i, (measure, (what, *_)) in enumerate(MEASURES.items())
         if specific[measure] or CHANGES[measure][1] in effects
     }
+    counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
     return {
         "selector": selector_name(selector),
         "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
-        "sure": {what: [f"{sum(column)} of {len(column)}" for column in columns] for what, columns in counted.items()},
+        "counts": {key: [f"{sum(column)} of {len(column)}" for column in of] for key, of in counted.items()},
+        "better": any(fares == FARES[HIGHER] for fares, _ in counted),
         "specific": any(specific.values()),
     }
 
 
-def _specific(tables: Tables, selector: str, top_fraction: float, measure: str) -> dict[tuple[str, str], float]:
-    """(model, culture) -> adjusted p-value that the own mask does more to the culture than others do.
+def _specific(
+    tables: Tables, selector: str, top_fraction: float, measure: str
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value.
 
-    Against the other cultures' masks (luck of the questions, cultures.csv) and, where labels were shuffled, against
-    masks of shuffled labels (luck of the neurons, permutations.csv). The larger one counts.
+    Against the other cultures' masks (luck of the questions, cultures.csv, two-sided) and, where labels were shuffled,
+    against masks of shuffled labels (luck of the neurons, permutations.csv, one-sided: a loss as large). The larger p
+    counts; where the two differ in direction the change is nan, as neither can be said.
     """
-    result: dict[tuple[str, str], float] = {}
+    result: dict[tuple[str, str], tuple[float, float]] = {}
     for name in ("cultures", "permutations"):
         table = tables.more.get(name)
         for model in tables.models if table is not None else ():
             part = rows(table, model, selector, top_fraction)
             part = part[(part["measure"] == measure) & part["culture"].notna()]
-            for culture, p in zip(part["culture"], part["p_adjusted"].astype(float), strict=True):
+            change = part["specificity"] if name == "cultures" else part["observed"] - part["null"]
+            for culture, *found in zip(part["culture"], change.astype(float), part["p_adjusted"].astype(float),
+                                       strict=True):  # fmt: skip
                 key = model, str(culture)
-                if name == "cultures" or key in result:
-                    result[key] = max(result.get(key, 0.0), p) if np.isfinite(p) else np.nan
+                if name == "cultures":
+                    result[key] = found[0], found[1]
+                elif key in result:
+                    result[key] = _both(result[key], (found[0], found[1]))
     return result
 
 
-def _cell(record: dict[str, Any], p_values: dict[str, float]) -> dict[str, Any]:
-    """One culture under its own mask in one model; `p_values` by measure."""
+def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The first change, nan where the second has another sign, and the larger p-value, nan where one is unknown."""
+    return one[0] if one[0] * other[0] > 0 else math.nan, float(np.maximum(one[1], other[1]))
+
+
+def _cell(record: dict[str, Any], tests: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """One culture under its own mask in one model; `tests`: measure -> change that was tested, and its p-value."""
     changes = []
     for measure, (_, unit, decimals) in MEASURES.items():
-        column, p = CHANGES[measure][0], p_values[measure]
+        column, (change, p) = CHANGES[measure][0], tests[measure]
         changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
             "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
             "p": chance(p) if np.isfinite(p) else "",
-            "sure": p < LEVEL,
+            "fares": FARES.get(direction(change, p), ""),
         })  # fmt: skip
     return {"changes": changes, "key": f"{float(record['drop']):.6g}"}

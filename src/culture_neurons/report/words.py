@@ -8,12 +8,15 @@ import numpy as np
 
 from culture_neurons.errors import printable
 from culture_neurons.figures.titles import number
+from culture_neurons.significance import HIGHER, LOWER
 
 #: measure -> (noun phrase, unit, decimals)
 MEASURES = {
     "accuracy": ("accuracy", "points", 1),
     "logprob": ("log-probability of the right option", "nats", 3),
 }
+#: How the page calls a direction: all its changes are of answers.
+FARES = {LOWER: "worse", HIGHER: "better"}
 
 
 def plain(text: Any) -> str:
@@ -36,7 +39,7 @@ def chance(value: float) -> str:
 def lowered(value: float, what: str, unit: str, decimals: int) -> str:
     """ "lowers accuracy by 2.0 points": one change in words."""
     if not np.isfinite(value):
-        return f"has no measured effect on {what}"
+        return f"has an effect on {what} that was not measured"
     size = f"{abs(value):.{decimals}f}"
     if float(size) == 0:
         return f"leaves {what} unchanged (0 {unit})"
