@@ -73,6 +73,9 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
         loaded.dtype,
         loaded.revision,
     )
+    if loaded.adapter.unseen:
+        cli.log.info("%s: its layers also hold %s; no neurons are sought there", loaded.name,
+                     ", ".join(loaded.adapter.unseen))  # fmt: skip
     return loaded, prompt
 
 
