@@ -195,11 +195,8 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
 
 
 def _render(loaded: Loaded, text: str, with_image: bool) -> str:
-    chat = prompts.messages(text, with_image)
-    if loaded.image_token_id is None:  # templates of language models expect plain text
-        chat = [{"role": "user", "content": text}]
     try:
-        return loaded.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return loaded.render(text, with_image)
     except (ValueError, TemplateError) as error:
         raise ModelError(
             f"model {loaded.name!r}: no chat template, or one that fails ({first_line(error)}); "
