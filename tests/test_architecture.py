@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "overlaps": {"seeds", "resampling"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection", "units"},
     "controls": set(),
+    "guessing": {"resampling", "evaluation"},
     "evidence": {"errors", "seeds", "resampling", "evaluation", "controls"},
     "selector_benchmark": {"errors", "types", "seeds", "selectors", "selection"},
     "image_effects": {"errors", "resampling", "evaluation"},

@@ -7,9 +7,11 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, does, factors
-from culture_neurons.figures.tables import Tables, is_control, percent, rows, selector_name
+from culture_neurons.figures.tables import AT_CHANCE, Tables, is_control, percent, rows, selector_name
 from culture_neurons.figures.titles import number
 
+#: What is said of sets that a model guesses on.
+GUESSED = "at chance without masks, and not judged,"
 #: An adjusted p-value below this is a difference.
 LEVEL = 0.05
 
@@ -27,7 +29,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
         if is_control(tables, model, str(selector)):
             continue
         random = np.isfinite(mine["difference"].astype(float)).any()
-        found: dict[str, list[str]] = {"lower": [], "higher": [], "not shown to differ": []}
+        found: dict[str, list[str]] = {"lower": [], "higher": [], "not shown to differ": [], GUESSED: []}
         for _, row in mine.iterrows():
             found[_judged(row, "difference" if random else "change")].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
@@ -43,6 +45,8 @@ def sentences(tables: Tables, model: str) -> list[str]:
 
 
 def _judged(row: pd.Series, what: str) -> str:
+    if row.get("level") == AT_CHANCE:
+        return GUESSED
     value, p = float(row[what]), float(row[f"{what}_p_adjusted"])
     return ("lower" if value < 0 else "higher") if p < LEVEL else "not shown to differ"
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.figures import captions
-from culture_neurons.figures.tables import Tables, drops, require_fraction, rows, selector_name
-from culture_neurons.report.summary import CHANGES, DAMAGE, LEVEL, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
+from culture_neurons.report.summary import CHANGES, DAMAGE, LEVEL, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
@@ -26,7 +26,8 @@ _SIGNS = {
     "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "`": "{`}", "'": "{'}", '"': "{''}",
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
-VERDICTS = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested"}
+VERDICTS = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
+            NOT_JUDGED: "at chance"}  # fmt: skip
 #: Decimals that a paper shows.
 DECIMALS = {"accuracy": 1, "logprob": 3}
 
@@ -100,7 +101,8 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
             "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
             r"random masks. Means over cultures with 95\,\% bootstrap intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
-            "masks, not shown to be specific; none: not distinguishable from random masks."
+            "masks, not shown to be specific; none: not distinguishable from random masks; at chance: not judged, as "
+            "the model answers at chance."
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
@@ -112,6 +114,8 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
     effects.csv has them; bold where its adjusted p-value is below 0.05."""
     effects = rows_of_own(tables.effects)
     parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
+    p_values = [column for _, column in CHANGES.values() if column in effects]
+    parts |= {m: part.assign(**dict.fromkeys(p_values, np.nan)) for m, part in parts.items() if at_chance(tables, m)}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
     result = []
     for measure, (what, unit, _) in MEASURES.items():

@@ -9,7 +9,7 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, factors
-from culture_neurons.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
 from culture_neurons.report.latex import escape, file, number, table
 from culture_neurons.report.summary import LEVEL
 
@@ -42,7 +42,8 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
     caption = (
         rf"Accuracy (\%) on several data sets without masks (first row of a model) and with the chosen neurons (top "
         rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: adjusted "
-        rf"$p < {LEVEL}$ against random masks of the same size (where there are none, against no masks)."
+        rf"$p < {LEVEL}$ against random masks of the same size (where there are none, against no masks); never "
+        "where a model answers at chance without masks."
     )
     head = ["Model", "Selector", "Factor", *map(escape, names)]
     return file([table(head, body, "lll" + "r" * len(names), caption, "tab:sets", ends)])
@@ -51,4 +52,5 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
 def _cell(row: pd.Series) -> str:
     against = "difference" if np.isfinite(float(row["difference"])) else "change"
     text = f"{number(before_and_after(row)[0], 1)} ({number(row['change'], 1)})"
-    return rf"{{\boldmath\textbf{{{text}}}}}" if float(row[f"{against}_p_adjusted"]) < LEVEL else text
+    sure = float(row[f"{against}_p_adjusted"]) < LEVEL and row.get("level") != AT_CHANCE
+    return rf"{{\boldmath\textbf{{{text}}}}}" if sure else text

@@ -107,7 +107,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
 
-    from culture_neurons import evaluation, files, sets
+    from culture_neurons import evaluation, files, guessing, sets
 
     samples = read.samples(sample_file, history)
     base, identity, _ = read.before(samples, prediction_file, history)
@@ -131,6 +131,10 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
     table = sets.compare(base, found, controls, o.replicates, o.seed)
+    level = guessing.level(base, o.replicates, o.seed, macro=False)
+    table = table.assign(
+        level=level.word, baseline_accuracy_low=level.low, baseline_accuracy_high=level.high
+    )  # fmt: skip
     return table, pd.concat(cells, ignore_index=True)
 
 
