@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from culture_neurons import guessing
 from culture_neurons.evaluation import Baseline
 from culture_neurons.guessing import ABOVE, AT, BELOW, level
 
@@ -98,12 +97,3 @@ def test_guessing_is_at_chance_and_knowledge_is_not(cultures, units, per_unit, a
     assert words.count(AT) >= 92
     assert [word(0.8) for _ in range(5)] == [ABOVE] * 5
     assert [word(0.01) for _ in range(5)] == [BELOW] * 5
-
-
-def test_words_are_those_of_tables_and_report():
-    from culture_neurons import evidence
-    from culture_neurons.figures import tables
-    from culture_neurons.report import summary
-
-    assert (tables.AT_CHANCE, tables.BELOW_CHANCE) == (guessing.AT, guessing.BELOW)
-    assert summary.NOT_JUDGED == evidence.AT_CHANCE

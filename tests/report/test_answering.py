@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from culture_neurons import evidence, figures
+from culture_neurons import evidence, figures, guessing
 from culture_neurons.report import latex, latex_sets, summary
 from culture_neurons.report.answering import warnings
 from culture_neurons.report.benchmarks import sentences
@@ -33,6 +33,11 @@ def guess(tables, model=MODELS[0], word="at chance"):
     tables.evidence.loc[tables.evidence["model"] == model, "verdict"] = evidence.AT_CHANCE
     own = (tables.more["sets"]["model"] == model) & (tables.more["sets"]["set"] == "demo")
     tables.more["sets"].loc[own, "level"] = word
+
+
+def test_words_are_those_of_the_tables():
+    assert (figures.tables.AT_CHANCE, figures.tables.BELOW_CHANCE) == (guessing.AT, guessing.BELOW)
+    assert summary.NOT_JUDGED == evidence.AT_CHANCE
 
 
 def test_a_model_that_answers_needs_no_warning(tmp_path, tables):

@@ -37,6 +37,22 @@ def test_settings_of_the_chat_template_are_written_with_the_answers(base, tmp_pa
     assert metadata["settings"]["model"]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+@pytest.mark.parametrize(("end", "tag"), [("<think>\n", "<think>"), ("<think>\n</think>\n", "")])
+def test_prompts_that_end_inside_reasoning_are_said_and_written(base, tmp_path, step, caplog, end, tag):
+    """The template's own text in the middle is no end of a prompt."""
+    template = "[THINK]{% for m in messages %}{% for c in m['content'] %}{{ '<image>' if c['type'] == 'image' else "
+    settings = {"name": "m", "path": str(base / "model")}
+    settings["chat_template"] = template + "c['text'] }}{% endfor %}{% endfor %}" + end
+    words = step.shared(base)
+    words[words.index("--model") + 1] = json.dumps(settings)
+    step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
+    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    assert files.read_table(tmp_path / "predictions.parquet")[1]["open_reasoning"] == tag
+    warned = [text for text in caplog.messages if "prompts end inside an open" in text]
+    assert len(warned) == bool(tag)
+    assert all("warning: m: prompts end inside an open <think>" in text for text in warned)
+
+
 def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypatch, step):
     def no_memory(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate")

@@ -14,6 +14,8 @@ from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
 #: What names a row of each table; the columns of `culture_neurons.sets` follow, and `planted`.
+#: How the accuracy without masks compares with guessing (`guessing.level`).
+LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
 
@@ -132,9 +134,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
     table = sets.compare(base, found, controls, o.replicates, o.seed)
     level = guessing.level(base, o.replicates, o.seed, macro=False)
-    table = table.assign(
-        level=level.word, baseline_accuracy_low=level.low, baseline_accuracy_high=level.high
-    )  # fmt: skip
+    table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
     return table, pd.concat(cells, ignore_index=True)
 
 
