@@ -53,6 +53,14 @@ def test_prompts_that_end_inside_reasoning_are_said_and_written(base, tmp_path, 
     assert all("warning: m: prompts end inside an open <think>" in text for text in warned)
 
 
+def test_template_that_fails_is_no_traceback(base, tmp_path, step):
+    words = step.shared(base)
+    settings = {"name": "m", "path": str(base / "model"), "chat_template": "{{ raise_exception('no system turn') }}"}
+    words[words.index("--model") + 1] = json.dumps(settings)
+    with pytest.raises(ModelError, match=r"fails \(no system turn\); set chat_template"):
+        step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
+
+
 def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypatch, step):
     def no_memory(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -83,8 +84,18 @@ class Loaded:
         return value if value is not None else getattr(config, "image_token_index", None)
 
     def render(self, text: str, with_image: bool) -> str:
-        """The prompt of one user turn, as the model's chat template writes it; see `templates.render`."""
-        return templates.render(self.processor, chat(text, with_image, self.image_token_id is not None), self.template)
+        """The prompt of one user turn, as the model's chat template writes it; see `templates.render`.
+
+        Raises ModelError where there is no template, or one that fails.
+        """
+        turn = chat(text, with_image, self.image_token_id is not None)
+        try:
+            return templates.render(self.processor, turn, self.template)
+        except (ValueError, TemplateError) as error:
+            raise ModelError(
+                f"model {self.name!r}: no chat template, or one that fails ({first_line(error)}); "
+                "set chat_template in its stanza of the config"
+            ) from None
 
     @property
     def identity(self) -> dict[str, str]:
