@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "overlaps": {"seeds", "resampling", "significance"},
     "evaluation": {"errors", "types", "files", "seeds", "resampling", "selection", "units"},
     "controls": set(),
+    "guessing": {"intervals", "resampling", "evaluation"},
     "evidence": {"errors", "seeds", "intervals", "resampling", "evaluation", "controls", "significance"},
     "selector_benchmark": {"errors", "types", "seeds", "selectors", "selection"},
     "image_effects": {"errors", "intervals", "resampling", "evaluation"},

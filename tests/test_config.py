@@ -140,12 +140,19 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("data", "split"), {"by": "category", "evaluate": ["a"]}, r"identify: None is not valid; expected a list"),
         (("data", "split"), {"by": "category", "identify": ["a"], "evaluate": ["a"]}, r"'a' is listed twice"),
         (("prompt", "answer"), "generat", r"did you mean 'generate'"),
+        (("models", "m"), {"path": "x", "chat_template_kwargs": [1]}, r"kwargs: \[1\] is not valid; expected object"),
+        (("models", "m"), {"path": "x", "chat_template_kwargs": {"a": {"b": 1}}}, r"kwargs: a: .*expected"),
     ],
 )  # fmt: skip
 def test_mistake_is_named_in_one_line(path, value, message):
     with pytest.raises(ConfigError, match=message) as error:
         check(changed(path, value), SCHEMA)
     assert len(str(error.value).splitlines()) <= 2
+
+
+def test_variables_of_a_chat_template_are_values_and_lists():
+    values = {"enable_thinking": False, "date_string": "26 Jul 2024", "tools_in_use": ["a"], "budget": 3, "none": None}
+    check(changed(("models", "m"), {"path": "owner/model", "chat_template_kwargs": values}), SCHEMA)
 
 
 def test_fine_tuning_needs_a_selector_by_attribution():

@@ -168,7 +168,7 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
 
 def test_every_verdict_has_plain_words(tmp_path):
     verdicts = [evidence.SPECIFIC, evidence.UNSPECIFIC, evidence.LESS, evidence.NOTHING, evidence.TOO_FEW]
-    verdicts.append(evidence.UNTESTED)
+    verdicts += [evidence.UNTESTED, evidence.AT_CHANCE]
     assert list(summary.HEADLINES) == verdicts
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (

@@ -48,6 +48,8 @@ LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
+#: Of a model that guesses (`guessing`): there is nothing that a mask could take away. Given in steps.tabulate.
+AT_CHANCE = "not judged: the model answers at chance"
 
 COLUMNS = [
     "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -15,6 +17,7 @@ from transformers import (
     LlamaForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
+    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -48,6 +51,25 @@ def language_model(name: str, tokenizer, dtype: torch.dtype) -> loading.Loaded:
     for parameter in made.parameters():  # the usual weights are so small that nothing depends on the tokens
         parameter.mul_(4 if parameter.ndim > 1 else 1)
     return loading.Loaded(name, made, tokenizer, adapt(made), "r", str(dtype).removeprefix("torch."))
+
+
+def text_folder(folder: Path) -> str:
+    """Save a tiny Llama with a tokenizer of words and a chat template, and give its folder."""
+    words = ["<pad>", "</s>", "<unk>", *"ABCD.?\n", "user", "assistant", "Which", "rice", "bread"]
+    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated"),
+        pre_tokenizers.Punctuation(),
+    ])  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        chat_template="{% for m in messages %}user\n{{ m['content'] }}\n{% endfor %}assistant\n",
+    )  # fmt: skip
+    config = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
 )
@@ -48,15 +46,8 @@ def test_fused_projection_with_the_halves_swapped_is_accepted():
     assert adapt(model).n_neurons == 24
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)),
-        MixtralForCausalLM(MixtralConfig(**TINY, num_local_experts=2)),
-    ],
-    ids=["plain MLP", "experts"],
-)
-def test_model_without_gated_mlps_is_refused_with_what_is_known(model):
+def test_model_without_gated_mlps_is_refused_with_what_is_known():
+    model = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50))
     with pytest.raises(ModelError) as error:
         adapt(model)
     message = str(error.value)
@@ -71,6 +62,14 @@ def test_mlp_that_computes_something_else_is_refused():
     mlp = model.model.layers[0].mlp
     mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) + mlp.up_proj(x))
     with pytest.raises(ModelError, match="does not compute"):
+        adapt(model)
+
+
+def test_every_layer_is_checked():
+    model = LlamaForCausalLM(LlamaConfig(**TINY))
+    mlp = model.model.layers[1].mlp  # neither the first nor the last
+    mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) + mlp.up_proj(x))
+    with pytest.raises(ModelError, match="the MLP of layer 1 does not compute"):
         adapt(model)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
@@ -18,6 +17,7 @@ from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import SETTINGS, folder_digest, load
 from culture_neurons.models.recording import sums
 from culture_neurons.types import NeuronMask, Sample
+from tests.models.conftest import text_folder
 
 PAPER = Path(__file__).parents[2] / "config" / "paper-vlm.yaml"
 
@@ -31,23 +31,7 @@ def folder(folders, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory) -> str:
     """A text-only model with a chat template, as a table without images may ask."""
-    folder = tmp_path_factory.mktemp("text") / "llama"
-    words = ["<pad>", "</s>", "<unk>", *"ABCD.?\n", "user", "assistant", "Which", "rice", "bread"]
-    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated"),
-        pre_tokenizers.Punctuation(),
-    ])  # fmt: skip
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
-        chat_template="{% for m in messages %}user\n{{ m['content'] }}\n{% endfor %}assistant\n",
-    )  # fmt: skip
-    config = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-                         num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
-    model = LlamaForCausalLM(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return text_folder(tmp_path_factory.mktemp("text") / "llama")
 
 
 def test_dtype_revision_and_evaluation_mode(folder):

@@ -31,6 +31,16 @@ def test_answers_are_the_same_bytes_for_any_number_of_shards(base, tmp_path, ste
     assert all(len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4))
 
 
+@pytest.mark.parametrize(("formed", "said"), [(0.4, True), (0.5, False)])
+def test_answers_without_form_are_said(base, tmp_path, step, caplog, formed, said):
+    table, metadata = files.read_table(base / "answers.parquet")
+    table["well_formed"] = [i < formed * len(table) for i in range(len(table))]
+    files.write_table(tmp_path / "answers.parquet", table, metadata)
+    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    warned = "warning: predictions.parquet: less than half of m's answers are well formed"
+    assert any(text.startswith(warned) for text in caplog.messages) == said
+
+
 def test_batch_size_may_change_between_the_shards_of_a_run(base, tmp_path, step):
     parts = [tmp_path / f"{shard}.parquet" for shard in range(3)]
     for shard, part in enumerate(parts):

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ModelError
-from culture_neurons.steps import infer
+from culture_neurons.steps import gather, infer
 
 
 def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
@@ -19,6 +21,44 @@ def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
     assert metadata["step"] == "gather"
     assert list(metadata["history"]) == ["infer"]
     assert not any("batch" in key or "thread" in key for key in metadata["settings"])
+
+
+def test_settings_of_the_chat_template_are_written_with_the_answers(base, tmp_path, step):
+    template = (
+        "{% for m in messages %}{% for c in m['content'] %}{{ '<image>' if c['type'] == 'image' else c['text'] }}"
+    )
+    settings = {"name": "m", "path": str(base / "model"), "chat_template_kwargs": {"enable_thinking": False}}
+    settings["chat_template"] = template + "{% endfor %}{% endfor %}{{ '' if enable_thinking else '<think></think>' }}"
+    words = step.shared(base)
+    words[words.index("--model") + 1] = json.dumps(settings)
+    step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
+    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    _, metadata = files.read_table(tmp_path / "predictions.parquet")
+    assert metadata["settings"]["model"]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(("end", "tag"), [("<think>\n", "<think>"), ("<think>\n</think>\n", "")])
+def test_prompts_that_end_inside_reasoning_are_said_and_written(base, tmp_path, step, caplog, end, tag):
+    """The template's own text in the middle is no end of a prompt."""
+    template = "[THINK]{% for m in messages %}{% for c in m['content'] %}{{ '<image>' if c['type'] == 'image' else "
+    settings = {"name": "m", "path": str(base / "model")}
+    settings["chat_template"] = template + "c['text'] }}{% endfor %}{% endfor %}" + end
+    words = step.shared(base)
+    words[words.index("--model") + 1] = json.dumps(settings)
+    step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
+    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    assert files.read_table(tmp_path / "predictions.parquet")[1]["open_reasoning"] == tag
+    warned = [text for text in caplog.messages if "prompts end inside an open" in text]
+    assert len(warned) == bool(tag)
+    assert all("warning: m: prompts end inside an open <think>" in text for text in warned)
+
+
+def test_template_that_fails_is_no_traceback(base, tmp_path, step):
+    words = step.shared(base)
+    settings = {"name": "m", "path": str(base / "model"), "chat_template": "{{ raise_exception('no system turn') }}"}
+    words[words.index("--model") + 1] = json.dumps(settings)
+    with pytest.raises(ModelError, match=r"fails \(no system turn\); set chat_template"):
+        step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
 
 
 def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypatch, step):

@@ -51,6 +51,13 @@ def tables(folder, out, *more, rule="image"):
     return files.read_csv(out / "overlaps.csv", **read), files.read_csv(out / "related.csv", **read)
 
 
+def test_a_model_at_chance_gets_no_verdict(folder, tmp_path):
+    for word, judged in (("at chance", False), ("below chance", True)):
+        files.write_csv(tmp_path / "baseline.csv", pd.DataFrame({"model": ["m", "m"], "level": word}))
+        _, related = tables(folder, tmp_path, "--baseline", tmp_path / "baseline.csv")
+        assert (set(related["verdict"]) == {"not judged: the model answers at chance"}) != judged
+
+
 def test_tables_of_overlaps(folder, tmp_path):
     table, related = tables(folder, tmp_path, "--planted", "m")
     assert list(table.columns) == [*overlaps.COLUMNS, "planted"]

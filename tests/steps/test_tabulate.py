@@ -221,6 +221,36 @@ def test_evidence_tells_the_control_from_the_plain_model(made):
     assert (points["ci_high"] < -10).all()
 
 
+def at_chance(folder, path, right):
+    """Copies of the control's predictions and outcomes, in which `right` says who of 240 answered correctly."""
+    rng = np.random.default_rng(3)
+    changed = []
+    for kind, source in (("--predictions", "predictions.parquet"), ("--ablations", "ablation/cas_top0.05.parquet")):
+        table, metadata = files.read_table(folder / "control" / source)
+        table["correct"] = rng.random(len(table)) < right
+        table["prediction"] = np.where(table["correct"], 1, 2)
+        files.write_table(path / kind[2:], table, metadata | {"open_reasoning": "<think>"})
+        changed.append((kind, [f"control{'/cas/0.05' * (kind == '--ablations')}={path / kind[2:]}"]))
+    return [*changed, ("--masks", [f"control/cas/0.05={folder}/control/masks/cas_top0.05.parquet"]), ("--random", [])]
+
+
+@pytest.mark.parametrize(("right", "word"), [(1 / 3, "at chance"), (0.1, "below chance"), (0.8, "above chance")])
+def test_a_model_at_chance_is_not_judged(made, tmp_path, caplog, right, word):
+    run(made, *at_chance(made, tmp_path, right), out=f"level-{word}", models=("control",))
+    baseline, evidence = (table(made, name, f"level-{word}") for name in ("baseline", "evidence"))
+    assert set(baseline["level"]) == {word}
+    assert set(baseline["open_reasoning"]) == {"<think>"}
+    row = baseline.iloc[0]
+    assert row["model_accuracy"] == pytest.approx(baseline["accuracy"].mean())
+    assert row["model_chance"] == pytest.approx(1 / 3)
+    assert row["model_accuracy_low"] < row["model_accuracy"] < row["model_accuracy_high"]
+    expected = "not judged: the model answers at chance" if word == "at chance" else "not tested"
+    assert set(evidence["verdict"]) == {expected}
+    warned = [text for text in caplog.messages if text.startswith("warning")]
+    assert len(warned) == (word != "above chance")
+    assert all(f"is {word} (0.333)" in text for text in warned)
+
+
 def test_verdicts_never_look_at_the_planted_column(made):
     run(made, ("--planted", [f"plain={made}/planted.csv"]), out="swapped")
     swapped, usual = table(made, "evidence", "swapped"), table(made, "evidence")

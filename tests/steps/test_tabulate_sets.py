@@ -83,7 +83,10 @@ def table(folder, name, out="tables"):
 
 def test_every_model_set_selector_and_factor_has_a_row(made):
     found = table(made, "sets")
-    assert list(found.columns) == [*tabulate_sets.KEYS, *sets.COLUMNS, "planted"]
+    assert list(found.columns) == [*tabulate_sets.KEYS, *sets.COLUMNS, *tabulate_sets.LEVEL, "planted"]
+    assert set(found["level"]) == {"at chance"}
+    assert (found["baseline_accuracy_low"] < found["chance"]).all()
+    assert (found["chance"] < found["baseline_accuracy_high"]).all()
     rows = found[["model", "set", "selector", "factor"]].itertuples(index=False, name=None)
     assert list(rows) == [(m, name, s, f) for m in MODELS for name in SETS for s in SELECTORS for f in (0, 2)]
     assert set(found["top_fraction"]) == {0.01}

@@ -144,6 +144,15 @@ def test_edited_module_reruns_what_uses_it(project, module, expected):
     assert project.planned() == expected
 
 
+def test_settings_of_the_chat_template_ask_that_model_again(project):
+    config = project.read()
+    config["models"]["loaded"]["chat_template_kwargs"] = {"enable_thinking": False}
+    project.write(config)
+    jobs = project.planned()
+    assert {"infer": 1, "infer_controls": 1, "record": 1, "record_tokens": 1, "ablate_again": 1}.items() <= jobs.items()
+    assert jobs["ablate"] == 3  # all selectors of one of the two models
+
+
 def test_file_of_a_local_model_that_changes_reruns_that_model(project):
     path = project.folder / "models" / "loaded" / "config.json"
     path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")

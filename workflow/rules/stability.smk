@@ -107,6 +107,7 @@ rule overlap:
         masks=shown_masks().values(),
         tokens=token_statistics().values(),
         effects=f"{RESULTS}/tables/effects.csv",
+        baseline=f"{RESULTS}/tables/baseline.csv",
         code=code("overlap", *(module for name in SCORED for module in selectors.modules(METHODS[name]))),
     output:
         overlaps=f"{RESULTS}/tables/overlaps.csv",
@@ -130,6 +131,6 @@ rule overlap:
         seed=EVIDENCE["seed"],
     shell:
         "python -m culture_neurons.steps.overlap --masks {params.masks:q} --effects {input.effects:q}"
-        " --token-rule {params.rule} --tokens {params.tokens:q} --selectors {params.selectors:q}"
+        " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {params.tokens:q} --selectors {params.selectors:q}"
         " --planted {params.planted:q} --seed {params.seed} --overlaps-out {output.overlaps:q}"
         " --related-out {output.related:q} --provenance-out {output.provenance:q} --log {log:q}"

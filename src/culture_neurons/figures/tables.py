@@ -73,8 +73,11 @@ OPTIONAL: dict[str, list[str]] = {
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
-    "samples_per_culture", "task", "method", "choice", "seed",
+    "samples_per_culture", "task", "method", "choice", "seed", "level", "open_reasoning",
 )  # fmt: skip
+
+#: Words of the column `level` of `baseline.csv` and `sets.csv`.
+AT_CHANCE, BELOW_CHANCE = "at chance", "below chance"
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
              "lape-original": "LAPE-original", "effect-size": "Effect size",
@@ -214,6 +217,17 @@ def own_changes(tables: Tables, model: str, selector: str, top_fraction: float, 
     part = rows(tables.effects, model, selector, top_fraction)
     own = part.loc[part["mask_culture"] == part["eval_culture"], column].to_numpy(dtype=float)
     return own[np.isfinite(own)]
+
+
+def level(tables: Tables, model: str) -> str:
+    """How a model's accuracy compares with guessing, in the words of `baseline.csv`; "" where it does not say."""
+    part = rows(tables.baseline, model)
+    return str(part["level"].iloc[0]) if "level" in part and part["level"].notna().any() else ""
+
+
+def at_chance(tables: Tables, model: str) -> bool:
+    """Whether a model guesses, so that nothing of it is marked as an effect."""
+    return level(tables, model) == AT_CHANCE
 
 
 def is_control(tables: Tables, model: str, selector: str) -> bool:

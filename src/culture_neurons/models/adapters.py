@@ -4,6 +4,9 @@ A decoder layer is usable when its MLP is gated: down(act(gate x) * up x), with 
 gate and up projections (Llama, Mistral, Qwen) or one fused projection whose halves are
 gate and up (Phi-3, GLM-4). The neurons of site `act_fn` are the outputs g of the activation.
 
+A layer that holds more MLPs than that one is refused: mixtures of experts above all, also where a dense MLP stands
+beside the experts, or where only some layers have any (`models.branches`).
+
 Vision towers have MLPs too, so only the decoder is searched: for known model types its path
 is written down; for others it is what the model itself calls its decoder. Every adapter is
 checked against the numbers that the MLP computes before it is used.
@@ -14,13 +17,14 @@ whose parts have other names: one line in `LAYOUTS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from culture_neurons.errors import ModelError, nearest
+from culture_neurons.models import branches
 
 #: Model type (`config.model_type`) -> attribute path of the list of decoder layers.
 DECODER_LAYERS = {
@@ -61,6 +65,7 @@ class Adapter:
     norm, head   what turns the last layer's output into logits; None where they are not found
     gated        how the parts of each layer's MLP are called
     up_first     whether the first half of a fused projection is up, and the second gate
+    unseen       names of what layers hold beside attention and MLP, whose units are not looked at (Gemma 3n's laurel)
     """
 
     model_type: str
@@ -73,6 +78,7 @@ class Adapter:
     head: nn.Module | None = None
     gated: Sequence[Layout] = ()
     up_first: bool = False
+    unseen: Sequence[str] = ()
 
     @property
     def n_layers(self) -> int:
@@ -83,18 +89,28 @@ def adapt(model: nn.Module) -> Adapter:
     """Find and check the gated MLPs of a model's decoder.
 
     Raises ModelError, which says what was looked for, when there are none, when their widths
-    differ, or when an MLP computes something else than down(act(gate x) * up x).
+    differ, when an MLP computes something else than down(act(gate x) * up x), or when any layer
+    has experts or a second MLP.
     """
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
     layers = _decoder_layers(model, model_type)
+    _refuse_experts(layers, model_type, branches.experts)
     parts = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
+    for i, (layer, (mlp, _)) in enumerate(zip(layers, parts, strict=True)):
+        if further := branches.further_mlp(layer, mlp, lambda module: _layout(module) is not None):
+            raise ModelError(
+                f"model type {model_type!r}: layer {i} has a second gated MLP ({further}) beside mlp; "
+                "only models with one MLP per layer can be analysed"
+            )
     activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(parts)]
     if len({id(a) for a in activations}) != len(activations):
         raise ModelError(f"{model_type}: several layers share one activation module, so they can't be told apart")
     widths = {_width(mlp, layout) for mlp, layout in parts}
     if len(widths) != 1:
         raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
-    up_first = {_check(*parts[i], activations[i], model_type, i) for i in sorted({0, len(layers) - 1})}
+    # Every layer: some models compute something else in a few of them (Gemma 3n's sparse ones).
+    halves = [_check(*parts[i], activations[i], model_type, i) for i in range(len(layers))]
+    up_first = {half for half in halves if half is not None} or {False}
     if len(up_first) != 1:
         raise _unknown(model_type, "the halves of its fused projection change places between layers")
     return Adapter(
@@ -108,6 +124,11 @@ def adapt(model: nn.Module) -> Adapter:
         head=_head(model),
         gated=tuple(layout for _, layout in parts),
         up_first=up_first.pop(),
+        unseen=tuple(
+            dict.fromkeys(
+                name for layer, (mlp, _) in zip(layers, parts, strict=True) for name in branches.unseen(layer, mlp)
+            )
+        ),
     )
 
 
@@ -118,6 +139,15 @@ def _unknown(model_type: str, why: str) -> ModelError:
         f"({' or '.join('/'.join(filter(None, (x.gate, x.up, x.down))) for x in LAYOUTS)}); "
         "to add one, see models/adapters.py"
     )
+
+
+def _refuse_experts(layers: Sequence[nn.Module], model_type: str, look: Callable[[nn.Module], str]) -> None:
+    for i, layer in enumerate(layers):
+        if found := look(layer):
+            raise ModelError(
+                f"model type {model_type!r}: layer {i} holds experts: {found}\n"
+                "a mixture of experts can't be analysed; expected one dense gated MLP in every layer"
+            )
 
 
 def _before(layer: nn.Module, mlp: nn.Module, layout: Layout) -> list[nn.Module]:
@@ -150,13 +180,12 @@ def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:
         raise _unknown(model_type, f"it has no list of layers at {path}")
     get_decoder = getattr(model, "get_decoder", None)
     decoder = get_decoder() if callable(get_decoder) else model
-    found = [
-        (name, child)
-        for name, child in decoder.named_modules()
-        if isinstance(child, nn.ModuleList) and len(child) and all(_layout(getattr(c, "mlp", None)) for c in child)
-    ]
+    lists = [(name, child) for name, child in decoder.named_modules() if isinstance(child, nn.ModuleList) and child]
+    found = [(name, child) for name, child in lists if all(_layout(getattr(c, "mlp", None)) for c in child)]
     if len(found) == 1:
         return found[0][1]
+    for _, child in lists:
+        _refuse_experts(child, model_type, branches.named_experts)
     if found:
         raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in found)})")
     raise _unknown(model_type, "its decoder has no list of layers with gated MLPs")
@@ -195,15 +224,15 @@ def _width(mlp: nn.Module, layout: Layout) -> int:
 
 
 @torch.no_grad()
-def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: str, index: int) -> bool:
+def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: str, index: int) -> bool | None:
     """Run one MLP on random input: its activation must give act(gate x), and its output down(g * up x).
 
-    Returns whether a fused projection has up in its first half.
+    Returns whether a fused projection has up in its first half; None where the weights are not here to be run.
     """
     gate_up = getattr(mlp, layout.gate)
     weight = gate_up.weight
     if weight.device.type == "meta":  # offloaded to disk: accelerate brings it in during a forward pass only
-        return False
+        return None
     width = _width(mlp, layout)
     hidden = int(getattr(gate_up, "in_features", weight.shape[-1]))
     dtype = weight.dtype if weight.dtype.is_floating_point else torch.float32

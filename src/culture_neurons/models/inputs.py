@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from PIL import Image
 
 from culture_neurons.data import prompts
@@ -113,12 +112,12 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
                 f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
                 "set images: none in the data source"
             )
-    controls = control_texts(loaded, _render(loaded, "?", with_image=False)) if samples else []
+    controls = control_texts(loaded, loaded.render("?", with_image=False)) if samples else []
     questions = []
     for sample in samples:
         order = prompts.option_order(sample.sample_id, len(sample.options), prompt.seed)
         plain = as_text(sample, controls)
-        text = _render(loaded, prompts.user_text(plain, order, prompt.instruction), sample.image is not None)
+        text = loaded.render(prompts.user_text(plain, order, prompt.instruction), sample.image is not None)
         questions.append(Question(sample, order, text, prompts.content(plain, order), broken=plain is not sample))
     return questions
 
@@ -192,19 +191,6 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         inputs.pop("token_type_ids", None)
     marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
     return Batch(tuple(questions), inputs, marked, tuple(image_of))
-
-
-def _render(loaded: Loaded, text: str, with_image: bool) -> str:
-    chat = prompts.messages(text, with_image)
-    if loaded.image_token_id is None:  # templates of language models expect plain text
-        chat = [{"role": "user", "content": text}]
-    try:
-        return loaded.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    except (ValueError, TemplateError) as error:
-        raise ModelError(
-            f"model {loaded.name!r}: no chat template, or one that fails ({first_line(error)}); "
-            "set chat_template in its stanza of the config"
-        ) from None
 
 
 def _content_tokens(

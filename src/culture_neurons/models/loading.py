@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -29,8 +30,10 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging as hf_logging
 
 from culture_neurons import remote
+from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
+from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
@@ -40,6 +43,7 @@ from culture_neurons.models.processors import load_processor
 SETTINGS = {
     "name", "path", "revision", "dtype", "device_map", "attn_implementation",
     "trust_remote_code", "from_pretrained", "processor", "chat_template",
+    "chat_template_kwargs",
 }  # fmt: skip
 #: Arguments of `from_pretrained` that have a key of their own, or that would let a pickle be read.
 _OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
@@ -57,6 +61,7 @@ class Loaded:
     processor    turns chat text and images into tensors; a plain tokenizer for a language model
     revision     the hub's commit, or a digest of the files of a local folder
     dtype        of the weights, for example "bfloat16"
+    template     variables of the chat template (`chat_template_kwargs`), the same for every prompt
     """
 
     name: str
@@ -65,6 +70,7 @@ class Loaded:
     adapter: Adapter
     revision: str
     dtype: str
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -76,6 +82,20 @@ class Loaded:
         config = self.model.config
         value = getattr(config, "image_token_id", None)
         return value if value is not None else getattr(config, "image_token_index", None)
+
+    def render(self, text: str, with_image: bool) -> str:
+        """The prompt of one user turn, as the model's chat template writes it; see `templates.render`.
+
+        Raises ModelError where there is no template, or one that fails.
+        """
+        turn = chat(text, with_image, self.image_token_id is not None)
+        try:
+            return templates.render(self.processor, turn, self.template)
+        except (ValueError, TemplateError) as error:
+            raise ModelError(
+                f"model {self.name!r}: no chat template, or one that fails ({first_line(error)}); "
+                "set chat_template in its stanza of the config"
+            ) from None
 
     @property
     def identity(self) -> dict[str, str]:
@@ -94,6 +114,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     from_pretrained      anything else that `from_pretrained` takes, quantisation among it
     processor            arguments of the processor, such as max_pixels of Qwen2.5-VL
     chat_template        Jinja text or file, for a model that has none
+    chat_template_kwargs variables of the chat template, such as enable_thinking and date_string
 
     `threads` bounds the CPU threads of this process, None leaves them.
 
@@ -148,11 +169,20 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     model.eval().requires_grad_(False)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
-    loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype)
+    given = dict(settings.get("chat_template_kwargs") or {})
+    loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype, given)
+    sees = loaded.image_token_id is not None
+    chats = [chat("?", with_image, sees) for with_image in {False, sees}]
+    templates.check(name, processor, loaded.tokenizer, given, chats)
     loaded.tokenizer.padding_side = "left"
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     return loaded
+
+
+def chat(text: str, with_image: bool, sees: bool) -> list[dict[str, Any]]:
+    """One turn of the user as the templates of the model's kind expect it: of language models, as plain text."""
+    return prompts.messages(text, with_image) if sees else [{"role": "user", "content": text}]
 
 
 def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

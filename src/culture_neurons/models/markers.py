@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.templates import sources
 from culture_neurons.types import Sample
 
 _MARK = re.compile(r"<[^<>\s{}'\"=%]{1,40}>|\[/?[A-Z][A-Z_]*\]|\b[A-Z]{2,}:|###\s?\w+:")
@@ -30,7 +31,9 @@ def control_texts(loaded: Loaded, frame: str = "") -> list[str]:
     tokens = {str(t) for t in loaded.tokenizer.all_special_tokens} | set(loaded.tokenizer.get_added_vocab())
     # Some tokenizers add words, and runs of spaces: these are text.
     tokens = {t for t in tokens if not t.isalnum() and not t.isspace()}
-    known = {t for t in tokens if len(t) > 1} | {mark for text in (*_templates(loaded), frame) for mark in _marks(text)}
+    known = {t for t in tokens if len(t) > 1} | {
+        mark for text in (*sources(loaded.processor, loaded.tokenizer), frame) for mark in _marks(text)
+    }
     return sorted(known, key=lambda t: (-len(t), t))
 
 
@@ -51,12 +54,3 @@ def as_text(sample: Sample, controls: Sequence[str]) -> Sample:
 
 def _marks(text: str) -> set[str]:
     return set(_MARK.findall(text))
-
-
-def _templates(loaded: Loaded) -> list[str]:
-    """The source of the model's chat templates: one, or several by name."""
-    found = []
-    for owner in (loaded.processor, loaded.tokenizer):
-        template = getattr(owner, "chat_template", None)
-        found += list(template.values()) if isinstance(template, dict) else [template]
-    return [template for template in found if isinstance(template, str)]

@@ -7,9 +7,14 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, does, factors
-from culture_neurons.figures.tables import Tables, is_control, percent, rows, selector_name
+from culture_neurons.figures.tables import AT_CHANCE, Tables, is_control, percent, rows, selector_name
 from culture_neurons.figures.titles import number
 from culture_neurons.significance import HIGHER, LOWER, direction
+
+#: What is said of sets that a model guesses on.
+GUESSED = "at chance without masks, and not judged,"
+#: What is said where neither direction is shown.
+OPEN = "not shown to differ"
 
 
 def sentences(tables: Tables, model: str) -> list[str]:
@@ -26,9 +31,10 @@ def sentences(tables: Tables, model: str) -> list[str]:
             continue
         random = np.isfinite(mine["difference"].astype(float)).any()
         what = "difference" if random else "change"
-        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], "not shown to differ": []}
+        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], GUESSED: []}
         for _, row in mine.iterrows():
-            found[direction(row[what], row[f"{what}_p_adjusted"]) or "not shown to differ"].append(_numbers(row))
+            way = direction(row[what], row[f"{what}_p_adjusted"]) or OPEN
+            found[GUESSED if row.get("level") == AT_CHANCE else way].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
         said = [f"{word} on {', '.join(names)}" for word, names in found.items() if names]
         first = mine.iloc[0]

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.figures import captions
-from culture_neurons.figures.tables import Tables, drops, require_fraction, rows, selector_name
-from culture_neurons.report.summary import CHANGES, DAMAGE, LESS, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
+from culture_neurons.report.summary import CHANGES, DAMAGE, LESS, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
 from culture_neurons.significance import HIGHER, LEVEL, LOWER, OPEN, direction
 
@@ -29,6 +29,7 @@ _SIGNS = {
 #: A verdict in a narrow column; the caption says more.
 VERDICTS = {
     SPECIFIC: "specific", DAMAGE: "damage", LESS: "less", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
+    NOT_JUDGED: "at chance",
 }  # fmt: skip
 #: A cell by the direction of its change. Its numbers are mathematics, of which italics would show nothing.
 EMPHASIS = {LOWER: r"{\boldmath\textbf{%s}}", HIGHER: r"\underline{%s}", OPEN: "%s"}
@@ -111,7 +112,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
             r"random masks. Means over cultures with 95\,\% bootstrap intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
             "masks, not shown to be specific; less: less harm than under random masks; none: not distinguishable from "
-            "random masks."
+            "random masks; at chance: not judged, as the model answers at chance."
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
@@ -123,6 +124,8 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
     effects.csv has them; bold for a loss and underlined for a gain with an adjusted p-value below 0.05."""
     effects = rows_of_own(tables.effects)
     parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
+    p_values = [column for _, column in CHANGES.values() if column in effects]
+    parts |= {m: part.assign(**dict.fromkeys(p_values, np.nan)) for m, part in parts.items() if at_chance(tables, m)}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
     result = []
     for measure, (what, unit, _) in MEASURES.items():

@@ -9,7 +9,7 @@ import pandas as pd
 
 from culture_neurons.figures import captions
 from culture_neurons.figures.sets import before_and_after, factors
-from culture_neurons.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
 from culture_neurons.report.latex import escape, file, marked, number, table
 from culture_neurons.significance import LEVEL
 
@@ -43,7 +43,7 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
         rf"Accuracy (\%) on several data sets without masks (first row of a model) and with the chosen neurons (top "
         rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: lower "
         rf"than under random masks of the same size (where there are none, than without masks), underlined: higher "
-        rf"(two-sided, adjusted $p < {LEVEL}$)."
+        rf"(two-sided, adjusted $p < {LEVEL}$); never where a model answers at chance without masks."
     )
     head = ["Model", "Selector", "Factor", *map(escape, names)]
     return file([table(head, body, "lll" + "r" * len(names), caption, "tab:sets", ends)])
@@ -52,4 +52,5 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
 def _cell(row: pd.Series) -> str:
     against = "difference" if np.isfinite(float(row["difference"])) else "change"
     text = f"{number(before_and_after(row)[0], 1)} ({number(row['change'], 1)})"
-    return marked(text, row[against], row[f"{against}_p_adjusted"])
+    p = np.nan if row.get("level") == AT_CHANCE else row[f"{against}_p_adjusted"]
+    return marked(text, row[against], p)

@@ -14,9 +14,9 @@ import pandas as pd
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.figures import captions
-from culture_neurons.figures.tables import Tables, drops, percent, rows, selector_name
+from culture_neurons.figures.tables import Tables, at_chance, drops, percent, rows, selector_name
 from culture_neurons.figures.titles import number
-from culture_neurons.report import benchmarks, finetuning, images, shuffled
+from culture_neurons.report import answering, benchmarks, finetuning, images, shuffled
 from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
 from culture_neurons.significance import HIGHER, LOWER, direction
 
@@ -26,6 +26,7 @@ LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
+NOT_JUDGED = "not judged: the model answers at chance"
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
@@ -35,6 +36,7 @@ HEADLINES = {
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as random masks of its size or questions are missing",
+    NOT_JUDGED: "no verdict, as the model answers at chance",
 }
 BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
 
@@ -87,7 +89,7 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": images.sentence(tables, model),
             "shuffled": shuffled.sentences(tables, model), "sets": benchmarks.sentences(tables, model),
-            "tuned": finetuning.sentences(tables, model),
+            "tuned": finetuning.sentences(tables, model), "warnings": answering.warnings(tables, model),
         })  # fmt: skip
     return result
 
@@ -170,6 +172,10 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
                 for measure, of in specific.items()
             }
             found.setdefault(culture, {})[model] = _cell(record, tests)
+    guessing = {model for model in tables.models if at_chance(tables, model)}
+    for cells in found.values():  # nothing of a model that guesses is marked
+        for model in guessing & cells.keys():
+            cells[model]["changes"] = [change | {"fares": ""} for change in cells[model]["changes"]]
     counted = {
         (fares, what): [[c[m]["changes"][i]["fares"] == fares for c in found.values() if m in c] for m in tables.models]
         for fares in FARES.values()
@@ -181,7 +187,13 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
         "selector": selector_name(selector),
         "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
-        "counts": {key: [f"{sum(column)} of {len(column)}" for column in of] for key, of in counted.items()},
+        "counts": {
+            key: [
+                "not judged" if model in guessing else f"{sum(column)} of {len(column)}"
+                for model, column in zip(tables.models, columns, strict=True)
+            ]
+            for key, columns in counted.items()
+        },
         "better": any(fares == FARES[HIGHER] for fares, _ in counted),
         "specific": any(specific.values()),
     }

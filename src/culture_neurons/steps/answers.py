@@ -33,6 +33,13 @@ def before(samples: Any, path: Path, history: History) -> tuple[Any, dict[str, A
     return evaluation.baseline(samples, table, str(path)), identity, table
 
 
+def open_reasoning(path: Path) -> str:
+    """The tag of reasoning in which the prompts behind these answers end, "" where there is none."""
+    from culture_neurons import files
+
+    return str(files.read_table(path, ["sample_id"], only=True)[1].get("open_reasoning") or "")
+
+
 def after(
     path: Path, identity: Mapping[str, Any], of: Path, history: History, *more: str
 ) -> tuple[Any, dict[str, Any]]:

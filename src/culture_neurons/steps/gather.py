@@ -13,7 +13,7 @@ from culture_neurons.steps import cli
 #: What tells rows apart, where the file has it; the order of the rows, too.
 KEY = ("mask_file", "permutation", "mask_culture", "sample_id")
 #: Metadata of a shard that its table keeps.
-KEPT = ("model", "revision", "dtype")
+KEPT = ("model", "revision", "dtype", "open_reasoning")
 
 
 def main(o: argparse.Namespace) -> None:
@@ -32,12 +32,15 @@ def main(o: argparse.Namespace) -> None:
         rows = table if mask is None else table[table["mask_file"] == number].drop(columns="mask_file")
         if "permutation" in rows and "permutations" not in mask:
             rows = rows.drop(columns="permutation")
-        more = {key: made[key] for key in KEPT} | ({} if mask is None else {"mask": mask})
+        more = {key: made[key] for key in KEPT if key in made} | ({} if mask is None else {"mask": mask})
         files.write_table(path, rows.reset_index(drop=True), cli.provenance("gather", settings, after=made, **more))
         masked = [column for column in KEY[:-1] if column in rows]
         what = f" under {len(rows[masked].drop_duplicates())} masks" if masked else ""
         right, formed = 100 * rows["correct"].mean(), 100 * rows["well_formed"].mean()
         cli.log.info("%s: %d answers%s, %.1f %% right, %.1f %% well formed", path.name, len(rows), what, right, formed)
+        if mask is None and formed < 50:
+            cli.log.warning("warning: %s: less than half of %s's answers are well formed: mostly it answers with "
+                            "something else than the letter of an option", path.name, made["model"])  # fmt: skip
 
 
 def read(parts: list[Path]) -> tuple[Any, dict[str, Any]]:

@@ -19,9 +19,11 @@ def main(o: argparse.Namespace) -> None:
     loaded, prompt = model_arguments.load(o)
     # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last
     # digits of a half-precision model is no effect of a mask.
+    reasoning = model_arguments.open_reasoning(loaded)
     table = model_arguments.answers(o, loaded, samples, opener, prompt, "answers")
+    made = model_arguments.made_with(loaded)
     files.write_table(
-        o.answers_out, table, cli.provenance("infer", o, **model_arguments.made_with(loaded), rows=len(samples))
+        o.answers_out, table, cli.provenance("infer", o, **made, rows=len(samples), open_reasoning=reasoning)
     )
     cli.log.info("%s: %d answers (shard %d of %d)", loaded.name, len(table), o.shard + 1, o.shards)
 

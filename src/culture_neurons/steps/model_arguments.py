@@ -73,7 +73,25 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
         loaded.dtype,
         loaded.revision,
     )
+    if loaded.adapter.unseen:
+        cli.log.info("%s: its layers also hold %s; no neurons are sought there", loaded.name,
+                     ", ".join(loaded.adapter.unseen))  # fmt: skip
     return loaded, prompt
+
+
+def open_reasoning(loaded: Any) -> str:
+    """The tag in which the model's prompts end without closing it ("<think>"), said in the log; "" without one."""
+    from culture_neurons.data.prompts import INSTRUCTION
+    from culture_neurons.models.templates import open_reasoning
+
+    # What stands behind the user's text is the same for every question.
+    found = open_reasoning(loaded.render(INSTRUCTION, False).rpartition(INSTRUCTION)[2])
+    if found:
+        cli.log.warning(
+            "warning: %s: prompts end inside an open %s, so that the model starts to reason where its answer is read; "
+            "close it (chat_template_kwargs: {enable_thinking: false}, or chat_template)", loaded.name, found,
+        )  # fmt: skip
+    return found
 
 
 def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:

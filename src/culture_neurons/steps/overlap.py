@@ -12,10 +12,10 @@ from culture_neurons.steps.history import History
 
 
 def main(o: argparse.Namespace) -> None:
-    """masks, effects.csv, statistics of other token rules -> tables/overlaps.csv and tables/related.csv"""
+    """masks, effects.csv, baseline.csv, statistics of other token rules -> overlaps.csv and related.csv"""
     import pandas as pd
 
-    from culture_neurons import files, overlaps, selectors
+    from culture_neurons import evidence, files, overlaps, selectors
 
     paths = cli.named_paths(o.masks, "--masks", "model", "selector", "fraction")
     history = History()
@@ -30,9 +30,12 @@ def main(o: argparse.Namespace) -> None:
     files.write_csv(o.overlaps_out, table)
     effects = files.read_csv(o.effects, text=["model", "selector", "mask_culture", "eval_culture"])
     parts = []
+    guessing = _guessing(o.baseline)
     for model, part in table[table["kind"] == "cultures"].groupby("model", sort=False):
         found = overlaps.related(part, effects[effects["model"] == model], o.permutations, o.seed)
         found.insert(0, "model", model)
+        if model in guessing:
+            found["verdict"] = evidence.AT_CHANCE
         parts.append(found.assign(planted="yes" if model in planted else "no"))
         for verdict, count in found["verdict"].value_counts().items():
             cli.log.info("%s: %s (%d)", model, verdict, count)
@@ -42,6 +45,16 @@ def main(o: argparse.Namespace) -> None:
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
     history.add(cli.provenance("overlap", settings, used))
     files.write_text(o.provenance_out, history.as_json())
+
+
+def _guessing(path: Path | None) -> set[str]:
+    """Models that answer at chance, by tables/baseline.csv: no verdict is given for them."""
+    from culture_neurons import files, guessing
+
+    if path is None:
+        return set()
+    table = files.read_csv(path, ["model", "level"], text=["model", "level"])
+    return set(table.loc[table["level"] == guessing.AT, "model"])
 
 
 def _masks(path: Path, history: History) -> Any:
@@ -92,6 +105,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument("--masks", nargs="+", required=True, help="model/selector/fraction=mask file")
     parser.add_argument("--effects", type=Path, required=True, help="tables/effects.csv")
+    parser.add_argument("--baseline", type=Path, help="tables/baseline.csv, which says who answers at chance")
     parser.add_argument("--token-rule", default="all", help="of the masks")
     parser.add_argument("--tokens", nargs="*", default=[], help="model/rule=statistics.h5 of another token rule")
     parser.add_argument("--selectors", type=cli.json_object, default={},

@@ -108,7 +108,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
-    from culture_neurons import evaluation, evidence, files, per_culture
+    from culture_neurons import evaluation, evidence, files, guessing, per_culture
     from culture_neurons.types import IMPORTED
 
     base, identity, predictions = read.before(samples, prediction_file, history)
@@ -150,6 +150,14 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages, differences = evidence.compare(base, paired, controls, o.replicates, o.seed)
+    level = guessing.level(base, o.replicates, o.seed)
+    if level.word == guessing.AT:
+        proof["verdict"] = evidence.AT_CHANCE
+    if level.word != guessing.ABOVE:
+        cli.log.warning(
+            "warning: %s: accuracy %.3f, interval %.3f to %.3f, is %s (%.3f)", prediction_file, level.accuracy,
+            level.low, level.high, level.word or "not known", level.chance,
+        )  # fmt: skip
     parts["evidence"].append(proof)
     parts["differences"].append(differences)
     for effects, average in zip(parts["effects"], averages.to_dict("records"), strict=True):
@@ -159,7 +167,13 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
             **evaluation.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
             "n_cultures": len(judged.cultures), "n": len(judged.own["accuracy"]),
         }]))  # fmt: skip
-    parts["baseline"].append(evaluation.baseline_table(predictions, base, cultures))
+    parts["baseline"].append(
+        evaluation.baseline_table(predictions, base, cultures).assign(
+            level=level.word, model_accuracy=level.accuracy, model_accuracy_low=level.low,
+            model_accuracy_high=level.high, model_chance=level.chance,
+            open_reasoning=read.open_reasoning(prediction_file),
+        )
+    )  # fmt: skip
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}
 
 

@@ -14,6 +14,8 @@ from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
 #: What names a row of each table; the columns of `culture_neurons.sets` follow, and `planted`.
+#: How the accuracy without masks compares with guessing (`guessing.level`).
+LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
 
@@ -107,7 +109,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
 
-    from culture_neurons import evaluation, files, sets
+    from culture_neurons import evaluation, files, guessing, sets
 
     samples = read.samples(sample_file, history)
     base, identity, _ = read.before(samples, prediction_file, history)
@@ -131,6 +133,8 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
     table = sets.compare(base, found, controls, o.replicates, o.seed)
+    level = guessing.level(base, o.replicates, o.seed, macro=False)
+    table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
     return table, pd.concat(cells, ignore_index=True)
 
 
