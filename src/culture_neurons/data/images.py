@@ -50,8 +50,9 @@ class OutsideRoot(DataError):
 def opener(images: Mapping[str, Any]) -> Opener:
     """A function from a reference (or None) to its image (or None): RGB, upright, fully decoded.
 
-    Transparent pixels become white, values wider than 8 bits are scaled (`pixels`), an EXIF orientation
-    is applied, and of several frames the first is taken. The function raises DataError, naming the reference, when the image can't be had.
+    Transparent pixels become white, values wider than 8 bits are scaled (`pixels`), an EXIF orientation is applied,
+    and of several frames the first is taken. The function raises DataError, naming the reference, when the image
+    can't be had.
     """
     load = loader(images)
 
@@ -78,7 +79,7 @@ def loader(images: Mapping[str, Any]) -> Loader:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Decode an image to RGB (`pixels.to_rgb`). Raises DataError for data that is none, is cut short, or is too large."""
+    """Decode an image to RGB, see `pixels`. Raises DataError for data that is none, is cut short, or is too large."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
