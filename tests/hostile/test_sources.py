@@ -166,6 +166,7 @@ filters = st.fixed_dictionaries(
         "cultures": st.lists(texts, max_size=3) | cells,
         "categories": cells,
         "check_images": st.booleans() | cells,
+        "max_aspect_ratio": st.sampled_from([1, 1.5, 200, None]) | cells,
     },
 )
 #: True now and then.

@@ -27,6 +27,7 @@ CATEGORY_NOT_CHOSEN = "category not chosen"
 NOT_IN_SPLIT = "category in neither half"
 BAD_IMAGE = "unreadable image"
 IMAGE_OUTSIDE = "image outside image_root"
+LONG_IMAGE = "aspect ratio of the image too large"
 FEW_SAMPLES = "too few samples in culture"
 NOT_LARGEST = "culture not among the largest"
 
@@ -57,6 +58,7 @@ ALL = (
     NOT_IN_SPLIT,
     IMAGE_OUTSIDE,
     BAD_IMAGE,
+    LONG_IMAGE,
     FEW_SAMPLES,
     NOT_LARGEST,
 )
