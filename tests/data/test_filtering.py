@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons.data import filtering, reasons
+from culture_neurons.data import filtering, labels, reasons
 from culture_neurons.data.images import Inspected
 from culture_neurons.errors import ConfigError, DataError
 from tests.data.conftest import raw
@@ -68,6 +68,7 @@ CASES = [
     ("label", True, reasons.BAD_LABEL),
     ("label", "B", reasons.BAD_LABEL),
     ("label", 0.5, reasons.BAD_LABEL),
+    ("label", labels.AMBIGUOUS, reasons.TWO_WAYS),
     ("label", 3, reasons.LABEL_OUTSIDE),
     ("label", -2, reasons.LABEL_OUTSIDE),
     ("label", 10**400, reasons.LABEL_OUTSIDE),

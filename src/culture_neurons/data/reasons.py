@@ -21,6 +21,7 @@ LONG_TEXT = "text too long"
 BAD_TEXT = "text is no valid Unicode"
 HIDDEN_LABEL = "label missing or hidden"
 BAD_LABEL = "label not understood"
+TWO_WAYS = "label can be read in two ways"
 LABEL_OUTSIDE = "label outside its options"
 CULTURE_NOT_CHOSEN = "culture not chosen"
 CATEGORY_NOT_CHOSEN = "category not chosen"
@@ -52,6 +53,7 @@ ALL = (
     EQUAL_OPTIONS,
     HIDDEN_LABEL,
     BAD_LABEL,
+    TWO_WAYS,
     LABEL_OUTSIDE,
     CULTURE_NOT_CHOSEN,
     CATEGORY_NOT_CHOSEN,
