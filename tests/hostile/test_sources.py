@@ -151,6 +151,7 @@ specs = st.fixed_dictionaries(
     {"images": st.sampled_from(["none", "path", "path", "bytes"])},
     optional={
         "label_kind": st.sampled_from(["index", "letter", "text"]) | cells,
+        "label_base": st.sampled_from([0, 1]) | cells,
         "image_root": texts | cells,
         "labels": cells | st.just(LABELS),
         "columns": st.dictionaries(st.sampled_from([*ROLES, "culture", "image_id"]), texts | cells),
@@ -239,6 +240,7 @@ cvqa_specs = st.fixed_dictionaries(
         "language": st.sampled_from(["english", "native"]) | cells,
         "one_language_per_country": st.booleans() | cells,
         "label_kind": st.sampled_from(["index", "letter", "text"]) | cells,
+        "label_base": st.sampled_from([0, 1]) | cells,
         "labels": cells,
         "split": st.sampled_from(["test", "train"]) | cells,
         "revision": cells,
