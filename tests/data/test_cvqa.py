@@ -106,6 +106,27 @@ def test_labels_of_a_second_table(cvqa_parquet: Write, tmp_path: Path) -> None:
     assert rows["label"].tolist() == [0, 1, 2]
 
 
+def test_labels_from_one_are_refused(cvqa_parquet: Write, tmp_path: Path) -> None:
+    spec = {"type": "cvqa", "path": cvqa_parquet([record(i, Label=1 + i % 4) for i in range(8)])}
+    with pytest.raises(DataError, match=r"\(split test\): column 'Label': none of 8 labels is 0 .* set label_base: 1$"):
+        cvqa.read(spec)
+    assert cvqa.read(spec | {"label_base": 1}).rows["label"].tolist() == [0, 1, 2, 3] * 2
+    text = "ID,answer\n" + "".join(f"{i:03d}_0,{1 + i % 4}\n" for i in range(8))
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    spec |= {"labels": {"path": str(tmp_path / "labels.csv"), "id": "ID", "label": "answer"}}
+    with pytest.raises(DataError, match=r"labels\.csv: column 'answer': none of 8 labels is 0 .* set label_base: 1$"):
+        cvqa.read(spec)
+    assert cvqa.read(spec | {"label_base": 1}).rows["label"].tolist() == [0, 1, 2, 3] * 2
+    with pytest.raises(ConfigError, match=r"source\.label_base: goes with label_kind: index"):
+        cvqa.read(spec | {"label_base": 1, "label_kind": "letter"})
+
+
+def test_a_label_outside_among_good_ones_is_said(cvqa_parquet: Write) -> None:
+    found = cvqa.read({"type": "cvqa", "path": cvqa_parquet([record(i, Label=i % 5 % 5) for i in range(9)])})
+    (said,) = found.warnings
+    assert "column 'Label': 1 of 9 labels are the number of options: outside" in said
+
+
 def test_a_table_of_labels_that_is_not_there_is_noticed_before_the_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +152,7 @@ def test_one_language_per_country(cvqa_parquet: Write) -> None:
 def test_the_first_name_wins_among_equally_many(cvqa_parquet: Write) -> None:
     rows = cvqa.read({
         "type": "cvqa", "path": cvqa_parquet([record(2), record(1)]), "one_language_per_country": True,
+        "label_base": 0,
     }).rows  # fmt: skip
     assert rows["excluded"].tolist() == [reasons.OTHER_LANGUAGE, None]  # Marathi, Hindi
 

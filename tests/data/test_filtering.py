@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons.data import filtering, reasons
+from culture_neurons.data import filtering, labels, reasons
 from culture_neurons.data.images import Inspected
 from culture_neurons.errors import ConfigError, DataError
 from tests.data.conftest import raw
@@ -68,6 +68,7 @@ CASES = [
     ("label", True, reasons.BAD_LABEL),
     ("label", "B", reasons.BAD_LABEL),
     ("label", 0.5, reasons.BAD_LABEL),
+    ("label", labels.AMBIGUOUS, reasons.TWO_WAYS),
     ("label", 3, reasons.LABEL_OUTSIDE),
     ("label", -2, reasons.LABEL_OUTSIDE),
     ("label", 10**400, reasons.LABEL_OUTSIDE),
@@ -90,7 +91,7 @@ def test_one_bad_cell_leaves_out_one_row_with_its_reason(column: str, value: Any
 def test_every_reason_of_a_row_by_itself_is_tried() -> None:
     by_others = {reasons.SUBSET, reasons.MISSING_ID, reasons.CULTURE_NOT_CHOSEN, reasons.CATEGORY_NOT_CHOSEN,
                  reasons.NOT_IN_SPLIT, reasons.FURTHER_VARIANT, reasons.PROMPT, reasons.IMAGE_OUTSIDE,
-                 reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
+                 reasons.LONG_IMAGE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
     assert {reason for _, _, reason in CASES} == set(reasons.ALL) - by_others
 
 
@@ -194,6 +195,17 @@ def test_images_are_checked_once_where_still_wanted() -> None:
     assert seen == []
 
 
+@pytest.mark.parametrize(("limit", "left_out"), [({}, "cd"), ({"max_aspect_ratio": None}, ""),
+                                               ({"max_aspect_ratio": 1.5}, "bcde"),
+                                               ({"check_images": False}, "")])  # fmt: skip
+def test_images_that_are_too_long_and_narrow(limit: dict[str, Any], left_out: str) -> None:
+    sizes = {"a": (3, 2), "b": (1000, 5), "c": (1093, 5), "d": (5, 1001), "e": (1, 200), "f": None}
+    rows = raw(6, sample_id=list(sizes), image=[{"path": name} for name in sizes])
+    found = apply(rows, lambda references: [Inspected("", sizes[r["path"]]) for r in references], **limit)
+    assert found.dropped.values.tolist() == [[c, "A" if c in "bdf" else "B", reasons.LONG_IMAGE] for c in left_out]
+    assert found.kept["sample_id"].tolist() == [c for c in sizes if c not in left_out]
+
+
 def test_sizes_count_what_is_left() -> None:
     rows = raw(12, culture=list("AAAAABBBBCCD"))
     rows.at[0, "label"] = 9
@@ -267,6 +279,10 @@ def test_tally() -> None:
     ({"top_cultures": 1}, r"filter\.top_cultures: 1; expected a whole number from 2"),
     ({"top_cultures": 2.0}, "expected a whole number"),
     ({"check_images": "no"}, "expected true or false"),
+    ({"max_aspect_ratio": 0.5}, r"filter\.max_aspect_ratio: 0\.5; expected a number from 1, or null"),
+    ({"max_aspect_ratio": float("nan")}, "expected a number from 1"),
+    ({"max_aspect_ratio": "200"}, "expected a number from 1"),
+    ({"max_aspect_ratio": True}, "expected a number from 1"),
     ({"group_by": None}, r"filter\.group_by: expected the name"),
     ({"rename": ["UK"]}, r"filter\.rename: expected names and their new names, found \['UK'\]"),
     ({"rename": {}}, r"filter\.rename: expected names"),

@@ -108,3 +108,10 @@ def test_identifiers(value: Any, text: str) -> None:
 ])  # fmt: skip
 def test_codes_agree_in_type(label: object, found: object) -> None:
     assert labels.coded(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == found
+
+
+def test_a_code_that_stands_for_two_options_is_refused() -> None:
+    codes = [("A", 0), ("B", 1), ("A", 2)]
+    assert labels.coded("A", codes) == labels.AMBIGUOUS
+    assert labels.coded("B", codes) == 1
+    assert labels.index(labels.AMBIGUOUS) == (-1, reasons.TWO_WAYS)

@@ -70,6 +70,45 @@ def test_the_text_of_the_right_option(tmp_path: Path) -> None:
     assert table.read(spec).rows["label"].tolist() == [2, 3]
 
 
+def numbered(path: Path, labels: str = "1234") -> dict[str, Any]:
+    """A CSV of 40 questions, whose options carry letters of their own, and its source."""
+    lines = [f"{i},{('Peru', 'Ghana')[i % 2]},Which?,A. rice,B. bread,C. soup,D. figs,{labels[i % 4]}\n"
+             for i in range(40)]  # fmt: skip
+    path.write_text("id,land,q,a,b,c,d,l\n" + "".join(lines), encoding="utf-8")
+    return {"type": "table", "path": str(path), "columns": ROLES | {"options": list("abcd")}}
+
+
+def test_labels_from_one_are_refused_by_name(tmp_path: Path) -> None:
+    spec = numbered(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"t\.csv: column 'l': none of 40 labels is 0 and 10 .*; set label_base: 1$"):
+        table.read(spec)
+    found = table.read(spec | {"label_base": 1})
+    assert found.rows["label"].tolist() == [i % 4 for i in range(40)]
+    assert found.warnings == ()
+    with pytest.raises(DataError, match=r"t\.csv: column 'l': 10 of 40 labels are 0 .*; remove label_base: 1$"):
+        table.read(numbered(tmp_path / "t.csv", "0123") | {"label_base": 1})
+
+
+def test_labels_from_one_in_a_second_table_are_refused_by_its_name(tmp_path: Path) -> None:
+    spec = numbered(tmp_path / "t.csv")
+    text = "key,right\n" + "".join(f"{i},{1 + i % 4}\n" for i in range(40))
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    spec["labels"] = {"path": str(tmp_path / "labels.csv"), "id": "key", "label": "right"}
+    with pytest.raises(DataError, match=r"labels\.csv: column 'right': none of 40 labels is 0"):
+        table.read(spec)
+    assert table.read(spec | {"label_base": 1}).rows["label"].tolist() == [i % 4 for i in range(40)]
+
+
+def test_a_label_outside_among_good_ones_is_said(tmp_path: Path) -> None:
+    spec = numbered(tmp_path / "t.csv", "0123")
+    with open(spec["path"], "a", encoding="utf-8") as file:
+        file.write("40,Peru,Which?,a,b,c,d,4\n")
+    found = table.read(spec)
+    assert found.rows["label"].tolist()[-1] == "4"
+    (said,) = found.warnings
+    assert said.startswith(f"{spec['path']}: column 'l': 1 of 41 labels are the number of options: outside")
+
+
 def test_labels_of_a_second_table(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("key,right\n2,B\n", encoding="utf-8")
     roles = {role: name for role, name in ROLES.items() if role != "label"}
@@ -151,6 +190,7 @@ def test_names_that_samples_use_are_not_carried_along(tmp_path: Path) -> None:
     ({"images": "url"}, "source.images: 'url'; expected one of none, path, bytes"),
     ({"images": "path"}, "columns.image and images .* go together"),
     ({"columns": ROLES | {"image": "q"}}, "columns.image and images .* go together"),
+    ({"label_base": 2}, "source.label_base: 2; expected 0 or 1"),
     ({"label_kind": "word"}, "source.label_kind: 'word'; expected one of"),
 ])  # fmt: skip
 def test_wrong_settings(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -151,6 +151,7 @@ specs = st.fixed_dictionaries(
     {"images": st.sampled_from(["none", "path", "path", "bytes"])},
     optional={
         "label_kind": st.sampled_from(["index", "letter", "text"]) | cells,
+        "label_base": st.sampled_from([0, 1]) | cells,
         "image_root": texts | cells,
         "labels": cells | st.just(LABELS),
         "columns": st.dictionaries(st.sampled_from([*ROLES, "culture", "image_id"]), texts | cells),
@@ -166,6 +167,7 @@ filters = st.fixed_dictionaries(
         "cultures": st.lists(texts, max_size=3) | cells,
         "categories": cells,
         "check_images": st.booleans() | cells,
+        "max_aspect_ratio": st.sampled_from([1, 1.5, 200, None]) | cells,
     },
 )
 #: True now and then.
@@ -238,6 +240,7 @@ cvqa_specs = st.fixed_dictionaries(
         "language": st.sampled_from(["english", "native"]) | cells,
         "one_language_per_country": st.booleans() | cells,
         "label_kind": st.sampled_from(["index", "letter", "text"]) | cells,
+        "label_base": st.sampled_from([0, 1]) | cells,
         "labels": cells,
         "split": st.sampled_from(["test", "train"]) | cells,
         "revision": cells,

@@ -54,6 +54,16 @@ def test_other_whole_numbers_and_the_older_format(tmp_path, dtype):
     assert pairs(read(tmp_path / "m.pth")[0]) == [(i, n) for i in range(LAYERS) for n in (1, 2)]
 
 
+@pytest.mark.parametrize("empty", [
+    torch.tensor([]), torch.zeros(0, dtype=torch.float16), torch.zeros(0, dtype=torch.bool),
+    torch.zeros(5).nonzero(), torch.zeros(10**12, 0),
+])  # fmt: skip
+def test_an_empty_tensor_of_any_kind_is_an_empty_list_of_neurons(tmp_path, empty):
+    first, second = read(save(tmp_path / "m.pth", [[empty, torch.tensor([4]), empty], [empty] * LAYERS]))
+    assert (pairs(first), pairs(second)) == ([(1, 4)], [])
+    assert first.layer.dtype == first.neuron.dtype == np.int64
+
+
 cells = st.sets(st.tuples(st.integers(0, LAYERS - 1), st.integers(0, NEURONS - 1)))
 
 
@@ -94,6 +104,7 @@ def test_there_and_back(tmp_path_factory, sets):
         (published([[1], [10], []]), "culture 'en', layer 1: neuron 10; expected 0 to 9"),
         (published([[], [], [4, 2, 4]]), "culture 'en', layer 2: neuron 4 is listed twice"),
         ([[torch.zeros(1, dtype=torch.long).expand(10**12)] * 3], "layer 0: 1000000000000 indices, but the model has"),
+        ([[torch.tensor([0]).to_sparse()] * 3], "layer 0: holds a tensor of int64"),
         ([[torch.tensor([1]).to_sparse()] * 3], "layer 0: holds a tensor of int64"),
         ([[torch.empty(3, dtype=torch.long, device="meta")] * 3], "layer 0: holds a tensor of int64"),
     ],

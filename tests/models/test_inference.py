@@ -4,7 +4,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
@@ -12,7 +11,6 @@ from culture_neurons.models import inference
 from culture_neurons.models.batching import batches, run
 from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.models.loading import load
 
 PROMPT = Prompt(seed=5)
 
@@ -77,12 +75,6 @@ def test_template_that_this_does_not_know_is_refused_when_the_content_is_asked_f
     with pytest.raises(ModelError, match="use token rule all, image or last"):
         prepare(one, questions.samples[:1], questions.opener, PROMPT, content=True)
     assert prepare(one, questions.samples[:1], questions.opener, PROMPT).content is None
-
-
-def test_image_that_the_processor_refuses_names_the_samples(folders, questions):
-    loaded = load({"name": "qwen", "path": folders["qwen2.5-vl"]})
-    with pytest.raises(ModelError, match=rf"{questions.samples[0].sample_id}.*aspect ratio"):
-        prepare(loaded, questions.samples[:1], lambda image: Image.new("RGB", (2000, 3)), PROMPT)
 
 
 def test_images_of_many_shapes_in_one_batch_are_answered_as_alone(loaded, questions):

@@ -80,7 +80,7 @@ def test_nothing_of_a_model_at_chance_is_marked(tables):
     assert all(change["fares"] for row in before["rows"] for cell in row["cells"] for change in cell["changes"])
 
     def marks(text):
-        return text.count("textbf") + text.count("underline")
+        return text.count("textbf{") + text.count(r"\underline{")
 
     marked = [marks(latex.culture_drops(tables, "cas", 0.01)), marks(latex_sets.accuracies(tables, ["cas"]))]
     guess(tables)

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from culture_neurons import files
 from culture_neurons.data.samples import read_samples
@@ -98,6 +100,29 @@ def test_the_three_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert metadata["settings"]["filter"] == {"group_by": "country"}
 
 
+def test_what_the_user_should_know_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Marks of their own in options, labels outside, images that are wide or long: right, or said; never silent."""
+    records = [record for record in rows() if record["id"] not in ("q04", "q05", "q07")]
+    for record in records[20:]:
+        record["choices"] = ["A. rice", "B. bread", "C. soup", "D. figs"]
+    spec = source(tmp_path / "in", records)
+    pictures = tmp_path / "in" / "pictures"
+    Image.fromarray(np.full((4, 4), 257 * 30, np.uint16)).save(pictures / "0.png")
+    (pictures / "1.png").write_bytes(png(size=(1093, 5)))
+    out = prepared(spec, tmp_path / "out")
+    samples, open_image = read_samples(out / "samples.parquet")
+    assert open_image(samples[0].image).getpixel((0, 0)) == (30, 30, 30)
+    dropped = files.read_csv(out / "dropped.csv", ["sample_id", "culture", "reason"])
+    assert dropped.values.tolist() == [
+        ["q02", "Côte d'Ivoire / ..", "aspect ratio of the image too large"],
+        ["q03", "Côte d'Ivoire / ..", "label outside its options"],
+    ]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in said if "column 'answer': 1 of 36 labels are the number of options: outside" in text]
+    assert [text for text in said if "options of 16 of 34 questions bring letters or numbers of their own" in text]
+    assert len(said) == 2
+
+
 def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
     records = [record for i, record in enumerate(rows()) if i != 6]
     spec = source(tmp_path / "in", records)
@@ -139,7 +164,7 @@ def test_a_whole_data_set_of_one_culture(tmp_path: Path, caplog: pytest.LogCaptu
     out = prepared(source(tmp_path / "in", records), tmp_path / "out", "--split", '{"by": "whole"}')
     samples, _ = read_samples(out / "samples.parquet")
     assert {(s.culture, s.split) for s in samples} == {("all", "evaluate")}
-    assert "warning" not in caplog.text
+    assert "fall into" not in caplog.text
     with pytest.raises(DataError, match="fewer than two cultures are left"):
         prepared(source(tmp_path / "again", records), tmp_path / "out2")
 

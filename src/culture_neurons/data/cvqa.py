@@ -7,7 +7,8 @@
     language: english              # english (the translations) or native
     one_language_per_country: false    # keep, per country, the language with the most questions
     labels: {path: labels.csv, id: ID, label: Label}
-    label_kind: index              # index (from 0), letter (from A) or text
+    label_kind: index              # index, letter (from A) or text
+    label_base: 0                  # optional, with index: the number of the first option, 0 or 1
 
 The copy on the hub hides the answers: every Label there is -1. `labels` names a table that has
 them, from ID to label; or `path` names a copy of the data set that has them.
@@ -27,13 +28,15 @@ from typing import Any
 
 import pandas as pd
 
-from culture_neurons.data import hub, labels, reasons
+from culture_neurons.data import hub, label_columns, labels, reasons
 from culture_neurons.data.images import content_id
 from culture_neurons.data.sources import SourceTable, check_keys
 from culture_neurons.data.text import clean
 from culture_neurons.errors import ConfigError, DataError, nearest
 
-KEYS = ("type", "path", "revision", "split", "language", "one_language_per_country", "labels", "label_kind")
+KEYS = (
+    "type", "path", "revision", "split", "language", "one_language_per_country", "labels", "label_kind", "label_base",
+)  # fmt: skip  # fmt: skip
 
 #: The hub's name and split, where none is given.
 PATH, SPLIT = "afaji/cvqa", "test"
@@ -51,7 +54,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     """Read CVQA, or data of its schema; see the module's text for `spec`.
 
     Raises ConfigError for a wrong key or value; DataError when the data can't be had, lacks a column,
-    or hides all labels.
+    hides all labels, or has some that can be read in two ways (`label_columns`).
     """
     check_keys(spec, KEYS, "source")
     language = spec.get("language", "english")
@@ -63,7 +66,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     for key, known in (("path", str), ("split", str), ("revision", str | None)):
         if not isinstance(spec.get(key, ""), known) or "\0" in str(spec.get(key)):
             raise ConfigError(f"source.{key}: expected a text, found {spec[key]!r}")
-    kind = labels.check_kind(spec, "source")
+    reading = label_columns.check(spec, "source")
     if spec.get("labels"):
         labels.check_table(spec["labels"], "source.labels", WITHOUT_LABELS)  # before a download of gigabytes
     path, split = spec.get("path", PATH), spec.get("split", SPLIT)
@@ -80,12 +83,13 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
         table = {name: column.to_pylist() for name, column in _columns(opened.read(wanted)).items()}
     ids = [labels.identifier(value) for value in table["ID"]]
     subsets = [parse_subset(value) for value in table["Subset"]]
+    found, warnings = _labels(spec, reading, table, ids, options, f"{path} (split {split})")
     identities = _identities(opened)
     columns = {
         "sample_id": ids,
         "question": table[question],
         "options": table[options],
-        "label": _labels(spec, kind, table, ids, options, f"{path} (split {split})"),
+        "label": found,
         "category": table["Category"],
         "image": [{"row": row} if identity else None for row, identity in enumerate(identities)],
         "image_id": identities,
@@ -99,7 +103,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     how = {"type": "datasets", "path": path, "revision": opened.revision, "split": split, "column": "image"}
     if opened.files:
         how["files"] = list(opened.files)
-    return SourceTable(rows, how)
+    return SourceTable(rows, how, warnings)
 
 
 def parse_subset(value: Any) -> tuple[str, str] | None:
@@ -120,16 +124,21 @@ def _columns(table: Any) -> dict[str, Any]:
 
 
 def _labels(
-    spec: Mapping[str, Any], kind: str, table: Mapping[str, list], ids: list[str], options: str, where: str
-) -> list[Any]:
-    raw = labels.lookup(spec["labels"], ids, "source.labels") if spec.get("labels") else table["Label"]
-    found = [labels.resolve(label, kind, texts) for label, texts in zip(raw, table[options], strict=True)]
+    spec: Mapping[str, Any], reading: label_columns.Reading, table: Mapping[str, list], ids: list[str], options: str,
+    where: str,
+) -> tuple[list[Any], tuple[str, ...]]:  # fmt: skip
+    if spec.get("labels"):
+        raw = labels.lookup(spec["labels"], ids, "source.labels")
+        column = f"{spec['labels']['path']}: column {spec['labels']['label']!r}"
+    else:
+        raw, column = table["Label"], f"{where}: column 'Label'"
+    found, warnings = label_columns.resolve(raw, table[options], reading, column)
     if ids and all(label is None for label in found) and not spec.get("labels"):
         raise DataError(
             f"{where}: every Label is -1: this copy hides the answers\n"
             "  set source.labels to {path, id, label}, a table from ID to label, or source.path to a copy that has them"
         )
-    return found
+    return found, warnings
 
 
 def _excluded(subsets: Sequence[tuple[str, str] | None], one_language: bool) -> list[str | None]:

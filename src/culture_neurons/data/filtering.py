@@ -4,7 +4,7 @@ The steps, in this order; a row that is left out gets the first reason that appl
 1. each row by itself: id, culture, texts, options, label. Of rows with one id the first in the
    source's order is kept (whether or not it is valid: which of them is right can't be known);
 2. the chosen cultures and categories, and those of a split by category;
-3. the image is decoded once, if `check_images`;
+3. the image is decoded once, if `check_images`; its sides differ by `max_aspect_ratio` at most;
 4. cultures with fewer than `min_samples` rows, then all but the `top_cultures` largest (ties by name).
 
 Texts are brought to Unicode's NFC; in options every run of white space becomes one space.
@@ -55,6 +55,8 @@ class Settings:
     min_samples     leave out cultures with fewer valid samples than this
     categories      the categories to keep, or None for all
     check_images    decode every image once, and leave out those that can't be
+    max_aspect_ratio  leave out images whose longer side is more than this many times the shorter one, where they are
+                      looked at; None for any. Qwen's processors refuse more than 200
     """
 
     group_by: str = "culture"
@@ -64,6 +66,7 @@ class Settings:
     min_samples: int = 1
     categories: tuple[str, ...] | None = None
     check_images: bool = True
+    max_aspect_ratio: float | None = 200
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,9 @@ def settings(stanza: Mapping[str, Any]) -> Settings:
             raise ConfigError(f"filter.{key}: {value!r}; expected a whole number from {low}")
     if not isinstance(values.get("check_images", True), bool):
         raise ConfigError(f"filter.check_images: expected true or false, found {values['check_images']!r}")
+    ratio = values.get("max_aspect_ratio", 1)
+    if ratio is not None and (isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 1 <= ratio < np.inf):
+        raise ConfigError(f"filter.max_aspect_ratio: {ratio!r}; expected a number from 1, or null")
     if not isinstance(values.get("group_by", ""), str):
         raise ConfigError(f"filter.group_by: expected the name of a column, found {values['group_by']!r}")
     return Settings(**values)
@@ -159,7 +165,7 @@ def apply(
     if chosen.check_images and check_images is not None:
         left = [i for i, reason in enumerate(why) if not reason]
         for i, found in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
-            why[i] = found.problem
+            why[i] = found.problem or _too_long(found.size, chosen.max_aspect_ratio)
             records[i]["width"], records[i]["height"] = found.size or (None, None)
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
@@ -238,6 +244,11 @@ def _reason(record: Mapping[str, Any]) -> str:
         return reasons.LABEL_OUTSIDE
     path = (record["image"] or {}).get("path")
     return "" if path is None or encodable(path) else reasons.BAD_IMAGE
+
+
+def _too_long(size: tuple[int, int] | None, most: float | None) -> str:
+    """The reason to leave out an image of this width and height, or ""."""
+    return reasons.LONG_IMAGE if size and most is not None and max(size) > most * min(size) else ""
 
 
 def _choose(

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from culture_neurons.data import reasons
+from culture_neurons.data import pixels, reasons
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.files import first_line
 
@@ -50,8 +50,9 @@ class OutsideRoot(DataError):
 def opener(images: Mapping[str, Any]) -> Opener:
     """A function from a reference (or None) to its image (or None): RGB, upright, fully decoded.
 
-    Transparent pixels become white, an EXIF orientation is applied, and of several frames the first
-    is taken. The function raises DataError, naming the reference, when the image can't be had.
+    Transparent pixels become white, values wider than 8 bits are scaled (`pixels`), an EXIF orientation is applied,
+    and of several frames the first is taken. The function raises DataError, naming the reference, when the image
+    can't be had.
     """
     load = loader(images)
 
@@ -78,18 +79,12 @@ def loader(images: Mapping[str, Any]) -> Loader:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Decode an image to RGB. Raises DataError for data that is none, is cut short, or is too large."""
+    """Decode an image to RGB, see `pixels`. Raises DataError for data that is none, is cut short, or is too large."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise DataError(f"{image.width} × {image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}")
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                layer = image.convert("RGBA")
-                image = Image.new("RGBA", layer.size, "white")
-                image.alpha_composite(layer)
-            return image.convert("RGB")
+            return pixels.to_rgb(image)
     except Exception as error:  # Decoders of damaged data raise anything: OSError, SyntaxError, struct.error, ...
         raise DataError(f"{name}: unreadable image ({first_line(error)})") from None
 

@@ -20,6 +20,9 @@ KINDS = ("index", "letter", "text")
 #: Stands for a label that is neither an index nor a letter; `index` refuses it.
 NOT_UNDERSTOOD = "not understood"
 
+#: Stands for a label that may mean two options; `index` refuses it.
+AMBIGUOUS = "two ways"
+
 
 def check_kind(spec: Mapping[str, Any], where: str) -> str:
     """The `label_kind` of a source, "index" by default. Raises ConfigError."""
@@ -49,12 +52,12 @@ def coded(label: Any, codes: Sequence[tuple[Any, int]]) -> Any:
     """The index that a label stands for: `codes` pairs labels, as the data writes them, with indices.
 
     Types have to agree: 1 is neither "1" nor true nor 1.0. A missing or empty label and the number -1 stay hidden
-    (None); any other is `NOT_UNDERSTOOD`.
+    (None); one that stands for two indices is `AMBIGUOUS`, any other `NOT_UNDERSTOOD`.
     """
     label = plain(label) if isinstance(label, str) else label
-    for code, place in codes:
-        if type(label) is type(code) and label == code:
-            return place
+    places = {place for code, place in codes if type(label) is type(code) and label == code}
+    if places:
+        return places.pop() if len(places) == 1 else AMBIGUOUS
     return None if missing(label) or label == "" or (type(label) is int and label == -1) else NOT_UNDERSTOOD
 
 
@@ -66,6 +69,8 @@ def index(label: Any) -> tuple[int, str]:
     """
     if missing(label) or (isinstance(label, str) and not label.strip()):
         return -1, reasons.HIDDEN_LABEL
+    if isinstance(label, str) and label == AMBIGUOUS:
+        return -1, reasons.TWO_WAYS
     if isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", label.strip()):
         label = float(label)
     whole = isinstance(label, Integral) or (isinstance(label, Real) and float(label).is_integer())

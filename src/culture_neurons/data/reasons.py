@@ -21,12 +21,14 @@ LONG_TEXT = "text too long"
 BAD_TEXT = "text is no valid Unicode"
 HIDDEN_LABEL = "label missing or hidden"
 BAD_LABEL = "label not understood"
+TWO_WAYS = "label can be read in two ways"
 LABEL_OUTSIDE = "label outside its options"
 CULTURE_NOT_CHOSEN = "culture not chosen"
 CATEGORY_NOT_CHOSEN = "category not chosen"
 NOT_IN_SPLIT = "category in neither half"
 BAD_IMAGE = "unreadable image"
 IMAGE_OUTSIDE = "image outside image_root"
+LONG_IMAGE = "aspect ratio of the image too large"
 FEW_SAMPLES = "too few samples in culture"
 NOT_LARGEST = "culture not among the largest"
 
@@ -51,12 +53,14 @@ ALL = (
     EQUAL_OPTIONS,
     HIDDEN_LABEL,
     BAD_LABEL,
+    TWO_WAYS,
     LABEL_OUTSIDE,
     CULTURE_NOT_CHOSEN,
     CATEGORY_NOT_CHOSEN,
     NOT_IN_SPLIT,
     IMAGE_OUTSIDE,
     BAD_IMAGE,
+    LONG_IMAGE,
     FEW_SAMPLES,
     NOT_LARGEST,
 )

@@ -6,7 +6,7 @@ Modules are imported when they are asked for, so that a table needs no `datasets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,12 @@ class SourceTable:
               with one of the keys bytes, path, row; or None), image_id (text; rows that show one image
               share it; "" without an image). `excluded` is optional. Every other column is a group column.
     images    JSON-able: how `data.images.opener` opens the references
+    warnings  what the user should know of how the rows were read
     """
 
     rows: pd.DataFrame
     images: Mapping[str, Any]
+    warnings: Sequence[str] = ()
 
 
 def _synthetic(spec: Mapping[str, Any]) -> SourceTable:

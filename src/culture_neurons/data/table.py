@@ -10,7 +10,8 @@
       category: topic        # optional
       image: picture         # optional
       image_id: picture_id   # optional: questions with one image_id are never split apart
-    label_kind: index        # index (from 0), letter (from A) or text
+    label_kind: index        # index, letter (from A) or text
+    label_base: 1            # optional, with index: the number of the first option, 0 or 1
     labels: {path: answers.csv, id: id, label: answer}   # optional: the labels in a second table
     images: path             # path, bytes or none
     image_root: pictures     # folder of the paths; by default that of the file
@@ -30,12 +31,12 @@ from typing import Any
 import pandas as pd
 
 from culture_neurons.data import images as pictures
-from culture_neurons.data import labels, tabular
+from culture_neurons.data import label_columns, labels, tabular
 from culture_neurons.data.sources import SourceTable, check_keys
 from culture_neurons.data.text import missing, plain
 from culture_neurons.errors import ConfigError, DataError
 
-KEYS = ("type", "path", "columns", "label_kind", "labels", "images", "image_root")
+KEYS = ("type", "path", "columns", "label_kind", "label_base", "labels", "images", "image_root")
 ROLES = ("sample_id", "question", "options", "label", "category", "image", "image_id", "culture")
 IMAGES = ("none", "path", "bytes")
 
@@ -58,9 +59,10 @@ _RESERVED = {
 def read(spec: Mapping[str, Any]) -> SourceTable:
     """Read the file; see the module's text for `spec`.
 
-    Raises ConfigError for a wrong key or value, DataError when the file can't be read or lacks a column.
+    Raises ConfigError for a wrong key or value, DataError when the file can't be read or lacks a column, or when its
+    labels can be read in two ways (`label_columns`).
     """
-    roles, kind = _check(spec)
+    roles, reading = _check(spec)
     path = spec["path"]
     listed = _listed(roles["options"])
     wanted = [name for role, name in roles.items() if role != "options"] + listed
@@ -72,12 +74,14 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     if isinstance(roles["options"], str):
         options = [_parse(cell) for cell in table[roles["options"]]]
     raw = labels.lookup(spec["labels"], ids, "source.labels") if spec.get("labels") else table[roles["label"]]
+    file, column = (spec["labels"]["path"], spec["labels"]["label"]) if spec.get("labels") else (path, roles["label"])
+    found, warnings = label_columns.resolve(raw, options, reading, f"{file}: column {column!r}")
     references, how = _images(spec, table.get(roles.get("image", ""), [None] * len(ids)))
     columns = {
         "sample_id": ids,
         "question": table[roles["question"]],
         "options": options,
-        "label": [labels.resolve(label, kind, o) for label, o in zip(raw, options, strict=True)],
+        "label": found,
         "category": table[roles["category"]] if "category" in roles else [None] * len(ids),
         "image": references,
         "image_id": _identities(references, how, table.get(roles.get("image_id", ""))),
@@ -86,11 +90,11 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     if "culture" in roles:
         columns["culture"] = table[roles["culture"]]
     rows = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    return SourceTable(rows, how)
+    return SourceTable(rows, how, warnings)
 
 
-def _check(spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The roles of the columns and the kind of the labels, or a ConfigError."""
+def _check(spec: Mapping[str, Any]) -> tuple[dict[str, Any], label_columns.Reading]:
+    """The roles of the columns and how labels are read, or a ConfigError."""
     check_keys(spec, KEYS, "source")
     if not isinstance(spec.get("path"), str):
         raise ConfigError(f"source.path: expected a file, found {spec.get('path')!r}")
@@ -111,7 +115,7 @@ def _check(spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"source.images: {spec['images']!r}; expected one of {', '.join(IMAGES)}")
     if ("image" in roles) != (spec.get("images", "none") != "none"):
         raise ConfigError("source: columns.image and images (path or bytes) go together; set both or neither")
-    return roles, labels.check_kind(spec, "source")
+    return roles, label_columns.check(spec, "source")
 
 
 def _listed(options: str | Sequence[str]) -> list[str]:

@@ -39,7 +39,8 @@ def read(
     than there are names: these cultures get empty masks.
 
     Raises FileError, naming file, culture and layer, for anything but a list per culture with a 1-d tensor of whole
-    numbers per layer, each from 0 to `neurons` - 1 and listed once.
+    numbers per layer, each from 0 to `neurons` - 1 and listed once. A tensor without elements, of any type and shape,
+    is an empty list of neurons.
     """
     lists = _load(Path(path), len(cultures) * layers * (neurons * 8 + _PER_TENSOR) + _PER_FILE)
     if not isinstance(lists, list) or not lists:
@@ -99,6 +100,9 @@ def _load(path: Path, largest: int) -> Any:
 def _indices(tensor: Any, neurons: int, where: str) -> np.ndarray:
     """The sorted indices of one layer, int64. Raises FileError, which begins with `where`."""
     plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    # Of `torch.tensor([])` torch makes floats, and of `nonzero()` two dimensions: no neuron, whatever the type.
+    if plain and tensor.numel() == 0:
+        return np.empty(0, np.int64)
     if not plain or tensor.dtype not in _INTEGERS or tensor.ndim != 1:
         raise FileError(f"{where}: holds {_kind(tensor)}; expected a 1-d tensor of whole numbers")
     # A tensor can pretend to be larger than its storage, so this comes before anything is computed from it.

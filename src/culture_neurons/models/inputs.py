@@ -6,14 +6,14 @@ import inspect
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from culture_neurons.data import prompts
-from culture_neurons.errors import ConfigError, ModelError, nearest
+from culture_neurons.errors import ConfigError, DataError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.markers import as_text, control_texts
@@ -21,6 +21,8 @@ from culture_neurons.types import Sample
 
 #: Opens the image reference of a sample (RGB), or gives None for None.
 Opener = Callable[[Mapping[str, Any] | None], Image.Image | None]
+
+Result = TypeVar("Result")
 
 #: Tokens of an image that a processor can't tell: one for each square of so many pixels a side.
 _PIXELS = 28
@@ -125,7 +127,8 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
 def lengths(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
     """Tokens of each question, int64 [question]: those of its text, and those of its image by the image's size.
 
-    Exact where the processor can tell what an image takes; good enough to sort by elsewhere.
+    Exact where the processor can tell what an image takes; good enough to sort by elsewhere. Raises ModelError, naming
+    sample and size, for an image that the processor refuses.
     """
     texts = [question.text for question in questions]
     encoded = (
@@ -136,8 +139,13 @@ def lengths(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
     sizes = [questions[i].sample.image_size for i in sized]
     count = getattr(loaded.processor, "_get_num_multimodal_tokens", None)
     if sizes and count is not None:
-        # The text holds one placeholder for the image already.
-        more = np.array(count(image_sizes=[(height, width) for width, height in sizes]).num_image_tokens) - 1
+
+        def tokens(part: Sequence[int]) -> np.ndarray:
+            # The text holds one placeholder for the image already.
+            shapes = [(sizes[k][1], sizes[k][0]) for k in part]
+            return np.array(count(image_sizes=shapes).num_image_tokens) - 1
+
+        more = _naming(loaded, tokens, [questions[i].sample for i in sized], sizes)
     else:
         more = np.array([width * height // _PIXELS**2 for width, height in sizes], dtype=np.int64)
     result[sized] += more.astype(np.int64)
@@ -153,7 +161,8 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     """Tokenise and pad one batch and its images; an image that several questions show is opened once.
 
     `content` asks for the tokens of the question and its options, which needs a tokenizer with offsets.
-    Raises ModelError for an image that the processor refuses.
+    Raises ModelError, naming sample and size, for an image that the processor refuses, and DataError, naming the
+    sample, for one that can't be opened.
     """
     texts = [question.text for question in questions]
     first: dict[str, int] = {}
@@ -163,34 +172,72 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
             continue
         at = len(images)
         same = first.setdefault(sample.image_id or f"\0{at}", at)
-        images.append(opener(sample.image) if same == at else images[same])
+        images.append(_opened(sample, opener) if same == at else images[same])
         image_of.append(same)
     bos = loaded.tokenizer.bos_token
     arguments: dict[str, Any] = {
-        "text": texts,
         "return_tensors": "pt",
         "padding": True,
         "return_offsets_mapping": content,
         # A chat template that writes the start token itself must not get a second one.
         "add_special_tokens": not (bos and texts[0].startswith(bos)),
     }
-    if images:
-        arguments["images"] = images
-    try:
-        inputs = dict(loaded.processor(**arguments))
-    except (ValueError, TypeError) as error:
-        # Such as an image of 2000 x 3 pixels, which Qwen's processor refuses.
-        ids = ", ".join(repr(question.sample.sample_id) for question in questions[:5])
-        raise ModelError(
-            f"model {loaded.name!r}: its processor refuses one of the samples {ids}"
-            f"{' ...' if len(questions) > 5 else ''} ({first_line(error)}); leave it out, or set processor"
-        ) from None
+    found = iter(images)
+    shown = [None if question.sample.image is None else next(found) for question in questions]
+
+    def processed(part: Sequence[int]) -> dict[str, Any]:
+        given = [shown[k] for k in part if shown[k] is not None]
+        return dict(
+            loaded.processor(**arguments, text=[texts[k] for k in part], **({"images": given} if given else {}))
+        )
+
+    sizes = [None if image is None else image.size for image in shown]
+    inputs = _naming(loaded, processed, [question.sample for question in questions], sizes)
     offsets = inputs.pop("offset_mapping", None)
     accepted = inspect.signature(loaded.model.forward).parameters
     if "token_type_ids" not in accepted:
         inputs.pop("token_type_ids", None)
     marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
     return Batch(tuple(questions), inputs, marked, tuple(image_of))
+
+
+def _opened(sample: Sample, opener: Opener) -> Image.Image | None:
+    """The image of a sample. Raises DataError that names the sample too."""
+    try:
+        return opener(sample.image)
+    except DataError as error:
+        raise DataError(f"sample {sample.sample_id!r}: {error}") from None
+
+
+def _naming(
+    loaded: Loaded,
+    call: Callable[[Sequence[int]], Result],
+    samples: Sequence[Sample],
+    sizes: Sequence[tuple[int, int] | None],
+) -> Result:
+    """Call the processor on all samples; whatever it raises becomes a ModelError that names the one it refuses.
+
+    call     (indices) -> what the processor gives for these samples
+    sizes    width and height of their images, in pixels
+
+    Processors raise what they like: of an image of 1093 x 5 pixels Qwen's a ValueError, Gemma's an IndexError.
+    """
+    try:
+        return call(range(len(samples)))
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
+    ids = ", ".join(repr(sample.sample_id) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
+    which = f"one of the samples {ids}"
+    for k, sample in enumerate(samples):
+        try:
+            call([k])
+        except Exception as error:
+            shape = f", an image of {sizes[k][0]} × {sizes[k][1]} pixels" if sizes[k] else ""
+            which, reason = f"sample {sample.sample_id!r}{shape}", first_line(error)
+            break
+    raise ModelError(f"model {loaded.name!r}: its processor refuses {which} ({reason}); leave it out, or set processor")
 
 
 def _content_tokens(

@@ -115,8 +115,8 @@ def _describe(path: Path, wanted: set[str]) -> dict[str, Any]:
 
 
 def thumbnail(image: Any) -> str:
-    """A PIL image as a JPEG of at most `SIDE` pixels a side and `MOST_BYTES`, in base64."""
-    image = image.convert("RGB")
+    """An RGB image as a JPEG of at most `SIDE` pixels a side and `MOST_BYTES`, in base64."""
+    image = image.copy()
     image.thumbnail((SIDE, SIDE))
     for quality in QUALITIES:
         buffer = io.BytesIO()

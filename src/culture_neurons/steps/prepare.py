@@ -10,12 +10,14 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
-    from culture_neurons.data import filtering, images, samples, sources, splitting
+    from culture_neurons.data import filtering, images, option_marks, samples, sources, splitting
 
     chosen = filtering.settings(o.filter)
     how = splitting.settings(o.split)
     table = sources.read(o.source)
     cli.log.info("%d rows read", len(table.rows))
+    for text in table.warnings:
+        cli.log.warning("warning: %s", text)
 
     def check(references: list) -> list:
         found = images.inspect(references, table.images, o.threads)
@@ -32,6 +34,8 @@ def main(o: argparse.Namespace) -> None:
         cli.log.info("left out, %s: %d (%s)", reason, part["n"].sum(), cultures)
     cli.log.info("kept %d samples of %d cultures, %d rows left out", len(kept), kept["culture"].nunique(),
                  len(filtered.dropped))  # fmt: skip
+    if marked := option_marks.warning(kept["options"]):
+        cli.log.warning("warning: %s", marked)
     for culture in sorted(set(chosen.cultures or ()) - set(kept["culture"])):
         cli.log.warning("warning: no sample of %r is left; dropped.csv says why", culture)
     for culture, part in kept.groupby("culture"):

@@ -18,7 +18,7 @@ from culture_neurons.data.benchmarks import common, registry
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import prepare
-from tests.data.benchmarks.conftest import KINDS, blend, csv, jsonl, normad, parquet, qnli, saved
+from tests.data.benchmarks.conftest import KINDS, blend, commonsenseqa, csv, jsonl, normad, parquet, qnli, saved
 
 SCHEMA = read_schema(Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml")
 WRITERS = {"rows.parquet": parquet, "saved": saved, "rows.jsonl": jsonl, "rows.csv": csv}
@@ -63,6 +63,46 @@ def test_labels_of_a_wrong_type_are_dropped(kind: str, tmp_path: Path) -> None:
     expected = [reasons.BAD_LABEL] * len(wrong) + [""] * (len(rows) - len(wrong))
     assert why == expected
     assert chosen(found[len(wrong) :]) == answers[len(wrong) :]
+
+
+@pytest.mark.parametrize("kind", ["hard", "qnli", "mrpc"])
+def test_labels_from_one_are_refused_where_they_are_documented_from_zero(kind: str, tmp_path: Path) -> None:
+    make, spec, column, _ = KINDS[kind]
+    rows, _ = make()
+    for row in rows:
+        row[column] = 1 + int(row[column])
+    for name, write in WRITERS.items():
+        path = write(rows, tmp_path / name)
+        with pytest.raises(DataError, match=rf"{name}: column '{column}': none of 24 labels is 0 .* expected 0 to 1"):
+            sources.read(spec | {"path": path, "split": "train"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: Path) -> None:
+    """A column in which all labels are of one wrong kind loses every row; none gets another answer."""
+    make, spec, column, _ = KINDS[kind]
+    rows, answers = make()
+    codes = {answer: i for i, answer in enumerate(dict.fromkeys(answers))}
+    number = [codes[answer] for answer in answers]
+    for wrong in ([str(1 + n) for n in number], [1.0 + n for n in number], ["abc"[n] for n in number], answers):
+        if kind == "normad" and wrong is answers:
+            continue  # its labels are the answers
+        changed = [row | {column: label} for row, label in zip(rows, wrong, strict=True)]
+        found = sources.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
+        assert {labels.index(label)[1] for label in found["label"]} == {reasons.BAD_LABEL}
+
+
+@pytest.mark.parametrize(("marks", "key", "expected"), [
+    (["1", "2", "3", "4", "5"], "2", 1), (["1", "2", "3", "4", "5"], 2, reasons.BAD_LABEL),
+    (list("BACDE"), "A", 1), (list("AABCD"), "A", reasons.TWO_WAYS), (list("AABCD"), "B", 2),
+    (list("ABCDE"), "2", reasons.BAD_LABEL),
+])  # fmt: skip
+def test_the_key_of_commonsenseqa_is_looked_up_among_the_marks(marks, key, expected, tmp_path: Path) -> None:
+    rows, _ = commonsenseqa(1)
+    rows[0]["choices"]["label"], rows[0]["answerKey"] = marks, key
+    found = sources.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    value, reason = labels.index(found["label"][0])
+    assert (reason or value) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from culture_neurons.data import hub
+from culture_neurons.data import hub, label_columns
 from culture_neurons.data.benchmarks import wording
 from culture_neurons.data.sources import SourceTable, check_keys
 from culture_neurons.data.text import clean_line
@@ -136,15 +136,18 @@ def _row(question: Question, templates: Sequence[str], seed: int, control: str |
     }
 
 
-def records(spec: Spec, columns: Sequence[str], label: str) -> list[Record]:
+def records(spec: Spec, columns: Sequence[str], label: str, codes: int = 0) -> list[Record]:
     """The rows of the data that `spec` names, with these columns and that of the labels.
 
-    Raises DataError when it can't be read or lacks a column.
+    `codes`: labels are whole numbers below it. Raises DataError when the data can't be read, lacks a column, or has
+    such labels that run from 1.
     """
     names = [*columns, label]
     found = hub.read_columns(
         spec["path"], names, revision=spec["revision"], split=spec["split"], config=spec.get("config"), literal=[label]
     )
+    if codes:
+        label_columns.check_codes(found[label], codes, f"{spec['path']}: column {label!r}")
     return [dict(zip(names, values, strict=True)) for values in zip(*(found[name] for name in names), strict=True)]
 
 

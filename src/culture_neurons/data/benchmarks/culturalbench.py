@@ -47,7 +47,7 @@ def easy(spec: Spec) -> Iterator[Question]:
 def hard(spec: Spec) -> Iterator[Question]:
     """One question of True or False per row."""
     seen: Counter[str] = Counter()
-    for row in records(spec, ("question_idx", "prompt_question", "prompt_option", "country"), LABEL):
+    for row in records(spec, ("question_idx", "prompt_question", "prompt_option", "country"), LABEL, codes=2):
         place, group = country(row["country"]), labels.identifier(row["question_idx"])
         seen[group] += 1
         yield Question(

@@ -51,7 +51,7 @@ def _choices(cell: Any) -> tuple[Sequence[Any], Sequence[Any] | None]:
 
 def qnli(spec: Spec) -> Iterator[Question]:
     """Does a sentence answer a question?"""
-    for row in records(spec, ("idx", "question", "sentence"), "label"):
+    for row in records(spec, ("idx", "question", "sentence"), "label", codes=2):
         yield Question(
             sample_id=labels.identifier(row["idx"]),
             fields={"question": row["question"], "sentence": row["sentence"]},
@@ -63,7 +63,7 @@ def qnli(spec: Spec) -> Iterator[Question]:
 
 def mrpc(spec: Spec) -> Iterator[Question]:
     """Do two sentences mean the same?"""
-    for row in records(spec, ("idx", "sentence1", "sentence2"), "label"):
+    for row in records(spec, ("idx", "sentence1", "sentence2"), "label", codes=2):
         yield Question(
             sample_id=labels.identifier(row["idx"]),
             fields={"first": row["sentence1"], "second": row["sentence2"]},
