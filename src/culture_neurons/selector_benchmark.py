@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons import seeds, selection, selectors
+from culture_neurons import seeds, selection, selectors, shares
 from culture_neurons.errors import FileError
 from culture_neurons.types import Statistics
 
@@ -67,7 +67,7 @@ def relabelled(
             labels[rng.permutation(np.flatnonzero(labels == name))[per_culture:]] = ""
     rng = seeds.generator("selector benchmark", seed, "noise", repeat, per_culture, noise)
     rows = np.flatnonzero(labels != "")
-    wrong = rng.choice(rows, round(noise * len(rows)), replace=False)
+    wrong = rng.choice(rows, shares.rounded(noise, len(rows)), replace=False)
     labels[wrong] = labels[rng.permutation(wrong)]
     return labels.tolist()
 
