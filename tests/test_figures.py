@@ -196,6 +196,24 @@ def test_stability_is_that_of_the_table(tables):
     assert stems == [entry.stem for entry in captions.model_entries(tables, PLANTED, SELECTORS, 0.01)]
 
 
+def test_stability_says_which_cultures_it_knows_nothing_of(tables):
+    table = tables.more["stability"]
+    values = list(table.columns[table.columns.get_loc("selected_again") : table.columns.get_loc("planted")])
+    for single, said in (([NAMES[0]], "168 recorded questions of 7 cultures (1 culture of one image left out)"),
+                         (NAMES, "0 recorded questions of 0 cultures (8 cultures of one image left out)")):  # fmt: skip
+        mine = table["culture"].isin(single)
+        some = table.assign(n_images=table["n_images"].where(~mine, 1), **{c: table[c].where(~mine) for c in values})
+        changed = dataclasses.replace(tables, more={**tables.more, "stability": some})
+        shown = texts(figures.plot_stability(changed, PLANTED, ["cas", "mad"]))
+        assert said in shown
+        assert ("no result" in shown) == (single is NAMES)
+        (caption,) = [
+            e.caption for e in captions.model_entries(changed, PLANTED, ["cas"], 0.01) if e.kind == "stability"
+        ]
+        assert said in caption
+    assert not [text for text in texts(figures.plot_stability(tables, PLANTED, ["cas"])) if "left out" in text]
+
+
 def test_overlaps_are_in_the_order_of_their_clustering(tables):
     names, values, _ = overlap.shared(tables, PLANTED, "cas", 0.01)
     figure = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
