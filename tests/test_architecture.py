@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "again": {"errors", "seeds", "resampling", "evaluation", "evidence"},
     "sets": {"resampling", "evaluation", "evidence", "per_culture", "controls"},
     "figures": {"errors", "files", "types"},
-    "report": {"errors", "files", "figures"},
+    "report": {"errors", "files", "figures", "types"},
 }
 MAY_IMPORT["results"] = {"errors", "files", "figures"}
 MAY_IMPORT["steps"] = set(MAY_IMPORT)
