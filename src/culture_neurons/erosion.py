@@ -48,7 +48,7 @@ def compare(
     of the set, whatever their culture, as benchmarks publish them. Columns `_vs_poorest` are the differences to the
     choice `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % percentiles
     of a bootstrap over questions (those about one image stay together; none where there is one alone), p is two-sided,
-    of sign flips of the paired differences; not adjusted yet (`adjust`).
+    of sign flips of the paired differences; not adjusted yet (`adjust`). Without questions n is 0 and the rest empty.
 
     Raises FileError when two files do not hold the same questions.
     """
@@ -72,8 +72,9 @@ def compare(
         of = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
         columns = {(key, name): each[of] for key, values in runs.items() for name, each in values.items()}
         estimates = resampling.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
-        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": float(base.correct[of].mean())}
-        rows += [{"choice": choice, "seed": key, **shared, **estimates[choice, key]} for choice, key in runs]
+        before = float(base.correct[of].mean()) if of.any() else np.nan
+        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": before}
+        rows += [{"choice": choice, "seed": key, **shared, **estimates.get((choice, key), {})} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
