@@ -12,6 +12,8 @@ from culture_neurons.figures.titles import number
 
 #: An adjusted p-value below this is a difference.
 LEVEL = 0.05
+#: Without a p-value: what was measured is no evidence, for either side.
+UNTESTED = "not tested (no two questions apart, or no random masks)"
 
 
 def sentences(tables: Tables, model: str) -> list[str]:
@@ -27,7 +29,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
         if is_control(tables, model, str(selector)):
             continue
         random = np.isfinite(mine["difference"].astype(float)).any()
-        found: dict[str, list[str]] = {"lower": [], "higher": [], "not shown to differ": []}
+        found: dict[str, list[str]] = {"lower": [], "higher": [], "not shown to differ": [], UNTESTED: []}
         for _, row in mine.iterrows():
             found[_judged(row, "difference" if random else "change")].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
@@ -44,6 +46,8 @@ def sentences(tables: Tables, model: str) -> list[str]:
 
 def _judged(row: pd.Series, what: str) -> str:
     value, p = float(row[what]), float(row[f"{what}_p_adjusted"])
+    if not np.isfinite(p):
+        return UNTESTED
     return ("lower" if value < 0 else "higher") if p < LEVEL else "not shown to differ"
 
 
