@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,53 @@ def test_p_values_by_hand():
     points = table[table["measure"] == "accuracy"]
     np.testing.assert_allclose(points["observed"].to_numpy(), 10 * nats["observed"].to_numpy())
     assert points["n"].tolist() == [4, 2, 2]
+
+
+def unasked():
+    """Two masks and no question of their cultures."""
+    names, base = world(2, 3)
+    made, none = change(np.random.default_rng(0), names, base), slice(0, 0)
+    base = replace(base, **{f.name: getattr(base, f.name)[none] for f in fields(base)})
+    return base, replace(made, **{f.name: getattr(made, f.name)[:, none] for f in fields(made) if f.name != "masks"})
+
+
+def test_without_questions_nothing_is_compared():
+    """p was 1 / (1 + permutations): a comparison with no number is none of a loss that is rare."""
+    base, made = unasked()
+    paired = evidence.pair(base, made)
+    table = again.permutation_test(base, paired, {measure: np.zeros((99, 0)) for measure in evidence.UNITS})
+    assert table[["culture", "measure", "n", "permutations"]].values.tolist() == [
+        ["", "accuracy", 0, 99], ["", "logprob", 0, 99],
+    ]  # fmt: skip
+    assert table[["observed", "null", "null_low", "null_high", "p_value"]].isna().all(axis=None)
+    table = again.dose(base, {1.0: paired}, 50, 0)
+    assert (table["n"] == 0).all()
+    assert table[again.STRENGTHS[3:-1]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_questions_have_a_change_and_p_no_smaller_than_permutations_say(n):
+    names, base = world(2, n)
+    paired = evidence.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
+    null = {"accuracy": np.zeros((3, 2 * n)), "logprob": np.zeros((3, 2 * n))}
+    table = again.permutation_test(base, paired, null)
+    assert (table["observed"] < 0).all()
+    assert (table["p_value"] == 1 / 4).all()
+    same = again.permutation_test(base, paired, {m: np.repeat(paired.own[m][None], 3, axis=0) for m in null})
+    assert (same["p_value"] == 1).all()  # where nothing changes, nothing is shown
+
+
+def test_labels_that_no_shuffle_changes_are_no_null():
+    names, base = world(3, 4)
+    paired = evidence.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
+    table = again.permutation_test(base, paired, {m: np.zeros((19, 12)) for m in evidence.UNITS})
+    null = ["null", "null_low", "null_high", "p_value"]
+    some = again.without_null(table, {"c0": 7, "c1": 0, "c2": 12})
+    empty = some[null].isna().all(axis=1)
+    assert set(some.loc[empty, "culture"]) == {"c1"}
+    assert some[null].isna().any(axis=1).equals(empty)
+    pd.testing.assert_frame_equal(some.drop(columns=null), table.drop(columns=null))
+    assert again.without_null(table, {"c0": 0, "c1": 0, "c2": 0})[null].isna().all(axis=None)
 
 
 def test_doses_are_means_with_intervals_on_the_same_draws():

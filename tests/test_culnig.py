@@ -1,6 +1,7 @@
 """The rules of CULNIG against plain loops."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -135,9 +136,32 @@ def test_random_controls_of_one_set_are_one_set_and_take_its_units_only_where_th
     assert culnig.matched(reference[:0], CULTURES, LAYERS, WIDTHS, 1).empty
 
 
-@pytest.mark.parametrize(("fraction", "size", "expected"), [(0.29, 100, 29), (0.01, 530_432, 5304), (0.1, 9, 0)])
-def test_counts_are_floored_as_written(fraction, size, expected):
-    assert culnig.exact_floor(fraction, size) == expected
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rounding_noise_makes_no_unit_specific(dtype):
+    """Sums of the same numbers in another order, in float64 and in float32: equal but for the last digits."""
+    numbers = np.random.default_rng(7).lognormal(0, 2, 400).astype(dtype)
+    orders = [np.random.default_rng(seed).permutation(numbers) for seed in range(4)]
+    same = [float(np.cumsum(order)[-1]) for order in orders]  # one number after the other
+    main, control = made(0), made(1)
+    main.sums["gate_proj"][:, :, 0], control.sums["gate_proj"][:, :, 0] = np.array(same)[:, None], 0
+    main.sums["gate_proj"][:, 0, 1], control.sums["gate_proj"][:, 0, 1] = same[0] * np.array([1, 1, 1, 1.0001]), 0
+    assert len(set(same)) > 1
+    table = culnig.specific(culnig.gains(main, control), CULTURES, None, fraction=0.1, z=0)
+    assert not [row for row in rows(table) if row[0] == "gate_proj" and row[2] == 0]
+    # A difference that is one, however small, is none of rounding.
+    assert ("gate_proj", 0, 1) in rows(table[table["culture"] == "d"])
+
+
+def test_so_few_cultures_that_none_can_stand_out_are_refused():
+    one, two = (culnig.gains(made(0, CULTURES[:n], (20,) * n), made(1, CULTURES[:n], (9,) * n)) for n in (1, 2))
+    with pytest.raises(ConfigError, match=r"culnig-specific compares cultures and needs at least two, found \['a'\]"):
+        culnig.specific(one, ["a"], None)
+    assert len(culnig.general(one, None))
+    # Of two, each lies one standard deviation from the mean.
+    found = culnig.specific(two, ["a", "b"], None, fraction=0.1, z=0.99)
+    assert set(found["culture"]) == {"a", "b"}
+    with pytest.raises(ConfigError, match=r"z is 1.5, but of 2 cultures none can lie more than 1 standard"):
+        culnig.specific(two, ["a", "b"], None, z=1.5)
 
 
 def test_what_does_not_fit_is_refused():
@@ -175,3 +199,11 @@ def test_published_options_at_one_per_cent():
     assert culnig.options("culnig-specific", {"z": 0}, 0.02) == pytest.approx(
         {"fraction": 0.006, "mention_fraction": 0.01, "z": 0}
     )
+
+
+@pytest.mark.parametrize("top", ["0.001", "0.003", "0.007", "0.01", "0.015", "0.03", "0.05", "0.07", "0.1", "0.3"])
+def test_options_follow_the_top_fraction_as_it_is_written(top):
+    for method, known in (("culnig-general", culnig.GENERAL), ("culnig-specific", culnig.SPECIFIC)):
+        for key, value in culnig.options(method, {}, float(top)).items():
+            exact = Decimal(str(known[key])) * (100 * Decimal(top) if key in culnig.FOLLOW else 1)
+            assert Decimal(repr(value)) == min(exact, 1)

@@ -118,6 +118,25 @@ def test_a_run_without_the_poorest_has_nothing_to_be_held_against():
     pd.testing.assert_frame_equal(one, mean)
 
 
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_questions(n):
+    """None, one image, two images: means are there as soon as one question is, what speaks of others from two on."""
+    samples, before = questions()
+    samples, before = samples[:n].assign(image_id=""), before[:n]
+    runs = [("richest", "1"), ("poorest", "1")]
+    after = {run: answers(samples, np.random.default_rng(i)) for i, run in enumerate(runs)}
+    base = baseline(samples, before, "b")
+    table = erosion.compare(base, after, {run: "r" for run in runs}, "b", 50, 0)
+    assert list(table.columns) == erosion.COLUMNS
+    table = table[(table["culture"] == erosion.ALL) & (table["choice"] == "richest")]
+    assert table["seed"].tolist() == ["1", erosion.ALL]
+    assert (table["n"] == n).all()
+    means = ["accuracy_before", "accuracy_after", "change", "logprob_change", "change_vs_poorest", "well_formed_rate"]
+    assert table[means].notna().all(axis=None) == (n > 0)
+    sure = [c for c in erosion.COLUMNS if c.endswith(("_low", "_high", "_p"))]
+    assert table[sure].isna().all(axis=None) == (n < 2)
+
+
 def test_other_questions_are_refused():
     samples, before = questions()
     after = {("richest", "1"): answers(samples, np.random.default_rng(2))[1:]}

@@ -223,3 +223,36 @@ def test_recovery_by_hand():
     assert table.loc["a"].tolist() == [3, 3, 2, pytest.approx(2 / 3), pytest.approx(2 / 3)]
     assert table.loc["b"].tolist() == [1, 1, 0, 0.0, 0.0]
     assert table.loc["c", ["n_selected", "n_planted", "hits"]].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_questions_and_masks_that_change_nothing(n):
+    """Means are there as soon as one question is; nothing changed is 0, and a p of 1: no evidence."""
+    samples = pd.DataFrame(
+        {"sample_id": ["p", "q"][:n], "culture": "a", "split": "evaluate", "label": 0, "image_id": ""}
+    )
+    answers = samples[["sample_id", "culture", "split"]].assign(
+        prediction=0, correct=True, well_formed=True, logprobs=[HALF] * n
+    )
+    base = evaluation.baseline(samples, answers, "p")
+    same = evaluation.changes(base, answers.assign(mask_culture="a"), {"a": 3, "b": 0}, "x", "p")
+    table = evaluation.effects(base, same, ["a", "b"]).set_index(["mask_culture", "eval_culture"])
+    own, other = table.loc["a", "a"], table.loc["a", "b"]
+    assert (own["n"], own["gained"], own["lost"], other["n"]) == (n, 0, 0, 0)
+    values = [
+        "baseline_accuracy",
+        "masked_accuracy",
+        "drop",
+        "logprob_drop",
+        "flip_rate",
+        "well_formed_rate",
+        "mcnemar_p",
+    ]
+    assert other[values].isna().all()
+    assert own[values].isna().all() if n == 0 else own[values].tolist() == [1, 1, 0, 0, 0, 1, 1]
+    of = evaluation.summary(table.reset_index())
+    assert np.isnan(of["cross_drop"])  # one culture has no other
+    assert np.isnan(of["specificity"])
+    assert np.isnan(of["self_drop"]) if n == 0 else of["self_drop"] == 0
+    row = evaluation.baseline_table(answers, base, ["a", "b"]).set_index("culture").loc["a"]
+    assert row[["accuracy", "well_formed_rate", "chance", "logprob"]].isna().all() == (n == 0)

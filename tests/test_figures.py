@@ -196,6 +196,24 @@ def test_stability_is_that_of_the_table(tables):
     assert stems == [entry.stem for entry in captions.model_entries(tables, PLANTED, SELECTORS, 0.01)]
 
 
+def test_stability_says_which_cultures_it_knows_nothing_of(tables):
+    table = tables.more["stability"]
+    values = list(table.columns[table.columns.get_loc("selected_again") : table.columns.get_loc("planted")])
+    for single, said in (([NAMES[0]], "168 recorded questions of 7 cultures (1 culture of one image left out)"),
+                         (NAMES, "0 recorded questions of 0 cultures (8 cultures of one image left out)")):  # fmt: skip
+        mine = table["culture"].isin(single)
+        some = table.assign(n_images=table["n_images"].where(~mine, 1), **{c: table[c].where(~mine) for c in values})
+        changed = dataclasses.replace(tables, more={**tables.more, "stability": some})
+        shown = texts(figures.plot_stability(changed, PLANTED, ["cas", "mad"]))
+        assert said in shown
+        assert ("no result" in shown) == (single is NAMES)
+        (caption,) = [
+            e.caption for e in captions.model_entries(changed, PLANTED, ["cas"], 0.01) if e.kind == "stability"
+        ]
+        assert said in caption
+    assert not [text for text in texts(figures.plot_stability(tables, PLANTED, ["cas"])) if "left out" in text]
+
+
 def test_overlaps_are_in_the_order_of_their_clustering(tables):
     names, values, _ = overlap.shared(tables, PLANTED, "cas", 0.01)
     figure = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
@@ -209,6 +227,33 @@ def test_overlaps_are_in_the_order_of_their_clustering(tables):
     assert len(tree.collections[0].get_segments()) == len(names) - 1
     again = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
     assert [t.get_text() for t in again.axes[1].get_yticklabels()] == [t.get_text() for t in cells.get_yticklabels()]
+
+
+def test_overlaps_that_are_all_zero_are_said_in_words(tables):
+    table = tables.more["overlaps"]
+    known = table["selector"] == "lap"
+    for overlap_of, words in ((table["overlap"] * 0, True), (table["overlap"] * np.nan, True),
+                              (table["overlap"].where(known, 0), False), (known * 0.5, False)):  # fmt: skip
+        some = dataclasses.replace(tables, more={**tables.more, "overlaps": table.assign(overlap=overlap_of)})
+        entries = captions.model_entries(some, PLANTED, ["cas", "lap"], 0.01)
+        (caption,) = [entry.caption for entry in entries if entry.kind == "overlap"]
+        assert (overlap.NONE in caption) == words
+        selector = overlap.most_structured(some, PLANTED, ["cas", "lap"], 0.01)
+        assert words or selector == "lap"  # the one that has something to show
+        figure = figures.plot_overlap(some, PLANTED, selector, 0.01)
+        assert (overlap.NONE in texts(figure)) == words
+        assert (figure.get_size_inches()[1] < 1) == words
+
+
+def test_two_empty_masks_have_no_overlap_in_the_map(tables):
+    table = tables.more["overlaps"]
+    pair = (table["a"] == table["a"].iloc[0]) & (table["b"] == table["b"].iloc[0])
+    changed = table.assign(overlap=table["overlap"].where(~pair))
+    some = dataclasses.replace(tables, more={**tables.more, "overlaps": changed})
+    _, values, _ = overlap.shared(some, PLANTED, "cas", 0.01)
+    assert np.isnan(values).sum() == len(values) + 2
+    cells = figures.plot_overlap(some, PLANTED, "cas", 0.01).axes[1].collections[0].get_array()
+    assert np.ma.getmaskarray(np.ma.masked_invalid(cells)).sum() == len(values) + 2
 
 
 def test_a_figure_of_no_overlaps_is_drawn_all_the_same(tables):

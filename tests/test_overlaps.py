@@ -77,9 +77,9 @@ def effects(cultures, change):
 
 
 def pairs(cultures, similarity):
-    rows = [("x", "0.1", a, b, similarity[i, j]) for i, a in enumerate(cultures) for j, b in
+    rows = [("x", "0.1", a, b, 5, 5, similarity[i, j]) for i, a in enumerate(cultures) for j, b in
             enumerate(cultures) if i < j]  # fmt: skip
-    return pd.DataFrame(rows, columns=["selector", "top_fraction", "a", "b", "overlap"])
+    return pd.DataFrame(rows, columns=["selector", "top_fraction", "a", "b", "n_a", "n_b", "overlap"])
 
 
 def test_related_cultures_are_hurt_more_where_they_share_neurons():
@@ -102,3 +102,29 @@ def test_related_cultures_are_hurt_more_where_they_share_neurons():
     assert (some["n_cultures"] == 8).all()
     other = overlaps.related(pairs(cultures, similarity), effects(cultures, rng.random((9, 9)))).set_index("measure")
     assert other.loc["accuracy", "verdict"] == overlaps.NOTHING
+
+
+def test_cultures_with_an_empty_mask_or_without_questions_count_nowhere():
+    """One mask without neurons shares nothing and harms no one: of both it would be evidence."""
+    rng, cultures = np.random.default_rng(0), [f"c{i}" for i in range(9)]
+    similarity = rng.random((9, 9))
+    similarity = (similarity + similarity.T) / 2
+    change = -10 * similarity + 0.1 * rng.random((9, 9))
+    wanted = overlaps.related(pairs(cultures[:7], similarity), effects(cultures, change))
+    table = pairs(cultures, similarity)
+    table.loc[table["b"] == "c8", ["n_b", "overlap"]] = 0
+    asked = effects(cultures, change)
+    asked.loc[asked["eval_culture"] == "c7", ["drop", "logprob_drop"]] = np.nan  # as the table of effects says it
+    pd.testing.assert_frame_equal(overlaps.related(table, asked), wanted)
+    assert set(wanted["verdict"]) == {overlaps.HURT, overlaps.SPARED}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_cultures_show_no_relation(n):
+    cultures = [f"c{i}" for i in range(n)]
+    similarity = np.arange(n * n).reshape(n, n) * 0.1
+    found = overlaps.related(pairs(cultures, similarity + similarity.T), effects(cultures, -similarity))
+    assert found["p_value"].isna().all()
+    assert set(found["verdict"]) <= {overlaps.TOO_FEW}
+    assert len(found) == (2 if n > 1 else 0)  # one culture has no pairs
+    assert found["correlation"].isna().all() == (n < 3)

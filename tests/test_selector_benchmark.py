@@ -214,6 +214,28 @@ def test_labels_are_drawn_and_exchanged():
     assert wrong == relabelled(ids, cultures, 5, 0.5, 1, 0)
 
 
+@pytest.mark.parametrize(("samples", "noise", "repeats"), [
+    ([1], [], 4), ([20], [], 1), ([99], [], 1), ([], [0.5], 4), ([], [0.01], 1), ([20], [0.018], 1), ([20], [0.019], 4),
+])  # fmt: skip
+def test_draws_that_cannot_differ_are_one_draw(samples, noise, repeats):
+    """80 questions, 20 of each culture: 20 draw them all, and 0.018 of them are one label, exchanged with itself."""
+    table = run("fire", {"cas": {}}, samples=samples, noise=noise, repeats=4)
+    keys = (str(samples[0]) if samples else "all"), (noise[0] if noise else 0.0)
+    row = table.set_index(["samples_per_culture", "label_noise"]).loc[keys]
+    assert row["repeats"] == repeats
+    assert np.isnan(row["recall_sd"]) == (repeats == 1)
+
+
+def test_a_target_without_neurons_has_no_chance_level():
+    cultures, sums, planted = world("fire")
+    planted["logprob_drop"] = 0.0
+    table = plain(benchmark(reader(cultures, sums), planted, {"cas": {}}, [FRACTION], [], [], 1, 0))
+    row = table.set_index("target").loc["effective"]
+    assert (row["n_cultures"], row["n_target"]) == (0, 0)
+    assert row[["chance", "precision", "recall", "average_precision"]].isna().all()
+    assert table.set_index("target").loc["planted", "chance"] == 6 / 120
+
+
 def test_planted_neuron_outside_the_model_is_refused():
     cultures, sums, planted = world("fire")
     planted.loc[0, "neuron"] = NEURONS

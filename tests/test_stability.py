@@ -205,6 +205,63 @@ def test_samples_that_are_all_alike_choose_the_same_again(tmp_path):
     assert known["rank_correlation"].min() > 0.999
 
 
+ESTIMATES = ["selected_again", "jaccard_bootstrap", "jaccard_halves", "jaccard_halves_low", "jaccard_halves_high",
+             "jaccard_chance", "rank_correlation"]  # fmt: skip
+OF_NEURONS = ["selected_again", "score_sd", "probability_low", "probability_high"]
+
+
+@pytest.mark.parametrize("images", [1, 2, 9])
+def test_one_image_says_nothing_of_other_draws(tmp_path, images):
+    """Questions of culture "a" about 1, 2 or 9 images: several questions about one image are one unit."""
+    data = world(tmp_path)
+    mine = [i for i, culture in zip(data[1], data[2], strict=True) if culture == "a"]
+    unit = {**data[-1], **{i: f"of a {k % images}" for k, i in enumerate(mine)}}
+    table, neurons = measured(data[0], unit, methods=["lap", "cas"], resamples=40, halves=8)
+    own, others = table[table["culture"] == "a"], table[table["culture"] != "a"]
+    assert (own["n_images"] == images).all()
+    assert (own["n_neurons"] > 0).any()
+    own, of_own = own.loc[own["n_neurons"] > 0, ESTIMATES], neurons.loc[neurons["culture"] == "a", OF_NEURONS]
+    if images == 1:
+        assert own.isna().all(axis=None)
+        assert of_own.isna().all(axis=None)
+    else:
+        assert own.notna().all(axis=None)
+        assert of_own[["selected_again", "score_sd"]].notna().all(axis=None)
+        # Two questions drawn twice are often the same one twice: there are three different draws.
+        assert own["selected_again"].between(0.2, 1).all()
+    # What is known of the others is theirs, whatever "a" has.
+    assert others.loc[others["n_neurons"] > 0, ESTIMATES].notna().all(axis=None)
+    assert neurons.loc[neurons["culture"] != "a", "selected_again"].notna().all()
+
+
+def test_a_culture_that_cannot_be_split_is_in_both_halves_of_the_others(tmp_path):
+    """CAS takes the margin over the other cultures: one that is missing from a half would change it for all."""
+    first, second = stability.half_weights(["x", "y"], [np.array([0, 0, 0]), np.array([0, 1])], 4, 1)
+    np.testing.assert_array_equal(first, 1)
+    np.testing.assert_array_equal(second.sum(axis=1), 1)
+    # With every culture of one unit, both halves are the run.
+    path, ids, cultures, *_ = world(tmp_path)
+    table, _ = measured(path, dict(zip(ids, cultures, strict=True)), methods=["cas"])
+    assert table[ESTIMATES].isna().all(axis=None)
+
+
+def test_one_split_has_no_middle_and_no_draw_no_spread(tmp_path):
+    path, *_, images = world(tmp_path)
+    table, neurons = measured(path, images, resamples=1, halves=1, methods=["lap"])
+    assert table["jaccard_halves"].notna().all()
+    assert table[["jaccard_halves_low", "jaccard_halves_high"]].isna().all(axis=None)
+    assert neurons[["score_sd", "probability_low", "probability_high"]].isna().all(axis=None)
+
+
+def test_what_is_the_same_in_all_draws_has_no_interval(tmp_path):
+    # Each sample stands there many times: P does not change, and no interval is the one that covers it.
+    path, *_ = world(tmp_path, per_culture=1, copies=4)
+    _, neurons = measured(path, {})
+    assert len(neurons)
+    assert neurons[["probability_low", "probability_high"]].isna().all(axis=None)
+    assert neurons["probability"].notna().all()
+
+
 def test_labels_without_effect_give_halves_near_chance(tmp_path):
     path, *_ = world(tmp_path, per_culture=40, effect=0.0)
     table, _ = measured(path, {}, halves=30, resamples=0, methods=["cas", "mad"])

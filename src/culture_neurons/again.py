@@ -64,8 +64,12 @@ def permutation_test(base: Baseline, paired: Paired, own: Mapping[str, np.ndarra
     own      see `own_changes`
 
     observed, null in points or nats; null_low to null_high holds 95 % of the permutations;
-    p_value = (1 + how many permutations lose as much) / (1 + permutations).
+    p_value = (1 + how many permutations lose as much) / (1 + permutations). All are nan without a question of a culture
+    that has a mask.
     """
+    if not paired.cultures:
+        rows = [("", measure, 0, len(own[measure]), *[np.nan] * 6, unit) for measure, unit in UNITS.items()]
+        return pd.DataFrame(rows, columns=PERMUTED)
     keep = np.isin(base.culture.astype(str), paired.cultures)
     asked = base.culture[keep].astype(str)
     member = (asked[:, None] == np.array(paired.cultures)).astype(float)  # [question, culture]
@@ -86,6 +90,21 @@ def permutation_test(base: Baseline, paired: Paired, own: Mapping[str, np.ndarra
     return table.sort_values(["culture", "measure"], kind="stable", ignore_index=True)
 
 
+def without_null(table: pd.DataFrame, changed: Mapping[str, int]) -> pd.DataFrame:
+    """The rows of `permutation_test`, with nothing to be compared with where no permutation shuffled any label.
+
+    changed   culture -> permutations in which other samples had its name; cultures that it does not list did not change
+
+    Labels are exchanged among images with equally many questions. Where a culture's have no counterpart, its masks are
+    those of the true labels each time: null, its ends and p are nan; so are those of the mean where all are so.
+    """
+    same = ~table["culture"].isin([name for name, times in changed.items() if times])
+    same &= (table["culture"] != "") | (not any(changed.values()))
+    table = table.copy()
+    table.loc[same, ["null", "null_low", "null_high", "p_value"]] = np.nan
+    return table
+
+
 def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Self and cross changes by strength of the intervention, g <- (1 - strength) g: columns `STRENGTHS`.
 
@@ -98,6 +117,9 @@ def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000,
     for strength in sorted(paired):
         part = paired[strength]
         keep = np.isin(base.culture.astype(str), part.cultures)
+        if not keep.any():  # no mask's own culture has a question
+            rows += [(strength, measure, 0, *[np.nan] * 9, unit) for measure, unit in UNITS.items()]
+            continue
         plan = resampling.design(base.culture[keep], base.unit[keep])
         for measure, unit in UNITS.items():
             own, cross = part.own[measure], part.cross[measure]

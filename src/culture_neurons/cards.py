@@ -1,7 +1,7 @@
 """Single neurons, one by one: how often each fires for every culture, where selectors rank it, and what it fires for.
 
 P = K / T of a culture (K: tokens with g > 0, T: tokens), as in the selectors; the 95 % interval is a percentile
-bootstrap over the culture's recorded samples, tokens of a sample together (Efron 1979).
+bootstrap over the images of the culture's recorded samples, tokens of samples about one image together (Efron 1979).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.seeds import generator
+from culture_neurons.types import FEWEST_UNITS
 
-#: Samples of which the bootstrap holds weights at a time.
+#: Units of which the bootstrap holds weights at a time.
 _BLOCK = 4_000_000
 
 
@@ -24,13 +25,16 @@ class Probabilities:
 
     cultures   names, sorted
     value      float64 [neuron, culture]: P; NaN where no token counts
-    low, high  the same: ends of the 95 % interval; NaN for fewer than two samples
+    low, high  the same: ends of the 95 % interval; NaN for one unit alone, and where units do not differ: drawn again
+               they always give the same P, and an interval without a width would say that it is known exactly
+    units      int [culture]: images (or samples without one) that are drawn
     """
 
     cultures: list[str]
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    units: list[int]
 
 
 def strongest(mask: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -41,29 +45,50 @@ def strongest(mask: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def probabilities(
-    cultures: Sequence[str], tokens: np.ndarray, fired: np.ndarray, resamples: int = 1000, seed: int = 0
+    cultures: Sequence[str],
+    units: Sequence[str],
+    tokens: np.ndarray,
+    fired: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Probabilities:
-    """P of each neuron and culture with its interval; T [sample] and K [sample, neuron] of samples of `cultures`."""
-    labels = np.array(cultures, dtype=object)
+    """P of each neuron and culture with its interval.
+
+    cultures, units   of each sample; samples of one unit are drawn together, see `culture_neurons.units`
+    tokens, fired     T [sample] and K [sample, neuron]
+    """
+    labels, unit = np.array(cultures, dtype=object), np.array(units, dtype=object)
     names = sorted(set(cultures))
     shape = (fired.shape[1], len(names))
     value, low, high = (np.full(shape, np.nan) for _ in range(3))  # (neuron, culture)
+    drawn_by = []
     for c, name in enumerate(names):
         own = labels == name
-        k, t = fired[own].astype(float), tokens[own].astype(float)
+        k, t = _per_unit(unit[own], fired[own]), _per_unit(unit[own], tokens[own])
+        drawn_by.append(len(t))
         if t.sum() > 0:
             value[:, c] = k.sum(axis=0) / t.sum()
-        if resamples and len(t) > 1 and t.sum() > 0:
+        if resamples and len(t) >= FEWEST_UNITS and t.sum() > 0:
             drawn = _resampled(k, t, resamples, generator(seed, "cards", name))
-            low[:, c], high[:, c] = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    return Probabilities(names, value, low, high)
+            ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+            ends[:, np.isclose(np.nanmin(drawn, axis=0), np.nanmax(drawn, axis=0), rtol=1e-9, atol=0)] = np.nan
+            low[:, c], high[:, c] = ends
+    return Probabilities(names, value, low, high, drawn_by)
+
+
+def _per_unit(unit: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sums of values [sample, ...] over the samples of each unit, float64 [unit, ...], units by name."""
+    names, at = np.unique(unit, return_inverse=True)
+    result = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(result, at, values)
+    return result
 
 
 def _resampled(k: np.ndarray, t: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """P [resample, neuron] of samples drawn with replacement; NaN where none of them has a token."""
+    """P [resample, neuron] of units drawn with replacement; NaN where none of them has a token."""
     n, parts = len(t), []
     for start in range(0, resamples, step := max(1, _BLOCK // n)):
-        weights = random.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start))  # (resample, sample)
+        weights = random.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start))  # (resample, unit)
         total = (weights @ t)[:, None]
         parts.append(np.divide(weights @ k, total, out=np.full((len(weights), k.shape[1]), np.nan), where=total > 0))
     return np.concatenate(parts)

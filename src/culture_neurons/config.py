@@ -20,8 +20,11 @@ from culture_neurons.config_values import brief
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.types import CULNIG, IMAGE_TRAINING, IMPORTED, TRAINED_ON, Statistics
 
-#: Two cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
-_TOY = Statistics(["a", "b"], [2, 2], [[[1, 0]], [[0, 2]]], [[[1.0, 0.0]], [[0.0, 1.0]]], samples=[2, 2])
+#: Three cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
+_TOY = Statistics(
+    ["a", "b", "c"], [2, 2, 2], [[[1, 0]], [[0, 2]], [[0, 0]]], [[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]],
+    samples=[2, 2, 2],
+)  # fmt: skip
 _MOMENTS = {name: np.zeros(_TOY.fired.shape) for name in ("negative_sum", "mean_sum", "square_sum")}
 
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from culture_neurons import seeds, selection
+from culture_neurons import seeds, selection, shares
 from culture_neurons.errors import ConfigError, FileError, nearest
 from culture_neurons.types import Attributions
 
@@ -30,6 +29,8 @@ GENERAL = {"mlp_fraction": 0.01, "attention_fraction": 0.002, "mention_fraction"
 SPECIFIC = {"fraction": 0.003, "mention_fraction": 0.01, "z": 0.5}
 #: Those that follow the top fraction of a run where they are not given: published for 0.01, and in proportion.
 FOLLOW = ("mlp_fraction", "attention_fraction", "fraction")
+#: s_u are made in float32. Values that differ by less than this share of the largest are equal but for rounding.
+_NOISE = 1e-6
 
 
 def options(method: str, given: Mapping[str, float], top_fraction: float) -> dict[str, float]:
@@ -38,7 +39,7 @@ def options(method: str, given: Mapping[str, float], top_fraction: float) -> dic
     Fractions of units that are not given are their published values times r / 0.01.
     """
     known = GENERAL if method == "culnig-general" else SPECIFIC
-    scaled = {key: min(1.0, value * top_fraction / 0.01) if key in FOLLOW else value for key, value in known.items()}
+    scaled = {k: shares.scaled(value, top_fraction, 0.01) if k in FOLLOW else value for k, value in known.items()}
     return {**scaled, **given}
 
 
@@ -106,9 +107,20 @@ def specific(
 
     MLP and attention are one pool. Per culture the floor(fraction * size) units of highest G_{u,c}, without that
     culture's top floor(mention_fraction * size) by M_{u,c}; of these those stay whose G_{u,c} lies at least `z`
-    standard deviations (over all cultures, c included; divisor n) above the mean over cultures.
-    Raises FileError for a culture that no question of `mention` is about.
+    standard deviations (over all cultures, c included; divisor n) above the mean over cultures. A unit whose values are
+    the same for all cultures, but for rounding (`_NOISE`), is specific to none. Of two cultures each lies one standard
+    deviation from their mean, so that a z up to 1 asks only for the larger value.
+    Raises FileError for a culture that no question of `mention` is about, ConfigError with fewer than two cultures or
+    so few that no unit can lie `z` standard deviations above the mean: at most sqrt(n - 1) are possible.
     """
+    reachable = math.sqrt(max(0, len(cultures) - 1))
+    if len(cultures) < 2:
+        raise ConfigError(f"selector culnig-specific compares cultures and needs at least two, found {list(cultures)}")
+    if z > reachable:
+        raise ConfigError(
+            f"selector culnig-specific: z is {z}, but of {len(cultures)} cultures none can lie more than"
+            f" {reachable:.3g} standard deviations above their mean"
+        )
     pool = Pool(gain, [*MLP, *ATTENTION])
     values = pool.flat(gain)
     mean, spread = values.mean(axis=0), values.std(axis=0)
@@ -123,9 +135,9 @@ def specific(
         chosen = pool.top(values[at], fraction)
         if mention is not None:
             chosen = chosen[~np.isin(chosen, pool.top(named[name], mention_fraction))]
-        # Without a division: a unit that is the same for all cultures has no spread, and is specific to none.
-        above = values[at, chosen] - mean[chosen]
-        chosen = chosen[(above >= z * spread[chosen]) & (spread[chosen] > 0)]
+        above, mine = values[at, chosen] - mean[chosen], values[:, chosen]
+        differs = np.ptp(mine, axis=0) > _NOISE * np.abs(mine).max(axis=0)
+        chosen = chosen[(above >= z * spread[chosen]) & differs]
         table = pool.table(chosen, values[at])
         table.insert(0, "culture", name)
         parts.append(table)
@@ -190,7 +202,7 @@ class Pool:
 
     def top(self, values: np.ndarray, fraction: float) -> np.ndarray:
         """The floor(fraction * size) units of highest positive value, best first."""
-        size = exact_floor(fraction, len(values))
+        size = shares.floored(fraction, len(values))
         return selection.top(values, size) if size else np.zeros(0, np.int64)
 
     def table(self, chosen: np.ndarray, values: np.ndarray) -> pd.DataFrame:
@@ -204,11 +216,6 @@ class Pool:
             "neuron": neuron.astype(np.int64), "score": values[chosen].astype(np.float32),
             "rank": np.arange(1, len(chosen) + 1),
         })  # fmt: skip
-
-
-def exact_floor(fraction: float, size: int) -> int:
-    """floor(fraction * size) of the decimal number that was written: 0.29 of 100 are 29, not 28."""
-    return int(Decimal(repr(float(fraction))) * size)
 
 
 def _mean(pool: Pool, mention: Attributions) -> np.ndarray:

@@ -55,7 +55,8 @@ def compare(
     of the set, whatever their culture, as benchmarks publish them. Columns `_vs_poorest` are the differences to the
     choice `poorest` of the same seed on the same questions, empty where there is none. Intervals are 95 % ones
     of a bootstrap over questions (`intervals`; those about one image stay together; none where there is one alone), p
-    is two-sided, of sign flips of the paired differences; not adjusted yet (`adjust`).
+    is two-sided, of sign flips of the paired differences; not adjusted yet (`adjust`). Without questions n is 0 and the
+    rest empty.
 
     Raises FileError when two files do not hold the same questions.
     """
@@ -85,8 +86,9 @@ def compare(
             for name, each in values.items()
         }
         estimates = intervals.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
-        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": float(base.correct[of].mean())}
-        rows += [{"choice": choice, "seed": key, **shared, **estimates[choice, key]} for choice, key in runs]
+        before = float(base.correct[of].mean()) if of.any() else np.nan
+        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": before}
+        rows += [{"choice": choice, "seed": key, **shared, **estimates.get((choice, key), {})} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

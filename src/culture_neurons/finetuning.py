@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from culture_neurons import shares
 from culture_neurons.errors import ConfigError, DataError, nearest
 from culture_neurons.seeds import generator
 from culture_neurons.types import CULNIG
@@ -110,5 +111,5 @@ def held_out(sample_ids: Sequence[str], share: float, limit: int | None = None) 
     order = generator("held out").permutation(order)[: limit or len(order)]
     if len(order) < 2:
         raise DataError(f"{len(order)} questions to train on; expected two at least, one of them held out")
-    n = min(max(1, round(share * len(order))), len(order) - 1)
+    n = min(max(1, shares.rounded(share, len(order))), len(order) - 1)
     return sorted(order[n:].tolist()), sorted(order[:n].tolist())

@@ -153,15 +153,16 @@ def related(overlaps: pd.DataFrame, effects: pd.DataFrame, permutations: int = 9
     overlaps   rows of kind "cultures"
     effects    of `tables/effects.csv`, the same model
 
-    Over ordered pairs of cultures a, b with a mask each: Spearman's correlation of their overlap and the change of b's
-    questions under the mask of a; negative where shared neurons hurt. p by permuting the names of the cultures
-    (`resampling.mantel`), adjusted within the model and the measure.
+    Over ordered pairs of cultures a, b with questions and a mask that is not empty: Spearman's correlation of their
+    overlap and the change of b's questions under the mask of a; negative where shared neurons hurt. p by permuting the
+    names of the cultures (`resampling.mantel`), adjusted within the model and the measure.
     """
     rows = []
     for (selector, fraction), part in overlaps.groupby(["selector", "top_fraction"], sort=False):
         cultures, shared = matrix(part)
+        filled = {*part.loc[part["n_a"] > 0, "a"], *part.loc[part["n_b"] > 0, "b"]}
         mine = effects[(effects["selector"] == selector) & np.isclose(effects["top_fraction"], float(fraction))]
-        cultures, shared, changes = _changes(cultures, shared, mine)
+        cultures, shared, changes = _changes(cultures, shared, filled, mine)
         n = len(cultures)
         off = ~np.eye(n, dtype=bool)
         found = resampling.mantel(shared, list(changes.values()), permutations, seed) if n > 2 else []
@@ -180,11 +181,12 @@ def related(overlaps: pd.DataFrame, effects: pd.DataFrame, permutations: int = 9
 
 
 def _changes(
-    cultures: Sequence[str], shared: np.ndarray, effects: pd.DataFrame
+    cultures: Sequence[str], shared: np.ndarray, filled: set[str], effects: pd.DataFrame
 ) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Cultures that have a mask and questions, their overlaps, and measure -> changes [mask culture, eval culture]."""
-    known = set(effects["mask_culture"]) & set(effects["eval_culture"])
-    keep = [i for i, culture in enumerate(cultures) if culture in known and np.isfinite(shared[i]).all()]
+    """Those of `filled` that have questions, their overlaps, and measure -> changes [mask culture, eval culture]."""
+    asked = effects[effects[list(MEASURES.values())].notna().all(axis=1)]  # without questions there is no change
+    known = filled & set(effects["mask_culture"]) & set(asked["eval_culture"])
+    keep = [i for i, culture in enumerate(cultures) if culture in known]
     names = [cultures[i] for i in keep]
     wide = {
         measure: effects.pivot(index="mask_culture", columns="eval_culture", values=column).reindex(

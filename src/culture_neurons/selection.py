@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons import selectors
+from culture_neurons import selectors, shares
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.types import SITES, Statistics
 
@@ -36,7 +36,7 @@ def select(
     cultures       names along the first axis
     top_fraction   the share of all layers * neurons that each culture may take, in (0, 1]
 
-    Per culture the round(top_fraction * layers * neurons) neurons of highest score are taken, ties in the
+    Per culture the round(layers * neurons * top_fraction) neurons of highest score are taken (`budget`), ties in the
     order (layer, index). Scores <= 0 or -inf are never chosen, so a mask may be smaller, or empty.
 
     selector       a method with a choice of its own (`lape-original`, `random-matched`); "" for the rule above
@@ -88,11 +88,13 @@ def fraction(value: float | str) -> float:
 
 
 def budget(top_fraction: float | str, layers: int, neurons: int) -> int:
-    """round(top_fraction * layers * neurons), as in LAPE's published code (a half goes to the even number).
+    """round(layers * neurons * top_fraction), multiplied in this order as in LAPE's published code (`shares.rounded`).
+
+    A half goes to the even number.
 
     Raises ConfigError for a fraction outside (0, 1], or when not one neuron is left.
     """
-    size = round(fraction(top_fraction) * layers * neurons)
+    size = shares.rounded(fraction(top_fraction), layers * neurons)
     if size < 1:
         raise ConfigError(
             f"top fraction {top_fraction} of {layers} layers x {neurons} neurons leaves no neuron to choose;"

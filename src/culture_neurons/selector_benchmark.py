@@ -6,14 +6,14 @@ neurons idle: all planted ones, and the effective ones, which cost their culture
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from culture_neurons import seeds, selection, selectors
+from culture_neurons import seeds, selection, selectors, shares
 from culture_neurons.errors import FileError
 from culture_neurons.types import Statistics
 
@@ -67,9 +67,16 @@ def relabelled(
             labels[rng.permutation(np.flatnonzero(labels == name))[per_culture:]] = ""
     rng = seeds.generator("selector benchmark", seed, "noise", repeat, per_culture, noise)
     rows = np.flatnonzero(labels != "")
-    wrong = rng.choice(rows, round(noise * len(rows)), replace=False)
+    wrong = rng.choice(rows, shares.rounded(noise, len(rows)), replace=False)
     labels[wrong] = labels[rng.permutation(wrong)]
     return labels.tolist()
+
+
+def differs(cultures: Sequence[str], per_culture: int | None, noise: float) -> bool:
+    """Whether one draw of `relabelled` can differ from another: some samples are left out, or two labels exchanged."""
+    sizes = Counter(cultures)
+    drawn = sum(sizes.values()) if per_culture is None else sum(min(n, per_culture) for n in sizes.values())
+    return drawn < len(cultures) or shares.rounded(noise, drawn) > 1
 
 
 def targets(
@@ -149,18 +156,27 @@ def benchmark(
     chosen     selectors, name -> options
     samples    numbers of questions per culture to draw, beside all
     noise      shares of labels to exchange, beside none
-    repeats    draws; all questions with their own labels need one alone
+    repeats    draws; one alone where no draw can differ from another, as of all questions with their own labels
 
     Each measure is a mean over the cultures that have a neuron of the target (n_cultures; n_target: such neurons of
-    all of them). chance is the share of these neurons among all: the precision of a random choice.
+    all of them). chance is the share of these neurons among all: the precision of a random choice. All are nan for a
+    target without neurons, deviations for one draw.
     """
     rows: list[dict[str, Any]] = []
     for number in (*samples, None):
         for share in (0.0, *noise):
-            for repeat in range(repeats if number or share else 1):
-                statistics = read(partial(relabelled, per_culture=number, noise=share, seed=seed, repeat=repeat))
+            for repeat in range(repeats):
+                differing: list[bool] = []
+
+                def draw(ids: list[str], cultures: list[str], number=number, share=share, repeat=repeat, to=differing):
+                    to.append(differs(cultures, number, share))
+                    return relabelled(ids, cultures, number, share, seed, repeat)
+
+                statistics = read(draw)
                 design = {"samples_per_culture": ALL if number is None else str(number), "label_noise": share}
                 rows += [{**row, **design} for row in _once(statistics, planted, chosen, fractions, site, source)]
+                if not any(differing):
+                    break
     keys = [c for c in COLUMNS[: COLUMNS.index("chance") + 1] if c != "repeats"]
     groups = pd.DataFrame(rows, columns=[*keys, *MEASURES]).groupby(keys, sort=False, dropna=False)
     table = groups[list(MEASURES)].mean()
@@ -184,7 +200,7 @@ def _once(
             areas = [average_precision(scores[c].ravel(), truth[c].ravel()) for c in judged]
             base = {
                 "selector": name, "target": target, "n_cultures": len(judged), "n_target": n,
-                "chance": n / max(1, len(judged)) / np.prod(shape),
+                "chance": n / len(judged) / np.prod(shape) if n else float("nan"),
                 "average_precision": float(np.mean(areas)) if areas else float("nan"),
             }  # fmt: skip
             for fraction, mask in of_fraction.items():

@@ -10,6 +10,10 @@ import numpy as np
 
 from culture_neurons.errors import ConfigError
 
+#: So many units (images, or questions without one) must questions be of for anything to be said of other ones: one
+#: alone, drawn again and again, never changes.
+FEWEST_UNITS = 2
+
 #: Where a neuron lives in a decoder layer. `act_fn` is g = act_fn(gate_proj x) of a gated MLP.
 SITES = ("act_fn",)
 

@@ -39,6 +39,10 @@ def test_the_sentence_has_the_numbers_of_the_table_and_says_planted(tmp_path):
     assert any(said in paragraph for paragraph in Page(shown).parts["p"])
     assert "On other benchmarks" in shown
     assert "tables/sets_effects.csv (" in shown
+    table.loc[table["set"] == "reasoning", "difference_p_adjusted"] = np.nan  # all its questions are about one image
+    (said,) = sentences(made, MODEL)
+    assert "; not tested (no two questions apart, or no random masks) on reasoning (60.0 and 59.0 %)." in said
+    assert "not shown to differ" not in said
     table["difference"] = np.nan
     (said,) = sentences(made, MODEL)
     assert said.startswith(f"{start}against answers without masks, accuracy is not shown to differ on demo (90.0 and")

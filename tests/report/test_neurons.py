@@ -63,6 +63,17 @@ def test_a_card_says_where_when_and_for_what(tmp_path, tables):
     assert f"{MODEL} (planted): chosen by CAS" in html
 
 
+@pytest.mark.parametrize("share", [1.0, None])
+def test_one_image_is_no_evidence_that_a_neuron_would_be_chosen_again(tmp_path, tables, share):
+    html = page(tmp_path, tables, cards={MODEL: {**content(selected_again=share), "units": {"A": 1, "B": 9}}})
+    (facts,) = [p for p in Page(html).parts["p"] if "Rank by selector" in p]
+    assert "rank 1, not known whether other questions would choose it (all recorded ones are about one image)" in facts
+    assert "chosen again" not in html.split("<main>")[1]
+    html = page(tmp_path, tables, cards={MODEL: {**content(selected_again=share), "units": {"A": 2, "B": 9}}})
+    assert ("chosen again in 100\u00a0% of resamples" in html) == (share is not None)
+    assert "not known whether" not in html
+
+
 def test_models_without_cards_have_no_section(tmp_path, tables):
     assert 'id="neurons"' not in page(tmp_path, tables)
     assert 'href="#neurons"' not in page(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from culture_neurons import figures
@@ -22,6 +24,17 @@ def test_the_sentence_has_the_numbers_of_the_table(folder):
     assert "log-probability of the right option −1.450 nats against" in text
     (text,) = shuffled.sentences(tables, DEMO)
     assert "planted" not in text
+
+
+def test_a_mean_that_was_compared_with_nothing_has_no_p(folder):
+    tables = figures.read(folder, ["permutations"])
+    table = tables.more["permutations"]
+    none = table.assign(**dict.fromkeys(["null", "null_low", "null_high", "p_value", "p_adjusted"], float("nan")))
+    changed = dataclasses.replace(tables, more={"permutations": none})
+    (text,) = shuffled.sentences(changed, PLANTED)
+    assert "accuracy −29.0 points, with nothing to compare it with (no label could be shuffled); log-prob" in text
+    assert "nan" not in text
+    assert "p unknown" not in text
 
 
 def test_without_shuffled_labels_nothing_is_said(folder):

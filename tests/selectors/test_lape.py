@@ -29,7 +29,7 @@ def published(statistics: Statistics, ratio: float, quantile: float, bar_quantil
         if max(values) > tau:
             q = [v / sum(values) for v in values]
             ranked.append((-sum(x * math.log(x) for x in q if x > 0), i))
-    ranked = sorted(ranked)[: round(ratio * layers * neurons)]
+    ranked = sorted(ranked)[: round(layers * neurons * ratio)]
     sets: dict[str, set] = {name: set() for name in statistics.cultures}
     for _, i in ranked:
         for c, name in enumerate(statistics.cultures):

@@ -50,14 +50,25 @@ def test_no_spread_scores_zero(value):
 
 
 def test_tiny_values_keep_their_spread():
-    statistics = Statistics(["a", "b"], [1, 1], np.ones((2, 1, 1), int), [[[2e-300]], [[1e-300]]])
-    np.testing.assert_allclose(score("mad", statistics).ravel(), [2.0, -2.0])
+    # M = 2, 1, 1: mean 4/3, standard deviation sqrt(2)/3.
+    statistics = Statistics(["a", "b", "c"], [1, 1, 1], np.ones((3, 1, 1), int), [[[2e-300]], [[1e-300]], [[1e-300]]])
+    np.testing.assert_allclose(score("mad", statistics).ravel(), np.array([1, -0.5, -0.5]) * 3 / np.sqrt(2))
 
 
 def test_one_culture_is_refused():
     statistics = Statistics(["a"], [1], np.ones((1, 1, 1), int), np.ones((1, 1, 1)))
     with pytest.raises(ConfigError, match=r"mad.*at least two"):
         score("mad", statistics)
+
+
+def test_two_cultures_can_be_ranked_by_plain_differences_alone():
+    """Divided by the standard deviation of two numbers, every difference is 2: the first neurons would be chosen."""
+    rng = np.random.default_rng(0)
+    statistics = Statistics(["a", "b"], [9, 9], np.ones((2, 2, 30), int), rng.exponential(1.0, (2, 2, 30)))
+    with pytest.raises(ConfigError, match=r"mad: of two cultures .* the same normalised score .* normalise: false"):
+        score("mad", statistics)
+    difference = statistics.mean_positive[0] - statistics.mean_positive[1]
+    np.testing.assert_allclose(score("mad", statistics, normalise=False), np.stack([difference, -difference]))
 
 
 def test_normalise_must_be_a_truth_value(statistics):

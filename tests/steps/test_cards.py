@@ -101,6 +101,26 @@ def test_what_is_planted_and_what_was_chosen_again(folder):
     assert [card["selected_again"] for card in found["cards"]] == [None, 0.25, None, None]
 
 
+def test_a_culture_of_one_image_has_no_intervals_and_says_so(folder):
+    rows, made = files.read_table(folder / "samples.parquet")
+    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a"] * 3), made)
+    found = run(folder)
+    assert found["units"] == {"a": 1, "b": 1}
+    assert all(end == [None, None] for card in found["cards"] for end in (card["low"], card["high"]))
+    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a", "b", "x", "b", "a"]), made)
+    found = run(folder)
+    assert found["units"] == {"a": 2, "b": 1}
+    assert all(card["low"][1] is None for card in found["cards"])
+    assert any(card["low"][0] is not None for card in found["cards"])
+
+
+def test_samples_of_another_run_are_refused(folder):
+    rows, made = files.read_table(folder / "samples.parquet")
+    files.write_table(folder / "samples.parquet", rows.iloc[1:], made)
+    with pytest.raises(FileError, match=r"s\.h5: sample 's0' is not in .*samples\.parquet; delete the older file"):
+        run(folder)
+
+
 def test_imported_masks_have_no_scores(folder):
     mask, made = files.read_table(folder / "mask.parquet")
     files.write_table(folder / "mask.parquet", mask.assign(score=np.nan), made)

@@ -53,6 +53,46 @@ def test_variants_of_a_question_are_shuffled_together(base, step, statistics, tm
     assert len(set(seen[0])) < len(seen[0])
 
 
+def test_labels_that_cannot_be_shuffled_are_named(step, tmp_path, caplog):
+    """Labels go among images with equally many questions: the one image of "a" has three, all others two."""
+    image = ["a1"] * 3 + ["b1"] * 2 + ["b2"] * 2 + ["c1"] * 2 + ["c2"] * 2
+    ids, cultures = [f"s{i:02}" for i in range(11)], [name[0] for name in image]
+    path, fired = tmp_path / "statistics.h5", np.random.default_rng(0).integers(1, 9, (11, 2, 20))
+    with store.statistics_writer(path, ids, cultures, "act_fn", 2, 20, {"model": "m", "revision": "r"}) as writer:
+        writer.write(ids, np.full(11, 9), fired, fired * 0.5)
+    samples = pd.DataFrame({"sample_id": ids, "culture": cultures, "image_id": image})
+    for name, table, same in (("some", samples, ["a"]), ("all", samples.assign(image_id=cultures), ["a"]),
+                              ("none", samples.assign(image_id=""), [])):  # fmt: skip
+        files.write_table(tmp_path / "samples.parquet", table, {})
+        caplog.clear()
+        _, made = run(step, tmp_path, path, tmp_path / f"{name}.parquet", "--permutations", 8)
+        assert [culture for culture, times in made["changed"].items() if not times] == same
+        assert made["changed"].keys() == set("abc")
+        assert max(made["changed"].values()) <= 8
+        assert ("a: no permutation gives other samples these names" in caplog.text) == bool(same)
+
+
+def test_nothing_is_compared_with_labels_that_were_not_shuffled(whole, base, step, tmp_path):
+    permuted, made = files.read_table(whole / "permuted.parquet")
+    first, *others = made["mask"]["cultures"]
+    asked = ["--samples", base / "samples.parquet", "--predictions", f"m={base / 'predictions.parquet'}", "--plain",
+             f"m/cas/0.1={whole / 'plain.parquet'}", "--permuted", f"m/cas/0.1={tmp_path / 'permuted.parquet'}",
+             "--replicates", 50, "--out-dir", tmp_path]  # fmt: skip
+    empty = {}
+    for times in (3, 0):
+        changed = {first: 0, **dict.fromkeys(others, times)}
+        files.write_table(
+            tmp_path / "permuted.parquet", permuted, {**made, "mask": made["mask"] | {"changed": changed}}
+        )
+        step.run(tabulate_again, *asked)
+        table = files.read_csv(tmp_path / "permutations.csv", text=["culture"])
+        null = ["null", "null_low", "null_high", "p_value", "p_adjusted"]
+        assert table["observed"].notna().all()
+        assert table[null].isna().any(axis=1).equals(table[null].isna().all(axis=1))
+        empty[times] = set(table.loc[table["null"].isna(), "culture"].fillna(""))
+    assert empty == {3: {first}, 0: {"", first, *others}}
+
+
 def test_samples_of_another_run_are_refused(base, step, statistics, tmp_path):
     samples, made = files.read_table(base / "samples.parquet")
     files.write_table(tmp_path / "samples.parquet", samples.iloc[:5], made)

@@ -18,7 +18,7 @@ def statistics_file(tmp_path):
     path = tmp_path / "statistics.h5"
     rng = np.random.default_rng(0)
     ids = [f"s{i}" for i in range(6)]
-    with store.statistics_writer(path, ids, list("bababa"), "act_fn", 2, 5, METADATA, negative_sum=True) as writer:
+    with store.statistics_writer(path, ids, list("bacbac"), "act_fn", 2, 5, METADATA, negative_sum=True) as writer:
         fired = rng.integers(0, 10, (6, 2, 5))
         writer.write(ids, np.full(6, 9), np.minimum(fired, 9), fired * 0.5, fired * -0.1)
     return path
@@ -35,9 +35,9 @@ def test_the_file_holds_the_scores_and_where_they_are_from(statistics_file, meth
     scores, cultures, site, metadata = store.read_scores(run(statistics_file, "--selector", method))
     statistics, _ = store.read_statistics(statistics_file)
     np.testing.assert_array_equal(scores, selectors.score(method, statistics).astype(np.float32))
-    assert (cultures, site) == (["a", "b"], "act_fn")
+    assert (cultures, site) == (["a", "b", "c"], "act_fn")
     assert (metadata["model"], metadata["revision"], metadata["token_rule"]) == ("tiny", "abc", "all")
-    assert metadata["samples"] == {"a": 3, "b": 3}
+    assert metadata["samples"] == {"a": 2, "b": 2, "c": 2}
 
 
 def test_options_reach_the_method(statistics_file):

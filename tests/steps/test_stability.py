@@ -71,6 +71,30 @@ def test_neurons_are_those_of_the_masks_and_the_table_is_per_culture(folder, tmp
     assert "threads" not in made["settings"]
 
 
+def test_cultures_of_one_image_are_named_and_their_cells_empty(folder, tmp_path, caplog):
+    samples, made = files.read_table(folder / "samples.parquet")
+    ids = list("ab日") * 8
+    lonely = samples.assign(image_id=["one" if name == "a" else f"i{i}" for i, name in enumerate(ids)])
+    files.write_table(tmp_path / "samples.parquet", lonely, made)
+    caplog.set_level("INFO", "culture_neurons")
+    (_, _), (table, _) = judged(folder, tmp_path, "--samples", tmp_path / "samples.parquet")
+    assert table.loc[table["culture"] == "a", "selected_again"].isna().all()
+    assert table.loc[table["culture"] != "a", "selected_again"].notna().all()
+    assert "a: all recorded questions are about one image" in caplog.text
+    assert "nan" not in caplog.text
+    caplog.clear()
+    files.write_table(tmp_path / "samples.parquet", samples.assign(image_id=ids), made)
+    judged(folder, tmp_path, "--samples", tmp_path / "samples.parquet")
+    assert "a, b, 日: all recorded questions are about one image" in caplog.text
+    assert "nothing is known" in caplog.text
+    assert "nan" not in caplog.text
+    run(tabulate_stability, "--parts", f"m={tmp_path}/c.parquet", "--out", tmp_path / "stability.csv",
+        "--provenance-out", tmp_path / "p.json")  # fmt: skip
+    row = (tmp_path / "stability.csv").read_text().splitlines()[1]
+    assert row.startswith("m,lape,0.05,a,8,1,")
+    assert row.endswith(",,,,,,,,no")
+
+
 def test_same_bytes_with_more_threads(folder, tmp_path):
     for name, threads in (("one", 1), ("two", 2)):
         (tmp_path / name).mkdir()

@@ -12,8 +12,9 @@ from culture_neurons.figures import benchmark, finetuning, images, sets
 from culture_neurons.figures.again import repeated
 from culture_neurons.figures.effects import KINDS, asked, compared, kinds, most_judged
 from culture_neurons.figures.modules import per_mask, said
-from culture_neurons.figures.overlap import most_structured
-from culture_neurons.figures.stability import judged, samples
+from culture_neurons.figures.overlap import NONE, apart, most_structured, shared
+from culture_neurons.figures.stability import basis as drawn_from
+from culture_neurons.figures.stability import judged
 from culture_neurons.figures.tables import Tables, at_projections, layer_counts, percent, questions, rows, selector_name
 from culture_neurons.figures.titles import basis, found, plural
 from culture_neurons.significance import LEVEL
@@ -118,11 +119,14 @@ def _choice(tables: Tables, model: str, selectors: list[str], top_fraction: floa
     if judged(tables, model, selectors):
         result.append(Entry(f"stability_{model}", "stability", model, "", (
             f"{who}: what two masks share (Jaccard index), mean over cultures, by selector and size of the mask: masks "
-            f"of two random halves of the {plural(samples(tables, model), 'recorded question')}, and the mask and "
+            f"of two random halves of the images of {drawn_from(tables, model)}, and the mask and "
             f"those of bootstrap draws of these. Dashed: masks of these sizes anywhere in the model, for the selector "
             f"where that is most."
         )))  # fmt: skip
     if (selector := most_structured(tables, model, selectors, top_fraction)) is not None:
+        if apart(shared(tables, model, selector, top_fraction)[1]):
+            text = f"{who}: {NONE}, by any selector shown (top {percent(top_fraction)})."
+            return [*result, Entry(f"overlap_{model}", "overlap", model, "", text)]
         result.append(Entry(f"overlap_{model}", "overlap", model, "", (
             f"{who}: neurons that the masks of two cultures share (Jaccard index in %, {selector_name(selector)}, top "
             f"{percent(top_fraction)}), in the order of a clustering by average linkage on 1 - Jaccard index; of all "

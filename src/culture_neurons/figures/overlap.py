@@ -16,11 +16,14 @@ from culture_neurons.figures.layers import colour_bar, frame, heat_map, named_ax
 from culture_neurons.figures.tables import Tables, percent, percent_tick, rows, selector_name
 from culture_neurons.figures.titles import title
 
+#: What is said in place of a map of zeros.
+NONE = "no two cultures' masks share a neuron"
+
 
 def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tuple[list[str], np.ndarray, float]:
-    """Cultures by name, overlaps float64 [culture, culture] (nan on the diagonal), and the mean overlap by chance.
+    """Cultures by name, overlaps float64 [culture, culture], and the mean overlap by chance.
 
-    Cultures whose masks are both empty have no overlap: it counts as 0.
+    nan on the diagonal, and for cultures whose masks are both empty, which have no overlap.
     """
     table = tables.more["overlaps"]
     part = rows(table[table["kind"] == "cultures"], model, selector, top_fraction)
@@ -28,12 +31,13 @@ def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tu
     place = {culture: i for i, culture in enumerate(cultures)}
     values = np.full((len(cultures), len(cultures)), np.nan)
     for a, b, overlap in part[["a", "b", "overlap"]].itertuples(index=False, name=None):
-        values[place[a], place[b]] = values[place[b], place[a]] = 0.0 if np.isnan(overlap) else overlap
+        values[place[a], place[b]] = values[place[b], place[a]] = overlap
     return cultures, values, float(part["expected"].mean()) if len(part) else float("nan")
 
 
 def most_structured(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str | None:
-    """The selector whose overlaps differ most from pair to pair, the first of equals; None without a table.
+    """The selector whose overlaps differ most from pair to pair, of equals the one with the larger ones, then the
+    first; None without a table.
 
     The masks of a selector such as CAS share no neuron at all, and there would be nothing to see.
     """
@@ -44,18 +48,24 @@ def most_structured(tables: Tables, model: str, selectors: Sequence[str], top_fr
     spread = {}
     for selector in selectors:
         known = rows(table, model, selector, top_fraction)["overlap"].dropna()
-        spread[selector] = float(known.std(ddof=0)) if len(known) else -1.0
+        spread[selector] = (float(known.std(ddof=0)), float(known.mean())) if len(known) else (-1.0, -1.0)
     return max(spread, key=spread.__getitem__, default=None)
+
+
+def apart(values: np.ndarray) -> bool:
+    """Whether no two masks share a neuron: a map of zeros is not worth its room."""
+    return not (values > 0).any()
 
 
 def clustered(values: np.ndarray) -> np.ndarray:
     """The tree of a clustering by average linkage on 1 - overlap, as SciPy has it; empty for fewer than two cultures.
 
-    Cultures come in the order of their names, so that the same table always gives the same tree.
+    Two empty masks, which have no overlap, count as apart. Cultures come in the order of their names, so that the same
+    table always gives the same tree.
     """
     if len(values) < 2:
         return np.empty((0, 4))
-    distance = 1 - values
+    distance = 1 - np.nan_to_num(values)
     np.fill_diagonal(distance, 0)
     return linkage(squareform(distance, checks=False), method="average")
 
@@ -110,6 +120,8 @@ def plot_overlap(tables: Tables, model: str, selector: str, top_fraction: float,
         ax.set_title(f"{title(tables, model)}: {name}, top {percent(top_fraction)}", loc="left")
         return ax.figure
     cultures, values, chance = shared(tables, model, selector, top_fraction)
+    if apart(values):
+        return _in_words(tables, model, selector, top_fraction)
     n, longest = max(1, len(cultures)), max((len(text) for text in fonts.labels(cultures)), default=0)
     names, head, bar, room = 0.1 + 0.058 * longest, 0.5, 0.72, 0.7
     side = min(style.DOUBLE - room - names - bar, max(1.3, n * 0.29))
@@ -133,4 +145,16 @@ def plot_overlap(tables: Tables, model: str, selector: str, top_fraction: float,
     scale = style.axes(fig, trunk + side + names + 0.12, foot, 0.09, side)
     colour_bar(panel, image, scale, "Jaccard index (%)")
     scale.yaxis.set_major_formatter(percent_tick)
+    return fig
+
+
+def _in_words(tables: Tables, model: str, selector: str, top_fraction: float) -> Figure:
+    """A strip that says that there is nothing to see."""
+    fig = style.figure(style.DOUBLE, 0.75)
+    style.heading(fig, title(tables, model, 60), [
+        f"Neurons shared by two masks, {selector_name(selector)}, top {percent(top_fraction)}",
+    ])  # fmt: skip
+    panel = style.axes(fig, 0.1, 0.05, style.DOUBLE - 0.2, 0.3)
+    panel.axis("off")
+    nothing(panel, NONE)
     return fig

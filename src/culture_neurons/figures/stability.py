@@ -15,6 +15,7 @@ from culture_neurons.figures import fonts, style
 from culture_neurons.figures.layers import nothing
 from culture_neurons.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.figures.titles import plural, title
+from culture_neurons.types import FEWEST_UNITS
 
 #: Panels: column of `stability`, title.
 PANELS = {
@@ -29,7 +30,10 @@ def _rounded(value: float, _: int | None = None) -> str:
 
 
 def means(tables: Tables, model: str, selector: str) -> pd.DataFrame:
-    """Means over cultures by top fraction, smallest first; empty where the table has no such rows."""
+    """Means over cultures by top fraction, smallest first; empty where the table has no such rows.
+
+    Cultures of which nothing is known do not count; nan where that is all of them.
+    """
     table = tables.more.get("stability")
     if table is None:
         return pd.DataFrame(columns=[*PANELS, "jaccard_chance"])
@@ -43,10 +47,13 @@ def judged(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
     return [s for s in selectors if len(means(tables, model, s))]
 
 
-def samples(tables: Tables, model: str) -> int:
-    """Recorded questions of a model."""
-    part = rows(tables.more["stability"], model)
-    return int(part.groupby("culture")["n_samples"].first().sum())
+def basis(tables: Tables, model: str) -> str:
+    """What the means are of: "30 recorded questions of 2 cultures (1 culture of one image left out)"."""
+    part = rows(tables.more["stability"], model).groupby("culture")[["n_samples", "n_images"]].first()
+    kept = part[part["n_images"] >= FEWEST_UNITS]
+    text = f"{plural(int(kept['n_samples'].sum()), 'recorded question')} of {plural(len(kept), 'culture')}"
+    left = len(part) - len(kept)
+    return f"{text} ({plural(left, 'culture')} of one image left out)" if left else text
 
 
 def draw_stability(ax: Axes, tables: Tables, model: str, selectors: Sequence[str], column: str) -> None:
@@ -54,7 +61,7 @@ def draw_stability(ax: Axes, tables: Tables, model: str, selectors: Sequence[str
     shown = {s: means(tables, model, s) for s in judged(tables, model, selectors)}
     ax.set_xscale("log")
     ax.set_ylim(-0.03, 1.03)
-    if not shown:
+    if not any(table[column].notna().any() for table in shown.values()):
         nothing(ax, "no result")
         return
     chance = pd.concat([table["jaccard_chance"] for table in shown.values()], axis=1).max(axis=1).sort_index()
@@ -87,15 +94,14 @@ def plot_stability(tables: Tables, model: str, selectors: list[str], ax: Axes | 
         ax.set_title(title(tables, model), loc="left")
         return ax.figure
     drawn = judged(tables, model, selectors)
-    left, right, gap, head, height = 0.55, 0.12, 0.28, 0.62, 1.75
+    left, right, gap, head, height = 0.55, 0.12, 0.28, 0.74, 1.75
     columns = 4
     foot = 0.46 + 0.16 * -(-(len(drawn) + 1) // columns)
     width = (style.DOUBLE - left - right - gap) / 2
     fig = style.figure(style.DOUBLE, head + height + foot)
-    n = samples(tables, model) if drawn else 0
     style.heading(fig, title(tables, model, 60), [
-        "Would other questions have chosen the same neurons? Mean over cultures of what two masks share, "
-        f"{plural(n, 'recorded question')}",
+        "Would other questions have chosen the same neurons? Mean over cultures of what two masks share",
+        basis(tables, model) if drawn else plural(0, "recorded question"),
     ])  # fmt: skip
     for i, (column, text) in enumerate(PANELS.items()):
         panel = style.axes(fig, left + i * (width + gap), foot, width, height)

@@ -63,7 +63,7 @@ OPTIONAL: dict[str, list[str]] = {
     "sets_effects": [*KEYS, "set", "factor", "mask_culture", "eval_culture", "n", "drop", "logprob_drop", "rank"],
     "sets_transfer": [*KEYS, "set", "other_set", "factor", "n_cultures", "correlation", "p_value", "p_adjusted"],
     "stability": [
-        *KEYS, "culture", "n_samples", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
+        *KEYS, "culture", "n_samples", "n_images", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
         "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
     ],
     "strengths": [*KEYS, "strength", "measure", "self", "self_low", "self_high", "cross", "cross_low", "cross_high"],

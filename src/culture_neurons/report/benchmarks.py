@@ -15,6 +15,8 @@ from culture_neurons.significance import HIGHER, LOWER, direction
 GUESSED = "at chance without masks, and not judged,"
 #: What is said where neither direction is shown.
 OPEN = "not shown to differ"
+#: Without a p-value: what was measured is no evidence, for either side.
+UNTESTED = "not tested (no two questions apart, or no random masks)"
 
 
 def sentences(tables: Tables, model: str) -> list[str]:
@@ -31,10 +33,9 @@ def sentences(tables: Tables, model: str) -> list[str]:
             continue
         random = np.isfinite(mine["difference"].astype(float)).any()
         what = "difference" if random else "change"
-        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], GUESSED: []}
+        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], UNTESTED: [], GUESSED: []}
         for _, row in mine.iterrows():
-            way = direction(row[what], row[f"{what}_p_adjusted"]) or OPEN
-            found[GUESSED if row.get("level") == AT_CHANCE else way].append(_numbers(row))
+            found[_judged(row, what)].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
         said = [f"{word} on {', '.join(names)}" for word, names in found.items() if names]
         first = mine.iloc[0]
@@ -45,6 +46,13 @@ def sentences(tables: Tables, model: str) -> list[str]:
             f"accuracy is {'; '.join(said)}. That speaks of new questions under these very masks."
         )
     return result
+
+
+def _judged(row: pd.Series, what: str) -> str:
+    p = float(row[f"{what}_p_adjusted"])
+    if row.get("level") == AT_CHANCE:
+        return GUESSED
+    return UNTESTED if np.isnan(p) else direction(row[what], p) or OPEN
 
 
 def _numbers(row: pd.Series) -> str:

@@ -112,8 +112,8 @@ SECTIONS = (
         "Selected again: the share of bootstrap draws of the recorded questions in which a neuron of a mask is chosen "
         "again. Jaccard: what two masks share, of all that either has; of the mask and those of the draws (bootstrap), "
         "of masks from random halves of the questions, with the middle 95 % of splits, and of random masks (chance). "
-        "Rank correlation: Spearman's, of the halves' scores of all neurons.",
-        left_out=r"^n_images$",
+        "Rank correlation: Spearman's, of the halves' scores of all neurons. Left empty where a culture's recorded "
+        "questions are about one image (n images), which drawn again never changes, or its mask is empty.",
         decimals={"jaccard_chance": 3},
     ),
     Section(

@@ -14,6 +14,7 @@ from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, percent, selector_name
 from culture_neurons.figures.titles import DASH, number
 from culture_neurons.report.words import bracket, plain
+from culture_neurons.types import FEWEST_UNITS
 
 #: The drawing, in units of about a pixel: width, room for names on its left, height of a row, foot with the scale.
 WIDTH, LEFT, ROW, FOOT = 300, 108, 13, 16
@@ -56,7 +57,7 @@ def _card(card: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
         "planted": bool(card["planted"]),
         "score": "" if card["score"] is None else number(float(card["score"]), 3),
         "rank": int(card["rank"]),
-        "again": "" if again is None else f"{100 * float(again):.0f}\N{NO-BREAK SPACE}%",
+        "again": _again(again, content.get("units", {}).get(card["culture"])),
         "ranks": [
             (selector_name(plain(name)), DASH if place is None else f"{int(place):,}")
             for name, place in card["ranks"].items()
@@ -64,6 +65,13 @@ def _card(card: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
         "drawing": _drawing(card, content["cultures"]),
         "samples": [_sample(sample, content["samples"][sample["sample_id"]], card) for sample in card["samples"]],
     }
+
+
+def _again(share: float | None, units: int | None) -> str:
+    """How often other draws of the questions chose the neuron, in words; "" where that was not measured."""
+    if units is not None and units < FEWEST_UNITS:  # also of a file that says 1: one question gives no other draw
+        return "not known whether other questions would choose it (all recorded ones are about one image)"
+    return "" if share is None else f"chosen again in {100 * float(share):.0f}\N{NO-BREAK SPACE}% of resamples"
 
 
 def _drawing(card: Mapping[str, Any], cultures: list[str]) -> dict[str, Any]:

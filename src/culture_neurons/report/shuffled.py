@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from culture_neurons.figures import captions
 from culture_neurons.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.figures.titles import number
@@ -20,10 +22,13 @@ def sentences(tables: Tables, model: str) -> list[str]:
         said = []
         for row in part.to_dict("records"):
             what, unit, decimals = MEASURES[row["measure"]]
+            seen = f"{what} {number(row['observed'], decimals)} {unit}"
+            if np.isnan(row["null"]):
+                said.append(f"{seen}, with nothing to compare it with (no label could be shuffled)")
+                continue
             null = bracket(row["null_low"], row["null_high"], decimals)
             said.append(
-                f"{what} {number(row['observed'], decimals)} {unit} against {number(row['null'], decimals)} {null}, "
-                f"adjusted {chance(float(row['p_adjusted']))}"
+                f"{seen} against {number(row['null'], decimals)} {null}, adjusted {chance(float(row['p_adjusted']))}"
             )
         first = part.iloc[0]
         result.append(

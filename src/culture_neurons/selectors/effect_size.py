@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from culture_neurons import shares
 from culture_neurons.errors import ConfigError
 from culture_neurons.types import Statistics
 
@@ -57,7 +58,7 @@ def effect_size(statistics: Statistics, *, floor: float = 0.9) -> np.ndarray:
         # Sums of squares about the means; rounding may take them a little below 0.
         within = all_squares - n_c * mean**2 - n_r * rest**2
         spread[c] = np.sqrt(np.maximum(within, 0.0) / (total - 2))
-    place = max(round(floor * spread.size), 1) - 1
+    place = max(shares.rounded(floor, spread.size), 1) - 1
     spread += float(np.partition(spread, place, axis=None)[place]) if floor else 0.0
     np.maximum(spread, noise, out=spread)
     spread[spread == 0] = 1.0  # where scores are 0 too

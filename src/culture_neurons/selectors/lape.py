@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from culture_neurons import shares
 from culture_neurons.errors import ConfigError
 from culture_neurons.types import Statistics
 
@@ -64,7 +65,7 @@ def choose_original(scores: np.ndarray, budget: int, **_unused: object) -> list[
 
 def rank_value(values: np.ndarray, quantile: float) -> float:
     """The value of rank round(quantile * size), counted from 1 in ascending order (torch.kthvalue)."""
-    rank = max(round(quantile * values.size), 1)
+    rank = max(shares.rounded(quantile, values.size), 1)
     return float(np.partition(values, rank - 1, axis=None)[rank - 1])
 
 

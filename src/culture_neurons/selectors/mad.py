@@ -22,13 +22,19 @@ def mad(statistics: Statistics, *, normalise: bool = True) -> np.ndarray:
     A neuron whose M is the same for all cultures scores 0.
 
     Source: Zhao et al. 2025, arXiv 2510.24942 ("normalised deviation"; the divisor is our reading,
-    since the text gives no formula). Raises ConfigError with fewer than two cultures.
+    since the text gives no formula). Raises ConfigError with fewer than two cultures, and with two where `normalise`
+    is true: each lies one standard deviation from their mean, so that every neuron would score 2 or -2.
     """
     if not isinstance(normalise, bool):
         raise ConfigError(f"selector mad: normalise must be true or false, found {normalise!r}")
     n = len(statistics.cultures)
     if n < 2:
         raise ConfigError(f"selector mad compares cultures and needs at least two, found {statistics.cultures}")
+    if n == 2 and normalise:
+        raise ConfigError(
+            "selector mad: of two cultures all neurons have the same normalised score (2 or -2), which ranks none; set"
+            " normalise: false"
+        )
     mean_positive = statistics.mean_positive
     largest = np.abs(mean_positive).max(axis=0)  # [layer, neuron]
     noise = max(_NOISE, 4 * float(np.finfo(mean_positive.dtype).eps))

@@ -4,6 +4,9 @@ Bootstrap: the images of each culture (their samples together, or samples that h
 replacement. Halves: the images of each culture are split at random into two halves. Either is a matter of weights
 per sample, so that the sums per culture of many draws are a product of matrices, weights [draw, sample] times sums
 [sample, neuron]; on each, the selectors and the choice of masks are those of the run.
+
+A culture whose samples are all about one image gives no other draw, and no two halves: what would be said of it is not
+known, and it is the same in the draws and halves of the others.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from culture_neurons.stability.agreement import jaccard, rank_correlation, ranks
 from culture_neurons.stability.draws import bootstrap_weights, draws, half_weights, units
 from culture_neurons.stability.watch import COLUMNS, NEURON_COLUMNS, Chosen, Moments, Watch
 from culture_neurons.store import SampleSums
-from culture_neurons.types import Statistics
+from culture_neurons.types import FEWEST_UNITS, Statistics
 
 __all__ = [
     "COLUMNS",
@@ -54,7 +57,7 @@ def measure(
     block         see `draws`; it changes no result
 
     Returns the table per selector, fraction and culture (`COLUMNS`) and, selector by selector, that per neuron of a
-    mask (`NEURON_COLUMNS`).
+    mask (`NEURON_COLUMNS`). nan where a culture has fewer than `FEWEST_UNITS` units.
     """
     shape = len(sums.cultures), *sums.shape
     watches = [Watch(one, shape) for one in chosen]
@@ -83,4 +86,5 @@ def measure(
     tables = [watch.table(sums.cultures, samples, n_images) for watch in watches]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
     deviation = moments.deviation
-    return whole, (watch.neurons(sums.cultures, where, p, deviation) for watch in watches)
+    known = np.array(n_images) >= FEWEST_UNITS
+    return whole, (watch.neurons(sums.cultures, where, p, deviation, known) for watch in watches)

@@ -42,13 +42,16 @@ def bootstrap_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: in
 
 
 def half_weights(cultures: Sequence[str], unit: Sequence[np.ndarray], n: int, seed: int) -> list[np.ndarray]:
-    """Which samples are in a half, per culture float32 [2 n, sample]: rows 2 h and 2 h + 1 are the two of split h."""
+    """Which samples are in a half, per culture float32 [2 n, sample]: rows 2 h and 2 h + 1 are the two of split h.
+
+    One unit alone can't be split: it is in both, so that no half of the other cultures is compared with nothing.
+    """
     result = []
     for name, mine in zip(cultures, unit, strict=True):
         size = int(mine.max()) + 1
         order = generator("stability", "halves", seed, name).permuted(np.tile(np.arange(size), (n, 1)), axis=1)
         first = order < size // 2  # [split, unit]: the units that come out in the first places of a random order
-        both = np.stack([first, ~first], axis=1).reshape(2 * n, size)
+        both = np.stack([first | (size < 2), ~first], axis=1).reshape(2 * n, size)
         result.append(both.astype(np.float32)[:, mine])
     return result
 

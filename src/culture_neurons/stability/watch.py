@@ -11,10 +11,12 @@ import pandas as pd
 
 from culture_neurons import selection, selectors
 from culture_neurons.stability.agreement import jaccard, rank_correlation
-from culture_neurons.types import Statistics
+from culture_neurons.types import FEWEST_UNITS, Statistics
 
 #: Half the width of a 95 % interval, in standard deviations.
 WIDTH = 1.959964
+#: P are float32: a deviation below this share of P is rounding.
+_NOISE = 1e-6
 
 #: Columns of the table per culture, and of that per neuron.
 COLUMNS = (
@@ -124,7 +126,7 @@ class Watch:
         return scores, selection.sets(scores, self._budgets, self.chosen.method)
 
     def table(self, cultures: Sequence[str], samples: Sequence[int], images: Sequence[int]) -> pd.DataFrame:
-        """One row per fraction and culture: `COLUMNS`."""
+        """One row per fraction and culture: `COLUMNS`; nan for cultures of fewer than two images."""
         shape = len(self._budgets), len(cultures)
         halves, by_chance = (_stack([h[i] for h in self._halves], shape) for i in (0, 1))
         rank = _mean(_stack([h[2] for h in self._halves], shape[1:]))
@@ -139,17 +141,23 @@ class Watch:
                 low[f], high[f], by_chance[f], rank,
             )  # fmt: skip
             parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
-        return pd.concat(parts, ignore_index=True)
+        whole = pd.concat(parts, ignore_index=True)
+        whole.loc[whole["n_images"] < FEWEST_UNITS, list(COLUMNS[COLUMNS.index("selected_again") :])] = np.nan
+        return whole
 
     def neurons(
-        self, cultures: Sequence[str], where: np.ndarray, probability: np.ndarray, deviation: np.ndarray
-    ) -> pd.DataFrame:
+        self, cultures: Sequence[str], where: np.ndarray, probability: np.ndarray, deviation: np.ndarray,
+        known: np.ndarray,
+    ) -> pd.DataFrame:  # fmt: skip
         """One row per neuron of a mask: `NEURON_COLUMNS`.
 
         where, probability, deviation   flat indices (sorted), P of the run and its standard deviation over draws
+        known   bool [culture]: whether draws of its samples differ; else all that they would say is nan
         """
         place = np.searchsorted(where, self.union)
-        p, half = probability[place], WIDTH * deviation[place]
+        p, deviation = probability[place], deviation[place]
+        # Where no draw differs nothing is known of the spread: an interval without a width would say that all is.
+        half = np.where(deviation > _NOISE * p, WIDTH * deviation, np.nan)
         values = {
             "score_sd": self._scores.deviation, "probability": p,
             "probability_low": np.maximum(p - half, 0), "probability_high": np.minimum(p + half, 1),
@@ -159,7 +167,7 @@ class Watch:
             culture, flat = np.divmod(self.union[self._place[f]], self._size)
             layer, neuron = np.divmod(flat, self._shape[2])
             again = self._again[f] / len(self._jaccard) if self._jaccard else np.full(len(flat), np.nan)
-            parts.append(pd.DataFrame({
+            part = pd.DataFrame({
                 "selector": pd.Categorical.from_codes(np.zeros(len(flat), np.int8), [self.chosen.name]),
                 "top_fraction": float(fraction),
                 "culture": pd.Categorical.from_codes(culture, list(cultures)),
@@ -167,7 +175,10 @@ class Watch:
                 "score": np.concatenate(self.chosen.scores[f]).astype(np.float32),
                 "selected_again": again.astype(np.float32),
                 **{name: column[self._place[f]].astype(np.float32) for name, column in values.items()},
-            })[list(NEURON_COLUMNS)])  # fmt: skip
+            })[list(NEURON_COLUMNS)]  # fmt: skip
+            drawn = ["score_sd", "selected_again", "probability_low", "probability_high"]
+            part.loc[~known[culture], drawn] = np.float32(np.nan)
+            parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
 
@@ -188,9 +199,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The middle 95 % over the first axis, of what is known."""
+    """The middle 95 % over the first axis, of what is known; nan for fewer than two values, which have no middle."""
     result = np.full((2, *values.shape[1:]), np.nan)
-    some = np.isfinite(values).any(axis=0)
+    some = np.isfinite(values).sum(axis=0) > 1
     if some.any():
         result[:, some] = np.nanquantile(values[:, some], [0.025, 0.975], axis=0)
     return result[0], result[1]

@@ -52,6 +52,9 @@ def _say(table) -> None:
     part = table[(table["samples_per_culture"] == ALL) & (table["label_noise"] == 0)]
     for (target, selector), rows in part.groupby(["target", "selector"], sort=False):
         row = rows.iloc[0]
+        if not row["n_target"]:
+            cli.log.info("%s: no %s neurons: nothing to be found", row["model"], target)
+            continue
         cli.log.info("%s: %s: average precision %.3f on %d %s neurons (chance %.3f)", row["model"], selector,
                      row["average_precision"], row["n_target"], target, row["chance"])  # fmt: skip
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.errors import ConfigError, DataError
+from culture_neurons.errors import ConfigError, DataError, FileError
 from culture_neurons.steps import cli
 
 #: Thumbnails: longest side in pixels, and most bytes of one; a picture that needs more is compressed more.
@@ -23,7 +23,7 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5, a mask, scores, samples -> cards.json"""
     import numpy as np
 
-    from culture_neurons import cards, files, store
+    from culture_neurons import cards, files, store, units
 
     scores = _named(o.scores)
     mask, made = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
@@ -31,7 +31,13 @@ def main(o: argparse.Namespace) -> None:
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     files.check_same_model(o.statistics, identity, o.mask, made)
-    shown = cards.probabilities(sums.cultures, sums.tokens, sums.fired, o.resamples, o.seed)
+    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
+    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
+    if missing := set(sums.sample_ids) - unit.keys():
+        raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
+    shown = cards.probabilities(
+        sums.cultures, [unit[i] for i in sums.sample_ids], sums.tokens, sums.fired, o.resamples, o.seed
+    )
     places = {}
     for name, path in scores.items():
         values, cultures, _, found = store.read_scores(path)
@@ -57,7 +63,8 @@ def main(o: argparse.Namespace) -> None:
     described = _describe(o.samples, wanted)
     made_by = cli.provenance("cards", o, (), metadata, **identity)
     content = {**made_by, "selector": o.selector, "top_fraction": o.top_fraction, "cultures": shown.cultures,
-               "cards": written, "samples": described}  # fmt: skip
+               "units": dict(zip(shown.cultures, shown.units, strict=True)), "cards": written,
+               "samples": described}  # fmt: skip
     text = json.dumps(content, sort_keys=True, ensure_ascii=False) + "\n"
     files.write_text(o.out, text)
     pictures = sum(sample["image"] is not None for sample in described.values())

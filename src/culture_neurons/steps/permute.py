@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from culture_neurons.errors import FileError
@@ -21,13 +22,15 @@ def main(o: argparse.Namespace) -> None:
     selectors.check(o.selector, o.options)
     samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
     unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
-    tables, statistics = [], None
+    tables, statistics, changed = [], None, Counter()
     for number in cli.progress(range(o.permutations), o.permutations, "permutations"):
 
         def shuffled(ids: list[str], cultures: list[str], number: int = number) -> list[str]:
             if missing := set(ids) - unit.keys():
                 raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
-            return resampling.shuffled(cultures, [unit[i] for i in ids], o.seed, number)
+            labels = resampling.shuffled(cultures, [unit[i] for i in ids], o.seed, number)
+            changed.update({name for pair in zip(cultures, labels, strict=True) if len(set(pair)) > 1 for name in pair})
+            return labels
 
         statistics, metadata = store.read_statistics(o.statistics, shuffled)
         scores = selectors.score(o.selector, statistics, **o.options)
@@ -45,7 +48,13 @@ def main(o: argparse.Namespace) -> None:
     made_by = cli.provenance("permute", settings, selectors.modules(o.selector), metadata, **identity)
     made_by |= {"cultures": sorted(statistics.cultures), "layers": layers, "neurons": neurons}
     made_by |= {"top_fraction": o.top_fraction, "selector": o.selector, "options": o.options}
-    files.write_table(o.out, table, made_by | {"permutations": o.permutations})
+    made_by |= {"permutations": o.permutations, "changed": {name: changed[name] for name in made_by["cultures"]}}
+    files.write_table(o.out, table, made_by)
+    if same := [name for name, times in made_by["changed"].items() if not times]:
+        cli.log.warning(
+            "%s: no permutation gives other samples these names (labels are exchanged among images with equally many"
+            " questions); there is nothing to compare them with", ", ".join(same),
+        )  # fmt: skip
     cli.log.info("%d permutations, %.0f neurons each per culture", o.permutations,
                  len(table) / max(1, o.permutations * len(statistics.cultures)))  # fmt: skip
 

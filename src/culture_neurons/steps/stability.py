@@ -20,6 +20,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files, selectors, stability, store, units
     from culture_neurons.models.allocator import keep_freed_memory
+    from culture_neurons.types import FEWEST_UNITS
 
     keep_freed_memory(in_threads=True)
     paths = _paths(o.masks, o.selectors)
@@ -43,12 +44,19 @@ def main(o: argparse.Namespace) -> None:
     made_by = cli.provenance("stability", o, used, metadata, **identity)
     files.write_table(o.neurons_out, pa.concat_tables(parts).unify_dictionaries() if parts else empty, made_by)
     files.write_table(o.cultures_out, table.assign(top_fraction=table["top_fraction"].astype(float)), made_by)
+    if single := sorted(set(table.loc[table["n_images"] < FEWEST_UNITS, "culture"])):
+        cli.log.warning(
+            "%s: all recorded questions are about one image, so that nothing is known of other draws of them",
+            ", ".join(single),
+        )
+    said = {
+        "selected_again": "a neuron is chosen again in {:.0%} of draws", "jaccard_bootstrap": "Jaccard {:.2f} of draws",
+        "jaccard_halves": "{:.2f} of halves", "jaccard_chance": "{:.3f} by chance",
+    }  # fmt: skip
     for (name, fraction), part in table.groupby(["selector", "top_fraction"], sort=False):
-        means = part[["selected_again", "jaccard_bootstrap", "jaccard_halves", "jaccard_chance"]].mean()
-        cli.log.info(
-            "%s, top %s: a neuron is chosen again in %.0f%% of draws; Jaccard %.2f of draws, %.2f of halves, %.3f by"
-            " chance", name, fraction, 100 * means.iloc[0], *means.iloc[1:],
-        )  # fmt: skip
+        means = part[list(said)].mean().dropna()
+        words = ", ".join(said[column].format(mean) for column, mean in means.items())
+        cli.log.info("%s, top %s: %s", name, fraction, words or "nothing is known")
 
 
 def _chosen(

@@ -43,7 +43,11 @@ def main(o: argparse.Namespace) -> None:
             outcomes, made = _read(permuted[key], ["permutation"], source)
             number = made.get("mask", {}).get("permutations", 0)
             own = again.own_changes(base, outcomes, number, str(permuted[key]), str(source.path))
-            parts["permutations"].append(again.permutation_test(base, first, own).assign(**names))
+            test = again.permutation_test(base, first, own)
+            # Files of an earlier version do not say it.
+            if (changed := made["mask"].get("changed")) is not None:
+                test = again.without_null(test, changed)
+            parts["permutations"].append(test.assign(**names))
         mine = {float(other[3]): path for other, path in strengths.items() if other[:3] == key}
         if mine:
             paired = {1.0: first} | {strength: _paired(path, source) for strength, path in mine.items()}
