@@ -1,22 +1,23 @@
 """The model's own forward pass of one batch, run again under every mask without what no mask changes.
 
-Nothing that comes before a mask depends on it: no layer below the first one that it touches, and in that layer neither
-attention nor the gate and up projections. In a replay they hand back what they gave in the unmasked pass, in place of
-their `forward`. All else is the model's own code, run as it runs without us: attention masks, rotary embeddings, what
-is added between layers (DeepStack), norm, head and soft caps. So a replay gives the numbers of a whole pass, bit for
-bit, in every dtype.
+Nothing that comes before a mask depends on it: neither embeddings, nor a layer below the first one that it touches, nor
+in that layer attention, the gate and up projections and the activation before it is multiplied. In a replay they hand
+back what they gave before, in place of their `forward`. All else is the model's own code, run as it runs without us:
+attention masks, what is added between layers (DeepStack), norm, head and soft caps. So a replay gives the numbers of a
+whole pass, bit for bit, in every dtype.
 
 Masks run in the order of their first layers, and what is kept advances with them (`Replay.advance`). Kept on the device
-at a time: the output of one layer, and in the next one those of attention (hidden width h each), gate and up (neurons m
-each); and in a model that reads images, the input of the decoder (h):
+at a time: the output of one layer; in the next one those of attention (hidden width h each), up and activation (neurons
+m each; 3 m where gate and up are one projection); and the embeddings (h):
 
     bytes = tokens of the batch, padding included * (2 m + 3 h) * bytes of a number
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,14 +45,15 @@ class Replay:
 
     def __init__(self, loaded: Loaded, inputs: Mapping[str, torch.Tensor]) -> None:
         self._loaded, self._inputs = loaded, inputs
-        self._layers, self._mlp = loaded.adapter.layers, loaded.adapter.mlps[-1]
+        self._layers = loaded.adapter.layers
         *self._around, self._decoder = _path(loaded)
         self.layer = 0
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
-        self._parts: list[StandIn] = []  # `Adapter.before` of this layer hand back theirs
-        self._shortcut: list[StandIn] = []  # `straight_to` the decoder, once a pass was complete
-        self._tail: list[StandIn] = []  # `last_rows`, likewise
+        self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
+        # Once a pass was complete:
+        self._entry: list[StandIn] = []  # `straight_to` the decoder; what runs in it before its layers hands back
+        self._tail: list[StandIn] = []  # `last_rows` of the last layer
 
     def advance(self, layer: int) -> None:
         """Start at `layer` from now on, if that is further; no mask may be in force.
@@ -61,10 +63,8 @@ class Replay:
         if layer <= self.layer:
             return
         with noted([self._layers[layer - 1]]) as found, replaced([(self._layers[layer], _stop)]):
-            try:
+            with suppress(_Reached):
                 self._pass(self._parts)
-            except _Reached:
-                pass
         if len(found) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
@@ -73,38 +73,44 @@ class Replay:
     def logits(self, parts: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
 
-        `parts`: in this layer it acts on neither attention nor the projections before the activation. The first such
-        pass keeps what they put out, and the others hand it back.
+        `parts`: in this layer it acts on the activation's output alone. The first such pass keeps what comes before
+        that, and the others hand it back.
         Raises ModelError for a model whose layers can't be replayed.
         """
         if self.kind is not None:
             return self._keeping(parts)
-        with _watched(self._layers, [*self._around, self._decoder, self._mlp]) as seen:
+        tail = _by_position(self._loaded) if self.layer < len(self._layers) - 1 else []
+        with _watched(self._layers, [*self._around, self._decoder, *self._decoder.children(), *tail]) as seen:
             result = self._keeping(parts)
         self.kind = seen.kind()
-        called = seen.runs.get(self._decoder)
-        for module in self._around if called else ():
-            self._shortcut = self._shortcut or straight_to(self._decoder, called, module, seen.runs[module][2])
-        if self.layer < len(self._layers) - 1 and self._mlp in seen.runs:
-            self._tail = last_rows(self._mlp, seen.runs[self._mlp])
+        self._entry = [handing_back(module, run[2]) for module, run in seen.before.items()]
+        shortcuts = (straight_to(self._decoder, module, seen.runs) for module in self._around)
+        self._entry += next(filter(None, shortcuts), [])
+        self._tail = [stand_in for module in tail for stand_in in last_rows(module, seen.runs)]
         return result
 
     def _keeping(self, parts: bool) -> torch.Tensor:
         if not parts or self._parts:
             return self._pass(self._parts if parts else [])
-        modules = self._loaded.adapter.before[self.layer]
+        adapter, at = self._loaded.adapter, self.layer
+        layout, activation = adapter.gated[at], adapter.activations[at]
+        gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
+        modules = [m for m in dict.fromkeys((adapter.attentions[at], gate, up, activation)) if m is not None]
         with noted(modules) as found:
             result = self._pass([])
-        if sorted(map(id, modules)) != sorted(id(module) for module, _ in found):
-            raise ModelError(f"attention, gate and up of its layer {self.layer} don't run once each")
-        self._parts = [handing_back(module, output) for module, output in found]
+        outputs = dict(found)
+        if len(found) != len(modules) or outputs.keys() != set(modules):
+            raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
+        if up is not gate:
+            outputs[gate] = outputs[activation]  # nobody reads it, and this is there
+        self._parts = [handing_back(module, output) for module, output in outputs.items()]
         return result
 
     def _pass(self, parts: Sequence[StandIn]) -> torch.Tensor:
         """A forward pass in which what is kept is handed back."""
         # In the last layer, what is kept of the MLP is there for all positions.
         tail = self._tail if self.layer < len(self._layers) - 1 else []
-        with replaced([*self._below, *parts, *self._shortcut, *tail]):
+        with replaced([*self._below, *parts, *self._entry, *tail]):
             return forward(self._loaded, self._inputs).logits[:, -1]
 
 
@@ -115,12 +121,14 @@ class _Seen:
     calls   of decoder layers, in the order in which they run: index, and `_kind` of the arguments
     stores  dictionaries that layers are called with: name, and size at the first call
     runs    of other modules, each the last one
+    before  those of them that ran once before the first layer
     """
 
     n_layers: int
     calls: list[tuple[int, Hashable]] = field(default_factory=list)
     stores: dict[int, tuple[str, MutableMapping, int]] = field(default_factory=dict)
     runs: dict[nn.Module, Run] = field(default_factory=dict)
+    before: dict[nn.Module, Run] = field(default_factory=dict)
 
     def kind(self) -> Hashable:
         """How the layers are called. Raises ModelError where they are not called one after the other, or write into
@@ -136,10 +144,12 @@ class _Seen:
 @contextmanager
 def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Iterator[_Seen]:
     """Note one pass: the calls of layers, and the runs of modules."""
-    seen = _Seen(len(layers))
+    seen, times = _Seen(len(layers)), Counter[nn.Module]()
 
     def calling(layer: int) -> Callable[..., None]:
         def note(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+            if not seen.calls:
+                seen.before.update({m: run for m, run in seen.runs.items() if times[m] == 1})
             seen.calls.append((layer, (_kind(args), _kind(kwargs))))
             for name, value in kwargs.items():
                 if isinstance(value, MutableMapping):
@@ -148,6 +158,7 @@ def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Itera
         return note
 
     def ran(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+        times[module] += 1
         seen.runs[module] = args, kwargs, output
 
     handles = [layer.register_forward_pre_hook(calling(i), with_kwargs=True) for i, layer in enumerate(layers)]
@@ -168,6 +179,13 @@ def _kind(value: Any) -> Hashable:
     if isinstance(value, tuple | list):
         return tuple(map(_kind, value))
     return value if isinstance(value, bool | str) else type(value)
+
+
+def _by_position(loaded: Loaded) -> list[nn.Module]:
+    """Modules of the last layer that work on each position apart: MLP, projections of queries and of what comes out."""
+    attention = loaded.adapter.attentions[-1]
+    found = [loaded.adapter.mlps[-1], *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
+    return [module for module in found if isinstance(module, nn.Module)]
 
 
 def _path(loaded: Loaded) -> list[nn.Module]:

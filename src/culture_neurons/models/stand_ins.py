@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,13 +58,15 @@ def handing_back(module: nn.Module, output: Any) -> StandIn:
     return module, lambda *args, **kwargs: output
 
 
-def straight_to(decoder: nn.Module, called: Run, around: nn.Module, output: Any) -> list[StandIn]:
+def straight_to(decoder: nn.Module, around: nn.Module, runs: Mapping[nn.Module, Run]) -> list[StandIn]:
     """In place of a module around the decoder, which makes its input of tokens and images: the decoder alone.
 
     It is called with what it was called with before, and its new hidden states take the place of those before in what
     the module gave. Empty where the module did not hand on the decoder's hidden states as they are.
     """
-    args, kwargs, of_decoder = called
+    if decoder not in runs or around not in runs:
+        return []
+    (args, kwargs, of_decoder), (*_, output) = runs[decoder], runs[around]
     states = getattr(of_decoder, "last_hidden_state", None)
     if states is None or getattr(output, "last_hidden_state", None) is not states:
         return []
@@ -76,27 +78,27 @@ def straight_to(decoder: nn.Module, called: Run, around: nn.Module, output: Any)
     return [(around, run)]
 
 
-def last_rows(mlp: nn.Module, called: Run) -> list[StandIn]:
-    """In place of the last layer's MLP: its own forward for the last positions alone, zeros elsewhere.
+def last_rows(module: nn.Module, runs: Mapping[nn.Module, Run]) -> list[StandIn]:
+    """In place of a module of the last layer that works on each position apart: its own forward for the last ones
+    alone, zeros elsewhere.
 
-    Only where that gives the last position's numbers bit for bit, which is tried here on a run of the module (hidden
-    states [batch, token, hidden]). Whether matrix products do depends on their shapes, not on what is in them. Rounding
-    hides differences in half precision, and looking for them makes a GPU wait: there, as anywhere else where they are
+    Only where that gives the last position's numbers bit for bit, which is tried here on one run of the module (input
+    and output [batch, token, width]). Whether matrix products do depends on their shapes, not on what is in them.
+    Rounding hides differences in half precision, and looking for them makes a GPU wait: there, as where they are
     found, the list is empty.
     """
-    args, kwargs, output = called
+    args, kwargs, output = runs.get(module, ((), {}, None))
     if len(args) != 1 or kwargs or not isinstance(output, torch.Tensor) or output.ndim != 3:
         return []
-    hidden, own = args[0], mlp.forward
+    hidden, own = args[0], module.forward
     few = -(-_ROWS // len(hidden))
     if hidden.device.type != "cpu" or hidden.dtype != torch.float32 or few >= hidden.shape[1]:
         return []
 
     def run(hidden: torch.Tensor) -> torch.Tensor:
-        result = torch.zeros_like(hidden)
-        result[:, -few:] = own(hidden[:, -few:].contiguous())
-        return result
+        last = own(hidden[:, -few:].contiguous())
+        return torch.cat([last.new_zeros(len(hidden), hidden.shape[1] - few, last.shape[-1]), last], dim=1)
 
-    with replaced([(mlp, run)]):
-        exact = torch.equal(mlp(hidden)[:, -1], output[:, -1])
-    return [(mlp, run)] if exact else []
+    with replaced([(module, run)]):
+        exact = torch.equal(module(hidden)[:, -1], output[:, -1])
+    return [(module, run)] if exact else []
