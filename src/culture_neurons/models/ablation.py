@@ -96,7 +96,9 @@ class Evaluator:
     ) -> dict[int, Outcome]:
         """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass."""
         readings: dict[int, Outcome] = {}
-        plain: torch.Tensor | None = None
+        # The first batch of a kind begins with the model as it is, a whole pass.
+        self._ablation.use(None)
+        plain = replay.logits() if kind not in {known for known, *_ in self._compared} else None
         # The largest mask of those that start at one place comes last: it shows if an earlier pass spoilt what is kept.
         in_order = sorted(self._distinct, key=lambda i: (self._start[i], self._size[i], i))
         for (layer, parts), group in groupby(in_order, key=self._start.__getitem__):

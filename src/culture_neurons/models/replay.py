@@ -26,8 +26,9 @@ from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.inference import forward
+from culture_neurons.models.last_positions import last_positions
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.stand_ins import Run, StandIn, handing_back, last_rows, noted, replaced, straight_to
+from culture_neurons.models.stand_ins import Run, StandIn, handing_back, noted, replaced, straight_to
 
 _ORDER = "its decoder layers don't run once each, one after the other"
 
@@ -51,9 +52,9 @@ class Replay:
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
         self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
-        # Once a pass was complete:
-        self._entry: list[StandIn] = []  # `straight_to` the decoder; what runs in it before its layers hands back
-        self._tail: list[StandIn] = []  # `last_rows` of the last layer
+        self._tail = last_positions(loaded.adapter, getattr(self._decoder, "norm", None))
+        #: Once a pass was complete: `straight_to` the decoder; what runs in it before its layers hands back.
+        self._entry: list[StandIn] = []
 
     def advance(self, layer: int) -> None:
         """Start at `layer` from now on, if that is further; no mask may be in force.
@@ -62,9 +63,9 @@ class Replay:
         """
         if layer <= self.layer:
             return
-        with noted([self._layers[layer - 1]]) as found, replaced([(self._layers[layer], _stop)]):
-            with suppress(_Reached):
-                self._pass(self._parts)
+        stop = [(self._layers[layer], _stop)]
+        with noted([self._layers[layer - 1]]) as found, replaced(stop), suppress(_Reached):
+            self._pass(self._parts)
         if len(found) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
@@ -79,14 +80,12 @@ class Replay:
         """
         if self.kind is not None:
             return self._keeping(parts)
-        tail = _by_position(self._loaded) if self.layer < len(self._layers) - 1 else []
-        with _watched(self._layers, [*self._around, self._decoder, *self._decoder.children(), *tail]) as seen:
+        with _watched(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
             result = self._keeping(parts)
         self.kind = seen.kind()
         self._entry = [handing_back(module, run[2]) for module, run in seen.before.items()]
         shortcuts = (straight_to(self._decoder, module, seen.runs) for module in self._around)
         self._entry += next(filter(None, shortcuts), [])
-        self._tail = [stand_in for module in tail for stand_in in last_rows(module, seen.runs)]
         return result
 
     def _keeping(self, parts: bool) -> torch.Tensor:
@@ -179,13 +178,6 @@ def _kind(value: Any) -> Hashable:
     if isinstance(value, tuple | list):
         return tuple(map(_kind, value))
     return value if isinstance(value, bool | str) else type(value)
-
-
-def _by_position(loaded: Loaded) -> list[nn.Module]:
-    """Modules of the last layer that work on each position apart: MLP, projections of queries and of what comes out."""
-    attention = loaded.adapter.attentions[-1]
-    found = [loaded.adapter.mlps[-1], *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
-    return [module for module in found if isinstance(module, nn.Module)]
 
 
 def _path(loaded: Loaded) -> list[nn.Module]:

@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
 #: A module, and what runs in place of its `forward`.
 StandIn = tuple[nn.Module, Callable[..., Any]]
 #: One run of a module: arguments, keyword arguments, and output.
 Run = tuple[tuple, dict[str, Any], Any]
-#: Rows of a matrix product that are enough for MKL to compute each as it does in a larger one.
-_ROWS = 16
 
 
 @contextmanager
@@ -76,29 +73,3 @@ def straight_to(decoder: nn.Module, around: nn.Module, runs: Mapping[nn.Module, 
         return dataclasses.replace(rest, last_hidden_state=decoder(*args, **kwargs).last_hidden_state)
 
     return [(around, run)]
-
-
-def last_rows(module: nn.Module, runs: Mapping[nn.Module, Run]) -> list[StandIn]:
-    """In place of a module of the last layer that works on each position apart: its own forward for the last ones
-    alone, zeros elsewhere.
-
-    Only where that gives the last position's numbers bit for bit, which is tried here on one run of the module (input
-    and output [batch, token, width]). Whether matrix products do depends on their shapes, not on what is in them.
-    Rounding hides differences in half precision, and looking for them makes a GPU wait: there, as where they are
-    found, the list is empty.
-    """
-    args, kwargs, output = runs.get(module, ((), {}, None))
-    if len(args) != 1 or kwargs or not isinstance(output, torch.Tensor) or output.ndim != 3:
-        return []
-    hidden, own = args[0], module.forward
-    few = -(-_ROWS // len(hidden))
-    if hidden.device.type != "cpu" or hidden.dtype != torch.float32 or few >= hidden.shape[1]:
-        return []
-
-    def run(hidden: torch.Tensor) -> torch.Tensor:
-        last = own(hidden[:, -few:].contiguous())
-        return torch.cat([last.new_zeros(len(hidden), hidden.shape[1] - few, last.shape[-1]), last], dim=1)
-
-    with replaced([(module, run)]):
-        exact = torch.equal(module(hidden)[:, -1], output[:, -1])
-    return [(module, run)] if exact else []
