@@ -3,7 +3,8 @@
 Only the last position is read. Modules that work on each position apart, and attention's queries, need no other in the
 last layer. But a matrix product of fewer rows may add in another order, and so round differently. So each batch tries:
 the first pass computes both, and only where they are equal do later passes leave positions out. What decides is shapes
-(which code computes a product), not what is in them.
+(which code computes a product), not what is in them. Activations are the exception: PyTorch computes what is left over
+after whole vectors with another exponential function, so that nothing may be left over (`_whole_vectors`).
 
 Rounding hides differences in half precision, and looking for them makes a GPU wait: there all positions are computed.
 """
@@ -23,6 +24,8 @@ from culture_neurons.models.stand_ins import StandIn
 
 #: Rows of a matrix product that are enough for MKL to compute each as it does in a larger one.
 _ROWS = 16
+#: Numbers that PyTorch computes together on any CPU are a divisor of this, and a thread takes at least `_GRAIN`.
+_VECTORS, _GRAIN = 64, 32768
 #: How norms are called that a layer applies to one position after the other, and not before attention.
 _AFTER_ATTENTION = ("post_", "pre_feedforward")
 #: Queries that PyTorch's attention on a CPU takes at a time.
@@ -32,14 +35,15 @@ _QUERIES = 32
 def last_positions(adapter: Adapter, norm: nn.Module | None) -> list[StandIn]:
     """Stand-ins for modules of the last layer, and for the `norm` after it; for the passes of one batch."""
     attention = adapter.attentions[-1]
-    modules = [adapter.mlps[-1], norm, *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
+    modules = [norm, *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
     modules += [module for name, module in adapter.layers[-1].named_children() if name.startswith(_AFTER_ATTENTION)]
     found: list[StandIn] = [(module, _rows(module)) for module in modules if isinstance(module, nn.Module)]
+    found.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons)))
     return found if attention is None else [*found, (attention, _queries(attention))]
 
 
-def _rows(module: nn.Module) -> Callable[..., Any]:
-    """The module's forward of [batch, token, width] at the last positions, zeros elsewhere."""
+def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
+    """The module's forward of [batch, token, width] at the last positions, zeros elsewhere; `neurons` are activated."""
     own = module.forward
     few: int | None = None  # positions that give the last one's numbers; 0: all of them
 
@@ -52,7 +56,8 @@ def _rows(module: nn.Module) -> Callable[..., Any]:
         if few:
             return _padded(own(hidden[:, -few:].contiguous()), n, 1)
         output, tried = own(hidden), -(-_ROWS // len(hidden))
-        exact = tried < n and torch.equal(own(hidden[:, -tried:].contiguous())[:, -1], output[:, -1])
+        alike = tried < n and all(_whole_vectors(len(hidden) * k * neurons) for k in (n, tried))
+        exact = alike and torch.equal(own(hidden[:, -tried:].contiguous())[:, -1], output[:, -1])
         few = tried if exact else 0
         return output
 
@@ -101,6 +106,12 @@ def _queries(attention: nn.Module) -> Callable[..., Any]:
             return own(*args, **kwargs)
 
     return run
+
+
+def _whole_vectors(n: int) -> bool:
+    """Whether n numbers, dealt to the threads, are whole vectors for each."""
+    threads = max(1, min(torch.get_num_threads(), -(-n // _GRAIN)))
+    return n % _VECTORS == 0 and -(-n // threads) % _VECTORS == 0
 
 
 def _full_precision(values: Any) -> bool:

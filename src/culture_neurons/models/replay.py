@@ -16,7 +16,7 @@ m each; 3 m where gate and up are one projection); and the embeddings (h):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,9 +42,13 @@ class Replay:
 
     layer  int: the layer at which they start
     kind   how the decoder layers are called (`_kind` of their arguments); None before the first complete pass
+
+    Raises ModelError for a model whose layers read the keys and values of others (Gemma 3n, the small Gemma 4).
     """
 
     def __init__(self, loaded: Loaded, inputs: Mapping[str, torch.Tensor]) -> None:
+        if any(getattr(attention, "is_kv_shared_layer", False) for attention in loaded.adapter.attentions):
+            raise ModelError("its layers share keys and values")
         self._loaded, self._inputs = loaded, inputs
         self._layers = loaded.adapter.layers
         *self._around, self._decoder = _path(loaded)
@@ -118,25 +122,19 @@ class _Seen:
     """One complete pass, as seen from outside.
 
     calls   of decoder layers, in the order in which they run: index, and `_kind` of the arguments
-    stores  dictionaries that layers are called with: name, and size at the first call
     runs    of other modules, each the last one
     before  those of them that ran once before the first layer
     """
 
     n_layers: int
     calls: list[tuple[int, Hashable]] = field(default_factory=list)
-    stores: dict[int, tuple[str, MutableMapping, int]] = field(default_factory=dict)
     runs: dict[nn.Module, Run] = field(default_factory=dict)
     before: dict[nn.Module, Run] = field(default_factory=dict)
 
     def kind(self) -> Hashable:
-        """How the layers are called. Raises ModelError where they are not called one after the other, or write into
-        what others are called with (Gemma 3n and 4 share keys and values so)."""
+        """How the layers are called. Raises ModelError where they don't run once each, one after the other."""
         if [layer for layer, _ in self.calls] != list(range(self.n_layers)):
             raise ModelError(_ORDER)
-        for name, store, size in self.stores.values():
-            if len(store) != size:
-                raise ModelError(f"its decoder layers hand each other more than hidden states: {name}")
         return tuple(kind for _, kind in self.calls)
 
 
@@ -150,9 +148,6 @@ def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Itera
             if not seen.calls:
                 seen.before.update({m: run for m, run in seen.runs.items() if times[m] == 1})
             seen.calls.append((layer, (_kind(args), _kind(kwargs))))
-            for name, value in kwargs.items():
-                if isinstance(value, MutableMapping):
-                    seen.stores.setdefault(id(value), (name, value, len(value)))
 
         return note
 
