@@ -22,15 +22,25 @@ SIZES = {"hidden_size": 32, "intermediate_size": NEURONS, "num_hidden_layers": L
          "eos_token_id": 2}  # fmt: skip
 WINDOW = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 PARTIAL = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
+FULL_LAST = {"sliding_window": 4, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+             "hidden_size_per_layer_input": 0, "global_head_dim": 8}  # fmt: skip
 #: Language models, and what their configurations need beside `SIZES`.
 TEXT: dict[str, dict[str, Any]] = {
     "Llama": {}, "Mistral": {"sliding_window": 4}, "Ministral": WINDOW, "Qwen2": {}, "Qwen3": {}, "Gemma": {},
     "Gemma2": WINDOW | {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0},
-    "Gemma3Text": WINDOW, "Gemma4Text": WINDOW | {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0,
-                                          "global_head_dim": 8, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]},
+    "Gemma3Text": WINDOW, "Gemma4Text": FULL_LAST | {"num_kv_shared_layers": 0},
     "Olmo": {}, "Olmo2": {}, "Olmo3": WINDOW, "Cohere": {}, "Cohere2": WINDOW, "Granite": {"logits_scaling": 2.0},
     "SmolLM3": {"no_rope_layers": [1, 0, 1]}, "Exaone4": WINDOW, "Glm": PARTIAL, "Glm4": PARTIAL, "Phi3": {},
     "SeedOss": {}, "Ernie4_5": {}, "HunYuanDenseV1": {}, "Helium": {},
+}  # fmt: skip
+#: Some of their layers read keys and values of others.
+SHARING = {
+    "Gemma4Text": FULL_LAST | {"num_hidden_layers": 4, "num_kv_shared_layers": 1,
+                               "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "Gemma3nText": FULL_LAST | {"num_hidden_layers": 4, "num_kv_shared_layers": 2, "laurel_rank": 4,
+                                "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": WORDS,
+                                "intermediate_size": [NEURONS] * 4, "activation_sparsity_pattern": [0.0] * 4,
+                                "layer_types": ["sliding_attention", "full_attention"] * 2},
 }  # fmt: skip
 
 
@@ -108,10 +118,10 @@ EYES = {
 }  # fmt: skip
 
 
-def load(name: str) -> Loaded:
-    """A model of `TEXT` or `EYES` in float32."""
-    if name in TEXT:
-        config = getattr(transformers, f"{name}Config")(**SIZES | TEXT[name])
+def load(name: str, **more: Any) -> Loaded:
+    """A model of `TEXT` or `EYES` in float32; `more` for the configuration of a language model."""
+    if name not in EYES:
+        config = getattr(transformers, f"{name}Config")(**SIZES | TEXT.get(name, {}) | more)
         model = _scaled(getattr(transformers, f"{name.removesuffix('Text')}ForCausalLM"), config)
     else:
         eye = EYES[name]

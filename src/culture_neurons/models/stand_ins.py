@@ -18,17 +18,15 @@ Run = tuple[tuple, dict[str, Any], Any]
 @contextmanager
 def replaced(stand_ins: Sequence[StandIn]) -> Iterator[None]:
     """Inside, the functions run; outside, what was there before, such as what accelerate has put there."""
-    before = [(module, vars(module).get("forward")) for module, _ in stand_ins]
+    before = [(module, {k: v for k, v in vars(module).items() if k == "forward"}) for module, _ in stand_ins]
     try:
         for module, function in stand_ins:
             module.forward = function
         yield
     finally:
         for module, own in before:
-            if own is not None:
-                module.forward = own
-            elif "forward" in vars(module):
-                del module.forward
+            vars(module).pop("forward", None)
+            vars(module).update(own)
 
 
 @contextmanager
