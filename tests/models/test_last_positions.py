@@ -52,7 +52,7 @@ def test_all_positions_run_where_fewer_round_differently_or_may():
     hidden = torch.randn(4, 40, 32)
     for mlp, x, neurons in (
         (Uneven(), hidden, 64),  # found by the trial
-        (Gated(), hidden, 24),  # some neurons are left over after whole vectors
+        (Gated(), hidden, 25),  # some neurons are left over after whole vectors
         (Gated().bfloat16(), hidden.bfloat16(), 64),  # rounding hides differences
         (Gated(), hidden[:, :4].contiguous(), 64),  # nothing to leave out
     ):
