@@ -14,7 +14,6 @@ from benchmarks.measure import machine, table
 BENCHMARKS = {
     "recording": ("Recording", True),
     "ablation": ("Evaluating masks", True),
-    "shared": ("Questions that share an image", True),
     "attribution": ("Attributing units", True),
     "scaling": ("How time grows", True),
     "scoring": ("Scoring at full size", True),

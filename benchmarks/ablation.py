@@ -80,7 +80,7 @@ def decoder_share(loaded: Loaded, n_masks: int) -> float:
 
     def end(module: torch.nn.Module, *_: object) -> None:
         nonlocal spent
-        # Stand-ins that only note how a layer is called do not count.
+        # Layers that hand back what is kept do not count.
         if "forward" not in vars(module):
             spent += time.perf_counter() - begun
 

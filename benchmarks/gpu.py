@@ -18,7 +18,6 @@ import yaml
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import Row, interleaved, ratios
-from culture_neurons.models import sharing
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.hooks import record
@@ -103,7 +102,7 @@ def measure(
         def ablated(count: int) -> Callable[[], float]:
             def call() -> float:
                 with evaluator(loaded, masks[:count], prompt) as evaluate:
-                    evaluate(batch)  # the first batch of a job also checks that the decoder can be entered
+                    evaluate(batch)  # the first batch of a job also compares replays with whole passes
                     return timed(lambda: evaluate(batch))()
 
             return call
@@ -121,7 +120,6 @@ def measure(
     fixed = middle["few"] - 2 * per_mask
     over, low, high = ratios(found, "record", "bare")
     tokens = batch.inputs["attention_mask"].sum().item()
-    whole, parted = decoder_flops(loaded, batch, share=False), decoder_flops(loaded, batch, share=True)
     rows = [
         Row("batch", batch_size, "questions",
             f"two about each image; {tokens / batch_size:.0f} tokens each, {batch.tokens / tokens - 1:.1%} padding"),
@@ -130,8 +128,8 @@ def measure(
             f"{over - 1:.1%} over the bare forward pass ({low - 1:.1%} to {high - 1:.1%})"),
         Row("ablation", batch_size / per_mask, "questions × masks/s",
             f"{1e3 * per_mask:.0f} ms per mask and batch, {1e3 * fixed:.0f} ms per batch"),
-        Row("decoder arithmetic during ablation", 100 * parted / per_mask / rate, "% of the matrix rate",
-            f"what is computed; {1 - parted / whole:.0%} less than whole prompts, by sharing images"),
+        Row("decoder arithmetic during ablation", 100 * decoder_flops(loaded, batch) / per_mask / rate,
+            "% of the matrix rate", "all layers"),
     ]  # fmt: skip
     projected = projection(batch_size, middle["answer"], middle["record"], per_mask, fixed)
     return [*rows, projected], projected.value
@@ -215,24 +213,16 @@ def random_masks(loaded: Loaded, n: int) -> list[NeuronMask]:
     return masks
 
 
-def decoder_flops(loaded: Loaded, batch: Batch, share: bool) -> float:
+def decoder_flops(loaded: Loaded, batch: Batch) -> float:
     """Multiplications and additions of one pass of the valid tokens through the decoder layers.
 
     Two per weight and token; and for attention four per layer and unit of width for each pair of a token and one that
-    it sees. `share`: common beginnings are computed once, as the engine does.
+    it sees.
     """
     weights = sum(p.numel() for layer in loaded.adapter.layers for p in layer.parameters())
     width = 4 * loaded.model.config.text_config.hidden_size * loaded.adapter.n_layers
-    ids, valid = batch.inputs["input_ids"].numpy(), batch.inputs["attention_mask"].numpy().astype(bool)
-    shared = sharing.part(ids, valid, batch.same_image) if share else None
-    own = valid.sum(axis=1).astype(float)
-    before = np.zeros(len(own))
-    sequences = [(0.0, n) for n in own]
-    if shared is not None:
-        beginnings = shared.prefix_valid.sum(dim=1).double().numpy()
-        before, own = beginnings[shared.group.numpy()], shared.suffix_valid.sum(dim=1).double().numpy()
-        sequences = [(0.0, n) for n in beginnings] + list(zip(before, own, strict=True))
-    return sum(2 * weights * n + width * (n * seen + n * n / 2) for seen, n in sequences)
+    tokens = batch.inputs["attention_mask"].sum(dim=1).double().tolist()
+    return sum(2 * weights * n + width * n * n / 2 for n in tokens)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, n: int, runs: int = 20) -> float:

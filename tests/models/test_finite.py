@@ -100,7 +100,7 @@ def test_overflow_of_half_precision_says_which_dtype_to_try(broken, batch):
 
 def test_what_comes_before_the_decoder_and_after_it(folders, batch):
     loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
-    norm = loaded.adapter.norm.weight.data
+    norm = loaded.model.model.language_model.norm.weight.data
     norm.fill_(float("nan"))
     with pytest.raises(ModelError, match="\nthe outputs of all 2 decoder layers are finite"):
         infer(loaded, batch(loaded))

@@ -1,7 +1,9 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
@@ -67,12 +69,41 @@ def test_same_tensor_is_seen_once_and_the_model_is_left_as_it_was(loaded, questi
 
 
 def test_inputs_that_cannot_be_told_apart_by_image_are_all_seen():
-    from types import SimpleNamespace
-
-    import torch
 
     seen = []
     model = SimpleNamespace(get_image_features=lambda pixels: seen.append(len(pixels)))
     with image_features_kept(model, (0, 0, 1)):
         model.get_image_features(torch.zeros(7, 4))
     assert seen == [7]
+
+
+@pytest.mark.parametrize("form", ["tensor", "list", "tuple"])
+def test_features_of_repeated_images_keep_their_form(form):
+    """Some models read one tensor of all images, and some further features of all images in one row of tokens."""
+
+    def compute(pixels):
+        features = pixels[:, None].repeat(1, 2, 1)  # two tokens for each image
+        inner = [features.flatten(0, 1) + layer for layer in range(2)]
+        output = features if form == "tensor" else {"list": list, "tuple": tuple}[form](features)
+        seen.append(len(pixels))
+        return SimpleNamespace(pooler_output=output, deepstack_features=inner)
+
+    seen, pixels = [], torch.tensor([[1.0], [2.0], [1.0]])
+    expected = compute(pixels)
+    model = SimpleNamespace(get_image_features=compute)
+    with image_features_kept(model, (0, 1, 0)):
+        found = model.get_image_features(pixels)
+    assert seen == [3, 2]
+    assert type(found.pooler_output) is type(expected.pooler_output)
+    for a, b in zip(found.pooler_output, expected.pooler_output, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(found.deepstack_features, expected.deepstack_features, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_features_that_are_not_one_for_each_image_are_computed_for_all():
+
+    model = SimpleNamespace(get_image_features=lambda pixels: SimpleNamespace(pooler_output=pixels.repeat(2, 1)))
+    with image_features_kept(model, (0, 1, 0)):
+        found = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
+    assert found.pooler_output[:, 0].tolist() == [1, 2, 1] * 2

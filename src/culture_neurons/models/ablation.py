@@ -12,10 +12,10 @@ import torch
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import out_of_memory
 from culture_neurons.models.hooks import Ablation, ablate, parts_of
-from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, letters_of, on_device
+from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, forward, letters_of, on_device
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.replay import Entered, enter
+from culture_neurons.models.replay import Replay
 from culture_neurons.models.vision import image_features_kept
 from culture_neurons.types import NeuronMask, OwnMasks
 
@@ -36,8 +36,8 @@ class Evaluator:
     """Answers a batch under every mask; see `evaluator`.
 
     A batch is on the device once and passes through the vision tower once. Log-probabilities come from
-    replays of the decoder (`models.replay`), in the order of the masks' first layers: what lies before is
-    computed once for all of them. Nothing waits for the device until the last mask has run.
+    replays of the model's own forward pass (`models.replay`), in the order of the masks' first layers: what lies
+    before is computed once for all of them. Nothing waits for the device until the last mask has run.
     Masks with the same neurons share one pass; one without neurons is the model as it is.
     """
 
@@ -45,24 +45,16 @@ class Evaluator:
         self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        # What is kept of a layer, its attention and projections, is what masks at other sites change.
-        elsewhere = any((part.site != "act_fn").any() for mask in masks for part in parts_of(mask))
-        self._whole_only = prompt.answer != "logprob" or elsewhere
-        #: Ways through the decoder, parted or not, whose answers were compared with those of a whole pass.
-        self._compared: set[bool] = set()
-        #: Prefixes are shared by questions that may have different masks, where each has its own.
-        self._shared = not any(isinstance(mask, OwnMasks) for mask in masks)
+        self._whole_only = prompt.answer != "logprob"
+        #: Kinds of replays that were compared with whole passes.
+        self._compared: set[Hashable] = set()
         seen: dict[Hashable, int] = {}
         #: Per mask, the first mask that does the same.
         self._same = [seen.setdefault(_key(mask), i) for i, mask in enumerate(masks)]
         self._distinct = sorted(set(self._same))
         self._size = [sum(map(len, parts_of(mask))) for mask in masks]
         self._under = [_under(mask) for mask in masks]
-        #: Per mask, the first layer that it touches.
-        self._first = [
-            min((int(part.layer.min()) for part in parts_of(mask) if len(part)), default=loaded.adapter.n_layers)
-            for mask in masks
-        ]
+        self._start = [_start(mask, loaded.adapter.n_layers) for mask in masks]
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[list[Answer]]:
@@ -70,9 +62,8 @@ class Evaluator:
         letters = letters_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         self._ablation.ask([sample.culture for sample in batch.samples])
-        same = batch.same_image if self._shared else None
         with image_features_kept(self._loaded.model, batch.image_of):
-            readings = self._replayed(inputs, letters, same)
+            readings = self._replayed(batch, inputs, letters)
             if readings is None:
                 readings = self._whole(inputs, letters, self._distinct)
         found = {}
@@ -82,55 +73,56 @@ class Evaluator:
         return [found[i] for i in self._same]
 
     def _replayed(
-        self, inputs: Mapping[str, torch.Tensor], letters: Letters, same: Sequence[int] | None
+        self, batch: Batch, inputs: Mapping[str, torch.Tensor], letters: Letters
     ) -> dict[int, Outcome] | None:
-        """Readings from replays; None, from then on, once they are found to be wrong.
-
-        The first batch of each way through the decoder decides: its largest mask runs a whole pass as well. They
-        differ for a model that does more than normalise and project after its last layer (such as capping its
-        logits), or whose layers pass on more than hidden states.
-        """
+        """Readings from replays; None, from then on, where they can't be had or are not those of whole passes."""
         if self._whole_only:
             return None
-        parted: bool | None = None
         try:
-            self._ablation.use(None)
-            entered = enter(self._loaded, inputs, same)
-            parted = entered.parted
-            readings = self._through(entered, letters)
-        except (ModelError, RuntimeError, TypeError, AttributeError, IndexError) as error:
-            if parted in self._compared or out_of_memory(error):
+            return self._through(Replay(self._loaded, inputs), _kind(batch), inputs, letters)
+        except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
+            if out_of_memory(error):
                 raise
-        else:
-            if parted in self._compared or self._right(readings, inputs, letters):
-                self._compared.add(parted)
-                return readings
+            why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
         self._whole_only = True
         log.warning(
-            "%s: its decoder can't be entered half-way; every mask runs whole forward passes", self._loaded.name
-        )
+            "%s: its layers can't be replayed (%s); every mask runs whole forward passes",
+            self._loaded.name, why.partition("\n")[0],
+        )  # fmt: skip
         return None
 
-    def _right(self, readings: Mapping[int, Outcome], inputs: Mapping[str, torch.Tensor], letters: Letters) -> bool:
-        """Whether a whole pass under the largest mask gives the same log-probabilities."""
-        largest = max(self._distinct, key=self._size.__getitem__)
-        expected = self._whole(inputs, letters, [largest])[largest][0]
-        return _agree(readings[largest][0], expected, self._loaded.dtype)
-
-    def _through(self, entered: Entered, letters: Letters) -> dict[int, Outcome]:
+    def _through(
+        self, replay: Replay, kind: Hashable, inputs: Mapping[str, torch.Tensor], letters: Letters
+    ) -> dict[int, Outcome]:
+        """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass."""
         readings: dict[int, Outcome] = {}
-        by_layer = sorted(self._distinct, key=lambda i: (self._first[i], i))
-        for layer, group in groupby(by_layer, key=self._first.__getitem__):
-            indices = list(group)
+        # The first batch of a kind begins with the model as it is, a whole pass.
+        self._ablation.use(None)
+        plain = replay.logits() if kind not in {known for known, *_ in self._compared} else None
+        # The largest mask of those that start at one place comes last: it shows if an earlier pass spoilt what is kept.
+        in_order = sorted(self._distinct, key=lambda i: (self._start[i], self._size[i], i))
+        for (layer, parts), group in groupby(in_order, key=self._start.__getitem__):
             self._ablation.use(None)
-            entered.advance(layer)
-            if len(indices) > 1:
-                entered.keep()
-            for index in indices:
+            if layer < self._loaded.adapter.n_layers:
+                replay.advance(layer)
+            for index in group:
                 self._ablation.use(index)
-                readings[index] = letters.read(entered.logits()), None
-                self._ablation.check(first=layer)
+                logits = replay.logits(parts)
+                self._ablation.check(first=layer, partly=parts)
+                readings[index] = letters.read(logits), None
+            if (found := (kind, replay.kind, layer, parts)) in self._compared:
+                continue
+            _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
+            plain = self._logits(inputs, None) if plain is None else plain
+            self._ablation.use(None)
+            _compare(replay.logits(), plain, "under an empty mask")
+            self._compared.add(found)
         return readings
+
+    def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None) -> torch.Tensor:
+        """Logits [batch, vocabulary] of a whole pass under a mask; None: of the model as it is."""
+        self._ablation.use(index)
+        return forward(self._loaded, inputs).logits[:, -1]
 
     def _whole(
         self, inputs: Mapping[str, torch.Tensor], letters: Letters, indices: Sequence[int]
@@ -157,8 +149,28 @@ def _under(mask: NeuronMask | OwnMasks) -> str:
     return f" under the mask of {mask.culture!r} ({len(mask)} neurons)"
 
 
-def _agree(found: Reading, expected: Reading, dtype: str) -> bool:
-    """Whether log-probabilities agree to 1e-4 of their scale (half precision: 5e-2)."""
-    tolerance = 1e-4 if dtype in ("float32", "float64") else 5e-2
-    apart = (found.by_letter.to(expected.by_letter.device) - expected.by_letter).abs().max()
-    return bool(apart <= tolerance * expected.by_letter.abs().max().clamp_min(1))
+def _start(mask: NeuronMask | OwnMasks, n_layers: int) -> tuple[int, bool]:
+    """The first layer that a mask touches (`n_layers`: none), and whether its activation is all that it touches there.
+
+    Otherwise what is kept of that layer, its attention and projections, is what the mask changes.
+    """
+    parts = [part for part in parts_of(mask) if len(part)]
+    first = min((int(part.layer.min()) for part in parts), default=n_layers)
+    return first, all((part.site[part.layer == first] == "act_fn").all() for part in parts)
+
+
+def _kind(batch: Batch) -> Hashable:
+    """Equal for batches that take the same way through a model, as far as their inputs tell.
+
+    Names, dtypes and axes of the inputs (with images or without), whether any prompt is padded, and whether there is
+    one prompt or several.
+    """
+    inputs = tuple((name, value.dtype, value.ndim) for name, value in sorted(batch.inputs.items()))
+    return inputs, bool(batch.inputs["attention_mask"].all()), len(batch.questions) == 1
+
+
+def _compare(found: torch.Tensor, expected: torch.Tensor, under: str) -> None:
+    """Raise ModelError unless logits are equal, bit for bit."""
+    if not bool(((found == expected) | (found.isnan() & expected.isnan())).all()):
+        apart = (found.double() - expected.double()).abs().max()
+        raise ModelError(f"{under}, logits differ from those of a whole pass by up to {apart:.2g}")

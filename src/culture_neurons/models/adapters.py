@@ -48,8 +48,6 @@ LAYOUTS = (
     Layout("w1", "w3", "w2"),
 )
 _ACTIVATIONS = ("act_fn", "activation_fn", "act")
-#: Names of the normalisation between the last decoder layer and the head.
-_NORMS = ("norm", "final_layernorm", "final_norm", "ln_f")
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ class Adapter:
     activations  the activation module of each layer's MLP, whose output is g
     n_neurons    neurons per layer (the MLP's intermediate width)
     mlps         the MLP of each layer
-    before       modules of each layer whose output no mask in it can change: attention, gate and up projections
-    norm, head   what turns the last layer's output into logits; None where they are not found
+    attentions   the attention of each layer; None where it has another name than self_attn
     gated        how the parts of each layer's MLP are called
     up_first     whether the first half of a fused projection is up, and the second gate
     unseen       names of what layers hold beside attention and MLP, whose units are not looked at (Gemma 3n's laurel)
@@ -73,9 +70,7 @@ class Adapter:
     activations: Sequence[nn.Module]
     n_neurons: int
     mlps: Sequence[nn.Module] = ()
-    before: Sequence[Sequence[nn.Module]] = ()
-    norm: nn.Module | None = None
-    head: nn.Module | None = None
+    attentions: Sequence[nn.Module | None] = ()
     gated: Sequence[Layout] = ()
     up_first: bool = False
     unseen: Sequence[str] = ()
@@ -119,9 +114,7 @@ def adapt(model: nn.Module) -> Adapter:
         tuple(activations),
         widths.pop(),
         mlps=tuple(mlp for mlp, _ in parts),
-        before=[_before(layer, mlp, layout) for layer, (mlp, layout) in zip(layers, parts, strict=True)],
-        norm=_norm(model, layers),
-        head=_head(model),
+        attentions=tuple(_attention(layer) for layer in layers),
         gated=tuple(layout for _, layout in parts),
         up_first=up_first.pop(),
         unseen=tuple(
@@ -150,23 +143,9 @@ def _refuse_experts(layers: Sequence[nn.Module], model_type: str, look: Callable
             )
 
 
-def _before(layer: nn.Module, mlp: nn.Module, layout: Layout) -> list[nn.Module]:
-    """The attention of a layer, if it has one under its usual name, and the projections before the activation."""
-    modules = [getattr(layer, "self_attn", None), getattr(mlp, layout.gate), getattr(mlp, layout.up or layout.gate)]
-    return [m for i, m in enumerate(modules) if isinstance(m, nn.Module) and m not in modules[:i]]
-
-
-def _norm(model: nn.Module, layers: nn.ModuleList) -> nn.Module | None:
-    """The normalisation that stands beside the list of layers."""
-    beside = next((m for m in model.modules() if any(child is layers for child in m.children())), None)
-    found = [getattr(beside, name, None) for name in _NORMS]
-    return next((module for module in found if isinstance(module, nn.Module)), None)
-
-
-def _head(model: nn.Module) -> nn.Module | None:
-    """The output embeddings."""
-    get = getattr(model, "get_output_embeddings", None)
-    return get() if callable(get) else None
+def _attention(layer: nn.Module) -> nn.Module | None:
+    module = getattr(layer, "self_attn", None)
+    return module if isinstance(module, nn.Module) else None
 
 
 def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:

@@ -7,6 +7,7 @@ stratum, padding included, hold its own.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,8 @@ def measure(
         costs = []
         for n in (FEW, MANY):
             with evaluator(loaded, masks[:n], prompt) as evaluate:
-                evaluate(strata[-1][1][-1])  # the first batch also looks whether the decoder can be entered
+                for batch in itertools.chain.from_iterable(parts for _, parts in strata):
+                    evaluate(batch)  # the first batch of each kind also compares replays with whole passes
                 costs.append(mean(evaluate))
         found["ablate"], found["ablate_mask"] = fixed_and_each(*costs)
         if sites:

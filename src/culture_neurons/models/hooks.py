@@ -157,10 +157,18 @@ class Ablation:
         self._gain = {}
         self._runs = [0] * len(self._runs)
 
-    def check(self, first: int = 0) -> None:
-        """Raise ModelError unless the hooks of all layers from `first` on ran since `use`."""
+    def check(self, first: int = 0, partly: bool = False) -> None:
+        """Raise ModelError unless the hooks of all layers from `first` on ran since `use`.
+
+        `partly`: of layer `first`, only the activation ran.
+        """
         in_force = {} if self._index is None else self._masks[self._index]
-        runs = [n for n, layer in zip(self._runs, self._layers, strict=True) if layer >= first]
+        activations = len(set(self._layers))  # they come first
+        runs = [
+            n
+            for place, (n, layer) in enumerate(zip(self._runs, self._layers, strict=True))
+            if layer > first or (layer == first and (not partly or place < activations))
+        ]
         if any(self._layers[place] < first for place in in_force) or 0 in runs:
             raise ModelError(f"hooks ran {self._runs} times per layer: the mask was not applied throughout")
 

@@ -90,13 +90,6 @@ class Batch:
         return [question.order for question in self.questions]
 
     @property
-    def same_image(self) -> list[int]:
-        """Per question, the first question with the same image; itself where there is no other."""
-        asked = [i for i, question in enumerate(self.questions) if question.sample.image is not None]
-        first = {i: asked[self.image_of[at]] for at, i in enumerate(asked)}
-        return [first.get(i, i) for i in range(len(self.questions))]
-
-    @property
     def tokens(self) -> int:
         """Tokens with padding: what a forward pass costs, in time and in memory."""
         return self.inputs["input_ids"].numel()

@@ -57,9 +57,24 @@ def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *
         *map(chosen, args),
         **{key: chosen(value) for key, value in kwargs.items()},
     )
-    features = output.pooler_output
-    output.pooler_output = [features[distinct.index(i)] for i in image_of]
+    at_image = [distinct.index(i) for i in image_of]
+    features = _handed_out(output.pooler_output, at_image)
+    if features is None or len(output.pooler_output) != len(distinct):
+        return compute(pixel_values, *args, **kwargs)
+    # Features of inner layers of the tower (DeepStack) lie as those of its last one: all images in one row of tokens.
+    inner = getattr(output, "deepstack_features", None)
+    if inner is not None:
+        sizes = [len(of_image) for of_image in output.pooler_output]
+        output.deepstack_features = [torch.cat(_handed_out(layer.split(sizes), at_image)) for layer in inner]
+    output.pooler_output = features
     return output
+
+
+def _handed_out(features: Any, at_image: Sequence[int]) -> Any:
+    """The features of each image in turn, in the form in which they came: one tensor, or one for each image."""
+    if isinstance(features, torch.Tensor):
+        return features[torch.tensor(at_image, device=features.device)]
+    return type(features)(features[i] for i in at_image) if isinstance(features, list | tuple) else None
 
 
 def _rows_per_image(n_images: int, pixel_values: torch.Tensor, args: Any, kwargs: Any) -> list[int] | None:

@@ -1,0 +1,71 @@
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from culture_neurons.models.stand_ins import handing_back, noted, replaced, straight_to
+
+
+def test_what_was_there_before_comes_back_after_an_error_too():
+    own, placed = nn.Linear(2, 2), nn.Linear(2, 2)
+    placed.forward = before = lambda x: x  # as accelerate does
+    with replaced([handing_back(own, 1), handing_back(placed, 2)]):
+        assert (own(0), placed(0)) == (1, 2)
+    with pytest.raises(ZeroDivisionError), replaced([handing_back(own, 1), (placed, lambda: 0 / 0)]):
+        placed()
+    assert "forward" not in vars(own)
+    assert placed.forward is before
+
+
+def test_hooks_act_on_what_is_handed_back_and_not_on_what_is_noted():
+    module = nn.Linear(2, 2)
+    module.register_forward_hook(lambda module, args, output: output + 1)
+    x = torch.ones(1, 2)
+    with noted([module]) as found:
+        output = module(x)
+    assert torch.equal(found[0][1] + 1, output)
+    assert [m for m, _ in found] == [module]
+    with replaced([handing_back(*found[0])]):
+        assert torch.equal(module(x * 7), output)
+
+
+@dataclass
+class Output:
+    last_hidden_state: torch.Tensor
+    other: str = "kept"
+
+
+class Around(nn.Module):
+    """Makes the decoder's input, and hands on its output, as it is or changed."""
+
+    def __init__(self, change: float) -> None:
+        super().__init__()
+        self.decoder, self.change = nn.Module(), change
+        self.decoder.forward = lambda x, scale: Output(x * scale)
+
+    def forward(self, x: torch.Tensor) -> Output:
+        states = self.decoder(x + 1, scale=2).last_hidden_state
+        return Output(states + self.change if self.change else states)
+
+
+@pytest.mark.parametrize("change", [0, 1])
+def test_decoder_alone_runs_where_its_output_is_handed_on_as_it_is(change):
+    around, runs = Around(change), {}
+    for module in (around, around.decoder):
+        module.register_forward_hook(lambda m, a, k, o: runs.update({m: (a, k, o)}), with_kwargs=True)
+    around(torch.ones(1))
+    found = straight_to(around.decoder, around, runs)
+    assert len(found) == (not change)
+    around.decoder.forward = lambda x, scale: Output(x * scale + 100)
+    with replaced(found):
+        output = around(torch.full((1,), 7.0) if change else None)
+    assert output == (Output(torch.tensor([117.0])) if change else Output(torch.tensor([104.0])))
+
+
+def test_nothing_stands_in_for_a_module_that_did_not_run():
+    assert straight_to(nn.Module(), nn.Module(), {}) == []
+    decoder, around = nn.Module(), nn.Module()
+    runs = {decoder: ((), {}, (torch.ones(1),)), around: ((), {}, SimpleNamespace())}
+    assert straight_to(decoder, around, runs) == []
