@@ -109,7 +109,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
         caption = (
             f"Change of {what} ({unit}, masked $-$ baseline) when the top {_share(top_fraction)} of all neurons per "
             "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
-            r"random masks. Means over cultures with 95\,\% intervals over questions; $n$: evaluated questions. Verdicts: "
+            r"random masks. Means over cultures with 95\,\% intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
             "masks, not shown to be specific; less: less harm than under random masks; none: not distinguishable from "
             "random masks; at chance: not judged, as the model answers at chance."
