@@ -46,6 +46,7 @@ class Evaluator:
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
         self._whole_only = prompt.answer != "logprob"
+        self._savings = True
         #: Kinds of replays that were compared with whole passes.
         self._compared: set[Hashable] = set()
         seen: dict[Hashable, int] = {}
@@ -79,11 +80,15 @@ class Evaluator:
         if self._whole_only:
             return None
         try:
-            return self._through(Replay(self._loaded, inputs), _kind(batch), inputs, letters)
+            return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
         except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
             if out_of_memory(error):
                 raise
             why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        if self._savings:
+            self._savings = False
+            self._compared.clear()
+            return self._replayed(batch, inputs, letters)
         self._whole_only = True
         log.warning(
             "%s: its layers can't be replayed (%s); every mask runs whole forward passes",

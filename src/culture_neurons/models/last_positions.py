@@ -23,7 +23,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from culture_neurons.models.adapters import Adapter
-from culture_neurons.models.stand_ins import StandIn
+from culture_neurons.models.stand_ins import StandIn, full_precision
 
 #: Rows of a matrix product that are enough for MKL to compute each as it does in a larger one.
 _ROWS = 16
@@ -52,7 +52,7 @@ def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         nonlocal few, rest
         hidden = args[0] if len(args) == 1 and not kwargs else None
-        if few == 0 or not _full_precision(hidden) or hidden.ndim != 3:
+        if few == 0 or not full_precision(hidden) or hidden.ndim != 3:
             return own(*args, **kwargs)
         if few:
             rest[:, -few:] = own(hidden[:, -few:].contiguous())
@@ -84,7 +84,7 @@ class _LastQueries(TorchFunctionMode):
             func is not F.scaled_dot_product_attention
             or self._few == 0
             or len(args) != 3
-            or not _full_precision(args[0])
+            or not full_precision(args[0])
         ):
             return func(*args, **kwargs)
         n = args[0].shape[-2]
@@ -120,8 +120,3 @@ def _whole_vectors(n: int) -> bool:
     """Whether n numbers, dealt to the threads, are whole vectors for each."""
     threads = max(1, min(torch.get_num_threads(), -(-n // _GRAIN)))
     return n % _VECTORS == 0 and -(-n // threads) % _VECTORS == 0
-
-
-def _full_precision(values: Any) -> bool:
-    """Whether a tensor is on a CPU and in full precision."""
-    return isinstance(values, torch.Tensor) and values.device.type == "cpu" and values.dtype == torch.float32
