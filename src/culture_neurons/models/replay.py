@@ -82,10 +82,8 @@ class Replay:
     def logits(self, parts: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
 
-            `parts`: in this layer it acts on the activation's output alone. The first such pass keeps what comes before
-            that, and the others hand it back.
-            `savings`: what is computed around the layers before a mask acts is left out too, and of the last layer all but the
-        last positions, in so far as that changes no bit.
+        `parts`: in this layer it acts on the activation's output alone. The first such pass keeps what comes before
+        that, and the others hand it back.
         Raises ModelError for a model whose layers can't be replayed.
         """
         if self.kind is not None:
