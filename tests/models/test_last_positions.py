@@ -22,10 +22,10 @@ class Gated(nn.Module):
         return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
 
 
-def passes(module, hidden, neurons=64, n=3):
-    """Outputs of several passes of one batch."""
+def passes(module, hidden, neurons=64):
+    """Outputs of three passes of one batch, and once more of one that differs, as under another mask."""
     with torch.inference_mode(), replaced([(module, last_positions._rows(module, neurons))]):
-        return [module(hidden) for _ in range(n)]
+        return [module(x).clone() for x in (hidden, hidden, hidden.flip(0), hidden)]
 
 
 @pytest.mark.parametrize("n", [1, 3, 20])
@@ -34,11 +34,11 @@ def test_last_position_has_the_bits_of_the_whole(n):
     mlp, hidden = Gated(), torch.randn(n, 40, 32)
     expected = mlp(hidden)
     mlp.seen.clear()
-    first, *later = passes(mlp, hidden)
+    first, second, other, last = passes(mlp, hidden)
     few = -(-16 // n)
-    assert mlp.seen == [40, few, few, few]
+    assert mlp.seen == [40, few, few, few, few]
     assert torch.equal(first, expected)
-    for output in later:
+    for output in (second, other.flip(0), last):
         assert output.shape == expected.shape
         assert torch.equal(output[:, -few:], expected[:, -few:])
         assert not output[:, :-few].any()
@@ -59,7 +59,8 @@ def test_all_positions_run_where_fewer_round_differently_or_may():
         with torch.inference_mode():
             expected = mlp(x)
         mlp.seen.clear()
-        assert all(torch.equal(output, expected) for output in passes(mlp, x, neurons))
+        first, second, _, last = passes(mlp, x, neurons)
+        assert all(torch.equal(output, expected) for output in (first, second, last))
         assert mlp.seen[-2:] == [x.shape[1]] * 2
 
 

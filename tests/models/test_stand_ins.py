@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from culture_neurons.models.stand_ins import handing_back, noted, replaced, straight_to
+from culture_neurons.models.stand_ins import handing_back, noted, replaced, straight_to, with_its_mask
 
 
 def test_what_was_there_before_comes_back_after_an_error_too():
@@ -69,3 +69,32 @@ def test_nothing_stands_in_for_a_module_that_did_not_run():
     decoder, around = nn.Module(), nn.Module()
     runs = {decoder: ((), {}, (torch.ones(1),)), around: ((), {}, SimpleNamespace())}
     assert straight_to(decoder, around, runs) == []
+
+
+def decoder_calls(layers, dtype=torch.float32, ndim=2):
+    """A decoder, one run of it, what its layers were called with as masks, and what it is called with as mask."""
+    decoder, seen = nn.Module(), []
+    decoder.forward = lambda x, attention_mask=None: seen.append(attention_mask)
+    mask = torch.tensor([[[[True, False], [True, True]]]])
+    padding = torch.ones((1, 2, 1, 1)[:ndim], dtype=torch.long)
+    run = ((torch.ones(1),), {"attention_mask": padding}, Output(torch.ones(1, dtype=dtype)))
+    return decoder, {decoder: run}, [mask if same else mask.clone() for same in layers], seen
+
+
+def test_decoder_gets_the_mask_that_it_made_as_numbers_to_add():
+    decoder, runs, masks, seen = decoder_calls([True, True])
+    with replaced(with_its_mask(decoder, runs, masks)):
+        decoder(torch.ones(1), attention_mask=torch.ones(1, 2))
+    assert seen[0].tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
+
+
+@pytest.mark.parametrize("case", [
+    {"layers": [True, False]},  # layers with a window have another mask
+    {"layers": [True], "dtype": torch.bfloat16},
+    {"layers": [True], "ndim": 4},  # made outside
+])  # fmt: skip
+def test_decoder_makes_its_mask_anew_in_other_cases(case):
+    decoder, runs, masks, _ = decoder_calls(**case)
+    assert with_its_mask(decoder, runs, masks) == []
+    assert with_its_mask(decoder, runs, [None]) == []
+    assert with_its_mask(decoder, {}, masks) == []

@@ -46,6 +46,8 @@ class Evaluator:
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
         self._whole_only = prompt.answer != "logprob"
+        #: Whether replays leave out more than layers (`Replay`); not, once that was found to change a bit.
+        self._savings = True
         #: Kinds of replays that were compared with whole passes.
         self._compared: set[Hashable] = set()
         seen: dict[Hashable, int] = {}
@@ -79,16 +81,21 @@ class Evaluator:
         if self._whole_only:
             return None
         try:
-            return self._through(Replay(self._loaded, inputs), _kind(batch), inputs, letters)
+            return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
         except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
             if out_of_memory(error):
                 raise
             why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        why = why.partition("\n")[0]
+        if self._savings:
+            self._savings = False
+            self._compared.clear()
+            log.info("%s: replays leave out layers alone (%s)", self._loaded.name, why)
+            return self._replayed(batch, inputs, letters)
         self._whole_only = True
         log.warning(
-            "%s: its layers can't be replayed (%s); every mask runs whole forward passes",
-            self._loaded.name, why.partition("\n")[0],
-        )  # fmt: skip
+            "%s: its layers can't be replayed (%s); every mask runs whole forward passes", self._loaded.name, why
+        )
         return None
 
     def _through(
@@ -96,27 +103,30 @@ class Evaluator:
     ) -> dict[int, Outcome]:
         """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass."""
         readings: dict[int, Outcome] = {}
+        new: set[Hashable] = set()
         # The first batch of a kind begins with the model as it is, a whole pass.
         self._ablation.use(None)
         plain = replay.logits() if kind not in {known for known, *_ in self._compared} else None
         # The largest mask of those that start at one place comes last: it shows if an earlier pass spoilt what is kept.
         in_order = sorted(self._distinct, key=lambda i: (self._start[i], self._size[i], i))
         for (layer, parts), group in groupby(in_order, key=self._start.__getitem__):
-            self._ablation.use(None)
             if layer < self._loaded.adapter.n_layers:
+                self._ablation.use(None)
                 replay.advance(layer)
             for index in group:
                 self._ablation.use(index)
                 logits = replay.logits(parts)
                 self._ablation.check(first=layer, partly=parts)
                 readings[index] = letters.read(logits), None
-            if (found := (kind, replay.kind, layer, parts)) in self._compared:
-                continue
-            _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
+            if (found := (kind, replay.kind, layer, parts)) not in self._compared:
+                new.add(found)
+                if self._size[index]:
+                    _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
+        if new:
             plain = self._logits(inputs, None) if plain is None else plain
             self._ablation.use(None)
             _compare(replay.logits(), plain, "under an empty mask")
-            self._compared.add(found)
+        self._compared |= new
         return readings
 
     def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None) -> torch.Tensor:

@@ -7,6 +7,9 @@ the first pass computes both, and only where they are equal do later passes leav
 after whole vectors with another exponential function, so that nothing may be left over (`_whole_vectors`).
 
 Rounding hides differences in half precision, and looking for them makes a GPU wait: there all positions are computed.
+
+What stands in for a module gives one array of its output's size, the same in every pass, of which only the last
+positions are written: some [batch, token, hidden] for the batch.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from culture_neurons.models.adapters import Adapter
-from culture_neurons.models.stand_ins import StandIn
+from culture_neurons.models.stand_ins import StandIn, full_precision
 
 #: Rows of a matrix product that are enough for MKL to compute each as it does in a larger one.
 _ROWS = 16
@@ -44,19 +47,23 @@ def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
     """The module's forward of [batch, token, width] at the last positions, zeros elsewhere; `neurons` are activated."""
     own = module.forward
     few: int | None = None  # positions that give the last one's numbers; 0: all of them
+    rest: torch.Tensor  # zeros, but for the last positions of the pass before
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        nonlocal few
+        nonlocal few, rest
         hidden = args[0] if len(args) == 1 and not kwargs else None
-        if few == 0 or not _full_precision(hidden) or hidden.ndim != 3:
+        if few == 0 or not full_precision(hidden) or hidden.ndim != 3:
             return own(*args, **kwargs)
-        n = hidden.shape[1]
         if few:
-            return _padded(own(hidden[:, -few:].contiguous()), n, 1)
+            rest[:, -few:] = own(hidden[:, -few:].contiguous())
+            return rest
+        n = hidden.shape[1]
         output, tried = own(hidden), -(-_ROWS // len(hidden))
         alike = tried < n and all(_whole_vectors(len(hidden) * k * neurons) for k in (n, tried))
         exact = alike and torch.equal(own(hidden[:, -tried:].contiguous())[:, -1], output[:, -1])
-        few = tried if exact else 0
+        few = 0
+        if exact:
+            few, rest = tried, torch.zeros_like(output)
         return output
 
     return run
@@ -68,6 +75,7 @@ class _LastQueries(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._few: int | None = None  # queries that give the last one's numbers; 0: all of them
+        self._rest: torch.Tensor | None = None  # zeros, but for the last queries of the pass before
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -76,7 +84,7 @@ class _LastQueries(TorchFunctionMode):
             func is not F.scaled_dot_product_attention
             or self._few == 0
             or len(args) != 3
-            or not _full_precision(args[0])
+            or not full_precision(args[0])
         ):
             return func(*args, **kwargs)
         n = args[0].shape[-2]
@@ -87,12 +95,14 @@ class _LastQueries(TorchFunctionMode):
             query = args[0][..., -few:, :]
             return func(query, *args[1:], **kwargs | {"attn_mask": mask[..., -few:, :]})
 
-        if self._few is not None:
-            return _padded(of_last(self._few), n, -2)
+        if self._few and self._rest is not None:
+            self._rest[..., -self._few :, :] = of_last(self._few)
+            return self._rest
         output = func(*args, **kwargs)
         tried = [few for few in (_ROWS // 4, _ROWS // 2, _ROWS) if few < n]
         last = output[..., -1, :]
         self._few = next((few for few in tried if torch.equal(of_last(few)[..., -1, :], last)), 0)
+        self._rest = torch.zeros_like(output) if self._few else None
         return output
 
 
@@ -110,15 +120,3 @@ def _whole_vectors(n: int) -> bool:
     """Whether n numbers, dealt to the threads, are whole vectors for each."""
     threads = max(1, min(torch.get_num_threads(), -(-n // _GRAIN)))
     return n % _VECTORS == 0 and -(-n // threads) % _VECTORS == 0
-
-
-def _full_precision(values: Any) -> bool:
-    """Whether a tensor is on a CPU and in full precision."""
-    return isinstance(values, torch.Tensor) and values.device.type == "cpu" and values.dtype == torch.float32
-
-
-def _padded(last: torch.Tensor, n: int, axis: int) -> torch.Tensor:
-    """Zeros before `last`, to `n` along `axis`."""
-    shape = list(last.shape)
-    shape[axis] = n - shape[axis]
-    return torch.cat([last.new_zeros(shape), last], dim=axis)

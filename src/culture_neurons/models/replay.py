@@ -11,6 +11,9 @@ at a time: the output of one layer; in the next one those of attention (hidden w
 m each; 3 m where gate and up are one projection); and the embeddings (h):
 
     bytes = tokens of the batch, padding included * (2 m + 3 h) * bytes of a number
+
+In float32 on a CPU, where also the last layer's other positions are left out (`models.last_positions`), some h more,
+and for each prompt its attention mask as numbers, tokens squared.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models.inference import forward
 from culture_neurons.models.last_positions import last_positions
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.stand_ins import Run, StandIn, handing_back, noted, replaced, straight_to
+from culture_neurons.models.stand_ins import Run, StandIn, handing_back, noted, replaced, straight_to, with_its_mask
 
 _ORDER = "its decoder layers don't run once each, one after the other"
 
@@ -43,22 +46,23 @@ class Replay:
     layer  int: the layer at which they start
     kind   how the decoder layers are called (`_kind` of their arguments); None before the first complete pass
 
+    `savings`: what is computed around the layers before a mask acts is left out too, and of the last layer all but the
+    last positions, in so far as that changes no bit.
     Raises ModelError for a model whose layers read the keys and values of others (Gemma 3n, the small Gemma 4).
     """
 
-    def __init__(self, loaded: Loaded, inputs: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, loaded: Loaded, inputs: Mapping[str, torch.Tensor], savings: bool = True) -> None:
         if any(getattr(attention, "is_kv_shared_layer", False) for attention in loaded.adapter.attentions):
             raise ModelError("its layers share keys and values")
-        self._loaded, self._inputs = loaded, inputs
+        self._loaded, self._inputs, self._savings = loaded, inputs, savings
         self._layers = loaded.adapter.layers
         *self._around, self._decoder = _path(loaded)
         self.layer = 0
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
         self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
-        self._tail = last_positions(loaded.adapter, getattr(self._decoder, "norm", None))
-        #: Once a pass was complete: `straight_to` the decoder; what runs in it before its layers hands back.
-        self._entry: list[StandIn] = []
+        self._tail = last_positions(loaded.adapter, getattr(self._decoder, "norm", None)) if savings else []
+        self._entry: list[StandIn] = []  # `_entry` of the decoder, once a pass was complete
 
     def advance(self, layer: int) -> None:
         """Start at `layer` from now on, if that is further; no mask may be in force.
@@ -87,9 +91,8 @@ class Replay:
         with _watched(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
             result = self._keeping(parts)
         self.kind = seen.kind()
-        self._entry = [handing_back(module, run[2]) for module, run in seen.before.items()]
-        shortcuts = (straight_to(self._decoder, module, seen.runs) for module in self._around)
-        self._entry += next(filter(None, shortcuts), [])
+        if self._savings:
+            self._entry = _entry(self._around, self._decoder, seen)
         return result
 
     def _keeping(self, parts: bool) -> torch.Tensor:
@@ -124,12 +127,14 @@ class _Seen:
     calls   of decoder layers, in the order in which they run: index, and `_kind` of the arguments
     runs    of other modules, each the last one
     before  those of them that ran once before the first layer
+    masks   what the layers were called with as attention mask
     """
 
     n_layers: int
     calls: list[tuple[int, Hashable]] = field(default_factory=list)
     runs: dict[nn.Module, Run] = field(default_factory=dict)
     before: dict[nn.Module, Run] = field(default_factory=dict)
+    masks: list[Any] = field(default_factory=list)
 
     def kind(self) -> Hashable:
         """How the layers are called. Raises ModelError where they don't run once each, one after the other."""
@@ -148,6 +153,7 @@ def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Itera
             if not seen.calls:
                 seen.before.update({m: run for m, run in seen.runs.items() if times[m] == 1})
             seen.calls.append((layer, (_kind(args), _kind(kwargs))))
+            seen.masks.append(kwargs.get("attention_mask"))
 
         return note
 
@@ -162,6 +168,13 @@ def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Itera
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Seen) -> list[StandIn]:
+    """What makes the decoder's input, and what in the decoder runs before its layers, hands back what it gave."""
+    found = [handing_back(module, run[2]) for module, run in seen.before.items()]
+    found += next(filter(None, (straight_to(decoder, module, seen.runs) for module in around)), [])
+    return found + with_its_mask(decoder, seen.runs, seen.masks)
 
 
 def _kind(value: Any) -> Hashable:

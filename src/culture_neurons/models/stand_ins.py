@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 #: A module, and what runs in place of its `forward`.
@@ -71,3 +72,32 @@ def straight_to(decoder: nn.Module, around: nn.Module, runs: Mapping[nn.Module, 
         return dataclasses.replace(rest, last_hidden_state=decoder(*args, **kwargs).last_hidden_state)
 
     return [(around, run)]
+
+
+def with_its_mask(decoder: nn.Module, runs: Mapping[nn.Module, Run], masks: Sequence[Any]) -> list[StandIn]:
+    """The decoder, called with the attention mask that it made, in place of the padding that it made it of.
+
+    Models hand such a mask on as it is. Where it is bool, it is given as numbers to add, 0 and -inf: attention on a CPU
+    would make these of it in each layer. `masks` are what the layers were called with. Empty where they are not one
+    mask, and in half precision and on other devices, where this saves nothing.
+    """
+    _, kwargs, output = runs.get(decoder, ((), {}, None))
+    states, padding, mask = getattr(output, "last_hidden_state", None), kwargs.get("attention_mask"), masks[0]
+    found = all(isinstance(value, torch.Tensor) for value in (states, padding, mask))
+    if not found or padding.ndim != 2 or mask.ndim != 4 or any(other is not mask for other in masks):
+        return []
+    if not full_precision(states) or padding.device != mask.device:
+        return []
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=states.dtype).masked_fill_(~mask, -torch.inf)
+    own = decoder.forward
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return own(*args, **kwargs | {"attention_mask": mask})
+
+    return [(decoder, run)]
+
+
+def full_precision(values: Any) -> bool:
+    """Whether a tensor is on a CPU and in float32."""
+    return isinstance(values, torch.Tensor) and values.device.type == "cpu" and values.dtype == torch.float32
