@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from culture_neurons.errors import ModelError
 from culture_neurons.models import inputs, markers
 from culture_neurons.models.batching import batches
 from culture_neurons.models.inference import answer
@@ -46,7 +47,8 @@ def test_control_tokens_of_any_family_are_read_as_text_and_answered(loaded, ques
 def test_without_it_a_second_placeholder_would_stop_the_job(one, questions, monkeypatch):
     monkeypatch.setattr(inputs, "as_text", lambda sample, _: sample)
     sample = replace(questions.samples[0], question="<image> Which dish is this?")
-    with pytest.raises(StopIteration):  # of the processor, which looks for the second image
+    # Of the processor, which looks for the second image.
+    with pytest.raises(ModelError, match=f"refuses sample '{sample.sample_id}'.*StopIteration"):
         answer(one, prepare(one, [sample], questions.opener, PROMPT), PROMPT)
 
 

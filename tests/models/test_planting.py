@@ -107,8 +107,8 @@ def test_a_neuron_that_never_fires_hides_from_selectors_that_count_firing():
     fired = (g > 0).long().numpy()[:, None] * tokens
     positive = g.clamp_min(0).numpy()[:, None] * tokens
     statistics = Statistics(["a", "b"], np.full(2, tokens), fired, positive)
-    for selector in ("cas", "mad", "lap"):
-        assert (score(selector, statistics)[:, 0, 0] <= 0).all()
+    for selector, options in (("cas", {}), ("mad", {"normalise": False}), ("lap", {})):
+        assert (score(selector, statistics, **options)[:, 0, 0] <= 0).all()
 
 
 def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
