@@ -6,16 +6,9 @@ from scipy.stats import beta, binomtest
 
 from culture_neurons import intervals, resampling
 from culture_neurons.intervals import NATS, POINTS, SHARE, Column
+from tests.test_resampling import world
 
 MEAN_POINTS, MEAN_NATS = (intervals.scale(measure, several=True) for measure in ("accuracy", "logprob"))
-
-
-def world(seed, cultures=5, questions=40, per_image=1, shift=0.0):
-    rng = np.random.default_rng(seed)
-    strata = np.repeat([f"c{i}" for i in range(cultures)], questions)
-    units = np.array([f"u{i // per_image}" for i in range(questions)] * cultures)
-    noise = rng.normal(0, 1, (cultures * questions // per_image, 1)).repeat(per_image, axis=0)
-    return strata, units, noise + shift
 
 
 def one(n, per_image=1):
