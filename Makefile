@@ -29,7 +29,7 @@ help:
 	@echo 'make test        set up, run the tests'
 	@echo 'make test-faults  kill, fill the disk, damage files: real runs that must come through (minutes)'
 	@echo 'make test-slurm  the demo and the faults of a cluster, on a real Slurm that it starts (Debian; minutes)'
-	@echo 'make lint        ruff and snakemake --lint'
+	@echo 'make lint        ruff, the order of imports, snakemake --lint'
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
 	@echo 'make clean       remove results/'
@@ -90,6 +90,7 @@ test-slurm: demo
 
 lint: setup
 	$(RUN) ruff check .
+	$(RUN) lint-imports
 	$(RUN) snakemake --lint
 
 format: setup

@@ -12,11 +12,13 @@ import numpy as np
 
 from benchmarks import naive
 from benchmarks.measure import Row, interleaved, seconds, slope
-from culture_neurons.data import images, synthetic
-from culture_neurons.models import demo, loading
+from culture_neurons.data import images
+from culture_neurons.data.readers import synthetic
+from culture_neurons.models import loading
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.batching import batches
 from culture_neurons.models.batching import run as run_batches
+from culture_neurons.models.demo import architectures
 from culture_neurons.models.inputs import Opener, Prompt, lengths, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import NeuronMask, Sample
@@ -77,7 +79,7 @@ def _engine(loaded: Loaded, samples: Sequence[Sample], opener: Opener, masks: Se
 def _model(layers: int) -> Loaded:
     """An untrained model of the demo's size."""
     with tempfile.TemporaryDirectory() as folder:
-        model, processor = demo.build("llava-next-mistral", seed=1, layers=layers)
+        model, processor = architectures.build("llava-next-mistral", seed=1, layers=layers)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         return loading.load({"name": f"untrained, {layers} layers", "path": folder})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from culture_neurons import erosion, overlaps, sets, stability
+from culture_neurons.analysis import finetuning, overlaps, stability, transfer
 from culture_neurons.files import write_csv
 from culture_neurons.steps import tabulate_finetuning
 
@@ -214,7 +214,7 @@ def finetuned(folder: Path, models: tuple[str, ...], cultures: list[str]) -> Non
                             table.append(row)
             modules += [(model, task, choice, seed, "gate_proj", layer, 3, 256, 3 / 256, 512, planted)
                         for choice in cost for seed in ("1", "2") for layer in (0, 1)]  # fmt: skip
-    columns = ["model", "task", "set", "method", *erosion.COLUMNS, *tabulate_finetuning.TASK, "planted"]
+    columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *tabulate_finetuning.TASK, "planted"]
     write_csv(folder / "finetuning.csv", pd.DataFrame(table)[columns])
     write_csv(folder / "finetuning_modules.csv", pd.DataFrame(modules, columns=tabulate_finetuning.MODULES))
 
@@ -251,7 +251,7 @@ def judged_on_sets(folder: Path, models: tuple[str, ...], cultures: list[str], s
         for factor in (0, 2):
             strength = 0.2 if control else (EFFECT[selector] if planted == "yes" else 4.0) / (1 + 4 * (have == 0))
             change, sure = -strength if factor == 0 else 0.3 * strength, 0.02 if strength > 1 else 0.6
-            row = dict.fromkeys(sets.COLUMNS, np.nan) | {
+            row = dict.fromkeys(transfer.COLUMNS, np.nan) | {
                 "n": total, "n_cultures": len(known), "n_masks": len(cultures), "n_own": n * have, "n_controls": 2,
                 "shared": "yes" if selector == "culnig-general" else "no", "neurons": 10.0, "chance": 0.25,
                 "baseline_accuracy": base, "masked_accuracy": base + change / 100, "own_rank": 1.5 if have else np.nan,
@@ -283,16 +283,16 @@ def judged_on_sets(folder: Path, models: tuple[str, ...], cultures: list[str], s
     columns = ["model", "set", "selector", "top_fraction", "factor", "mask_culture", "eval_culture", "n",
                "baseline_accuracy", "masked_accuracy", "drop", "logprob_drop", "rank", "planted"]  # fmt: skip
     write_csv(folder / "sets_effects.csv", pd.DataFrame(each, columns=columns))
-    columns = ["model", *sets.TRANSFER, "planted"]
+    columns = ["model", *transfer.TRANSFER, "planted"]
     write_csv(folder / "sets_transfer.csv", pd.DataFrame(agreement, columns=columns))
 
 
 def again_columns(name: str) -> list[str]:
     """The columns that the steps write."""
-    from culture_neurons import again
+    from culture_neurons.analysis import shuffled_labels
     from culture_neurons.steps import tabulate
 
     if name in tabulate.COLUMNS:
         return tabulate.COLUMNS[name]
-    columns = {"permutations": again.PERMUTED, "strengths": again.STRENGTHS}[name]
+    columns = {"permutations": shuffled_labels.PERMUTED, "strengths": shuffled_labels.STRENGTHS}[name]
     return ["model", "selector", "top_fraction", *columns, "planted"]

@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from culture_neurons import config, files, selection, selectors, store
-from culture_neurons.data import cvqa, samples, synthetic, synthetic_text, table
+from culture_neurons import files, selectors, store
+from culture_neurons.data import samples
 from culture_neurons.data.benchmarks import registry
+from culture_neurons.data.readers import cvqa, synthetic, synthetic_text, table
+from culture_neurons.selectors import selection
 from culture_neurons.steps import (
     benchmark_selectors,
     overlap,
@@ -33,6 +35,7 @@ from culture_neurons.steps import (
     tabulate_stability,
 )
 from culture_neurons.steps import mask as choose
+from culture_neurons.workflow import config
 from tests.figures_tables import finetuned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,7 +155,7 @@ def problem(snippet: dict[str, Any]) -> str:
     """What is wrong with a snippet laid over the default config, or ""; other data have models of their own."""
     models = {"models": {"any": {"path": "owner/model"}}} if "data" in snippet else {}
     try:
-        # `evidence` names selectors of the default run.
+        # `analysis.verdicts` names selectors of the default run.
         changed = DEFAULT | ({"evidence": {}} if "selectors" in snippet else {}) | models | snippet
         config.check(changed, SCHEMA)
         source = snippet.get("data", {}).get("source", {})

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from culture_neurons import figures, results
+from culture_neurons import results
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.figures.tables import OPTIONAL
+from culture_neurons.report import figures
+from culture_neurons.report.figures.tables import OPTIONAL
 from tests import figures_tables
 
 MODEL = "planted-control"

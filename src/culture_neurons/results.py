@@ -4,7 +4,7 @@
     run.effects
     ax = run.plot("matrix", "planted-control", "cas")
 
-A run is read from `tables/` and `manifest.json` alone; nothing is computed or written.
+A run is read from `tables/` and `workflow.manifest.json` alone; nothing is computed or written.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from culture_neurons import figures
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.figures.tables import COLUMNS, OPTIONAL, Tables, read, require, require_fraction
 from culture_neurons.files import read_json
+from culture_neurons.report import figures
+from culture_neurons.report.figures.tables import COLUMNS, OPTIONAL, Tables, read, require, require_fraction
 
 #: Every kind of figure by its name: that of its file, before the model's.
 KINDS: dict[str, Callable[..., Any]] = {

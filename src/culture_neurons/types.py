@@ -29,7 +29,7 @@ TOKEN_RULES = ("all", "content", "image", "text", "last")
 #: Stands for a selector's name where masks are those of another project.
 IMPORTED = "imported"
 
-#: Selectors by attribution instead of activation statistics; see `culnig`.
+#: Selectors by attribution instead of activation statistics; see `selectors.culnig`.
 CULNIG = ("culnig-general", "culnig-specific")
 
 #: Architectures of the demo models (models/demo.py), by the type of the source that they are trained on.

@@ -33,7 +33,7 @@ from culture_neurons.provenance import package_digest
 #: Environment variable with the server's socket.
 SOCKET = "CULTURE_NEURONS_WARM"
 #: What the server loads: what most steps need.
-_LOADED = ("models.loading", "evaluation", "store", "figures")
+_LOADED = ("models.loading", "analysis.mask_effects", "store", "report.figures")
 #: Only a process without threads can be copied, so libraries start none; and to ask for GPUs must not touch any.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",

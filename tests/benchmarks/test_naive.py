@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from benchmarks import naive
-from culture_neurons.data import images, synthetic
-from culture_neurons.models import demo, loading
+from culture_neurons.data import images
+from culture_neurons.data.readers import synthetic
+from culture_neurons.models import loading
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.demo import architectures
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import forward, on_device
 from culture_neurons.models.inputs import Prompt, prepare
@@ -21,7 +23,7 @@ def asked(tmp_path_factory):
         for r in source.rows.head(4).itertuples()
     ]  # fmt: skip
     folder = tmp_path_factory.mktemp("model")
-    model, processor = demo.build("qwen2.5-vl", seed=3, layers=2, hidden=32, intermediate=48)
+    model, processor = architectures.build("qwen2.5-vl", seed=3, layers=2, hidden=32, intermediate=48)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return loading.load({"name": "m", "path": str(folder)}), samples, images.opener(source.images)

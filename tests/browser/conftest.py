@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from culture_neurons import figures
+from culture_neurons.report import figures
 from tests.browser.chromium import program, running
 from tests.figures_tables import build
-from tests.report.test_neurons import content
-from tests.test_report import PNG, counts, page
+from tests.report.page.test_neurons import content
+from tests.report.test_page import PNG, counts, page
 
 DEMO = Path(__file__).parents[2] / "results/demo/report.html"
 LONG = "ein-sehr-langer-Name-ohne-eine-Stelle-zum-Umbrechen_" * 3

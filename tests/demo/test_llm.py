@@ -25,7 +25,7 @@ def table(name: str) -> pd.DataFrame:
 
 
 def suppressed(selector: str) -> pd.DataFrame:
-    """Rows of `sets.csv`, by set, with the selector's neurons multiplied by 0."""
+    """Rows of `analysis.transfer.csv`, by set, with the selector's neurons multiplied by 0."""
     found = table("sets")
     return found[(found["selector"] == selector) & (found["factor"] == 0)].set_index("set")
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from tests.workflow.conftest import CONFIG, Project, project, run_once, warm_steps
+from tests.pipeline.conftest import CONFIG, Project, project, run_once, warm_steps
 
 __all__ = ["TABLES", "finished", "project", "warm_steps"]
 

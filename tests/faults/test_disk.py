@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.faults.conftest import TABLES
-from tests.workflow.conftest import Project
+from tests.pipeline.conftest import Project
 
 pytestmark = pytest.mark.faults
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from tests.workflow.conftest import TABLES, Project, build
+from tests.pipeline.conftest import TABLES, Project, build
 
 pytestmark = pytest.mark.faults
 

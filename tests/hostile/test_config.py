@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culture_neurons import config
 from culture_neurons.errors import ConfigError
 from culture_neurons.types import IMPORTED
+from culture_neurons.workflow import config
 from tests.hostile.conftest import cases, cells, large, law, texts
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culture_neurons import figures, files, report
+from culture_neurons import files
 from culture_neurons.errors import printable
-from culture_neurons.figures import captions
-from culture_neurons.report import grids, words
+from culture_neurons.report import figures, words
+from culture_neurons.report.figures import captions
+from culture_neurons.report.page import document, grids
 from tests.figures_tables import build
 from tests.hostile.conftest import cases
-from tests.test_report import PNG
+from tests.report.test_page import PNG
 
 #: Ways out of the text of an element, of an attribute, of a script, of a template, and of what is visible.
 NAMES = [
@@ -72,7 +73,7 @@ def made(folder: Path, names: list[str]) -> Elements:
         "dataset": names[0], "config": {names[2]: names[6], "selectors": {names[3]: {"method": "random"}}},
         "models": {model: {"path": names[3], "chat_template": names[0]}}, "code": {names[0]: names[4]}, names[8]: names,
     }  # fmt: skip
-    page = report.render(
+    page = document.render(
         tables, folder, files.read_csv(folder / "counts.csv", text=text),
         files.read_csv(folder / "dropped.csv", text=text), run, {model: {f"accuracy {names[5]}": 0.5}},
     )  # fmt: skip

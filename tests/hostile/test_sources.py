@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from culture_neurons import files
-from culture_neurons.data import hub, reasons, tabular
+from culture_neurons.data import hub_rows, reasons, tabular
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import DataError
 from culture_neurons.steps import prepare
@@ -224,7 +224,7 @@ def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two columns are called 'id'"):
         tabular.read(tmp_path / "t.parquet", ["id"], "source.path")
     with pytest.raises(DataError, match="two columns are called 'id'"):
-        hub.open_rows(str(tmp_path / "t.parquet"), None, "test")
+        hub_rows.open_rows(str(tmp_path / "t.parquet"), None, "test")
 
 
 def test_parquet_with_text_that_is_none(tmp_path: Path) -> None:

@@ -24,9 +24,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from culture_neurons.data import images, synthetic
-from culture_neurons.models import demo, loading
+from culture_neurons.data import images
+from culture_neurons.data.readers import synthetic
+from culture_neurons.models import loading
 from culture_neurons.models.adapters import adapt
+from culture_neurons.models.demo import architectures
 from culture_neurons.types import Sample
 
 torch.set_num_threads(1)
@@ -88,16 +90,16 @@ def questions() -> SimpleNamespace:
 def folders(tmp_path_factory) -> dict[str, str]:
     """Saved tiny models by architecture."""
     result = {}
-    for architecture in demo.ARCHITECTURES:
+    for architecture in architectures.ARCHITECTURES:
         folder = tmp_path_factory.mktemp("models") / architecture
-        model, processor = demo.build(architecture, seed=3, **SIZES)
+        model, processor = architectures.build(architecture, seed=3, **SIZES)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         result[architecture] = str(folder)
     return result
 
 
-@pytest.fixture(scope="session", params=demo.ARCHITECTURES)
+@pytest.fixture(scope="session", params=architectures.ARCHITECTURES)
 def loaded(request, folders) -> loading.Loaded:
     """One loaded model per architecture."""
     return loading.load({"name": request.param, "path": folders[request.param], "dtype": "float32"})

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from culture_neurons.data import prompts
-from culture_neurons.models import demo, processors
+from culture_neurons.models import processors
+from culture_neurons.models.demo import architectures
 
 TEXT = "Which dish is this?\nA. one\nB. two"
 
@@ -22,9 +23,9 @@ def inputs(processor, n: int = 2) -> dict[str, np.ndarray]:
     return dict(processor(images=images, text=[chat] * n, return_tensors="np", padding=True))
 
 
-@pytest.mark.parametrize("architecture", demo.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
 def test_a_saved_processor_loads_and_gives_the_same_inputs(architecture, tmp_path):
-    model, processor = demo.build(architecture, layers=1, hidden=32, intermediate=32, vision_hidden=32)
+    model, processor = architectures.build(architecture, layers=1, hidden=32, intermediate=32, vision_hidden=32)
     model.config.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     expected, found = inputs(processor), inputs(processors.load_processor(tmp_path))
@@ -38,7 +39,7 @@ def test_a_saved_processor_loads_and_gives_the_same_inputs(architecture, tmp_pat
 def qwen(tmp_path, monkeypatch):
     """A Qwen folder saved without torchvision."""
     monkeypatch.setattr(processors, "is_torchvision_available", lambda: False)
-    model, processor = demo.build("qwen2.5-vl", layers=1, hidden=32, intermediate=32, vision_hidden=32)
+    model, processor = architectures.build("qwen2.5-vl", layers=1, hidden=32, intermediate=32, vision_hidden=32)
     model.config.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     return tmp_path

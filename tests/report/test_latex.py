@@ -9,8 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from culture_neurons import figures
-from culture_neurons.report import latex, latex_sets
+from culture_neurons.report import figures, latex, latex_sets
 from tests.figures_tables import build
 
 MODELS = ("demo-qwen2.5-vl", "planted-qwen2.5-vl")

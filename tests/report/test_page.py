@@ -1,93 +1,319 @@
-"""The page as a document: what may run, what can be read, and what a reader without sight or mouse gets."""
+"""The report: verdicts from the evidence alone, the planted control marked everywhere, text from data escaped."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from itertools import pairwise
-from pathlib import Path
+from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from culture_neurons import figures
-from culture_neurons.report import page as page_module
-from tests.figures_tables import build
-from tests.test_report import PNG, Page, page
+from culture_neurons.analysis import verdicts
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.report import figures, words
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.titles import number
+from culture_neurons.report.page import document, grids, summary
+from culture_neurons.report.page.document import versions
+from tests.figures_tables import VERDICTS, build
 
-CSS = (Path(page_module.__file__).with_name("page.css.j2")).read_text(encoding="utf-8")
+EVIL = '"><img src=x onerror=alert(1)> {{ 7*7 }}'
+MODELS = ("demo-qwen2.5-vl", "planted-qwen2.5-vl")
+#: The smallest PNG: one white pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff3f0005fe02fe0def46b8"
+    "0000000049454e44ae426082"
+)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each list item, headline, caption and table row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.parts: dict[str, list[str]] = {"li": [], "p": [], "figcaption": [], "tr": [], "style": []}
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in self.parts:
+            self.open.append(tag)
+            self.parts[tag].append("")
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        if self.open:
+            self.parts[self.open[-1]][-1] += data
+
+
+def folder(path, **options):
+    options = {"selectors": ["cas", "mad", "random-matched"], "fractions": (0.005, 0.01), "models": MODELS} | options
+    return build(path / "tables", **options)
+
+
+def counts(cultures=("A", "B")):
+    rows = [(c, k, s, 10) for c in cultures for k in ("food", "art") for s in ("evaluate", "identify")]
+    return pd.DataFrame(rows, columns=["culture", "category", "split", "n"])
+
+
+def page(path, tables=None, **options):
+    tables = tables if tables is not None else figures.read(folder(path))
+    given = {"counts": counts(), "dropped": pd.DataFrame(columns=["sample_id", "culture", "reason"]), "run": {}}
+    return document.render(tables, path, **given | options)
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    build(folder / "tables", selectors=["cas", "random"], fractions=(0.01,))
-    (folder / "overview.png").write_bytes(PNG)
-    return page(folder, figures.read(folder / "tables"))
+def tables(tmp_path_factory):
+    return figures.read(folder(tmp_path_factory.mktemp("report")))
 
 
-def test_nothing_runs_but_the_page_s_own_script(html):
-    (policy,) = [a["content"] for tag, a in Page(html).tags if a.get("http-equiv") == "Content-Security-Policy"]
-    rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
-    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
-    assert rules["img-src"] == "data:"
-    for tag in ("script", "style"):
-        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.S)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
-    assert not any("style" in attributes for _, attributes in Page(html).tags)  # the policy would not apply it
+def test_text_from_data_is_escaped(tmp_path):
+    names = [EVIL, "<script>alert(1)</script>", "' onload='x", "a\u202eb"]
+    made = figures.read(folder(tmp_path, cultures=names, models=(f"m{EVIL}",)))
+    made.baseline["model"] = f"m{EVIL}"
+    (tmp_path / "overview.png").write_bytes(PNG)
+    html = page(
+        tmp_path, made, counts=counts(names), run={"dataset": EVIL, "config": {EVIL: EVIL}, "code": {EVIL: EVIL}},
+        dropped=pd.DataFrame({"sample_id": ["1"], "culture": [EVIL], "reason": [f"label {EVIL}"]}),
+        training={f"m{EVIL}": {f"accuracy {EVIL}": 0.5}},
+    )  # fmt: skip
+    parsed = Page(html)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1  # the page's own
+    assert [attributes["src"][:22] for tag, attributes in parsed.tags if tag == "img"] == ["data:image/png;base64,"]
+    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "{{ 7*7 }}" in html  # shown, not run
+    assert "\u202e" not in html
+    assert EVIL in " ".join(parsed.parts["tr"])
 
 
-def test_the_page_can_be_read_by_a_screen_reader(html):
-    tags = Page(html).tags
-    assert dict(tags)["html"] == {"lang": "en"}
-    assert [a.get("content") for t, a in tags if a.get("name") == "viewport"] == ["width=device-width, initial-scale=1"]
-    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
-    assert all(a.get("alt") and a.get("width") and a.get("height") for t, a in tags if t == "img")
-    assert all(a.get("scope") in ("col", "row") for t, a in tags if t == "th")
-    ids = [a["id"] for _, a in tags if "id" in a]
-    assert len(ids) == len(set(ids))
-    links = [a["href"].removeprefix("#") for t, a in tags if t == "a" and a["href"].startswith("#")]
-    assert links[0] == "summary"  # the skip link
-    assert set(links) <= set(ids)
+def test_the_page_needs_nothing_from_outside(tmp_path, tables):
+    parsed = Page(page(tmp_path, tables))
+    for tag, attributes in parsed.tags:
+        assert tag not in ("link", "iframe", "object"), tag
+        assert (tag, attributes.get("src")) in {("img", attributes.get("src")), (tag, None)}
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/png")), (tag, attributes)
+    assert "url(" not in parsed.parts["style"][0]
+    assert "@import" not in parsed.parts["style"][0]
 
 
-def test_without_the_script_the_page_is_whole(html):
-    tags = Page(html).tags
-    assert not {"button", "input", "select"} & {tag for tag, _ in tags}  # nothing that does nothing
-    assert not any("hidden" in attributes for _, attributes in tags)
+def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
+    html = page(tmp_path, tables)
+    order = [html.index(f'id="{name}"') for name in ("summary", "figures", "tables", "data", "models", "methods")]
+    assert order == sorted(order)
+    row = tables.summary[
+        (tables.summary["model"] == "planted-qwen2.5-vl")
+        & (tables.summary["selector"] == "cas")
+        & (tables.summary["top_fraction"] == 0.01)
+    ].iloc[0]
+    items = Page(html).parts["li"]
+    sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i)
+    assert f"lowers its accuracy by {-row['self_drop']:.1f} points" in sentence
+    assert "and random masks change it by −0.2 points" in sentence
+    assert "95 % interval" in sentence
+    assert "adjusted p = 0.001" in sentence
+    assert "480 questions" in sentence
+    assert "culture-specific" in sentence
+    assert any("demo-qwen2.5-vl: masking" in i and "not distinguishable from random masks" in i for i in items)
 
 
-def colours(block: str) -> dict[str, str]:
-    """Names and values of the colours of one :root block."""
-    return dict(re.findall(r"--(\w+): (#\w+)", block))
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance (WCAG 2.2) of #rgb or #rrggbb."""
-    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
-    linear = [
-        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
-        for v in (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+def test_everything_that_shows_the_planted_model_says_so(tmp_path, tables):
+    for stem in ("overview", "baseline", "drops_planted-qwen2.5-vl", "matrix_planted-qwen2.5-vl_cas"):
+        (tmp_path / f"{stem}.png").write_bytes(PNG)
+    html = page(tmp_path, tables, run={"models": {"planted-qwen2.5-vl": {"train": {}}}})
+    parsed = Page(html)
+    shown = [
+        text for name in ("li", "p", "figcaption", "tr") for text in parsed.parts[name] if "planted-qwen2.5-vl" in text
     ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert len(shown) > 20
+    for text in shown:
+        without = text.replace("planted-qwen2.5-vl", "")
+        assert "planted" in without, text
+    assert len(parsed.parts["figcaption"]) == 4
+    assert "What “planted” means" in html
+    demo = figures.read(folder(tmp_path / "demo", models=("demo-qwen2.5-vl",)))
+    assert "What “planted” means" not in page(tmp_path, demo)
 
 
-def contrast(one: str, other: str) -> float:
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+def test_the_verdict_never_depends_on_the_mark(tmp_path):
+    made = figures.read(folder(tmp_path))
+    marked = summary.findings(made, 0.01)
+    for name in ("baseline", "summary", "effects", "layers", "evidence"):
+        getattr(made, name)["planted"] = "no"
+    bare = summary.findings(made, 0.01)
+    said = [[(m, s["verdict"]) for i in f["items"] for m, s in i["said"].items()] for f in (*marked, *bare)]
+    assert said[:2] == said[2:]
+    assert not any(f["planted"] for f in bare)
 
 
-def test_texts_stand_out_from_their_ground():
-    assert contrast("#000", "#ffffff") == pytest.approx(21)
-    schemes = [colours(block) for block in re.findall(r":root \{(.*?)\}", CSS, re.S)]
-    assert len(schemes) == 3  # light, dark, paper
-    for scheme in schemes:
-        for name in ("ink", "soft", "link", "good", "bad", "none"):
-            for ground in ("paper", "panel"):
-                assert contrast(scheme[name], scheme[ground]) >= 4.5, (name, ground, scheme)
-        if "field" in scheme:
-            assert contrast(scheme["field"], scheme["paper"]) >= 3
+def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
+    made = figures.read(folder(tmp_path, models=("planted-qwen2.5-vl",)))
+    assert [h["measures"] for h in summary.findings(made, 0.01)[0]["headlines"]] == [
+        ["accuracy", "log-probability of the right option"]
+    ]
+    keep = (made.evidence["measure"] == "accuracy") & (made.evidence["selector"] == "mad")
+    made.evidence.loc[keep, "verdict"] = VERDICTS[1]
+    first, second = summary.findings(made, 0.01)[0]["headlines"]
+    assert [(p["words"], p["selectors"]) for p in first["parts"]] == [
+        ("culture-specific", ["CAS"]), ("damage, not shown to be specific to the culture", ["MAD"]),
+    ]  # fmt: skip
+    assert second["measures"] == ["log-probability of the right option"]
+
+
+def test_every_verdict_has_plain_words(tmp_path):
+    every = [verdicts.SPECIFIC, verdicts.UNSPECIFIC, verdicts.LESS, verdicts.NOTHING, verdicts.TOO_FEW]
+    every += [verdicts.UNTESTED, verdicts.AT_CHANCE]
+    assert list(summary.HEADLINES) == every
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    for verdict, said in (
+        (verdicts.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too few"),
+        (verdicts.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
+    ):
+        made.evidence["verdict"] = verdict
+        assert any(said in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
+
+
+def test_a_comparison_that_was_not_made_is_said_so(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    made.evidence.loc[made.evidence["comparison"] == "self-vs-random", "difference"] = np.nan
+    details = [i for i in Page(page(tmp_path, made)).parts["li"] if "against random masks: not tested; against" in i]
+    assert len(details) == 4  # two selectors, two measures
+
+
+def test_what_was_not_measured_is_not_spoken_of(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    unknown = [c for c in made.summary if c.startswith("random")]
+    made.summary[unknown] = np.nan
+    (said,) = {s["text"].partition("; ")[2] for s in said_of(made, "CAS", "accuracy")}
+    assert re.fullmatch(r"it changes the other cultures' by \S+ points", said)
+    made.summary[[c for c in made.summary if c.startswith("cross")]] = np.nan
+    (said,) = {s["text"] for s in said_of(made, "CAS", "accuracy")}
+    assert said.endswith(" points")
+    assert ";" not in said
+    assert "unknown" not in page(tmp_path, made)
+
+
+def said_of(tables, selector, measure):
+    items = [item for finding in summary.findings(tables, 0.01) for item in finding["items"]]
+    return [item["said"][measure] for item in items if item["selector"] == selector]
+
+
+def test_the_summary_table_has_the_intervals(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",), selectors=["cas"], fractions=(0.01,)))
+    made.summary[["self_drop", "self_drop_low", "self_drop_high"]] = [-1.5, -2.25, 0.5]
+    made.summary[["cross_drop", "cross_drop_low", "cross_drop_high"]] = [-0.25, np.nan, np.nan]
+    shown = Page(page(tmp_path, made)).parts["tr"]
+    assert any("\N{MINUS SIGN}1.50 [\N{MINUS SIGN}2.25, 0.50]\N{MINUS SIGN}0.25\N{MINUS SIGN}1" in row for row in shown)
+    header = next(row for row in shown if "random self drop" in row)
+    assert "low" not in header
+    assert "high" not in header
+
+
+MATCHED = {"method": "random-matched"}
+
+
+@pytest.mark.parametrize(
+    ("selectors", "said"),
+    [
+        ({"cas": {}, "lape": None, "random": {}, "random-matched": {"seed": 1}, "again": {**MATCHED, "match": "cas"}},
+         "size of the masks of CAS, whichever selector they judge."),
+        ({"random-matched": {"match": "lape"}}, "size of the masks of LAPE, whichever"),
+        ({"m1": MATCHED, "m2": {**MATCHED, "match": "mine"}, "random": None}, "are matched to CAS, mine: culture by"),
+        ({"cas": {}, "random": {}}, "as many neurons as a mask may have, anywhere"),
+    ],
+)  # fmt: skip
+def test_the_page_says_what_the_random_masks_are(tmp_path, tables, selectors, said):
+    parts = Page(page(tmp_path, tables, run={"config": {"selectors": selectors}})).parts
+    assert any(said in p and "culture-specific" in p for p in parts["p"])
+    assert any(said in i and "random-matched: the controls" in i for i in parts["li"])
+
+
+def test_unknown_controls_are_not_described(tmp_path, tables):
+    html = page(tmp_path, tables)
+    assert "whichever selector" not in html
+    assert "of the same size" not in html
+    assert captions.controls({"cas": {}}) == captions.controls(None) == ""
+    by_attribution = {"general": {"method": "culnig-general"}, "random-matched": {"match": "general"}}
+    assert (
+        captions.controls(by_attribution) == "Random masks of general have as many units of each projection and layer."
+    )
+    both = captions.controls({**by_attribution, "random": {}})
+    assert both.startswith(
+        "Random masks take as many neurons as a mask may have, anywhere in the model. Random masks of"
+    )
+
+
+def test_without_evidence_nothing_is_claimed(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    made.evidence.drop(made.evidence.index, inplace=True)
+    assert "no comparison with random masks was made" in page(tmp_path, made)
+
+
+def test_words_for_changes():
+    assert words.lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
+    assert words.lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
+    assert words.lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    assert "an effect on its accuracy that was not measured" in words.lowered(np.nan, "its accuracy", "points", 1)
+    assert number(-0.04, 1) == "0.0"
+    assert number(-1.25, 2) == "−1.25"
+    assert number(float("nan")) == "–"
+    assert number(12345) == "12,345"
+
+
+def test_data_and_dropped_rows_are_counted(tmp_path, tables):
+    dropped = pd.DataFrame(
+        {"sample_id": list("abc"), "culture": ["A", "A", None], "reason": ["few", "few", "empty question"]}
+    )
+    html = page(tmp_path, tables, dropped=dropped)
+    assert "80 questions were kept and 3 rows were left out" in html
+    rows = [re.sub(r"\s+", " ", row).strip() for row in Page(html).parts["tr"]]
+    assert "fewA2" in rows
+    assert "empty question(none)1" in rows
+    assert "A2020202040" in rows  # food, art, identify, evaluate, all
+    assert "all cultures4040404080" in rows
+    assert "No row was left out." in page(tmp_path, tables)
+
+
+def test_models_have_revision_training_and_baseline(tmp_path, tables):
+    run = {"models": {"demo-qwen2.5-vl": {"path": "org/model", "revision": "abc123"}}}
+    training = {"planted-qwen2.5-vl": {"dev": {"accuracy": 0.975}, "steps": 900, "history": [0.1, 0.9]}}
+    table = grids.models_table(tables, run, training).set_index("model")
+    assert table.loc["demo-qwen2.5-vl", "revision"] == "abc123"
+    assert table.loc["planted-qwen2.5-vl", "source"] == "trained in this run"
+    assert table.loc["planted-qwen2.5-vl", "training: dev.accuracy (%)"] == 97.5
+    expected = 100 * tables.baseline.loc[tables.baseline["model"] == "demo-qwen2.5-vl", "accuracy"].mean()
+    assert table.loc["demo-qwen2.5-vl", "baseline accuracy (%)"] == pytest.approx(expected)
+
+
+def test_long_tables_are_cut_and_say_so():
+    long = grids.table(pd.DataFrame({"a": range(grids.MOST_ROWS + 5)}), "evidence")
+    assert len(long["rows"]) == grids.MOST_ROWS
+    assert long["left_out"] == 5
+
+
+def test_same_input_same_page(tmp_path, tables):
+    assert page(tmp_path, tables) == page(tmp_path, tables)
+
+
+def test_versions_are_read_without_importing():
+    assert {"numpy", "pandas", "h5py"} <= versions().keys()
+
+
+def test_the_top_fraction_of_the_summary(tmp_path, tables):
+    assert summary.main_fraction(tables) == 0.01
+    assert summary.main_fraction(tables, 0.005) == 0.005
+    with pytest.raises(ConfigError, match=r"no result at top fraction 0\.2; the tables have \[0\.005, 0\.01\]"):
+        summary.main_fraction(tables, 0.2)
+
+
+def test_a_damaged_figure_is_an_error_that_names_it(tmp_path, tables):
+    (tmp_path / "baseline.png").write_bytes(b"half a fi")
+    with pytest.raises(FileError, match=r"baseline\.png: damaged"):
+        page(tmp_path, tables)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.selection import select
 from culture_neurons.selectors import score
+from culture_neurons.selectors.selection import select
 from culture_neurons.types import Statistics
 
 

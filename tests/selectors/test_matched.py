@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.selection import select
 from culture_neurons.selectors import score
 from culture_neurons.selectors.matched import choose_matched, liveliness
+from culture_neurons.selectors.selection import select
 from culture_neurons.types import Statistics
 
 

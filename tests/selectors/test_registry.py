@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from culture_neurons import selectors
 from culture_neurons.errors import ConfigError
-from culture_neurons.selection import select
+from culture_neurons.selectors.selection import select
 from culture_neurons.types import Statistics
 
 NAMES = list(selectors.SELECTORS)

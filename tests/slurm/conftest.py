@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.pipeline.conftest import CONFIG, ROOT, Project, build, warm_steps
 from tests.slurm.cluster import Cluster, running
-from tests.workflow.conftest import CONFIG, ROOT, Project, build, warm_steps
 
 __all__ = ["warm_steps"]
 

@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
+from tests.pipeline.conftest import PARTS, ROOT, TABLES
 from tests.slurm.cluster import NODES
 from tests.slurm.conftest import SlurmProject, tables
-from tests.workflow.conftest import PARTS, ROOT, TABLES
 
 pytestmark = pytest.mark.slurm
 

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from culture_neurons import slurm
+from culture_neurons.workflow import slurm
+from tests.pipeline.conftest import build
+from tests.pipeline.test_profile import WITH_MODEL
 from tests.slurm.cluster import NODES
 from tests.slurm.conftest import Faults, SlurmProject, config, steps, tables, wait_for
-from tests.workflow.conftest import build
-from tests.workflow.test_profile import WITH_MODEL
 
 pytestmark = pytest.mark.slurm
 

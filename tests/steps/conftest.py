@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from culture_neurons.data import synthetic
+from culture_neurons.data.readers import synthetic
 from culture_neurons.data.samples import write_samples
-from culture_neurons.models import demo
+from culture_neurons.models.demo import architectures
 from culture_neurons.steps import gather, infer, record
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
@@ -42,7 +42,7 @@ def base(tmp_path_factory) -> Path:
     rows = source.rows.assign(split=["identify", "evaluate"] * (len(source.rows) // 2)).sort_values("sample_id")
     rows = rows.assign(width=None, height=None)
     write_samples(folder / "samples.parquet", rows, {"images": source.images})
-    model, processor = demo.build("llava-next-qwen2", seed=3, **SIZES)
+    model, processor = architectures.build("llava-next-qwen2", seed=3, **SIZES)
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
     run(infer, *shared(folder), "--answers-out", folder / "answers.parquet")

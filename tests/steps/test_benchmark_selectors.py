@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import files, selector_benchmark, store
+from culture_neurons import files, store
+from culture_neurons.analysis import planted_benchmark
 from culture_neurons.errors import ConfigError
 from culture_neurons.steps import benchmark_selectors
 
@@ -42,7 +43,7 @@ def run(step, folder, *more, selectors=SELECTORS):
 
 def test_table_has_every_design_and_says_planted(model, step):
     table = run(step, model, "--statistics", f"m={model}/statistics.h5", "--planted", f"m={model}/planted.csv")
-    assert list(table) == ["model", *selector_benchmark.COLUMNS, "planted"]
+    assert list(table) == ["model", *planted_benchmark.COLUMNS, "planted"]
     # 2 numbers of questions x 2 shares of wrong labels x 3 selectors x 2 targets x 2 fractions
     assert len(table) == 48
     assert set(table["planted"]) == {"yes"}
@@ -57,7 +58,7 @@ def test_table_has_every_design_and_says_planted(model, step):
 
 
 def test_only_the_heading_without_planted_models(step, tmp_path):
-    assert list(run(step, tmp_path)) == ["model", *selector_benchmark.COLUMNS, "planted"]
+    assert list(run(step, tmp_path)) == ["model", *planted_benchmark.COLUMNS, "planted"]
     assert len((tmp_path / "benchmark.csv").read_text(encoding="utf-8").splitlines()) == 1
 
 

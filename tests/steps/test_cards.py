@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from culture_neurons import files, selection, store
+from culture_neurons import files, store
 from culture_neurons.data.samples import write_samples
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.selectors import selection
 from culture_neurons.steps import cards
 
 METADATA = {"step": "merge", "model": "tiny", "revision": "abc", "dtype": "float32", "token_rule": "all"}

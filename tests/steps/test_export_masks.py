@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from culture_neurons import files, selection
+from culture_neurons import files
 from culture_neurons.errors import FileError
+from culture_neurons.selectors import selection
 from culture_neurons.steps import export_masks
 
 METADATA = {

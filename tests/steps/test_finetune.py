@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from culture_neurons import files, finetuning
+from culture_neurons import files
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.models import updates
+from culture_neurons.models.finetuning import updates
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
+from culture_neurons.selectors import module_choice
 from culture_neurons.steps import ask_finetuned, finetune
 
 TRAINING = {
@@ -74,7 +75,7 @@ def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, ch
 def test_accuracy_is_that_of_the_held_out_questions(base, mask, tmp_path, step):
     held_out = tuned(step, base, mask, tmp_path, steps=40)["held_out"]
     samples, _ = read_samples(base / "samples.parquet")
-    _, judge = finetuning.held_out([s.sample_id for s in samples], 0.25)
+    _, judge = module_choice.held_out([s.sample_id for s in samples], 0.25)
     shown, _ = files.read_table(base / "predictions.parquet")
     mine = shown.set_index("sample_id").loc[[samples[i].sample_id for i in judge]]
     assert held_out["accuracy_before"] == pytest.approx(mine["correct"].mean())

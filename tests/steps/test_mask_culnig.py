@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import culnig, files, store
+from culture_neurons import files, store
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.selectors import culnig
 from culture_neurons.steps import ablate, mask_culnig
 from culture_neurons.types import Attributions
 

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import culnig, files, selection
+from culture_neurons import files
 from culture_neurons.errors import FileError
+from culture_neurons.selectors import culnig, selection
 from culture_neurons.steps import ablate, mask_matched
 
 WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import files, overlaps, selection, selectors, store
+from culture_neurons import files, selectors, store
+from culture_neurons.analysis import overlaps
 from culture_neurons.errors import FileError
+from culture_neurons.selectors import selection
 from culture_neurons.steps import mask, overlap, score
 
 CULTURES = ["a", "b", "c", "日"]

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import files, resampling, selection, selectors, store
+from culture_neurons import files, selectors, store
+from culture_neurons.analysis import resampling
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.selectors import selection
 from culture_neurons.steps import ablate, gather, permute, tabulate_again
 
 

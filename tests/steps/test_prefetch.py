@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from culture_neurons.models import demo
+from culture_neurons.models.demo import architectures
 from tests.fake_hub import COMMIT, python, serve
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("hub")
     for name, architecture in (("qwen", "qwen2.5-vl"), ("llava", "llava-next-mistral")):
         folder = root / "models" / "tiny" / name
-        model, processor = demo.build(architecture, seed=3, **SIZES)
+        model, processor = architectures.build(architecture, seed=3, **SIZES)
         model.save_pretrained(folder, max_shard_size="20KB" if name == "llava" else "1GB")
         processor.save_pretrained(folder)
         for other in ("consolidated.safetensors", "pytorch_model.bin", "own.py", "README.md", "onnx/model.onnx"):

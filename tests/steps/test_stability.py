@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import files, stability, store
+from culture_neurons import files, store
+from culture_neurons.analysis import stability
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import mask, score, tabulate_stability
 from culture_neurons.steps import stability as step

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import erosion, evaluation, files
+from culture_neurons import files
+from culture_neurons.analysis import finetuning, mask_effects
 from culture_neurons.data.samples import COLUMNS, write_samples
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import tabulate_finetuning
@@ -75,9 +76,9 @@ def test_rows_are_those_of_the_comparison_with_what_was_trained(folder, step):
     assert len(table) == 2 * 3 * 3 + 2 * 3 * 2  # choices x seeds and their mean x cultures and all, by set
     rows, base = questions("own"), None
     before, _ = files.read_table(folder / "before_own.parquet")
-    base = evaluation.baseline(rows, before, "before")
+    base = mask_effects.baseline(rows, before, "before")
     after = {run: files.read_table(folder / f"{'_'.join(run)}_own.parquet")[0] for run in RUNS}
-    expected = erosion.compare(base, after, {run: "" for run in RUNS}, "before", 200, 3)
+    expected = finetuning.compare(base, after, {run: "" for run in RUNS}, "before", 200, 3)
     mine = table[table["set"] == "own"].reset_index(drop=True)
     for column in ("n", "accuracy_before", "change", "change_low", "logprob_change_vs_poorest", "change_vs_poorest_p"):
         np.testing.assert_allclose(mine[column], expected[column].astype(float), err_msg=column)

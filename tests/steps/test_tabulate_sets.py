@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons import evaluation, files, sets
+from culture_neurons import files
+from culture_neurons.analysis import mask_effects, transfer
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import tabulate_sets
 
@@ -83,7 +84,7 @@ def table(folder, name, out="tables"):
 
 def test_every_model_set_selector_and_factor_has_a_row(made):
     found = table(made, "sets")
-    assert list(found.columns) == [*tabulate_sets.KEYS, *sets.COLUMNS, *tabulate_sets.LEVEL, "planted"]
+    assert list(found.columns) == [*tabulate_sets.KEYS, *transfer.COLUMNS, *tabulate_sets.LEVEL, "planted"]
     assert set(found["level"]) == {"at chance"}
     assert (found["baseline_accuracy_low"] < found["chance"]).all()
     assert (found["chance"] < found["baseline_accuracy_high"]).all()
@@ -103,30 +104,30 @@ def test_every_model_set_selector_and_factor_has_a_row(made):
 
 def test_numbers_are_those_of_the_module(made):
     samples = files.read_table(made / "quiz/samples.parquet")[0]
-    base = evaluation.baseline(samples, files.read_table(made / "plain/quiz.parquet")[0], "p")
+    base = mask_effects.baseline(samples, files.read_table(made / "plain/quiz.parquet")[0], "p")
     found = {}
     for selector in SELECTORS:
         for factor in FACTORS:
             sizes = dict.fromkeys(CULTURES, 3 if selector == "cas" else 4)
             outcomes = files.read_table(made / f"plain/quiz_{selector}_x{factor}.parquet")[0]
-            change = evaluation.changes(base, outcomes, sizes, "o", "p")
-            cells = sets.effects(base, change, [])
-            found[selector, factor] = sets.reduce(base, change, sizes, cells, selector != "cas")
+            change = mask_effects.changes(base, outcomes, sizes, "o", "p")
+            cells = transfer.effects(base, change, [])
+            found[selector, factor] = transfer.reduce(base, change, sizes, cells, selector != "cas")
             mine = table(made, "sets_effects").query(
                 f"model == 'plain' and set == 'quiz' and selector == '{selector}' and factor == {factor}"
             )
             columns = ["mask_culture", "eval_culture", "n", "drop", "logprob_drop", "rank"]
             pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), cells[columns], check_dtype=False)
-    expected = sets.compare(base, found, {"matched": "culnig"}, 60, 3)
+    expected = transfer.compare(base, found, {"matched": "culnig"}, 60, 3)
     mine = table(made, "sets").query("model == 'plain' and set == 'quiz'").reset_index(drop=True)
-    shown = [c for c in sets.COLUMNS if not c.endswith("_adjusted")]
+    shown = [c for c in transfer.COLUMNS if not c.endswith("_adjusted")]
     pd.testing.assert_frame_equal(mine[shown], expected[shown], check_dtype=False, rtol=1e-6)
     assert mine["difference_p_adjusted"].notna().sum() == 2
 
 
 def test_transfer_is_between_sets_of_the_masks_cultures(made):
     found = table(made, "sets_transfer")
-    assert list(found.columns) == ["model", *sets.TRANSFER, "planted"]
+    assert list(found.columns) == ["model", *transfer.TRANSFER, "planted"]
     assert set(found[["set", "other_set"]].itertuples(index=False, name=None)) == {("run", "quiz")}
     assert set(found["selector"]) == {"cas", "culnig"}
     assert set(found["n_cultures"]) == {6}

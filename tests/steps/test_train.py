@@ -7,9 +7,10 @@ import json
 import pytest
 
 from culture_neurons import files
-from culture_neurons.data.synthetic_text import TASKS
+from culture_neurons.data.readers.synthetic_text import TASKS
 from culture_neurons.errors import ConfigError, ModelError
-from culture_neurons.models import loading, planting
+from culture_neurons.models import loading
+from culture_neurons.models.demo import planting
 from culture_neurons.steps import train
 from culture_neurons.types import TRAINED_ON
 

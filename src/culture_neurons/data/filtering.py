@@ -24,7 +24,7 @@ import pandas as pd
 from culture_neurons.data import labels, reasons
 from culture_neurons.data.images import Inspected
 from culture_neurons.data.prompts import LETTERS
-from culture_neurons.data.sources import EXCLUDED, REQUIRED, check_keys
+from culture_neurons.data.source import EXCLUDED, REQUIRED, check_keys
 from culture_neurons.data.text import MAX_TEXT, clean, clean_line, encodable, missing
 from culture_neurons.errors import ConfigError, DataError, has_control, nearest, printable
 
@@ -73,7 +73,7 @@ class Settings:
 class Filtered:
     """The samples (cleaned, sorted by id, with the column culture) and the rows left out.
 
-    kept       columns of `sources.REQUIRED`, culture, width and height of the image in pixels (None where it was
+    kept       columns of `source.REQUIRED`, culture, width and height of the image in pixels (None where it was
                not looked at), and the group columns of the source
     dropped    sample_id, culture (both "" where unknown), reason; sorted
     """

@@ -159,9 +159,9 @@ def _dataset(images: Mapping[str, Any]) -> Loader:
             raise DataError(f"{describe(reference)}: expected a row number")
         # Opened at the first image: a run of text alone needs neither the data set nor its library.
         if not opened:
-            from culture_neurons.data import hub
+            from culture_neurons.data import hub_rows
 
-            rows = hub.open_rows(images["path"], images.get("revision"), images["split"], images.get("files"))
+            rows = hub_rows.open_rows(images["path"], images.get("revision"), images["split"], images.get("files"))
             column = images.get("column", "image")
             opened.append(lambda reference: rows.image(column, reference["row"]))
         return opened[0](reference)

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from culture_neurons.data import reasons, tabular
-from culture_neurons.data.sources import check_keys
+from culture_neurons.data.source import check_keys
 from culture_neurons.data.text import clean_line, missing, plain
 from culture_neurons.errors import ConfigError, DataError
 

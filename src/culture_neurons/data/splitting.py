@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.data.sources import check_keys
+from culture_neurons.data.source import check_keys
 from culture_neurons.data.text import clean
 from culture_neurons.errors import ConfigError, DataError
-from culture_neurons.units import units
+from culture_neurons.question_groups import units
 
 SIDES = IDENTIFY, EVALUATE = "identify", "evaluate"
 SHARE, CATEGORY, WHOLE = "share", "category", "whole"

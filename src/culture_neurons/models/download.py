@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from culture_neurons import remote
+from culture_neurons import hub
 from culture_neurons.errors import ModelError
 
 #: Configs, indices of the weights, tokenizers and chat templates.
@@ -32,13 +32,13 @@ def fetch(settings: Mapping[str, Any]) -> tuple[str, list[Path]]:
     path = str(settings["path"])
     patterns = list(SMALL) + (["*.py"] if settings.get("trust_remote_code") else [])
     # The first call keeps what `revision` stands for, so that it is found offline.
-    folder = remote.fetch(path, "model", settings.get("revision"), patterns)
+    folder = hub.fetch(path, "model", settings.get("revision"), patterns)
     commit = folder.name
     if settings.get("from_pretrained"):  # may name a variant or a subfolder
         patterns.append("*.safetensors")
     else:
         patterns += map(glob.escape, _weights(folder / INDEX))
-    remote.fetch(path, "model", commit, patterns)
+    hub.fetch(path, "model", commit, patterns)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     if not any(file.suffix == ".safetensors" for file in files):
         raise ModelError(f"{path} at revision {commit}: has no weights as safetensors; other formats are not read")

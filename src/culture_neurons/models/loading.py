@@ -29,7 +29,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as hf_logging
 
-from culture_neurons import remote
+from culture_neurons import hub
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
@@ -134,7 +134,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     folder = _local_folder(name, path)
     where = {
         # One commit for the config, the weights and the tokenizer, also when the branch moves meanwhile.
-        "revision": None if folder else remote.commit(path, "model", settings.get("revision")),
+        "revision": None if folder else hub.commit(path, "model", settings.get("revision")),
         "trust_remote_code": bool(settings.get("trust_remote_code", False)),
     }
     more: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
@@ -158,7 +158,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
             raise ModelError(f"model {name!r}: {path!r} has code of its own{OWN_CODE}") from None
         raise ModelError(
             f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
-            + ("expected a folder with config.json, safetensors and processor files" if folder else remote.WITHOUT)
+            + ("expected a folder with config.json, safetensors and processor files" if folder else hub.WITHOUT)
         ) from None
     missing = sorted(info.get("missing_keys", ()))
     if missing:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.figures import captions
-from culture_neurons.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
-from culture_neurons.report.summary import CHANGES, DAMAGE, LESS, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, OPEN, direction
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
+from culture_neurons.report.page.summary import CHANGES, DAMAGE, LESS, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
-from culture_neurons.significance import HIGHER, LEVEL, LOWER, OPEN, direction
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
 #: some pairs are drawn as one sign.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons.figures import captions
-from culture_neurons.figures.sets import before_and_after, factors
-from culture_neurons.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
+from culture_neurons.analysis.significance import LEVEL
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.sets import before_and_after, factors
+from culture_neurons.report.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
 from culture_neurons.report.latex import escape, file, marked, number, table
-from culture_neurons.significance import LEVEL
 
 
 def accuracies(tables: Tables, selectors: Sequence[str]) -> str:

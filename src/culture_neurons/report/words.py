@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from culture_neurons.analysis.significance import HIGHER, LOWER
 from culture_neurons.errors import printable
-from culture_neurons.figures.titles import number
-from culture_neurons.significance import HIGHER, LOWER
+from culture_neurons.report.figures.titles import number
 
 #: measure -> (noun phrase, unit, decimals)
 MEASURES = {

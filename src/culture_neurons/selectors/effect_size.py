@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from culture_neurons import shares
 from culture_neurons.errors import ConfigError
+from culture_neurons.selectors import shares
 from culture_neurons.types import Statistics
 
 #: Below this share of the largest mean, a difference or a spread is rounding noise.

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from culture_neurons import shares
 from culture_neurons.errors import ConfigError
+from culture_neurons.selectors import shares
 from culture_neurons.types import Statistics
 
 

@@ -16,21 +16,23 @@ COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logp
 
 def samples(path: Path, history: History) -> Any:
     """The columns of samples.parquet that tables need."""
-    from culture_neurons import evaluation, files
+    from culture_neurons import files
+    from culture_neurons.analysis import mask_effects
 
-    table, made = files.read_table(path, evaluation.ASKED, only=True, optional=evaluation.HEEDED)
+    table, made = files.read_table(path, mask_effects.ASKED, only=True, optional=mask_effects.HEEDED)
     history.add(made)
     return table
 
 
 def before(samples: Any, path: Path, history: History) -> tuple[Any, dict[str, Any], Any]:
-    """Answers without an intervention: `evaluation.Baseline`, which model gave them, and the table of all splits."""
-    from culture_neurons import evaluation, files
+    """Answers without an intervention: `mask_effects.Baseline`, which model gave them, and the table of all splits."""
+    from culture_neurons import files
+    from culture_neurons.analysis import mask_effects
 
     table, made = files.read_table(path, [*COLUMNS, "split"])
     history.add(made)
     identity = {key: made.get(key) for key in ("model", "revision")}
-    return evaluation.baseline(samples, table, str(path)), identity, table
+    return mask_effects.baseline(samples, table, str(path)), identity, table
 
 
 def open_reasoning(path: Path) -> str:

@@ -14,7 +14,7 @@ def main(o: argparse.Namespace) -> None:
     """update.safetensors, samples.parquet of each set -> the answers to each set, as in predictions.parquet"""
     from culture_neurons import files
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models import updates
+    from culture_neurons.models.finetuning import updates
 
     sets = cli.named_paths(o.samples, "--samples", "set")
     if len(o.answers_out) != len(sets):

@@ -14,7 +14,8 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5 and planted.csv of each planted model -> tables/benchmark.csv; only the heading without models"""
     import pandas as pd
 
-    from culture_neurons import files, selector_benchmark, selectors, store
+    from culture_neurons import files, selectors, store
+    from culture_neurons.analysis import planted_benchmark
 
     statistics = cli.named_paths(o.statistics, "--statistics", "model")
     planted = cli.named_paths(o.planted, "--planted", "model")
@@ -22,13 +23,13 @@ def main(o: argparse.Namespace) -> None:
         odd = "/".join(min(statistics.keys() ^ planted.keys()))
         raise ConfigError(f"{odd}: given for only one of --statistics and --planted")
     methods = [(options or {}).get("method", name) for name, options in o.selectors.items()]
-    columns = ["model", *selector_benchmark.COLUMNS, "planted"]
+    columns = ["model", *planted_benchmark.COLUMNS, "planted"]
     tables, history = [pd.DataFrame(columns=columns)], History()
     for key, path in cli.progress(sorted(statistics.items()), len(statistics), "models"):
         metadata = store.read_metadata(path)
         history.add(metadata)
         neurons = files.read_csv(planted[key], ["culture", "site", "layer", "neuron"], text=["culture", "site"])
-        table = selector_benchmark.benchmark(
+        table = planted_benchmark.benchmark(
             lambda relabel, path=path: store.read_statistics(path, relabel)[0], neurons, o.selectors, o.top_fraction,
             o.samples, o.noise, o.repeats, o.seed, source=str(planted[key]),
         )  # fmt: skip
@@ -47,7 +48,7 @@ def main(o: argparse.Namespace) -> None:
 
 def _say(table) -> None:
     """Log the average precision on all questions with their own labels."""
-    from culture_neurons.selector_benchmark import ALL
+    from culture_neurons.analysis.planted_benchmark import ALL
 
     part = table[(table["samples_per_culture"] == ALL) & (table["label_noise"] == 0)]
     for (target, selector), rows in part.groupby(["target", "selector"], sort=False):

@@ -19,11 +19,12 @@ def main(o: argparse.Namespace) -> None:
     start = time.perf_counter()
     import numpy as np
 
-    from culture_neurons import files, selection
+    from culture_neurons import files
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
     from culture_neurons.models.projections import projections
+    from culture_neurons.selectors import selection
 
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)

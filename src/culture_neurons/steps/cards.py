@@ -23,30 +23,33 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5, a mask, scores, samples -> cards.json"""
     import numpy as np
 
-    from culture_neurons import cards, files, store, units
+    from culture_neurons import files, question_groups, store
+    from culture_neurons.analysis import neuron_cards
 
     scores = _named(o.scores)
     mask, made = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
-    chosen = cards.strongest(mask, o.count)
+    chosen = neuron_cards.strongest(mask, o.count)
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     files.check_same_model(o.statistics, identity, o.mask, made)
-    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
-    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
+    samples, _ = files.read_table(
+        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
+    )
+    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
     if missing := set(sums.sample_ids) - unit.keys():
         raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
-    shown = cards.probabilities(
+    shown = neuron_cards.probabilities(
         sums.cultures, [unit[i] for i in sums.sample_ids], sums.tokens, sums.fired, o.resamples, o.seed
     )
     places = {}
     for name, path in scores.items():
         values, cultures, _, found = store.read_scores(path)
         files.check_same_model(o.statistics, identity, path, found)
-        places[name] = cards.ranks(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
+        places[name] = neuron_cards.ranks(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
         del values
     planted = _planted(o.planted)
     again = _again(o.stability, o.selector, o.top_fraction)
-    active = cards.most_active(sums.tokens, sums.positive_sum, o.examples)
+    active = neuron_cards.most_active(sums.tokens, sums.positive_sum, o.examples)
     written = []
     for i, row in enumerate(chosen.to_dict("records")):
         key = (row["culture"], int(row["layer"]), int(row["neuron"]))

@@ -11,10 +11,10 @@ from culture_neurons.steps import cli
 def main(o: argparse.Namespace) -> None:
     from concurrent.futures import ProcessPoolExecutor
 
-    from culture_neurons import figures
-    from culture_neurons.figures import captions
-    from culture_neurons.figures.tables import require, require_fraction
     from culture_neurons.files import write_text
+    from culture_neurons.report import figures
+    from culture_neurons.report.figures import captions
+    from culture_neurons.report.figures.tables import require, require_fraction
 
     tables = figures.read(o.tables, filter(None, o.more))
     require_fraction(tables.summary, o.top_fraction)

@@ -17,22 +17,23 @@ SETTINGS = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out"
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet of the task, a mask -> update.safetensors, what changed alone; and training.json, how it went"""
-    from culture_neurons import files, finetuning
+    from culture_neurons import files
     from culture_neurons.data.samples import read_samples
-    from culture_neurons.models import updates
-    from culture_neurons.models.finetuning import Schedule, train
+    from culture_neurons.models.finetuning import updates
+    from culture_neurons.models.finetuning.training import Schedule, train
+    from culture_neurons.selectors import module_choice
 
     wrong = set(o.training) ^ set(SETTINGS)
-    if wrong or o.training["method"] not in finetuning.METHODS:
+    if wrong or o.training["method"] not in module_choice.METHODS:
         raise ConfigError(f"--training: expected {', '.join(SETTINGS)}, found {json.dumps(o.training)}")
     table, metadata = files.read_table(o.mask, ["site", "layer", "neuron"])
     if not isinstance(metadata.get("neurons"), dict):
         raise FileError(f"{o.mask}: no mask at projections; expected one of a selector by attribution")
-    rich = finetuning.richness(table, metadata["layers"], metadata["neurons"])
-    chosen = finetuning.choose(rich, o.modules, [o.choice], [o.seed])
+    rich = module_choice.richness(table, metadata["layers"], metadata["neurons"])
+    chosen = module_choice.choose(rich, o.modules, [o.choice], [o.seed])
     modules = list(zip(chosen["site"], chosen["layer"].astype(int).tolist(), strict=True))
     samples, opener = read_samples(o.samples)
-    train_on, judge_by = finetuning.held_out(
+    train_on, judge_by = module_choice.held_out(
         [s.sample_id for s in samples], o.training["held_out"], o.training["limit"]
     )
     held_out = [samples[i] for i in judge_by]

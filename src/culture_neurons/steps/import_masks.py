@@ -15,8 +15,9 @@ def main(o: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
-    from culture_neurons import files, selection, store
+    from culture_neurons import files, store
     from culture_neurons.models import exchange
+    from culture_neurons.selectors import selection
     from culture_neurons.types import IMPORTED
 
     if len(o.out) != len(o.top_fraction):

@@ -10,9 +10,9 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     """tables/*.csv -> summary.tex, drops.tex; and sets.tex where masks were judged on several data sets"""
-    from culture_neurons.figures import tables
     from culture_neurons.files import write_text
     from culture_neurons.report import latex, latex_sets
+    from culture_neurons.report.figures import tables
 
     read = tables.read(o.tables, ["sets"] if o.sets else [])
     written = [

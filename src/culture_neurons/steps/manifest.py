@@ -11,7 +11,8 @@ from culture_neurons.steps import cli, history
 
 def main(o: argparse.Namespace) -> None:
     """the tables of a run and their provenance*.json -> manifest.json"""
-    from culture_neurons import __version__, files, manifest, provenance
+    from culture_neurons import __version__, files, provenance
+    from culture_neurons.workflow import manifest
 
     made = history.read(o.provenance)
     _, data = files.read_table(o.samples, ["sample_id"], only=True)

@@ -12,7 +12,8 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     """scores/{selector}.h5 -> masks/{selector}_top{r}.parquet for every r"""
-    from culture_neurons import files, selection, selectors, store
+    from culture_neurons import files, selectors, store
+    from culture_neurons.selectors import selection
 
     selectors.check(o.selector, o.options)
     matched = selectors.resolve(o.selector).needs_reference

@@ -15,7 +15,8 @@ def main(o: argparse.Namespace) -> None:
     """masks, effects.csv, baseline.csv, statistics of other token rules -> overlaps.csv and related.csv"""
     import pandas as pd
 
-    from culture_neurons import evidence, files, overlaps, selectors
+    from culture_neurons import files, selectors
+    from culture_neurons.analysis import overlaps, verdicts
 
     paths = cli.named_paths(o.masks, "--masks", "model", "selector", "fraction")
     history = History()
@@ -35,7 +36,7 @@ def main(o: argparse.Namespace) -> None:
         found = overlaps.related(part, effects[effects["model"] == model], o.permutations, o.seed)
         found.insert(0, "model", model)
         if model in guessing:
-            found["verdict"] = evidence.AT_CHANCE
+            found["verdict"] = verdicts.AT_CHANCE
         parts.append(found.assign(planted="yes" if model in planted else "no"))
         for verdict, count in found["verdict"].value_counts().items():
             cli.log.info("%s: %s (%d)", model, verdict, count)
@@ -49,19 +50,21 @@ def main(o: argparse.Namespace) -> None:
 
 def _guessing(path: Path | None) -> set[str]:
     """Models that answer at chance, by tables/baseline.csv: no verdict is given for them."""
-    from culture_neurons import files, guessing
+    from culture_neurons import files
+    from culture_neurons.analysis import chance
 
     if path is None:
         return set()
     table = files.read_csv(path, ["model", "level"], text=["model", "level"])
-    return set(table.loc[table["level"] == guessing.AT, "model"])
+    return set(table.loc[table["level"] == chance.AT, "model"])
 
 
 def _masks(path: Path, history: History) -> Any:
     """The masks of a file, as sorted flat indices."""
     import numpy as np
 
-    from culture_neurons import files, overlaps
+    from culture_neurons import files
+    from culture_neurons.analysis import overlaps
 
     table, found = files.read_table(path, ["culture", "layer", "neuron"], only=True)
     history.add(found)
@@ -77,7 +80,9 @@ def _of_tokens(
     """The masks that the selectors choose from the statistics of another token rule."""
     import numpy as np
 
-    from culture_neurons import overlaps, selection, selectors, store
+    from culture_neurons import selectors, store
+    from culture_neurons.analysis import overlaps
+    from culture_neurons.selectors import selection
 
     statistics, metadata = store.read_statistics(path)
     history.add(metadata)

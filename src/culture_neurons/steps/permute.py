@@ -17,11 +17,15 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, resampling, selection, selectors, store, units
+    from culture_neurons import files, question_groups, selectors, store
+    from culture_neurons.analysis import resampling
+    from culture_neurons.selectors import selection
 
     selectors.check(o.selector, o.options)
-    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
-    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
+    samples, _ = files.read_table(
+        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
+    )
+    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
     tables, statistics, changed = [], None, Counter()
     for number in cli.progress(range(o.permutations), o.permutations, "permutations"):
 

@@ -29,7 +29,8 @@ def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, calibrations -> plan.txt, plan.json"""
-    from culture_neurons import files, planning, planning_text
+    from culture_neurons import files
+    from culture_neurons.workflow import cost, cost_text
 
     table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
     splits = {
@@ -40,10 +41,10 @@ def main(o: argparse.Namespace) -> None:
     further = {}
     for (name,), path in cli.named_paths(o.further, "--further", "set").items():
         further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
-    plan = planning.plan(o.run, splits, calibrations, further)
+    plan = cost.plan(o.run, splits, calibrations, further)
     whole = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    files.write_text(o.text_out, planning_text.text(plan))
+    files.write_text(o.text_out, cost_text.text(plan))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -10,14 +10,14 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     """the hub -> the hub's cache on this machine"""
-    from culture_neurons.data import hub, sources
+    from culture_neurons.data import hub_rows, registry
     from culture_neurons.models import download
 
     for where, source in o.sources.items():
-        home = sources.home(source) or {}
+        home = registry.home(source) or {}
         path = str(home.get("path", source.get("path") or ""))
-        if home and hub.on_hub(path):
-            say(f"{where}: source", path, home["revision"], *hub.fetch(**home))
+        if home and hub_rows.on_hub(path):
+            say(f"{where}: source", path, home["revision"], *hub_rows.fetch(**home))
         else:
             cli.log.info("%s: nothing to fetch: %s", where, path or f"the source {source.get('type')} is made here")
     for name, settings in o.models.items():

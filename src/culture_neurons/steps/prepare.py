@@ -10,11 +10,11 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
-    from culture_neurons.data import filtering, images, option_marks, samples, sources, splitting
+    from culture_neurons.data import filtering, images, option_marks, registry, samples, splitting
 
     chosen = filtering.settings(o.filter)
     how = splitting.settings(o.split)
-    table = sources.read(o.source)
+    table = registry.read(o.source)
     cli.log.info("%d rows read", len(table.rows))
     for text in table.warnings:
         cli.log.warning("warning: %s", text)

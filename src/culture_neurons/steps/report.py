@@ -10,12 +10,13 @@ from culture_neurons.steps import cli, history
 
 
 def main(o: argparse.Namespace) -> None:
-    from culture_neurons import __version__, report
-    from culture_neurons.figures import tables
+    from culture_neurons import __version__
     from culture_neurons.files import read_csv, read_json, write_text
+    from culture_neurons.report.figures import tables
+    from culture_neurons.report.page import document
 
     training = {model: read_json(path) for model, path in o.training}
-    page = report.render(
+    page = document.render(
         tables.read(o.tables, filter(None, o.more)),
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),

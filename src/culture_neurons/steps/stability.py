@@ -18,7 +18,8 @@ def main(o: argparse.Namespace) -> None:
         os.environ[name] = "1"
     import pyarrow as pa
 
-    from culture_neurons import files, selectors, stability, store, units
+    from culture_neurons import files, question_groups, selectors, store
+    from culture_neurons.analysis import stability
     from culture_neurons.models.allocator import keep_freed_memory
     from culture_neurons.types import FEWEST_UNITS
 
@@ -29,11 +30,13 @@ def main(o: argparse.Namespace) -> None:
     shape = statistics.fired.shape
     chosen = [_chosen(name, entry, paths, statistics.cultures, shape, o.statistics, identity)
               for name, entry in sorted(o.selectors.items())]  # fmt: skip
-    samples, _ = files.read_table(o.samples, list(units.COLUMNS), only=True, optional=list(units.OPTIONAL))
+    samples, _ = files.read_table(
+        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
+    )
     # Of the sums of all samples no more is needed; those of draws take their room.
     probability = statistics.probability.astype("float32")
     del statistics
-    unit = dict(zip(samples["sample_id"], units.units(samples), strict=True))
+    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
     with store.sample_sums(o.statistics) as sums:
         table, neurons = stability.measure(
             sums, unit, chosen, probability, o.resamples, o.split_halves, o.seed, o.threads
@@ -65,7 +68,8 @@ def _chosen(
     """A selector and its masks, as flat indices."""
     import numpy as np
 
-    from culture_neurons import files, stability
+    from culture_neurons import files
+    from culture_neurons.analysis import stability
 
     masks, scores = [], []
     for path in paths[name].values():

@@ -49,7 +49,8 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, selection
+    from culture_neurons import files
+    from culture_neurons.selectors import selection
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     planted = cli.named_paths(o.planted, "--planted", "model")
@@ -91,15 +92,15 @@ def main(o: argparse.Namespace) -> None:
 
 def _adjusted(name: str, table: Any) -> Any:
     """Adjust p-values over cultures and models; planted models, and own and other cultures' masks, are families."""
-    from culture_neurons import per_culture
+    from culture_neurons.analysis import culture_tests
 
     family = ["planted", "selector", "top_fraction"]
     if name == "cultures":
-        return per_culture.adjust(table, [*family, "measure"], [("p_value", "p_adjusted")])
+        return culture_tests.adjust(table, [*family, "measure"], [("p_value", "p_adjusted")])
     if name == "effects" and len(table):
         own = table["mask_culture"] == table["eval_culture"]
         pairs = [(p, f"{p}_adjusted") for p in ("mcnemar_p", "logprob_p")]
-        return per_culture.adjust(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
+        return culture_tests.adjust(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
     return table
 
 
@@ -108,12 +109,13 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
-    from culture_neurons import evaluation, evidence, files, guessing, per_culture
+    from culture_neurons import files
+    from culture_neurons.analysis import chance, culture_tests, mask_effects, verdicts
     from culture_neurons.types import IMPORTED
 
     base, identity, predictions = read.before(samples, prediction_file, history)
     cultures = sorted(samples["culture"].unique())
-    draws = per_culture.Draws(base, o.replicates, o.seed)
+    draws = culture_tests.Draws(base, o.replicates, o.seed)
     planted = None
     if planted_file:
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
@@ -129,31 +131,33 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         ablation, found = read.after(ablations[key], identity, prediction_file, history, "mask_culture")
         if found.get("mask", made) != made:
             raise FileError(f"{ablations[key]}: made with another mask than {masks[key]}; delete it and run again")
-        change = evaluation.changes(base, ablation, size, str(ablations[key]), str(prediction_file))
+        change = mask_effects.changes(base, ablation, size, str(ablations[key]), str(prediction_file))
         if name in o.random:
             matched = made.get("selector") == "random-matched"
             controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
         names = {"selector": name, "top_fraction": fraction}
-        cells = evaluation.effects(base, change, cultures)
-        parts["effects"].append(pd.concat([cells, per_culture.cells(draws, change, cultures)], axis=1).assign(**names))
-        where = evaluation.layers(mask, made["cultures"], made["layers"], evaluation.widths(made), str(masks[key]))
+        cells = mask_effects.effects(base, change, cultures)
+        parts["effects"].append(
+            pd.concat([cells, culture_tests.cells(draws, change, cultures)], axis=1).assign(**names)
+        )
+        where = mask_effects.layers(mask, made["cultures"], made["layers"], mask_effects.widths(made), str(masks[key]))
         parts["layers"].append(where.assign(**names))
         if planted is not None:
-            parts["planted"].append(evaluation.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = evidence.pair(base, change, size, "/".join(evaluation.widths(made)))
+            parts["planted"].append(mask_effects.recovery(mask, planted, made["cultures"]).assign(**names))
+        paired[name, fraction] = verdicts.pair(base, change, size, "/".join(mask_effects.widths(made)))
         if name not in o.random:
-            parts["cultures"].append(per_culture.by_culture(draws, paired[name, fraction]).assign(**names))
+            parts["cultures"].append(culture_tests.by_culture(draws, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size
         # Masks of another project may be of fewer cultures; all others are of those that were recorded.
         own = [paired[name, fraction].cultures] if made.get("selector") != IMPORTED else []
         recorded = recorded or own
         if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
-    proof, averages, differences = evidence.compare(base, paired, controls, o.replicates, o.seed)
-    level = guessing.level(base, o.replicates, o.seed)
-    if level.word == guessing.AT:
-        proof["verdict"] = evidence.AT_CHANCE
-    if level.word != guessing.ABOVE:
+    proof, averages, differences = verdicts.compare(base, paired, controls, o.replicates, o.seed)
+    level = chance.level(base, o.replicates, o.seed)
+    if level.word == chance.AT:
+        proof["verdict"] = verdicts.AT_CHANCE
+    if level.word != chance.ABOVE:
         cli.log.warning(
             "warning: %s: accuracy %.3f, interval %.3f to %.3f, is %s (%.3f)", prediction_file, level.accuracy,
             level.low, level.high, level.word or "not known", level.chance,
@@ -164,11 +168,11 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         chosen = list(sizes[average["selector"], average["top_fraction"]].values())
         judged = paired[average["selector"], average["top_fraction"]]
         parts["summary"].append(pd.DataFrame([{
-            **evaluation.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
+            **mask_effects.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
             "n_cultures": len(judged.cultures), "n": len(judged.own["accuracy"]),
         }]))  # fmt: skip
     parts["baseline"].append(
-        evaluation.baseline_table(predictions, base, cultures).assign(
+        mask_effects.baseline_table(predictions, base, cultures).assign(
             level=level.word, model_accuracy=level.accuracy, model_accuracy_low=level.low,
             model_accuracy_high=level.high, model_chance=level.chance,
             open_reasoning=read.open_reasoning(prediction_file),

@@ -22,13 +22,14 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import again, files, per_culture
+    from culture_neurons import files
+    from culture_neurons.analysis import culture_tests, shuffled_labels, strengths
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     each = ("model", "selector", "fraction")
     plain, permuted = cli.named_paths(o.plain, "--plain", *each), cli.named_paths(o.permuted, "--permuted", *each)
-    strengths = cli.named_paths(o.strengths, "--strengths", *each, "strength")
-    for key in (*permuted, *(key[:3] for key in strengths)):
+    weakened = cli.named_paths(o.strengths, "--strengths", *each, "strength")
+    for key in (*permuted, *(key[:3] for key in weakened)):
         if key not in plain or key[:1] not in predictions:
             raise ConfigError(f"{'/'.join(key)}: no --plain outcomes, or no --predictions of the model")
     parts: dict[str, list] = {"permutations": [], "strengths": []}
@@ -42,17 +43,17 @@ def main(o: argparse.Namespace) -> None:
         if key in permuted:
             outcomes, made = _read(permuted[key], ["permutation"], source)
             number = made.get("mask", {}).get("permutations", 0)
-            own = again.own_changes(base, outcomes, number, str(permuted[key]), str(source.path))
-            test = again.permutation_test(base, first, own)
+            own = shuffled_labels.own_changes(base, outcomes, number, str(permuted[key]), str(source.path))
+            test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
             if (changed := made["mask"].get("changed")) is not None:
-                test = again.without_null(test, changed)
+                test = shuffled_labels.without_null(test, changed)
             parts["permutations"].append(test.assign(**names))
-        mine = {float(other[3]): path for other, path in strengths.items() if other[:3] == key}
+        mine = {float(other[3]): path for other, path in weakened.items() if other[:3] == key}
         if mine:
             paired = {1.0: first} | {strength: _paired(path, source) for strength, path in mine.items()}
-            parts["strengths"].append(again.dose(base, paired, o.replicates, o.seed).assign(**names))
-    columns = {"permutations": again.PERMUTED, "strengths": again.STRENGTHS}
+            parts["strengths"].append(strengths.dose(base, paired, o.replicates, o.seed).assign(**names))
+    columns = {"permutations": shuffled_labels.PERMUTED, "strengths": strengths.COLUMNS}
     for name, tables in parts.items():
         leading = [*KEYS, *columns[name], "planted"]
         table = pd.concat(tables, ignore_index=True)[leading] if tables else pd.DataFrame(columns=leading)
@@ -60,7 +61,7 @@ def main(o: argparse.Namespace) -> None:
             # Over models for the means, over cultures and models for the cultures.
             table["whole"] = table["culture"] == ""
             family = ["planted", "selector", "top_fraction", "measure", "whole"]
-            table = per_culture.adjust(table, family, [("p_value", "p_adjusted")])[leading]
+            table = culture_tests.adjust(table, family, [("p_value", "p_adjusted")])[leading]
         files.write_csv(o.out_dir / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
@@ -87,13 +88,13 @@ def _read(path: Path, more: list[str], source: _Source) -> tuple[Any, dict]:
 
 def _paired(path: Path, source: _Source) -> Any:
     """Outcomes of one mask file, reduced; an empty mask is known by its culture alone."""
-    from culture_neurons import evaluation, evidence
+    from culture_neurons.analysis import mask_effects, verdicts
 
     table, made = _read(path, [], source)
     counts = table["mask_culture"].value_counts()
     # A culture without rows has an empty mask: nothing changes.
     sizes = {name: int(name in counts) for name in made["mask"]["cultures"]}
-    return evidence.pair(source.base, evaluation.changes(source.base, table, sizes, str(path), str(source.path)))
+    return verdicts.pair(source.base, mask_effects.changes(source.base, table, sizes, str(path), str(source.path)))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -20,7 +20,8 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers of fine-tuned models, training.json -> finetuning.csv, finetuning_modules.csv"""
     import pandas as pd
 
-    from culture_neurons import erosion, files
+    from culture_neurons import files
+    from culture_neurons.analysis import finetuning
 
     samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
     predictions = cli.named_paths(o.predictions, "--predictions", "model", "set")
@@ -45,9 +46,9 @@ def main(o: argparse.Namespace) -> None:
         for at, (column, value) in enumerate({"model": model, "task": task, "set": name}.items()):
             table.insert(at, column, value)
         tables.append(table.assign(planted="yes" if model in planted else "no"))
-    columns = ["model", "task", "set", "method", *erosion.COLUMNS, *TASK, "planted"]
+    columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *TASK, "planted"]
     whole = pd.concat(tables, ignore_index=True)
-    files.write_csv(o.out, erosion.adjust(whole)[columns])
+    files.write_csv(o.out, finetuning.adjust(whole)[columns])
     modules = pd.DataFrame(
         [
             {**dict(zip(MODULES, key, strict=False)), **module, "parameters": one["parameters"]}
@@ -65,27 +66,27 @@ def main(o: argparse.Namespace) -> None:
 
 
 def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, paths: Any, history: History) -> Any:
-    """`erosion.compare` of one model, task and set, from its files."""
-    from culture_neurons import erosion
+    """`analysis.finetuning.compare` of one model, task and set, from its files."""
+    from culture_neurons.analysis import finetuning
 
     base, identity, _ = read.before(read.samples(sample_file, history), prediction_file, history)
     after = {run: read.after(path, identity, prediction_file, history)[0] for run, path in paths.items()}
     sources = {run: str(path) for run, path in paths.items()}
-    return erosion.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
+    return finetuning.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
 
 
 def _about(made: dict[tuple[str, str], dict[str, Any]]) -> Any:
     """What was trained, by choice and seed: method and the task's accuracy; rows of all seeds have the mean."""
     import pandas as pd
 
-    from culture_neurons import erosion
+    from culture_neurons.analysis import finetuning
 
     rows = []
     for (choice, seed), one in made.items():
         numbers = {f"task_{key}": value for key, value in one["held_out"].items()}
         rows.append({"choice": choice, "seed": seed, "method": one["settings"]["training"]["method"], **numbers})
     each = pd.DataFrame(rows)
-    every = each.groupby(["choice", "method"], as_index=False, sort=False)[TASK].mean().assign(seed=erosion.ALL)
+    every = each.groupby(["choice", "method"], as_index=False, sort=False)[TASK].mean().assign(seed=finetuning.ALL)
     return pd.concat([each, every], ignore_index=True).astype({"task_n": int})
 
 

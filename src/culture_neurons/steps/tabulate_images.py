@@ -15,7 +15,8 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers under image controls -> tables/images.csv; only the heading without controls"""
     import pandas as pd
 
-    from culture_neurons import files, image_effects
+    from culture_neurons import files
+    from culture_neurons.analysis import image_controls
 
     predictions = cli.named_paths(o.predictions, "--predictions", "model")
     controls = cli.named_paths(o.controls, "--controls", "model", "control")
@@ -30,9 +31,9 @@ def main(o: argparse.Namespace) -> None:
         tables.append(_model(o, samples, predictions[model,], paths, history))
         tables[-1].insert(0, "model", model)
         tables[-1]["planted"] = "yes" if model in planted else "no"
-    columns = ["model", *image_effects.COLUMNS, "planted"]
+    columns = ["model", *image_controls.COLUMNS, "planted"]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    files.write_csv(o.out, image_effects.adjust(whole) if tables else whole)
+    files.write_csv(o.out, image_controls.adjust(whole) if tables else whole)
     history.add(cli.provenance("tabulate_images", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
     files.write_text(o.provenance_out, history.as_json())
     cli.log.info("%s: %d rows", o.out.name, len(whole))
@@ -40,15 +41,15 @@ def main(o: argparse.Namespace) -> None:
 
 def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: History):
     """The rows of one model, without the columns `model` and `planted`."""
-    from culture_neurons import image_effects
+    from culture_neurons.analysis import image_controls
 
     base, identity, _ = read.before(samples, prediction_file, history)
     controls = {}
     for control, path in paths.items():
         controls[control], made = read.after(path, identity, prediction_file, history)
-        image_effects.check_complete(controls[control], made, base, str(path))
-    sources = {control: str(path) for control, path in paths.items()} | {image_effects.SHOWN: str(prediction_file)}
-    return image_effects.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)
+        image_controls.check_complete(controls[control], made, base, str(path))
+    sources = {control: str(path) for control, path in paths.items()} | {image_controls.SHOWN: str(prediction_file)}
+    return image_controls.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)
 
 
 def arguments() -> argparse.ArgumentParser:

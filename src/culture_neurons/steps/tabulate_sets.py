@@ -13,8 +13,8 @@ from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
-#: What names a row of each table; the columns of `culture_neurons.sets` follow, and `planted`.
-#: How the accuracy without masks compares with guessing (`guessing.level`).
+#: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
+#: How the accuracy without masks compares with guessing (`analysis.chance.level`).
 LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
@@ -27,7 +27,9 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, selection, sets
+    from culture_neurons import files
+    from culture_neurons.analysis import transfer
+    from culture_neurons.selectors import selection
 
     selection.fraction(o.top_fraction)
     samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
@@ -49,16 +51,16 @@ def main(o: argparse.Namespace) -> None:
         parts["sets_effects"] += [part.assign(model=model) for part in cells]
         judged = pd.concat(cells, ignore_index=True)
         judged = judged[~judged["selector"].isin(o.random)]
-        parts["sets_transfer"].append(sets.transfer(judged, seed=o.seed).assign(model=model))
+        parts["sets_transfer"].append(transfer.transfer(judged, seed=o.seed).assign(model=model))
     planted = set(filter(None, o.planted))
     outputs = {"sets": o.sets_out, "sets_effects": o.effects_out, "sets_transfer": o.transfer_out}
     for name, out in outputs.items():
         whole = pd.concat(parts[name], ignore_index=True)
         whole["planted"] = whole["model"].map(lambda model: "yes" if model in planted else "no").astype(object)
         if name == "sets":
-            whole = sets.adjust(whole, o.random)
+            whole = transfer.adjust(whole, o.random)
         if name == "sets_transfer":
-            whole = sets.adjust_transfer(whole)
+            whole = transfer.adjust_transfer(whole)
         keys = KEYS if name != "sets_transfer" else ["model"]
         files.write_csv(out, whole[[*keys, *(c for c in whole.columns if c not in keys)]])
         cli.log.info("%s: %d rows", out.name, len(whole))
@@ -109,7 +111,8 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
 
-    from culture_neurons import evaluation, files, guessing, sets
+    from culture_neurons import files
+    from culture_neurons.analysis import chance, mask_effects, transfer
 
     samples = read.samples(sample_file, history)
     base, identity, _ = read.before(samples, prediction_file, history)
@@ -125,15 +128,15 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         table, metadata = read.after(path, identity, prediction_file, history, "mask_culture")
         if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
-        change = evaluation.changes(base, table, sizes, str(path), str(prediction_file))
-        cells.append(sets.effects(base, change, cultures).assign(selector=selector, factor=factor))
-        shared, place = _is_shared(masks, selector), "/".join(evaluation.widths(made))
-        found[selector, factor] = sets.reduce(base, change, sizes, cells[-1], shared, place)
+        change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
+        cells.append(transfer.effects(base, change, cultures).assign(selector=selector, factor=factor))
+        shared, place = _is_shared(masks, selector), "/".join(mask_effects.widths(made))
+        found[selector, factor] = transfer.reduce(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
-    table = sets.compare(base, found, controls, o.replicates, o.seed)
-    level = guessing.level(base, o.replicates, o.seed, macro=False)
+    table = transfer.compare(base, found, controls, o.replicates, o.seed)
+    level = chance.level(base, o.replicates, o.seed, macro=False)
     table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
     return table, pd.concat(cells, ignore_index=True)
 

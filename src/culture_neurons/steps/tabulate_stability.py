@@ -13,7 +13,8 @@ def main(o: argparse.Namespace) -> None:
     """stability_cultures.parquet of all models -> tables/stability.csv"""
     import pandas as pd
 
-    from culture_neurons import files, stability
+    from culture_neurons import files
+    from culture_neurons.analysis import stability
 
     paths = cli.named_paths(o.parts, "--parts", "model")
     planted, history, tables = set(filter(None, o.planted)), History(), []

@@ -13,8 +13,9 @@ from culture_neurons.steps import cli
 def main(o: argparse.Namespace) -> None:
     """A synthetic source's settings -> a Hugging Face folder with training.json; with --plant, planted.csv too."""
     from culture_neurons import files
-    from culture_neurons.data import prompts, synthetic, synthetic_text
-    from culture_neurons.models import demo, planting, text_training, training
+    from culture_neurons.data import prompts
+    from culture_neurons.data.readers import synthetic, synthetic_text
+    from culture_neurons.models.demo import architectures, planting, text_training, training
     from culture_neurons.types import TRAINED_ON
 
     if o.plant != bool(o.planted_out):
@@ -38,7 +39,7 @@ def main(o: argparse.Namespace) -> None:
         "reporter": training.Reporter(cli.log.info, cli.progress),
     }
     if o.init:
-        model, processor, summary = demo.load(o.init, o.architecture)
+        model, processor, summary = architectures.load(o.init, o.architecture)
     else:
         train = text_training.train if in_words else training.train
         model, processor, summary = train(o.architecture, world, recipe, **prompt)
@@ -46,7 +47,7 @@ def main(o: argparse.Namespace) -> None:
         planted, effects = planting.plant(model, processor, world, recipe, **prompt)
         summary |= effects
     with files.atomic(o.out) as folder:
-        demo.save(folder, model, processor, summary)
+        architectures.save(folder, model, processor, summary)
     if o.plant:
         files.write_csv(o.planted_out, planted)
 

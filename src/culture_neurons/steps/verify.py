@@ -13,7 +13,8 @@ from culture_neurons.steps import cli
 
 def main(o: argparse.Namespace) -> None:
     """manifest.json -> what differs, in the log; FileError when a file does"""
-    from culture_neurons import __version__, files, manifest, provenance
+    from culture_neurons import __version__, files, provenance
+    from culture_neurons.workflow import manifest
 
     then = files.read_json(o.manifest)
     if then.get("manifest") != manifest.SCHEMA:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from culture_neurons.data import labels, reasons, sources
+from culture_neurons.data import labels, reasons, registry
 from culture_neurons.data.benchmarks import blend
 from culture_neurons.errors import ConfigError, DataError
 from tests.data.benchmarks.conftest import FOODS, PROMPT, jsonl
@@ -54,7 +54,7 @@ def test_questions_and_places(tmp_path: Path) -> None:
     rows, _ = made(6)
     rows[1]["choices"] = json.dumps({"C": "rice", "B": "noodles"})  # neither all letters nor in order
     rows[1]["answer_idx"] = "C"
-    found = sources.read(spec(rows, tmp_path)).rows
+    found = registry.read(spec(rows, tmp_path)).rows
     assert found["question"][0] == "What do people eat in South_Korea, 0?"
     assert found["culture"].tolist() == found["country"].tolist() == ["South Korea"] * 3 + ["UK"] * 3
     assert found["question_id"].tolist() == ["Al-en-00"] * 6
@@ -64,15 +64,15 @@ def test_questions_and_places(tmp_path: Path) -> None:
 
 def test_only_the_first_variants_of_a_question_in_a_country(tmp_path: Path) -> None:
     rows, _ = made(12)  # two countries and two ids, three variants each
-    found = sources.read(spec(rows, tmp_path, per_question=2)).rows
+    found = registry.read(spec(rows, tmp_path, per_question=2)).rows
     assert found["excluded"].tolist() == [None, None, reasons.FURTHER_VARIANT] * 4
-    assert set(sources.read(spec(rows, tmp_path)).rows["excluded"]) == {None}
+    assert set(registry.read(spec(rows, tmp_path)).rows["excluded"]) == {None}
 
 
 def test_what_is_not_understood_has_a_reason(tmp_path: Path) -> None:
     rows, _ = made(6)
     rows[0]["prompt"], rows[1]["choices"], rows[2]["answer_idx"] = "Answer:", "no JSON", None
-    found = sources.read(spec(rows, tmp_path)).rows
+    found = registry.read(spec(rows, tmp_path)).rows
     assert found["excluded"].tolist() == [reasons.PROMPT, reasons.PROMPT, None, None, None, None]
     assert found["options"][1] is None
     assert labels.index(found["label"][2])[1] == reasons.HIDDEN_LABEL
@@ -83,20 +83,20 @@ def test_topics(tmp_path: Path) -> None:
     path = tmp_path / "US_questions.csv"
     path.write_text(",ID,Topic\n0,Al-en-00,Work life\n1,other,Food\n", encoding="utf-8")
     table = {"path": str(path), "id": "ID", "topic": "Topic"}
-    found = sources.read(spec(rows, tmp_path, topics=table)).rows
+    found = registry.read(spec(rows, tmp_path, topics=table)).rows
     assert found["category"].tolist() == ["Work life"] * 6 + [None] * 6
     with pytest.raises(ConfigError, match=r"source\.topics\.topic: expected a text, found None"):
-        sources.read(spec(rows, tmp_path, topics={"path": str(path), "id": "ID"}))
+        registry.read(spec(rows, tmp_path, topics={"path": str(path), "id": "ID"}))
     with pytest.raises(ConfigError, match=r"source\.topics: expected path, id and topic, found 'x'"):
-        sources.read(spec(rows, tmp_path, topics="x"))
+        registry.read(spec(rows, tmp_path, topics="x"))
     with pytest.raises(DataError, match=r"source\.topics\.path: no such file"):
-        sources.read(spec(rows, tmp_path, topics=table | {"path": "nowhere.csv"}))
+        registry.read(spec(rows, tmp_path, topics=table | {"path": "nowhere.csv"}))
     path.write_text("ID,Topic\nother,Food\nother,Sport\n", encoding="utf-8")
     with pytest.raises(DataError, match="id 'other' has two topics, 'Food' and 'Sport'"):
-        sources.read(spec(rows, tmp_path, topics=table))
+        registry.read(spec(rows, tmp_path, topics=table))
 
 
 @pytest.mark.parametrize("value", [0, True, "5", 1.5])
 def test_a_wrong_number_of_variants(value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"source\.per_question: .*; expected a whole number from 1"):
-        sources.read(spec(made(3)[0], tmp_path, per_question=value))
+        registry.read(spec(made(3)[0], tmp_path, per_question=value))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from culture_neurons.data import filtering, labels, sources
+from culture_neurons.data import filtering, labels, registry
 from culture_neurons.data.benchmarks import country_mention
 from culture_neurons.errors import ConfigError
 
@@ -13,7 +13,7 @@ SPEC = {"type": "country-mention", "countries": COUNTRIES}
 
 
 def test_the_country_is_named_and_among_four() -> None:
-    rows = sources.read(SPEC).rows
+    rows = registry.read(SPEC).rows
     assert rows["culture"].value_counts().to_dict() == dict.fromkeys(COUNTRIES, 12)
     assert rows["sample_id"].is_unique
     for row in rows.to_dict("records"):
@@ -29,19 +29,19 @@ def test_the_country_is_named_and_among_four() -> None:
 
 
 def test_seed_and_order() -> None:
-    rows = sources.read(SPEC).rows
-    assert rows.equals(sources.read(SPEC | {"countries": COUNTRIES[::-1]}).rows)
-    other = sources.read(SPEC | {"seed": 2}).rows
+    rows = registry.read(SPEC).rows
+    assert rows.equals(registry.read(SPEC | {"countries": COUNTRIES[::-1]}).rows)
+    other = registry.read(SPEC | {"seed": 2}).rows
     assert not rows["options"].equals(other["options"])
     assert len(country_mention.PASSAGES) >= 12
     assert len(set(country_mention.PASSAGES)) == len(country_mention.PASSAGES)
 
 
 def test_passages_of_ones_own() -> None:
-    rows = sources.read(SPEC | {"passages": ["From {country}.", "To {country}."], "per_country": 2}).rows
+    rows = registry.read(SPEC | {"passages": ["From {country}.", "To {country}."], "per_country": 2}).rows
     assert {text for text in rows["question"] if "From Peru." in text or "To Peru." in text}
     assert len(rows) == 10
-    control = sources.read(SPEC | {"control": True}).rows
+    control = registry.read(SPEC | {"control": True}).rows
     assert not any(name in text for name in COUNTRIES for text in control["question"])
 
 
@@ -57,4 +57,4 @@ def test_passages_of_ones_own() -> None:
 ])  # fmt: skip
 def test_wrong_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        sources.read(SPEC | change)
+        registry.read(SPEC | change)

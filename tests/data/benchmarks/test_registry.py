@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from culture_neurons import files
-from culture_neurons.config import read_schema
-from culture_neurons.data import filtering, hub, labels, reasons, sources
-from culture_neurons.data.benchmarks import common, registry
+from culture_neurons.data import filtering, hub_rows, labels, reasons, registry, source
+from culture_neurons.data.benchmarks import common
+from culture_neurons.data.benchmarks.registry import BENCHMARKS
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import prepare
+from culture_neurons.workflow.config import read_schema
 from tests.data.benchmarks.conftest import KINDS, blend, commonsenseqa, csv, jsonl, normad, parquet, qnli, saved
 
 SCHEMA = read_schema(Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml")
@@ -39,7 +40,7 @@ def test_a_perfect_predictor_is_perfect_and_a_constant_one_gets_the_share_of_its
 ) -> None:
     make, spec, _, _ = KINDS[kind]
     rows, answers = make()
-    found = sources.read(spec | {"path": WRITERS[name](rows, tmp_path / name), "split": "train"}).rows
+    found = registry.read(spec | {"path": WRITERS[name](rows, tmp_path / name), "split": "train"}).rows
     assert chosen(found) == answers
     for answer, number in Counter(answers).items():
         constant = [options.index(answer) for options in found["options"]]
@@ -47,7 +48,7 @@ def test_a_perfect_predictor_is_perfect_and_a_constant_one_gets_the_share_of_its
         assert right == number
     assert found["sample_id"].is_unique
     assert found["question"].str.len().min() > 5
-    assert set(sources.REQUIRED) | {"culture"} <= set(found.columns)
+    assert set(source.REQUIRED) | {"culture"} <= set(found.columns)
     assert found["image"].isna().all()
     assert set(found["image_id"]) == {""}
 
@@ -58,7 +59,7 @@ def test_labels_of_a_wrong_type_are_dropped(kind: str, tmp_path: Path) -> None:
     rows, answers = make()
     for row, label in zip(rows, wrong, strict=False):
         row[column] = label
-    found = sources.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
     why = [labels.index(label)[1] for label in found["label"]]
     expected = [reasons.BAD_LABEL] * len(wrong) + [""] * (len(rows) - len(wrong))
     assert why == expected
@@ -74,7 +75,7 @@ def test_labels_from_one_are_refused_where_they_are_documented_from_zero(kind: s
     for name, write in WRITERS.items():
         path = write(rows, tmp_path / name)
         with pytest.raises(DataError, match=rf"{name}: column '{column}': none of 24 labels is 0 .* expected 0 to 1"):
-            sources.read(spec | {"path": path, "split": "train"})
+            registry.read(spec | {"path": path, "split": "train"})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +89,7 @@ def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: P
         if kind == "normad" and wrong is answers:
             continue  # its labels are the answers
         changed = [row | {column: label} for row, label in zip(rows, wrong, strict=True)]
-        found = sources.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
+        found = registry.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
         assert {labels.index(label)[1] for label in found["label"]} == {reasons.BAD_LABEL}
 
 
@@ -100,7 +101,7 @@ def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: P
 def test_the_key_of_commonsenseqa_is_looked_up_among_the_marks(marks, key, expected, tmp_path: Path) -> None:
     rows, _ = commonsenseqa(1)
     rows[0]["choices"]["label"], rows[0]["answerKey"] = marks, key
-    found = sources.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    found = registry.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
     value, reason = labels.index(found["label"][0])
     assert (reason or value) == expected
 
@@ -111,7 +112,7 @@ def test_hidden_labels(kind: str, tmp_path: Path) -> None:
     rows, _ = make()
     for row, label in zip(rows, (None, "", -1), strict=False):
         row[column] = label
-    found = sources.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
     assert [labels.index(label)[1] for label in found["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
 
 
@@ -119,14 +120,14 @@ def test_hidden_labels(kind: str, tmp_path: Path) -> None:
 def test_a_control_has_options_and_label_but_no_question(kind: str, tmp_path: Path) -> None:
     make, spec, _, _ = KINDS[kind]
     spec = spec | {"path": jsonl(make()[0], tmp_path / "rows.jsonl")}
-    rows = sources.read(spec).rows
-    control = sources.read(spec | {"control": True}).rows
+    rows = registry.read(spec).rows
+    control = registry.read(spec | {"control": True}).rows
     assert set(control["question"]) == {common.CONTROL}
     assert control["sample_id"].tolist() == [f"{i}-control" for i in rows["sample_id"]]
     assert not set(control["sample_id"]) & set(rows["sample_id"])
     same = [name for name in rows.columns if name not in ("sample_id", "question")]
     pd.testing.assert_frame_equal(control[same], rows[same])
-    own = sources.read(spec | {"control": True, "control_template": "Pick one."}).rows
+    own = registry.read(spec | {"control": True, "control_template": "Pick one."}).rows
     assert set(own["question"]) == {"Pick one."}
 
 
@@ -137,13 +138,13 @@ def test_a_column_that_is_not_there(kind: str, tmp_path: Path) -> None:
     for name, write in WRITERS.items():
         path = write(rows, tmp_path / name)
         with pytest.raises(DataError, match=re.escape(f"{path}: no column {column!r}")):
-            sources.read(spec | {"path": path, "split": "train"})
+            registry.read(spec | {"path": path, "split": "train"})
 
 
 def test_a_control_of_an_empty_question_stays_empty(tmp_path: Path) -> None:
     rows, _ = qnli()
     rows[0]["sentence"], rows[1]["idx"] = " ", None
-    found = sources.read({"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl"), "control": True}).rows
+    found = registry.read({"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl"), "control": True}).rows
     assert found["question"].tolist()[:2] == ["", common.CONTROL]
     assert found["sample_id"].tolist()[:3] == ["0-control", "", "2-control"]
 
@@ -152,19 +153,19 @@ def test_all_templates_are_used_evenly_and_by_the_seed(tmp_path: Path) -> None:
     rows, _ = qnli(400)
     spec = {"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl")}
     spec |= {"templates": [f"{i}: {{question}} {{sentence}}" for i in range(4)]}
-    texts = sources.read(spec).rows["question"]
+    texts = registry.read(spec).rows["question"]
     used = Counter(text[0] for text in texts)
     assert set(used) == set("0123")
     assert min(used.values()) > 70
     assert texts[7].endswith(": Who, 7? It was 7.")
-    other = sources.read(spec | {"seed": 2}).rows["question"]
+    other = registry.read(spec | {"seed": 2}).rows["question"]
     assert 200 < (texts != other).sum() < 400
-    fewer = sources.read(spec | {"path": jsonl(rows[:50], tmp_path / "f.jsonl")}).rows["question"]
+    fewer = registry.read(spec | {"path": jsonl(rows[:50], tmp_path / "f.jsonl")}).rows["question"]
     assert (fewer == texts[:50]).all()
 
 
 def test_our_own_wording_has_four_texts_where_fields_are_joined() -> None:
-    for found in registry.BENCHMARKS.values():
+    for found in BENCHMARKS.values():
         for benchmark in found:
             number = 1 if benchmark.templates == ("{question}",) else 4
             assert len(set(benchmark.templates)) == number
@@ -193,19 +194,19 @@ def test_our_own_wording_has_four_texts_where_fields_are_joined() -> None:
 ])  # fmt: skip
 def test_wrong_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        sources.read({"type": "qnli", "path": "rows.jsonl"} | change)
+        registry.read({"type": "qnli", "path": "rows.jsonl"} | change)
 
 
 def test_types_and_where_they_lie() -> None:
-    assert set(registry.BENCHMARKS) == set(sources.TEXTS)
-    assert set(SCHEMA["$defs"]["source"]["properties"]["type"]["enum"]) == set(sources.SOURCES)
-    assert sources.home({"type": "mrpc", "revision": "abc"}) == {
+    assert set(BENCHMARKS) == set(registry.TEXTS)
+    assert set(SCHEMA["$defs"]["source"]["properties"]["type"]["enum"]) == set(registry.SOURCES)
+    assert registry.home({"type": "mrpc", "revision": "abc"}) == {
         "path": "nyu-mll/glue", "split": "test", "revision": "abc", "config": "mrpc",
     }  # fmt: skip
-    assert sources.home({"type": "culturalbench", "config": "CulturalBench-Hard"})["config"] == "CulturalBench-Hard"
-    assert sources.home({"type": "normad", "path": "x"}) == {"path": "x", "split": "train", "revision": None}
-    assert sources.home({"type": "cvqa"}) == {"path": "afaji/cvqa", "split": "test", "revision": None}
-    assert sources.home({"type": "country-mention"}) is sources.home({"type": "table"}) is None
+    assert registry.home({"type": "culturalbench", "config": "CulturalBench-Hard"})["config"] == "CulturalBench-Hard"
+    assert registry.home({"type": "normad", "path": "x"}) == {"path": "x", "split": "train", "revision": None}
+    assert registry.home({"type": "cvqa"}) == {"path": "afaji/cvqa", "split": "test", "revision": None}
+    assert registry.home({"type": "country-mention"}) is registry.home({"type": "table"}) is None
 
 
 def test_the_hub_is_asked_for_the_config_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,9 +216,9 @@ def test_the_hub_is_asked_for_the_config_and_split(monkeypatch: pytest.MonkeyPat
         asked.append((path, more))
         return {name: [] for name in names}
 
-    monkeypatch.setattr(hub, "read_columns", read_columns)
-    rows = sources.read({"type": "qnli", "revision": "abc"}).rows
-    assert set(sources.REQUIRED) <= set(rows.columns)
+    monkeypatch.setattr(hub_rows, "read_columns", read_columns)
+    rows = registry.read({"type": "qnli", "revision": "abc"}).rows
+    assert set(source.REQUIRED) <= set(rows.columns)
     assert len(rows) == 0
     assert asked == [
         ("nyu-mll/glue", {"revision": "abc", "split": "validation", "config": "qnli", "literal": ["label"]})
@@ -249,7 +250,7 @@ def test_halves_of_blend_by_topic(tmp_path: Path) -> None:
     topics.write_text(",ID,Topic\n0,Al-en-00,Food\n1,Al-en-01,Family\n2,Al-en-02,Sport\n", encoding="utf-8")
     spec = {"type": "blend", "path": jsonl(rows, tmp_path / "mc.json"),
             "topics": {"path": str(topics), "id": "ID", "topic": "Topic"}}  # fmt: skip
-    table = sources.read(spec)
+    table = registry.read(spec)
     kept = filtering.apply(table.rows, filtering.Settings(), None, ["Food", "Family"])
     assert Counter(kept.kept["category"]) == {"Food": 6, "Family": 6}
     assert set(kept.dropped["reason"]) == {reasons.NOT_IN_SPLIT}

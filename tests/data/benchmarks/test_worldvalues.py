@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from culture_neurons.data import filtering, labels, reasons, sources
+from culture_neurons.data import filtering, labels, reasons, registry
 from culture_neurons.errors import ConfigError, DataError
 
 ABOUT = {
@@ -41,7 +41,7 @@ def spec(folder: Path, answers: list[tuple[Any, Any, Any]], more: tuple[tuple[st
 
 def test_a_perfect_predictor_and_a_constant_one(tmp_path: Path) -> None:
     answers = [(604070000 + i, i % 3 + 1, i % 3) for i in range(12)]
-    rows = sources.read(spec(tmp_path, answers)).rows
+    rows = registry.read(spec(tmp_path, answers)).rows
     right = [options[labels.index(label)[0]] for label, options in zip(rows["label"], rows["options"], strict=True)]
     assert right == [str(value) for _, *given in answers for value in given]
     for answer, number in Counter(right).items():
@@ -64,7 +64,7 @@ def test_what_can_not_be_asked_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "answers.tsv").write_text(
         (tmp_path / "answers.tsv").read_text().replace("\tQ122\n", "\tQ122\tB_COUNTRY\n"), encoding="utf-8"
     )
-    dropped = filtering.apply(sources.read(about).rows, filtering.Settings()).dropped
+    dropped = filtering.apply(registry.read(about).rows, filtering.Settings()).dropped
     assert dict(zip(dropped["sample_id"], dropped["reason"], strict=True)) == {
         "Q1-1": reasons.BAD_LABEL, "Q122-1": reasons.HIDDEN_LABEL, "Q1-2": reasons.BAD_LABEL,
         "Q122-2": reasons.BAD_LABEL, "Q1-99": reasons.MISSING_CULTURE, "Q9-3": reasons.EMPTY_QUESTION,
@@ -81,13 +81,13 @@ def test_wrong_settings(tmp_path: Path) -> None:
         ({"split": "test"}, r"source: unknown key 'split'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            sources.read(good | change)
+            registry.read(good | change)
     for key in ("people", "questions", "samples"):
         with pytest.raises(DataError, match=rf"source\.{key}\.path: no such file: .*nowhere\.json"):
-            sources.read(good | {key: {"path": str(tmp_path / "nowhere.json")}})
+            registry.read(good | {key: {"path": str(tmp_path / "nowhere.json")}})
     with pytest.raises(DataError, match=r"answers\.tsv: no column 'Question'"):
-        sources.read(good | {"samples": {"path": good["path"]}})
+        registry.read(good | {"samples": {"path": good["path"]}})
     for text, message in (("{", "not readable as json"), ("[]", "expected a JSON object")):
         (tmp_path / "questions.json").write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=f"questions.json: {message}"):
-            sources.read(good)
+            registry.read(good)

@@ -24,9 +24,9 @@ from typing import Any
 
 import pandas as pd
 
-from culture_neurons.data import hub, label_columns
+from culture_neurons.data import hub_rows, label_columns
 from culture_neurons.data.benchmarks import wording
-from culture_neurons.data.sources import SourceTable, check_keys
+from culture_neurons.data.source import SourceTable, check_keys
 from culture_neurons.data.text import clean_line
 from culture_neurons.errors import ConfigError
 
@@ -143,7 +143,7 @@ def records(spec: Spec, columns: Sequence[str], label: str, codes: int = 0) -> l
     such labels that run from 1.
     """
     names = [*columns, label]
-    found = hub.read_columns(
+    found = hub_rows.read_columns(
         spec["path"], names, revision=spec["revision"], split=spec["split"], config=spec.get("config"), literal=[label]
     )
     if codes:

@@ -1,4 +1,4 @@
-"""The text benchmarks by their type in the config. A line here, and the type in `sources.TEXTS`, adds one."""
+"""The text benchmarks by their type in the config. A line here, and the type in `registry.TEXTS`, adds one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from culture_neurons.data.benchmarks import (
     worldvalues,
 )
 from culture_neurons.data.benchmarks.common import Benchmark, Spec
-from culture_neurons.data.sources import SourceTable
+from culture_neurons.data.source import SourceTable
 from culture_neurons.errors import ConfigError, nearest
 
 #: type -> the benchmark, one for each `config` that it has; the first is the default.

@@ -31,7 +31,7 @@ from typing import Any
 
 from culture_neurons.data import labels, tabular
 from culture_neurons.data.benchmarks.common import Benchmark, Question, Spec, country
-from culture_neurons.data.sources import check_keys
+from culture_neurons.data.source import check_keys
 from culture_neurons.data.text import clean
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.files import first_line

@@ -1,0 +1,1 @@
+"""What the answers say: effects of masks, verdicts, tests and intervals."""

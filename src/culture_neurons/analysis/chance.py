@@ -1,0 +1,54 @@
+"""Does a model answer at all, or does it guess?
+
+A model that answers at chance has no knowledge that a mask could take away: whatever its masks seem to do is noise, so
+no verdict is given for it. One that is clearly below chance knows something, and says the opposite: mostly a fault of
+the labels, or of the form of its answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis.intervals import SHARE
+from culture_neurons.analysis.mask_effects import Baseline
+
+ABOVE, AT, BELOW = "above chance", "at chance", "below chance"
+
+
+@dataclass(frozen=True)
+class Level:
+    """How the accuracy without masks compares with guessing.
+
+    accuracy, chance   shares: macro averages of right answers, and of 1 / number of options
+    low, high          95 % interval of the accuracy
+    word               ABOVE, AT or BELOW chance; "" without questions
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+    word: str
+
+
+def level(base: Baseline, replicates: int = 2000, seed: int = 0, macro: bool = True) -> Level:
+    """Compare a model's accuracy on its evaluate questions with guessing.
+
+    macro   average over cultures of the mean over a culture's questions; else over all questions alike
+
+    The interval (`intervals`) is over units (images) within cultures; 0 to 1 where no culture has two.
+    """
+    if not len(base.culture):
+        return Level(np.nan, np.nan, np.nan, np.nan, "")
+    plan = resampling.design(base.culture if macro else np.full(len(base.culture), ""), base.unit)
+    values = np.stack([base.correct, 1 / base.options], axis=1).astype(np.float64)
+    accuracy, chance = map(float, resampling.macro_mean(plan, values))
+    low, high = (float(end[0]) for end in intervals.interval(plan, values[:, :1], [SHARE], replicates, seed))
+    if np.isnan(low):
+        low, high = 0.0, 1.0
+    slack = 1e-9  # an average of thirds is no exact third
+    word = ABOVE if low > chance + slack else BELOW if high < chance - slack else AT
+    return Level(accuracy, low, high, chance, word)

@@ -1,0 +1,42 @@
+"""What a data source gives: raw rows, one per question, and how their images are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from culture_neurons.errors import ConfigError, nearest
+
+#: Columns that every source gives. Whatever other columns it has can be grouped by.
+REQUIRED = ("sample_id", "question", "options", "label", "category", "image", "image_id")
+
+#: Optional column: a reason of `data.reasons` for rows that the source itself leaves out, else None.
+EXCLUDED = "excluded"
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """Raw rows, one per question, not yet checked, and how their images are opened.
+
+    rows      data frame with the columns of `REQUIRED`: sample_id, question, options (list of texts or
+              None), label (index of the right option; -1 or None = hidden), category, image (a reference
+              with one of the keys bytes, path, row; or None), image_id (text; rows that show one image
+              share it; "" without an image). `excluded` is optional. Every other column is a group column.
+    images    JSON-able: how `data.images.opener` opens the references
+    warnings  what the user should know of how the rows were read
+    """
+
+    rows: pd.DataFrame
+    images: Mapping[str, Any]
+    warnings: Sequence[str] = ()
+
+
+def check_keys(settings: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raise ConfigError when `settings` has a key that is not in `known`; `where` names the stanza."""
+    known = list(known)
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Training a few modules of a model, and keeping what changed."""

@@ -1,0 +1,334 @@
+"""What masks do: the self/cross matrix, drops by selector, drops against the size of the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from culture_neurons.report.figures import fonts, style
+from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
+from culture_neurons.report.figures.tables import (
+    Tables,
+    drops,
+    is_control,
+    matrix,
+    own_changes,
+    percent,
+    percent_tick,
+    rows,
+    selector_name,
+)
+from culture_neurons.report.figures.titles import CHANGE, MINUS, plural, signed, title
+
+#: The measures: column of `effects`, label of an axis, decimals in a cell.
+MEASURES = {
+    "accuracy": ("drop", "Accuracy change (points)", 0),
+    "logprob": ("logprob_drop", "Log-probability change (nats)", 1),
+}
+KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
+#: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
+SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
+
+
+def asked(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
+    """Number of evaluated questions: summed over cultures, each counted under one mask."""
+    part = rows(tables.effects, model, selector, top_fraction)
+    return int(part.groupby("eval_culture")["n"].max().sum()) if len(part) else 0
+
+
+def judged(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
+    """Number of evaluated questions of cultures that have a mask: those that self and cross are means over."""
+    part = rows(tables.effects, model, selector, top_fraction)
+    return int(part.loc[part["mask_culture"] == part["eval_culture"], "n"].sum())
+
+
+def most_judged(tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float] = ()) -> int:
+    """The largest of `judged` over selectors and fractions (default: all that a selector has)."""
+    fractions = list(fractions)
+    return max(
+        (judged(tables, model, s, r) for s in selectors for r in fractions or _fractions(tables, model, s)), default=0
+    )
+
+
+def compared(tables: Tables, models: Iterable[str], selectors: Iterable[str]) -> list[str]:
+    """Selectors without those that are random controls in all `models`; all of them where that leaves none."""
+    models, selectors = list(models), list(selectors)
+    return [s for s in selectors if not all(is_control(tables, m, s) for m in models)] or selectors
+
+
+def kinds(
+    tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float], measures: Iterable[str] = MEASURES
+) -> list[str]:
+    """Those of `KINDS` that the tables have a value of, in the order of `KINDS`: what figures draw and captions name.
+
+    A random control is not compared with itself.
+    """
+    fractions, measures = list(fractions), list(measures)
+    found: set[str] = set()
+    for selector in selectors:
+        values = [drops(tables, model, selector, r, measure) for r in fractions for measure in measures]
+        found |= {k for k in KINDS if (k != "random" or not is_control(tables, model, selector))
+                  and any(np.isfinite(v[k].value) for v in values)}  # fmt: skip
+    return [kind for kind in KINDS if kind in found]
+
+
+def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fraction: float, measure: str = "accuracy"):
+    """Heat map on `ax`: mask culture down, evaluated culture across, diagonal outlined; returns the image.
+
+    Values are masked - baseline, on a scale that is symmetric around 0; grey where there is no value.
+    """
+    column, _, decimals = MEASURES[measure]
+    cultures, values = matrix(tables, model, selector, top_fraction, column)
+    finite = np.abs(values[np.isfinite(values)])
+    limit = max(float(finite.max()), 1e-9) if len(finite) else 1.0
+    # Under a point, and under a twentieth of a nat, colours would only show noise.
+    limit = max(limit, 1.0 if measure == "accuracy" else 0.05)
+    colours = style.mpl.colormaps["PuOr"].with_extremes(bad=style.FAINT)
+    image = heat_map(ax, values, colours, -limit, limit)
+    n = len(cultures)
+    ax.add_collection(PatchCollection(
+        [Rectangle((i, i), 1, 1) for i in range(n)],
+        facecolor="none", edgecolor=style.INK, linewidth=0.8, clip_on=False,
+    ))  # fmt: skip
+    width, height = ax.get_window_extent().size / ax.figure.dpi
+    if n and width / n >= 0.27 and height / n >= 0.15:
+        for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
+            strong = abs(values[i, j]) > 0.6 * limit
+            ax.text(j + 0.5, i + 0.5, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,
+                    color="white" if strong else style.INK)  # fmt: skip
+    every = max(1, int(np.ceil(0.1 / max(1e-9, min(width, height) / max(1, n)))))
+    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
+    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
+    ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
+    ax.set_xlabel("Evaluated culture")
+    frame(ax)
+    if not n:
+        nothing(ax, "no result")
+    return image
+
+
+@style.with_style
+def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None) -> Figure:
+    """The culture x culture matrix: change of accuracy and, beside it, of the right option's log-probability.
+
+    With `ax`, the accuracy alone on it.
+    """
+    if ax is not None:
+        image = draw_matrix(ax, tables, model, selector, top_fraction)
+        ax.set_ylabel("Mask of culture")
+        ax.set_title(f"{title(tables, model)}: {selector_name(selector)}, top {percent(top_fraction)}", loc="left")
+        colour_bar(ax, image, None, MEASURES["accuracy"][1])
+        return ax.figure
+    cultures, _ = matrix(tables, model, selector, top_fraction, "drop")
+    n = max(1, len(cultures))
+    left, right, gap, head, bar = 1.38, 0.08, 0.16, 0.5, 0.52
+    foot = 0.34 + 0.058 * max((len(name) for name in fonts.labels(cultures)), default=0)
+    stacked = n > 26  # one below the other: labels need 0.1 inches each
+    width = style.DOUBLE - left - right if stacked else (style.DOUBLE - left - right - gap) / 2
+    side = min(width, max(1.3, n * (0.145 if stacked else 0.21)))
+    panel = side + bar + (foot if stacked else 0)
+    fig = style.figure(style.DOUBLE, head + panel * (2 if stacked else 1) + (0 if stacked else foot))
+    style.heading(fig, title(tables, model, 60), [
+        f"Change under each culture's mask (masked {MINUS} baseline), {selector_name(selector)}, "
+        f"top {percent(top_fraction)}; {plural(asked(tables, model, selector, top_fraction), 'question')}",
+    ])  # fmt: skip
+    total = fig.get_size_inches()[1]
+    for i, (measure, (_, text, _)) in enumerate(MEASURES.items()):
+        x = left if stacked else left + i * (width + gap)
+        top = total - head - bar - (i * panel if stacked else 0)
+        ax = style.axes(fig, x, top - side, width, side)
+        image = draw_matrix(ax, tables, model, selector, top_fraction, measure)
+        scale = style.axes(fig, x, top + 0.07, width, 0.08)
+        colour_bar(ax, image, scale, text, "horizontal")
+        scale.xaxis.set_ticks_position("top")
+        scale.xaxis.set_label_position("top")
+        if i == 0 or stacked:
+            ax.set_ylabel("Mask of culture")
+            ax.yaxis.set_label_coords(-(left - 0.12) / width, 0.5)
+        else:
+            ax.set_yticks([])
+    return fig
+
+
+def _legend(fig: Figure, drawn: Iterable[str], small: bool) -> None:
+    """What the marks of the kinds that were drawn mean; `small` adds the small dots."""
+    drawn = [kind for kind in KINDS if kind in set(drawn)]
+    handles = [Line2D([], [], linestyle="none", **style.mark(k, 5)) for k in drawn]
+    texts = [KINDS[k] for k in drawn]
+    if small:
+        handles.append(Line2D([], [], color=style.VERMILLION, marker="o", linestyle="none", markersize=2.5, alpha=0.45))
+        texts.append("own culture, each")
+    if not texts:
+        return
+    h = fig.get_size_inches()[1]
+    fig.legend(handles, texts, loc="lower center", ncols=len(texts), bbox_to_anchor=(0.5, 0.01 / h),
+               handletextpad=0.2, columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
+
+
+def draw_drops(
+    ax: Axes, tables: Tables, model: str, selectors: list[str], top_fraction: float, measure: str = "accuracy",
+    each: bool = True,
+) -> None:  # fmt: skip
+    """Self, cross and random changes on `ax` with 95 % intervals, one row per selector, first on top.
+
+    `each` adds every culture's own change as a small dot.
+    """
+    column, text, _ = MEASURES[measure]
+    offsets = {"self": -0.16, "cross": 0.07, "random": 0.3}
+    ax.axvline(0, color="#999999", linewidth=0.7)
+    for i in range(1, len(selectors)):
+        ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
+    low, high = 0.0, 0.0  # of all that is drawn
+    for i, selector in enumerate(selectors):
+        own = own_changes(tables, model, selector, top_fraction, column)
+        if each and len(own):
+            ax.scatter(own, np.full(len(own), i - 0.36), s=5, color=style.VERMILLION, alpha=0.45,
+                       linewidths=0, zorder=2)  # fmt: skip
+            low, high = min(low, float(own.min())), max(high, float(own.max()))
+        values = drops(tables, model, selector, top_fraction, measure)
+        for kind in kinds(tables, model, [selector], [top_fraction], [measure]):
+            at, y = values[kind], i + offsets[kind]
+            ax.plot([at.low, at.high], [y, y], color=style.KINDS[kind][0], linewidth=1.2, zorder=3)
+            ax.plot([at.value], [y], linestyle="none", zorder=4, **style.mark(kind, 5))
+            ends = [v for v in (at.value, at.low, at.high) if np.isfinite(v)]
+            low, high = min([low, *ends]), max([high, *ends])
+    ax.set_ylim(len(selectors) - 0.5, -0.5)
+    ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
+    smallest = SMALLEST[measure]
+    if max(-low, high) < smallest:  # do not blow noise up to the width of the figure, and cut nothing off
+        ax.set_xlim(min(-1.1 * smallest, 1.1 * low), max(0.35 * smallest, 1.1 * high))
+    style.ticks(ax.xaxis, 6)
+    ax.set_xlabel(text)
+    ax.tick_params(axis="y", length=0)
+    style.fixed_ticks(ax)
+
+
+@style.with_style
+def plot_drops(
+    tables: Tables, model: str, selectors: list[str], top_fraction: float, ax: Axes | None = None,
+    measure: str = "accuracy",
+) -> Figure:  # fmt: skip
+    """Change on the own culture, on the others, and under random masks, by selector; both measures.
+
+    With `ax`, one `measure` on it.
+    """
+    if ax is not None:
+        draw_drops(ax, tables, model, selectors, top_fraction, measure)
+        ax.set_title(f"{title(tables, model)}: top {percent(top_fraction)}", loc="left")
+        return ax.figure
+    left, right, gap, head, foot = 1.3, 0.12, 0.25, 0.5, 0.6
+    width, height = (style.DOUBLE - left - right - gap) / 2, max(1, len(selectors)) * 0.3
+    fig = style.figure(style.DOUBLE, head + height + foot)
+    n = most_judged(tables, model, selectors, [top_fraction])
+    style.heading(fig, title(tables, model, 60), [
+        f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; "
+        f"{plural(n, 'question')}",
+    ])  # fmt: skip
+    for i, measure in enumerate(MEASURES):
+        ax = style.axes(fig, left + i * (width + gap), foot, width, height)
+        draw_drops(ax, tables, model, selectors, top_fraction, measure)
+        ax.tick_params(labelleft=i == 0)
+    own = any(len(own_changes(tables, model, s, top_fraction, c)) for s in selectors for c, *_ in MEASURES.values())
+    _legend(fig, kinds(tables, model, selectors, [top_fraction]), small=own)
+    return fig
+
+
+def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str = "accuracy") -> None:
+    """Self, cross and random changes of one selector against the top fraction (log scale) on `ax`."""
+    part = rows(tables.summary, model, selector)
+    fractions = sorted(set(part["top_fraction"].astype(float)))
+    ax.axhline(0, color="#999999", linewidth=0.7)
+    ax.set_xscale("log")
+    if not fractions:
+        nothing(ax, "no result")
+        return
+    # Before anything is drawn: matplotlib can't find limits for a single fraction by itself.
+    ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
+    values = [drops(tables, model, selector, r, measure) for r in fractions]
+    drawn = kinds(tables, model, [selector], fractions, [measure])
+    for kind in sorted(drawn, key=("cross", "self", "random").index):
+        ax.vlines(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
+                  color=style.KINDS[kind][0], linewidth=1.0, alpha=0.7)  # fmt: skip
+        ax.plot(fractions, [v[kind].value for v in values], linewidth=1.1, **style.mark(kind, 4.2))
+    ax.xaxis.set_major_locator(FixedLocator(_thin(fractions)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(percent_tick))
+    style.ticks(ax.yaxis, 4)
+    style.fixed_ticks(ax)
+
+
+def _thin(fractions: list[float], most: int = 4) -> list[float]:
+    """At most so many of the fractions, first and last among them: room for their labels."""
+    if len(fractions) <= most:
+        return fractions
+    return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, most)]
+
+
+@style.with_style
+def plot_dose(
+    tables: Tables, model: str, selectors: list[str], ax: Axes | None = None, measure: str = "accuracy"
+) -> Figure:
+    """Change against the top fraction: a column of panels per selector, accuracy above log-probability.
+
+    With `ax`, the first selector and one `measure` on it.
+    """
+    if ax is not None:
+        draw_dose(ax, tables, model, selectors[0], measure)
+        ax.set_title(f"{title(tables, model)}: {selector_name(selectors[0])}", loc="left")
+        ax.set_xlabel("Top fraction (%)")
+        ax.set_ylabel(MEASURES[measure][1])
+        return ax.figure
+    shown = compared(tables, [model], selectors)
+    n_columns = min(5, max(1, len(shown)))
+    blocks = -(-len(shown) // n_columns) or 1
+    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
+    between = 0.62  # room for ticks and names between blocks of selectors
+    width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
+    block = 2 * cell + gap_y
+    fig = style.figure(style.DOUBLE, head + blocks * block + (blocks - 1) * between + foot)
+    height = fig.get_size_inches()[1]
+    n = most_judged(tables, model, shown)
+    style.heading(fig, title(tables, model, 60), [
+        f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}",
+    ])  # fmt: skip
+    for row, (measure, (_, text, _)) in enumerate(MEASURES.items()):
+        panels = []
+        for i, selector in enumerate(shown):
+            at_block, at_column = divmod(i, n_columns)
+            bottom = height - head - at_block * (block + between) - (row + 1) * cell - row * gap_y
+            ax = style.axes(fig, left + at_column * (width + gap), bottom, width, cell)
+            draw_dose(ax, tables, model, selector, measure)
+            ax.tick_params(labelbottom=row == 1, labelleft=at_column == 0)
+            if row == 0:
+                ax.set_title(fonts.label(selector_name(selector), 20), pad=3)
+            if at_column == 0:
+                ax.set_ylabel(text.replace(" change", "\nchange"), linespacing=1.05)
+                ax.yaxis.set_label_coords(-0.42 / width, 0.5)
+            panels.append(ax)
+        _common_y(panels, SMALLEST[measure])
+    fig.text((left + n_columns * width / 2 + (n_columns - 1) * gap / 2) / style.DOUBLE, 0.27 / height,
+             "Top fraction of all neurons, per culture (%)", ha="center")  # fmt: skip
+    _legend(fig, [k for s in shown for k in kinds(tables, model, [s], _fractions(tables, model, s))], small=False)
+    return fig
+
+
+def _fractions(tables: Tables, model: str, selector: str) -> list[float]:
+    return sorted(set(rows(tables.summary, model, selector)["top_fraction"].astype(float)))
+
+
+def _common_y(panels: list[Axes], smallest: float) -> None:
+    """One scale for all panels of a row, at least `smallest` wide on either side when all is close to 0."""
+    ends = [value for ax in panels for value in ax.dataLim.intervaly if np.isfinite(value)] or [0.0]
+    low, high = min(ends), max(ends)
+    if max(abs(low), abs(high)) < smallest:
+        low, high = min(-smallest, low), max(0.3 * smallest, high)
+    margin = 0.08 * (high - low)
+    for ax in panels:
+        ax.set_ylim(low - margin, high + margin)

@@ -1,0 +1,99 @@
+"""How much of each model's accuracy needs the image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from culture_neurons.report.figures import fonts, style
+from culture_neurons.report.figures.layers import nothing
+from culture_neurons.report.figures.tables import Tables, rows
+from culture_neurons.report.figures.titles import PLANTED, plural
+
+#: How questions were asked: name in figures, colour and marker; in this order from top to bottom.
+CONTROLS = {
+    "shown": ("with the image", style.BLUE, "o"),
+    "blank": ("grey image", style.GREY, "s"),
+    "none": ("no image", style.VERMILLION, "D"),
+}
+
+
+def asked(tables: Tables, model: str) -> int:
+    """Evaluated questions of a model that have an image."""
+    part = rows(tables.more["images"], model)
+    return int(part.loc[part["culture"].isna(), "n"].max()) if len(part) else 0
+
+
+def overall(tables: Tables, model: str) -> pd.DataFrame:
+    """Per control (index, in the order of `CONTROLS`) the macro averages over cultures, where there are any."""
+    part = rows(tables.more["images"], model)
+    part = part[part["culture"].isna() & (part["n"] > 0)].set_index("control")
+    return part.loc[[control for control in CONTROLS if control in part.index]]
+
+
+@style.with_style
+def plot_images(tables: Tables, models: list[str] | None = None, ax: Axes | None = None) -> Figure:
+    """Accuracy as asked, with a grey image and without one: a row per model, means over cultures with 95 % intervals.
+
+    Small dots are single cultures, the dashed line is what guessing gives. Draws on `ax` if given.
+    """
+    known = set(tables.more["images"]["model"])
+    models = [m for m in (models or tables.models) if m in known]
+    if ax is None:
+        left, right, head, foot = 1.36, 0.12, 0.42, 0.62
+        cell = max(1, len(models)) * 0.52
+        fig = style.figure(style.SINGLE, head + cell + foot)
+        several = any(tables.is_planted(m) for m in models)
+        style.heading(fig, f"Need of the image{f', with the {PLANTED} control' if several else ''}", [
+            f"{plural(max((asked(tables, m) for m in models), default=0), 'question')} with an image per model",
+        ])  # fmt: skip
+        ax = style.axes(fig, left, foot, style.SINGLE - left - right, cell)
+    drawn: list[str] = []
+    for i, model in enumerate(models):
+        means, part = overall(tables, model), rows(tables.more["images"], model)
+        for control, row in means.iterrows():
+            _, colour, marker = CONTROLS[control]
+            y = i + 0.27 * (list(CONTROLS).index(control) - 1)
+            each = part[(part["control"] == control) & part["culture"].notna() & (part["n"] > 0)]["accuracy"]
+            # Cultures of one accuracy lie side by side, not on top of each other.
+            ax.scatter(100 * each, y + _aside(each), s=5, color=colour, alpha=0.4, linewidths=0, zorder=2)
+            ax.plot(
+                [100 * row["accuracy_low"], 100 * row["accuracy_high"]], [y, y], color=colour, linewidth=1.2, zorder=3
+            )
+            ax.plot([100 * row["accuracy"]], [y], color=colour, marker=marker, markersize=5, markeredgecolor="white",
+                    markeredgewidth=0.5, linestyle="none", zorder=4)  # fmt: skip
+            drawn.append(control)
+        if len(means):
+            chance = 100 * float(means["chance"].iloc[0])
+            ax.plot([chance, chance], [i - 0.45, i + 0.45], color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        if i:
+            ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
+    ax.set_ylim(max(1, len(models)) - 0.5, -0.5)
+    ax.set_xlim(-2, 102)
+    names = fonts.labels(models, 22)
+    ax.set_yticks(range(len(models)), [
+        f"{name}\n({PLANTED})" if tables.is_planted(model) else name for name, model in zip(names, models, strict=True)
+    ], linespacing=1.1)  # fmt: skip
+    ax.set_xlabel("Accuracy (%)")
+    ax.tick_params(axis="y", length=0)
+    style.fixed_ticks(ax)
+    if not drawn:
+        nothing(ax, "no question has an image")
+        return ax.figure
+    shown = [control for control in CONTROLS if control in drawn]
+    handles = [Line2D([], [], color=CONTROLS[c][1], marker=CONTROLS[c][2], markersize=4, linewidth=1) for c in shown]
+    handles.append(Line2D([], [], color=style.INK, linewidth=0.8, linestyle=(0, (4, 3))))
+    height = ax.figure.get_size_inches()[1]
+    ax.figure.legend(handles, [*(CONTROLS[c][0] for c in shown), "chance"], loc="lower center", ncols=len(handles),
+                     handlelength=1.4, bbox_to_anchor=(0.5, 0.01 / height), columnspacing=0.9,
+                     borderaxespad=0.1)  # fmt: skip
+    return ax.figure
+
+
+def _aside(values: pd.Series) -> np.ndarray:
+    """Small steps up and down for values that occur more than once, float64 [value]."""
+    turn = values.groupby(values).cumcount().to_numpy()
+    return np.where(turn % 2, 1, -1) * ((turn + 1) // 2) * 0.035

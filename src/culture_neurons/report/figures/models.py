@@ -1,0 +1,125 @@
+"""Figures that put all models side by side: baseline accuracy, and an overview of what masks do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from culture_neurons.report.figures import fonts, style
+from culture_neurons.report.figures.effects import MEASURES, _legend, compared, draw_drops, kinds, most_judged
+from culture_neurons.report.figures.layers import named_axis
+from culture_neurons.report.figures.tables import Tables, percent, questions, rows
+from culture_neurons.report.figures.titles import CHANGE, PLANTED, plural, title
+
+
+def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a share (Wilson 1927): lower and upper ends; (0, 1) where n = 0."""
+    n = np.asarray(n, dtype=float)
+    p = np.where(n > 0, np.asarray(correct, dtype=float) / np.maximum(n, 1), 0.5)
+    weight = z * z / np.maximum(n, 1e-9)
+    centre = (p + weight / 2) / (1 + weight)
+    half = z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def _chance(tables: Tables) -> str:
+    """What guessing gives, where the baseline table says so and all cultures agree."""
+    if "chance" not in tables.baseline.columns:
+        return ""
+    levels = set((100 * pd.to_numeric(tables.baseline["chance"]).dropna()).round(1))
+    return f"; chance: {levels.pop():g}\N{NO-BREAK SPACE}%" if len(levels) == 1 else ""
+
+
+@style.with_style
+def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | None = None) -> Figure:
+    """Accuracy without any mask, per culture and model, with Wilson's 95 % interval.
+
+    Accuracies of the table are shares (0 to 1) and shown in %.
+    """
+    models = list(models or tables.models)
+    cultures = sorted(set(tables.baseline.loc[tables.baseline["model"].isin(models), "culture"]))
+    if ax is None:
+        spread = 0.095 if len(models) > 1 else 0.16
+        cell = max(0.17, spread * len(models))
+        head, foot = 0.46, 0.4 + 0.15 * -(-len(models) // 2)
+        fig = style.figure(style.SINGLE, head + foot + cell * max(1, len(cultures)))
+        n = sum(questions(tables, m) or 0 for m in models[:1])
+        several = any(tables.is_planted(m) for m in models)
+        style.heading(fig, f"Baseline accuracy{f', with the {PLANTED} control' if several else ''}", [
+            f"{plural(n, 'question')} per model, 95\N{NO-BREAK SPACE}% intervals{_chance(tables)}",
+        ])  # fmt: skip
+        height = fig.get_size_inches()[1]
+        ax = style.axes(fig, 1.36, foot, style.SINGLE - 1.36 - 0.12, height - head - foot)
+    offsets = np.linspace(-0.32, 0.32, len(models)) if len(models) > 1 else [0.0]
+    at = {culture: i for i, culture in enumerate(cultures)}
+    handles = []
+    for i in range(0, len(cultures), 2):
+        ax.axhspan(i - 0.5, i + 0.5, color="#F4F4F4", linewidth=0)
+    lowest = 1.0
+    for i, model in enumerate(models):
+        part = rows(tables.baseline, model)
+        n = pd.to_numeric(part["n"]).to_numpy(dtype=float)
+        accuracy = pd.to_numeric(part["accuracy"]).to_numpy(dtype=float)
+        seen = np.isfinite(accuracy) & (n > 0)
+        part, n, accuracy = part[seen], n[seen], accuracy[seen]
+        y = part["culture"].map(at).to_numpy(dtype=float) + offsets[i]
+        low, high = wilson(accuracy * n, n)
+        colour, marker = style.SERIES[i % 7], style.MARKERS[i % 7]
+        ax.hlines(y, 100 * low, 100 * high, color=colour, linewidth=0.8, alpha=0.6)
+        ax.scatter(100 * accuracy, y, s=13, color=colour, marker=marker, linewidths=0, zorder=3)
+        handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=0.8))
+        lowest = min(lowest, float(low.min(initial=1.0)))
+    ax.set_ylim(max(1, len(cultures)) - 0.5, -0.5)
+    ax.set_xlim(100 * max(0.0, lowest - 0.03), 101)
+    named_axis(ax.yaxis, cultures)
+    ax.set_xlabel("Accuracy (%)")
+    ax.tick_params(axis="y", length=0)
+    style.fixed_ticks(ax)
+    if handles:
+        texts = [title(tables, m, 30) for m in models]
+        h = ax.figure.get_size_inches()[1]
+        ax.figure.legend(handles, texts, loc="lower center", ncols=2 if len(texts) > 1 else 1, handlelength=1.2,
+                         bbox_to_anchor=(0.5, 0.01 / h), columnspacing=1.0, borderaxespad=0.1)  # fmt: skip
+    return ax.figure
+
+
+@style.with_style
+def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
+    """Self, cross and random changes by selector: a column of panels per model, on common axes."""
+    shown = compared(tables, models, selectors)
+    left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
+    head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
+    columns = max(1, len(models))
+    width = min(2.6, (style.DOUBLE - left - right - (columns - 1) * gap) / columns)
+    total = columns * width + (columns - 1) * gap
+    cell = max(0.6, 0.24 * len(shown))
+    fig = style.figure(style.DOUBLE, head + 2 * cell + between + foot)
+    height = fig.get_size_inches()[1]
+    n = max((most_judged(tables, m, shown, [top_fraction]) for m in models), default=0)
+    planted = any(tables.is_planted(m) for m in models)
+    style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
+        f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model",
+    ])  # fmt: skip
+    for row, measure in enumerate(MEASURES):
+        panels = []
+        for i, model in enumerate(models):
+            ax = style.axes(fig, left + i * (width + gap), height - head - cell - row * (cell + between), width, cell)
+            draw_drops(ax, tables, model, shown, top_fraction, measure, each=False)
+            ax.tick_params(labelleft=i == 0)
+            ax.set_xlabel("")
+            if row == 0:
+                name = fonts.label(model, max(10, int(width / 0.062)))
+                ax.set_title(name + (f"\n({PLANTED})" if tables.is_planted(model) else ""), pad=3, linespacing=1.1)
+            panels.append(ax)
+        low = min(ax.get_xlim()[0] for ax in panels) if panels else -1
+        high = max(ax.get_xlim()[1] for ax in panels) if panels else 1
+        for ax in panels:
+            ax.set_xlim(low, high)
+            style.ticks(ax.xaxis, max(2, int(width / 0.42)))
+        y = height - head - cell - row * (cell + between) - 0.3
+        fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")
+    _legend(fig, [k for m in models for k in kinds(tables, m, shown, [top_fraction])], small=False)
+    return fig

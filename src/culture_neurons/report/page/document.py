@@ -1,0 +1,117 @@
+"""The page itself: everything that was found, handed to the template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.tables import Tables, percent, questions
+from culture_neurons.report.figures.titles import plural
+from culture_neurons.report.page import grids, neurons, pictures, summary
+from culture_neurons.report.words import plain, visible
+
+FOLDER = Path(__file__).parent
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
+
+
+def render(
+    tables: Tables,
+    figures: Path,
+    counts: pd.DataFrame,
+    dropped: pd.DataFrame,
+    run: Mapping[str, Any],
+    training: Mapping[str, Mapping[str, Any]] | None = None,
+    cards: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The page. `run` may hold dataset, config, models, selectors, top_fraction, code and what else it likes; `cards`
+    has, per model, what `steps.cards` wrote.
+
+    Every text from data is escaped. The same input gives the same page.
+    """
+    top_fraction = summary.main_fraction(tables, run.get("top_fraction"))
+    every = list(dict.fromkeys(s for m in tables.models for s in tables.selectors(m)))
+    selectors = [s for s in run.get("selectors") or every if s in every]
+    config = run.get("config") or {}
+    settings = {k: v for k, v in run.items() if k not in ("models", "dataset", "selectors", "top_fraction", "code")}
+    selector = summary.main_selector(tables, list((config.get("evidence") or {}).get("selectors") or ()))
+    style, script = _source("document.css.j2"), _source("document.js.j2")
+    return (
+        _environment()
+        .get_template("document.html.j2")
+        .render(
+            style=style,
+            script=script,
+            style_digest=_digest(style),
+            script_digest=_digest(script),
+            dataset=plain(run.get("dataset", "")),
+            top=percent(top_fraction),
+            models=[captions.named(tables, m) for m in tables.models],
+            findings=summary.findings(tables, top_fraction),
+            cultures=summary.by_culture(tables, selector, top_fraction) if selector else None,
+            controls=plain(captions.controls(config.get("selectors"))),
+            any_planted=any(tables.is_planted(m) for m in tables.models),
+            n_questions=plural(
+                max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"
+            ),
+            n_cultures=plural(len(tables.cultures), "culture"),
+            n_kept=int(counts["n"].sum()) if len(counts) else 0,
+            n_dropped=len(dropped),
+            counts=grids.table(grids.counts_table(counts), "counts") if len(counts) else None,
+            dropped=grids.table(grids.dropped_table(dropped), "dropped") if len(dropped) else None,
+            model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
+            figures=pictures.groups(tables, Path(figures), selectors, top_fraction),
+            neurons=neurons.cards(tables, cards or {}),
+            tables=grids.sections(tables),
+            elsewhere=[
+                (f"{name}.csv", len(table))
+                for name in ("effects", "layers", *grids.TOO_LONG)
+                if (table := tables.table(name)) is not None
+            ],
+            versions=versions(),
+            code=dict(sorted((run.get("code") or {}).items())),
+            model_settings=json.dumps(run.get("models", {}), indent=2, sort_keys=True, ensure_ascii=False),
+            settings=json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False),
+        )
+    )
+
+
+def versions() -> dict[str, str]:
+    """Installed versions, read without importing anything; packages that are not here are left out."""
+    result = {}
+    for name in PACKAGES:
+        try:
+            result[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return result
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        finalize=visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _source(name: str) -> Markup:
+    """Style or script of the page, as it lies beside the template."""
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _digest(text: str) -> str:
+    """What the page's security policy knows its own style and script by: no other one runs."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

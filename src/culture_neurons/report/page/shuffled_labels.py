@@ -1,0 +1,39 @@
+"""What shuffled culture labels say of a model, in a sentence per selector."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
+from culture_neurons.report.figures.titles import number
+from culture_neurons.report.words import MEASURES, bracket, chance
+
+
+def sentences(tables: Tables, model: str) -> list[str]:
+    """The own culture's change against what masks of shuffled labels do; none where labels were not shuffled."""
+    table = tables.more.get("permutations")
+    if table is None:
+        return []
+    every = rows(table, model)
+    every = every[every["culture"].isna()]  # means over cultures
+    result = []
+    for selector, part in every.groupby("selector", sort=False):
+        said = []
+        for row in part.to_dict("records"):
+            what, unit, decimals = MEASURES[row["measure"]]
+            seen = f"{what} {number(row['observed'], decimals)} {unit}"
+            if np.isnan(row["null"]):
+                said.append(f"{seen}, with nothing to compare it with (no label could be shuffled)")
+                continue
+            null = bracket(row["null_low"], row["null_high"], decimals)
+            said.append(
+                f"{seen} against {number(row['null'], decimals)} {null}, adjusted {chance(float(row['p_adjusted']))}"
+            )
+        first = part.iloc[0]
+        result.append(
+            f"{captions.named(tables, model)}, against shuffled culture labels ({selector_name(str(selector))}, top "
+            f"{percent(float(first['top_fraction']))}, {int(first['permutations']):,} times; in brackets where "
+            f"95 % of these lie; p one-sided, of a loss as large): {'; '.join(said)}."
+        )
+    return result

@@ -1,0 +1,244 @@
+"""What was found, in words: a verdict per selector and model, and what each culture loses under its own mask.
+
+The words come from evidence.csv, summary.csv and effects.csv alone; whether a model is planted is
+shown beside every verdict, and never decides one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from culture_neurons.analysis.significance import HIGHER, LOWER, direction
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.report.figures import captions
+from culture_neurons.report.figures.tables import Tables, at_chance, drops, percent, rows, selector_name
+from culture_neurons.report.figures.titles import number
+from culture_neurons.report.page import answering, evaluation_sets, finetuning, image_controls, shuffled_labels
+from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
+
+SPECIFIC = "culture-specific"
+DAMAGE = "unspecific damage"
+LESS = "less harm than random masks"
+NOTHING = "not distinguishable from random masks"
+TOO_FEW = "too few masks to tell"
+UNTESTED = "not tested"
+NOT_JUDGED = "not judged: the model answers at chance"
+
+#: How a headline puts each verdict; the key is the word in evidence.csv.
+HEADLINES = {
+    SPECIFIC: "culture-specific",
+    DAMAGE: "damage, not shown to be specific to the culture",
+    LESS: "less harm than random masks do",
+    NOTHING: NOTHING,
+    TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
+    UNTESTED: "not tested, as random masks of its size or questions are missing",
+    NOT_JUDGED: "no verdict, as the model answers at chance",
+}
+BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
+
+#: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
+CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
+
+
+def _interval(row: pd.Series, unit: str, decimals: int) -> str:
+    if not np.isfinite(row["difference"]):
+        return UNTESTED
+    found = direction(row["difference"], row["p_adjusted"])
+    return (
+        f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
+        f"{number(row['ci_high'], decimals)}, adjusted {chance(float(row['p_adjusted']))}"
+        f"{f': {FARES[found]}' if found else ''})"
+    )
+
+
+def main_fraction(tables: Tables, wanted: Any = None) -> float:
+    """The top fraction of the summary: the wanted one, or the one closest to 1 %."""
+    known = sorted(set(tables.summary["top_fraction"].astype(float)))
+    if not known:
+        raise FileError("summary.csv holds no result; run the ablations again")
+    if wanted is None:
+        return min(known, key=lambda r: (abs(math.log(r / 0.01)), r))
+    if not np.isclose(known, float(wanted), rtol=1e-9, atol=0).any():
+        raise ConfigError(f"no result at top fraction {wanted}; the tables have {known}")
+    return float(wanted)
+
+
+def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
+    """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls, shuffled labels and
+    further data sets say, what training on other tasks did, and one item per selector.
+
+    An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
+    """
+    result = []
+    for model in tables.models:
+        who = captions.named(tables, model)
+        evidence = rows(tables.evidence, model, None, top_fraction)
+        items = []
+        for selector, part in evidence.groupby("selector", sort=False):
+            said = {
+                measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure)
+                for measure in MEASURES
+                if len(of_measure := part[part["measure"].str.startswith(measure)])
+            }
+            items.append({"selector": selector_name(str(selector)), "said": said})
+        result.append({
+            "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
+            "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
+            "shuffled": shuffled_labels.sentences(tables, model), "sets": evaluation_sets.sentences(tables, model),
+            "tuned": finetuning.sentences(tables, model), "warnings": answering.warnings(tables, model),
+        })  # fmt: skip
+    return result
+
+
+def _finding(
+    tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame
+) -> dict[str, Any]:
+    what, unit, decimals = MEASURES[measure]
+    drop = drops(tables, model, selector, top_fraction, measure)
+    against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
+    verdict = str(evidence["verdict"].iloc[0])
+    others = ", and ".join(
+        f"{who_else} {number(drop[kind].value, decimals)} {unit}"
+        for kind, who_else in (("cross", "it changes the other cultures' by"), ("random", "random masks change it by"))
+        if np.isfinite(drop[kind].value)  # what was not measured is not spoken of
+    )
+    return {
+        "verdict": verdict,
+        "badge": BADGES.get(verdict, "nothing"),
+        "text": (
+            f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
+            f"{lowered(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
+        ),
+        "detail": "; ".join(
+            f"against {name}: {against[key]}"
+            for key, name in (("self-vs-random", "random masks"), ("self-vs-cross", "the other cultures' masks"))
+            if key in against
+        ),
+        "n": int(evidence["n"].max()),
+    }
+
+
+def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Selectors by verdict, per measure; measures that agree are said together."""
+    result: list[dict[str, Any]] = []
+    for measure, (what, *_) in MEASURES.items():
+        by_verdict: dict[str, list[str]] = {}
+        for item in items:
+            if measure in item["said"]:
+                by_verdict.setdefault(item["said"][measure]["verdict"], []).append(item["selector"])
+        parts = [
+            {"words": HEADLINES.get(verdict, verdict), "badge": BADGES.get(verdict, "nothing"), "selectors": names}
+            for verdict, names in sorted(by_verdict.items(), key=lambda pair: _order(pair[0]))
+        ]
+        if result and result[-1]["parts"] == parts:
+            result[-1]["measures"].append(what)
+        elif parts:
+            result.append({"measures": [what], "parts": parts})
+    return result
+
+
+def _order(verdict: str) -> tuple[int, str]:
+    known = list(HEADLINES)
+    return (known.index(verdict) if verdict in known else len(known), verdict)
+
+
+def main_selector(tables: Tables, wanted: list[str]) -> str | None:
+    """The selector that is shown culture by culture: the first wanted one that was tested, else CAS, else the first."""
+    known = list(dict.fromkeys(tables.evidence["selector"])) or list(dict.fromkeys(tables.summary["selector"]))
+    return next((s for s in [*wanted, "cas", *known] if s in known), None)
+
+
+def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, Any]:
+    """How each culture fares under its own mask: a row per culture, a cell per model.
+
+    A cell has the change in each measure with its interval; the p-value that the own mask does something else to it
+    than other masks do (`_specific`), or where no table has that, that its answers change at all (effects.csv); and in
+    which direction that is. `counts` are how many cultures fare worse, and better where any does.
+    """
+    effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
+    specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for model in tables.models:
+        for record in rows(effects, model, selector, top_fraction).to_dict("records"):
+            culture = str(record["eval_culture"])
+            tests = {
+                measure: of.get((model, culture), (math.nan, math.nan))
+                if of
+                else tuple(float(record.get(column, math.nan)) for column in CHANGES[measure])
+                for measure, of in specific.items()
+            }
+            found.setdefault(culture, {})[model] = _cell(record, tests)
+    guessing = {model for model in tables.models if at_chance(tables, model)}
+    for cells in found.values():  # nothing of a model that guesses is marked
+        for model in guessing & cells.keys():
+            cells[model]["changes"] = [change | {"fares": ""} for change in cells[model]["changes"]]
+    counted = {
+        (fares, what): [[c[m]["changes"][i]["fares"] == fares for c in found.values() if m in c] for m in tables.models]
+        for fares in FARES.values()
+        for i, (measure, (what, *_)) in enumerate(MEASURES.items())
+        if specific[measure] or CHANGES[measure][1] in effects
+    }
+    counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
+    return {
+        "selector": selector_name(selector),
+        "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
+        "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
+        "counts": {
+            key: [
+                "not judged" if model in guessing else f"{sum(column)} of {len(column)}"
+                for model, column in zip(tables.models, columns, strict=True)
+            ]
+            for key, columns in counted.items()
+        },
+        "better": any(fares == FARES[HIGHER] for fares, _ in counted),
+        "specific": any(specific.values()),
+    }
+
+
+def _specific(
+    tables: Tables, selector: str, top_fraction: float, measure: str
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value.
+
+    Against the other cultures' masks (luck of the questions, cultures.csv, two-sided) and, where labels were shuffled,
+    against masks of shuffled labels (luck of the neurons, permutations.csv, one-sided: a loss as large). The larger p
+    counts; where the two differ in direction the change is nan, as neither can be said.
+    """
+    result: dict[tuple[str, str], tuple[float, float]] = {}
+    for name in ("cultures", "permutations"):
+        table = tables.more.get(name)
+        for model in tables.models if table is not None else ():
+            part = rows(table, model, selector, top_fraction)
+            part = part[(part["measure"] == measure) & part["culture"].notna()]
+            change = part["specificity"] if name == "cultures" else part["observed"] - part["null"]
+            for culture, *found in zip(part["culture"], change.astype(float), part["p_adjusted"].astype(float),
+                                       strict=True):  # fmt: skip
+                key = model, str(culture)
+                if name == "cultures":
+                    result[key] = found[0], found[1]
+                elif key in result:
+                    result[key] = _both(result[key], (found[0], found[1]))
+    return result
+
+
+def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The first change, nan where the second has another sign, and the larger p-value, nan where one is unknown."""
+    return one[0] if one[0] * other[0] > 0 else math.nan, float(np.maximum(one[1], other[1]))
+
+
+def _cell(record: dict[str, Any], tests: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """One culture under its own mask in one model; `tests`: measure -> change that was tested, and its p-value."""
+    changes = []
+    for measure, (_, unit, decimals) in MEASURES.items():
+        column, (change, p) = CHANGES[measure][0], tests[measure]
+        changes.append({
+            "text": f"{number(float(record[column]), decimals)} {unit}",
+            "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
+            "p": chance(p) if np.isfinite(p) else "",
+            "fares": FARES.get(direction(change, p), ""),
+        })  # fmt: skip
+    return {"changes": changes, "key": f"{float(record['drop']):.6g}"}

@@ -1,0 +1,336 @@
+"""What a run will cost: jobs, passes, device hours and disk, from the config, the samples and a calibration per model.
+
+`run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
+
+    dataset, selectors (names), imported (those of them whose masks come from a file), attributed (those by
+    attribution), matched (the random controls of these), top_fractions, min_correct, negative_sum (whether it is
+    recorded)
+    mentions     whether units that answer to a culture's name are looked for
+    sets         {further, selectors, factors}: number of further data sets that masks are judged on, whose masks, and
+                 what their neurons are multiplied by
+    finetuning   {tasks, runs, questions, held_out, limits}: number of tasks that modules are trained on, and how often
+                 in each model; questions that one training reads, share of a task's questions that judge it, and by
+                 task how many questions are taken at most
+    latex        whether tables for a paper are made
+    cards        whether neurons are shown one by one
+    redrawn      whether neurons are chosen again on redrawn samples
+    overlap      whether there are masks to compare with each other
+    token_rules  other token rules that are recorded
+    again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
+                 under shuffled labels
+    shards       kind of work -> number of jobs that share it (see config.yaml)
+    image_controls   ways to ask the evaluate questions without what their images show
+    benchmark        whether selectors are judged on planted models
+    models       name -> {gpus, trained, planted}
+
+A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
+[3]: the lowest, the median and the highest that the calibration's repeats give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from culture_neurons.workflow import disk
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How much is asked: numbers of questions, and the cultures that can get a mask.
+
+    identify holds those of these cultures alone, since no other is recorded.
+    """
+
+    total: int
+    identify: int
+    evaluate: int
+    cultures: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work of one model.
+
+    questions    of all shards together
+    masks        of one selector, 0 where none is in force
+    passes       of all jobs: questions x masks x selectors
+    tokens       that these passes read
+    start_up     seconds that all jobs spend before their first batch
+    job          seconds of one job, start-up included (range)
+    hours        of all jobs (range)
+    """
+
+    kind: str
+    jobs: int
+    questions: int
+    masks: int
+    passes: int
+    tokens: int
+    start_up: float
+    job: np.ndarray
+    hours: np.ndarray
+
+
+def jobs(run: Mapping[str, Any]) -> dict[str, int]:
+    """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
+    models = run["models"].values()
+    n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
+    imported, attributed, matched = (n * len(run.get(name, ())) for name in ("imported", "attributed", "matched"))
+    unscored = imported + attributed + matched
+    sets = run.get("sets") or {"further": 0, "selectors": ()}
+    pairs = n * (1 + sets["further"]) * bool(sets["further"])  # of a model and a data set that masks are judged on
+    judged = pairs * len(sets["selectors"])
+    by_shard = shards["ablate"] * shards["ablate_masks"]
+    tuning = run.get("finetuning") or {"tasks": 0, "runs": 0}
+    planted = sum(model["planted"] for model in models)
+    again = n * len(run["again"]["selectors"])
+    count = {
+        "prepare": 1,
+        "train": sum(model["trained"] for model in models) - planted,
+        "plant": planted,
+        "infer": n * shards["infer"],
+        "gather_answers": n,
+        "infer_controls": n * bool(run.get("image_controls")),
+        "record": n * shards["record"],
+        "merge": n,
+        "score": each - unscored,
+        "mask": each - unscored,
+        "import_masks": imported,
+        "prepare_mentions": int(bool(run.get("mentions"))),
+        "attribute": (2 + bool(run.get("mentions"))) * n * shards["record"] * bool(attributed),
+        "mask_culnig": attributed,
+        "mask_matched": matched,
+        "ablate": n * groups(run, len(run["selectors"])) * by_shard,
+        "gather_outcomes": each,
+        "prepare_set": sets["further"],
+        "infer_set": n * sets["further"] * shards["infer"],
+        "gather_set": n * sets["further"],
+        "ablate_set": pairs * groups(run, len(sets["selectors"])) * by_shard,
+        "gather_set_outcomes": judged,
+        "prepare_task": tuning["tasks"],
+        "finetune": n * tuning["runs"],
+        "ask_finetuned": n * tuning["runs"],
+        "permute": again if run["again"]["permutations"] else 0,
+        "ablate_again": again * by_shard,
+        "gather_again": again,
+        "cards": n if run.get("cards") else 0,
+        "record_tokens": n * shards["record"] * len(run.get("token_rules", ())),
+        "merge_tokens": n * len(run.get("token_rules", ())),
+        "stability": n if run.get("redrawn") else 0,
+        "tabulate": 1,
+        "tabulate_images": int(bool(run.get("image_controls"))),
+        "tabulate_again": int(bool(run["again"]["selectors"])),
+        "tabulate_finetuning": int(bool(tuning["runs"])),
+        "tabulate_sets": int(judged > 0),
+        "benchmark_selectors": int(bool(run.get("benchmark"))),
+        "overlap": int(bool(run.get("overlap"))),
+        "tabulate_stability": int(bool(run.get("redrawn"))),
+        "draw_model": n,
+        "draw_overview": 1,
+        "latex": int(bool(run.get("latex", True))),
+        "report": 1,
+        "manifest": 1,
+    }
+    return {rule: number for rule, number in count.items() if number}
+
+
+def groups(run: Mapping[str, Any], selectors: int) -> int:
+    """Among how many jobs of a model so many selectors are dealt, other shards aside."""
+    return min(run["shards"].get("ablate_selectors") or selectors, selectors)
+
+
+def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Questions:
+    """Count the questions as if every identify question were answered correctly: an upper bound.
+
+    splits   culture -> split -> number of questions
+    """
+    identify = [n for n in (part.get("identify", 0) for part in splits.values()) if n >= max(1, min_correct)]
+    total = sum(sum(part.values()) for part in splits.values())
+    return Questions(total, sum(identify), sum(part.get("evaluate", 0) for part in splits.values()), len(identify))
+
+
+def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float = 0) -> np.ndarray:
+    """Wall-clock seconds per question, float64 [repeat]. Under a mask at projections a question takes a whole pass.
+
+    Beside a GPU, the next batch is prepared and sums are written while it works, so the slowest of these counts. On
+    a CPU they share the cores with the model, and beside a generation nothing is prepared: there they add up.
+    """
+    of = {name: np.array(values, float) for name, values in calibration["seconds_per_question"].items()}
+    model = {
+        "recording": of["record"],
+        "attribution": of.get("attribute", of["answer"]),
+        "ablation": of["ablate"] + masks * of["ablate_mask"],
+        "projections": masks * of["answer"],
+    }
+    parts = [model.get(kind, of["answer"]), of["prepare"], *([of["write"]] if kind == "recording" else [])]
+    return np.max(parts, axis=0) if calibration["prepares_ahead"] else np.sum(parts, axis=0)
+
+
+def work(
+    run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
+) -> list[Work]:
+    """Answers, recording and ablation of one model, and what its config asks of it beside these.
+
+    That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
+    counts once for each image control, as if it had an image and as many tokens as with it. `further` has the number
+    of questions of each further data set, of mentions under that name, and of tasks under `tasks/` and their names; all
+    count as if they were as long as the run's own. Masks at projections are counted apart: `projections`, and on all
+    sets `set projections`. A question to train on costs what an attribution costs: both go forward and back.
+    """
+    again = run["again"]
+    # Under shuffled labels, each question is asked under its own culture's mask alone.
+    repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
+    masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
+    rules = len(run.get("token_rules", ()))
+    sets = {name: n for name, n in (further or {}).items() if "/" not in name}
+    mentions = sets.pop("mentions", 0)
+    tuning = {"runs": 0, "questions": 0} | (run.get("finetuning") or {})
+    judging = held_out(tuning, further or {})
+    attributed = (2 + bool(run.get("mentions"))) * bool(run.get("attributed"))
+    # The mean over questions, controls and mentions, of which each is a job of its own.
+    attributions = round((2 * asked.identify + mentions) / max(1, attributed))
+    whole = {*run.get("attributed", ()), *run.get("matched", ())}
+    judged = (run.get("sets") or {}).get("selectors", ())
+    on_sets = asked.cultures * len((run.get("sets") or {}).get("factors", ()))
+    # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
+    each = round((sum(sets.values()) + asked.evaluate) / (1 + len(sets)))
+    masked = shards["ablate"], shards["ablate_masks"]
+
+    def dealt(kind: str, selectors: set[str], times: int, n: int, masks: int) -> tuple:
+        """Work of selectors that share jobs, `times` on each of them."""
+        number = groups(run, len(selectors))
+        return kind, number * times, *masked, n, masks, len(selectors) / max(1, number)
+
+    kinds = [
+        ("answers", 1, shards["infer"], 1, asked.total, 0),
+        ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
+        ("attribution", attributed, shards["record"], 1, attributions, 0),
+        dealt("ablation", set(run["selectors"]) - whole, 1, asked.evaluate, masks),
+        dealt("projections", whole, 1, asked.evaluate, masks),
+        ("again", len(again["selectors"]), *masked, asked.evaluate, repeated),
+        ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
+        dealt("set ablation", set(judged) - whole, (1 + len(sets)) * bool(sets), each, on_sets),
+        dealt("set projections", set(judged) & whole, (1 + len(sets)) * bool(sets), each, on_sets),
+        ("fine-tuning", tuning["runs"], 1, 1, tuning["questions"], 0),
+        # Of the trained models: every data set, and before and after that a part of the task.
+        ("tuned answers", tuning["runs"], 1, 1, asked.evaluate + sum(sets.values()) + 2 * judging, 0),
+    ]
+    kinds = [kind for kind in kinds if kind[1]]
+    if controls := len(run.get("image_controls", ())):
+        kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
+    start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
+    result = []
+    rates = {"again": "ablation", "fine-tuning": "attribution"}
+    for kind, times, by_questions, by_masks, n, masks, *more in kinds:
+        number = times * by_questions * by_masks
+        together = more[0] if more else 1  # selectors of one job
+        rate = rates.get(kind, kind.removeprefix("set "))
+        per_question = seconds_per_question(calibration, rate, masks * together / by_masks)
+        job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
+        passes = round(times * together) * n * max(1, masks)
+        tokens = round(passes * calibration["tokens_per_question"]["mean"])
+        hours = number * job * devices / 3600
+        result.append(Work(kind, number, n, masks, passes, tokens, number * start, job, hours))
+    return result
+
+
+def held_out(tuning: Mapping[str, Any], further: Mapping[str, int]) -> int:
+    """Questions of a task that judge a training, the mean over tasks: see `selectors.module_choice.held_out`."""
+    sizes = {name.removeprefix("tasks/"): n for name, n in further.items() if name.startswith("tasks/")}
+    limits = tuning.get("limits", {})
+    shares = [tuning["held_out"] * min(n, limits.get(name) or n) for name, n in sizes.items()]
+    return round(sum(shares) / max(1, len(shares)))
+
+
+def devices_per_job(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> int:
+    """What a job holds for as long as it runs: GPUs, or cores where there are none."""
+    if calibration["device_type"] == "cpu":
+        return calibration["threads"]
+    return max(run["models"][calibration["model"]]["gpus"], calibration["devices"])
+
+
+def plan(
+    run: Mapping[str, Any],
+    splits: Mapping[str, Mapping[str, int]],
+    calibrations: Sequence[Mapping[str, Any]],
+    further: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """All figures, ready for JSON; see docs/outputs.md for the keys, and `work` for `further`."""
+    asked = questions(splits, run["min_correct"])
+    models, totals = {}, {}
+    for calibration in calibrations:
+        unit = "core-hours" if calibration["device_type"] == "cpu" else "GPU-hours"
+        parts = work(run, asked, calibration, further)
+        hours = np.sum([part.hours for part in parts], axis=0)
+        totals[unit] = totals.get(unit, 0) + hours
+        models[calibration["model"]] = {
+            "calibration": {key: calibration[key] for key in SHOWN},
+            "devices_per_job": devices_per_job(run, calibration),
+            "unit": unit,
+            "work": {
+                part.kind: {key: value for key, value in vars(part).items() if key != "kind"}
+                | {"job": part.job.tolist(), "hours": part.hours.tolist()}
+                for part in parts
+            },
+            "hours": hours.tolist(),
+            "disk": disk.disk(run, asked, calibration, further),
+        }
+    kept = sum(size for model in models.values() for name, size in model["disk"].items() if name != "shards")
+    return {
+        "dataset": run["dataset"],
+        "questions": vars(asked),
+        "cultures": len(splits),
+        "jobs": jobs(run),
+        "models": models,
+        "hours": {unit: hours.tolist() for unit, hours in totals.items()},
+        "disk": {"kept": kept, "peak": kept + sum(model["disk"]["shards"] for model in models.values())},
+        "assumptions": assumptions(run, calibrations),
+    }
+
+
+#: What a plan repeats of a calibration.
+SHOWN = (
+    "revision", "dtype", "device", "device_type", "devices", "threads", "answer", "batch_size", "batch_size_fitted",
+    "layers", "neurons", "tokens_per_question", "repeats", "questions_run", "peak_device_bytes",
+)  # fmt: skip
+
+
+def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the figures take for granted, a sentence each."""
+    trained = any(model["trained"] for model in run["models"].values())
+    others = f"{'training, ' if trained else ''}prepare, merge, score, mask, tables, figures and report"
+    result = [
+        "Every identify question is answered correctly, so that it is recorded, and every culture with at least "
+        f"{max(1, run['min_correct'])} of them gets masks: an upper bound.",
+        "Each culture has one mask per selector and top fraction, of the whole budget of neurons, anywhere in the "
+        "model. Masks that are empty, equal, or touch no early layer cost less.",
+        "A range is how much the calibration's repeats differed. Not in it: start-up, which was timed once, the end of "
+        "a process, other jobs on the same machine, and pictures that come from a slow disk.",
+        f"Jobs without a model are counted and not timed: {others}.",
+        "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
+    ]
+    if run.get("attributed") or (run.get("sets") or {}).get("further"):
+        result.append(
+            "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
+            "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less. "
+            "Sums of attributions are counted as plain arrays."
+        )
+    if (run.get("finetuning") or {}).get("runs"):
+        result.append(
+            "A question to fine-tune on costs what an attribution costs, and is as long as the run's own questions. "
+            "What fine-tuning writes of the trained modules is not in the disk space."
+        )
+    if run["shards"].get("ablate_selectors"):
+        result.append("A job that asks masks at projections beside masks of statistics is counted as two.")
+    for calibration in calibrations:
+        if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
+            result.append(
+                f"{calibration['model']} asks for a GPU and was calibrated without one: these are not its costs there."
+            )
+    if any(calibration["answer"] == "generate" for calibration in calibrations):
+        result.append("An answer that is generated is counted as one pass; its time is that of the whole generation.")
+    return result

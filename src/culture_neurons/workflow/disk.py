@@ -1,0 +1,65 @@
+"""The room on disk that the results of a run will take (`workflow.cost.plan`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from culture_neurons.selectors import selection
+
+#: Bytes on disk, measured on files of the size of the paper's run: a row of a mask, an answer, and what a file has
+#: beside its rows.
+MASK_ROW, ANSWER_ROW, FILE = 10, 24, 4000
+
+
+def disk(
+    run: Mapping[str, Any], asked: Any, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Bytes of one model's files; `shards` are removed when they are merged.
+
+    run, further    see `workflow.cost` and `workflow.cost.work`
+    asked           `workflow.cost.Questions`
+    """
+    layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
+    recorded = 1 + len(run.get("token_rules", ()))
+    shards = round(asked.identify * calibration["statistics_bytes_per_question"])
+    per_culture = asked.cultures * layers * neurons
+    chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
+    files = len(run["top_fractions"])
+    answers = asked.evaluate * asked.cultures * files
+    controls = len(run.get("image_controls", ()))
+    again = run["again"]
+    repeated = {
+        # Masks of one fraction under every permutation; answers to them, and under every strength.
+        "again": len(again["selectors"])
+        * (
+            again["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
+            + len(again["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
+            + (len(again["strengths"]) + 2) * FILE
+        )
+    }
+    more = {}
+    if run.get("attributed"):
+        # A sum of 8 bytes per culture and unit, in each shard of questions, controls and mentions.
+        kinds = (2 + bool(run.get("mentions"))) * run["shards"]["record"]
+        more["attributions"] = kinds * (asked.cultures * layers * calibration.get("units_per_layer", 0) * 8 + FILE)
+    sets = {name: n for name, n in (further or {}).items() if name != "mentions" and "/" not in name}
+    if sets:
+        judged, number = run["sets"]["selectors"], sum(sets.values()) + asked.evaluate
+        under_masks = len(judged) * len(run["sets"]["factors"])
+        more["sets"] = under_masks * (asked.cultures * number * ANSWER_ROW + (1 + len(sets)) * FILE)
+    tuned = (run.get("finetuning") or {}).get("runs", 0)
+    if tuned:
+        more["tuned answers"] = tuned * ((sum(sets.values()) + asked.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)
+    return {
+        # All questions, and the two or five sums per culture, 8 bytes each.
+        "statistics": recorded * (shards + per_culture * (40 if run.get("negative_sum") else 16)),
+        "scores": selectors * (per_culture * 4 + FILE),
+        "masks": selectors * (chosen * MASK_ROW + files * FILE),
+        "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
+        + (asked.total + controls * asked.evaluate) * ANSWER_ROW
+        + (1 + controls) * FILE,
+        "shards": recorded * shards,
+        **(repeated if again["selectors"] else {}),
+        **more,
+    }

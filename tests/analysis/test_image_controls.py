@@ -1,0 +1,147 @@
+"""Worked by hand: two cultures, three images, four questions with an image and one without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from culture_neurons.analysis import image_controls, intervals, resampling
+from culture_neurons.analysis.image_controls import ALL, SHOWN, adjust, check_complete, compare
+from culture_neurons.analysis.mask_effects import baseline
+from culture_neurons.errors import FileError
+
+SAMPLES = pd.DataFrame({
+    "sample_id": ["a1", "a2", "a3", "b1", "b2", "c1"],
+    "culture": ["A", "A", "A", "B", "B", "C"],
+    "split": "evaluate",
+    "label": 0,
+    "image_id": ["x", "x", "y", "z", "", ""],
+})  # fmt: skip
+SOURCES = {SHOWN: "predictions.parquet", "blank": "blank.parquet", "none": "none.parquet"}
+
+
+def answers(**right: bool) -> pd.DataFrame:
+    """Answers to the questions that are named: a right one has p = 3/4, a wrong one p = 1/4, of two options."""
+    table = SAMPLES[SAMPLES["sample_id"].isin(right)][["sample_id", "culture", "split"]]
+    correct = np.array([right[name] for name in table["sample_id"]])
+    p = np.where(correct, 0.75, 0.25)
+    return table.assign(
+        prediction=np.where(correct, 0, 1), correct=correct, well_formed=True, logprobs=list(np.log([p, 1 - p]).T)
+    )
+
+
+SHOWN_ANSWERS = answers(a1=True, a2=True, a3=True, b1=False, b2=True, c1=True)
+BASE = baseline(SAMPLES, SHOWN_ANSWERS, "predictions.parquet")
+CONTROLS = {
+    "blank": answers(a1=False, a2=True, a3=True, b1=True),
+    "none": answers(a1=True, a2=True, a3=True, b1=False),
+}
+
+
+def rows(table: pd.DataFrame, culture: str, control: str) -> pd.Series:
+    return table[(table["culture"] == culture) & (table["control"] == control)].iloc[0]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return compare(BASE, CONTROLS, ["A", "B", "C"], SOURCES, replicates=500)
+
+
+def test_changes_are_of_questions_with_an_image_and_averaged_over_cultures(table) -> None:
+    assert list(table.columns) == image_controls.COLUMNS
+    assert table[["culture", "control"]].apply(tuple, axis=1).tolist() == [
+        (culture, control) for culture in ("A", "B", "C", ALL) for control in (SHOWN, "blank", "none")
+    ]
+    a, b, c, every = (rows(table, culture, "blank") for culture in ("A", "B", "C", ALL))
+    assert [row["n"] for row in (a, b, c, every)] == [3, 1, 0, 4]
+    assert [row["n_without_image"] for row in (a, b, c, every)] == [0, 1, 1, 2]
+    assert_allclose([a["change"], b["change"], every["change"]], [-100 / 3, 100, (100 - 100 / 3) / 2])
+    assert_allclose([a["accuracy"], b["accuracy"], every["accuracy"]], [2 / 3, 1, 5 / 6])
+    assert_allclose(every["logprob_change"], np.log(3) * (1 - 1 / 3) / 2)
+    assert (every["gained"], every["lost"]) == (1, 1)
+    assert every["chance"] == 0.5
+    assert c[["accuracy", "change", "change_low", "mcnemar_p", "chance"]].isna().all()
+    shown = rows(table, ALL, SHOWN)
+    assert shown["accuracy"] == 0.5  # A all right, B none
+    assert shown[["change", "change_low", "logprob_change", "mcnemar_p"]].isna().all()
+
+
+def test_intervals_and_p_are_those_of_the_resampling_of_images(table) -> None:
+    plan = resampling.design(np.array(["A", "A", "A", "B"]), np.array(["image x", "image x", "image y", "image z"]))
+    change = np.array([[-100.0], [0], [0], [100]])
+    low, high = intervals.interval(plan, change, [intervals.POINTS], 500, 0)
+    found = rows(table, ALL, "blank")
+    assert_allclose([found["change_low"], found["change_high"]], [low[0], high[0]])
+    assert found["mcnemar_p"] == 1.0
+    assert rows(table, "A", "blank")["mcnemar_p"] == resampling.mcnemar(1, 0)
+
+
+def test_a_model_that_ignores_the_image_shows_no_change(table) -> None:
+    same = table[(table["control"] == "none") & (table["n"] > 0)]
+    assert (same[["change", "logprob_change"]] == 0).all(axis=None)
+    assert (same["mcnemar_p"] == 1).all()
+    several = same[same["culture"] != "B"]  # of B there is one image
+    assert (several[["logprob_change_low", "logprob_change_high"]] == 0).all(axis=None)
+    assert (several["change_low"] < -10).all()
+    assert (several["change_high"] > 10).all()
+    assert same.loc[same["culture"] == "B", ["change_low", "logprob_change_high"]].isna().all(axis=None)
+
+
+def test_guessing_with_and_without_the_image_is_rarely_a_change() -> None:
+    """Answers that are right by luck, anew under the control: at most about 5 % of p below 0.05, intervals with 0."""
+    rng, n, times = np.random.default_rng(0), 60, 200
+    samples = pd.DataFrame({
+        "sample_id": [f"q{i:02}" for i in range(n)], "culture": ["A", "B"] * (n // 2), "split": "evaluate", "label": 0,
+        "image_id": [f"i{i // 4}" for i in range(n)],
+    })  # fmt: skip
+
+    def guessed() -> pd.DataFrame:
+        p = rng.dirichlet(np.ones(4), n)
+        best = p.argmax(axis=1)
+        return samples[["sample_id", "culture", "split"]].assign(
+            prediction=best, correct=best == 0, well_formed=True, logprobs=list(np.log(p))
+        )
+
+    small = covered = 0
+    for _ in range(times):
+        base = baseline(samples, guessed(), "p")
+        found = compare(base, {"blank": guessed()}, ["A", "B"], {SHOWN: "p", "blank": "b"}, replicates=200)
+        row = rows(found, ALL, "blank")
+        small += row["mcnemar_p"] < 0.05
+        covered += row["logprob_change_low"] <= 0 <= row["logprob_change_high"]
+    assert small / times <= 0.075
+    assert covered / times >= 0.88
+
+
+def test_p_is_adjusted_in_four_families() -> None:
+    p = [0.01, 0.02, 0.03, 0.04]
+    every = [
+        pd.DataFrame({"culture": culture, "control": "blank", "mcnemar_p": p, "planted": planted})
+        for planted in ("yes", "no")
+        for culture in ("A", ALL)
+    ]
+    every.append(pd.DataFrame({"culture": ["A"], "control": [SHOWN], "mcnemar_p": [np.nan], "planted": ["no"]}))
+    found = adjust(pd.concat(every, ignore_index=True))["mcnemar_p_adjusted"]
+    assert_allclose(found[:16], list(resampling.benjamini_hochberg(np.array(p))) * 4)
+    assert np.isnan(found[16])
+
+
+def test_a_model_without_questions_that_have_an_image_has_empty_rows() -> None:
+    nothing = {"blank": CONTROLS["blank"].iloc[:0], "none": CONTROLS["none"].iloc[:0]}
+    found = compare(BASE, nothing, ["A", "B", "C"], SOURCES, replicates=10)
+    assert (found["n"] == 0).all()
+    assert found["accuracy"].isna().all()
+    assert rows(found, ALL, "blank")["n_without_image"] == 6
+
+
+def test_files_of_other_questions_are_named() -> None:
+    with pytest.raises(FileError, match=r"none\.parquet and predictions\.parquet .*'b1'"):
+        compare(BASE, {**CONTROLS, "none": CONTROLS["none"].iloc[:3]}, ["A"], SOURCES)
+    made = {"rows": 4, "without_image": 2}
+    check_complete(CONTROLS["blank"], made, BASE, "blank.parquet")
+    for table, metadata in ((CONTROLS["blank"].iloc[:3], made), (CONTROLS["blank"], {"rows": 4}),
+                            (CONTROLS["blank"].iloc[:3], {"rows": 3, "without_image": 2})):  # fmt: skip
+        with pytest.raises(FileError, match=r"blank\.parquet: \d answers, expected 6 less those without an image"):
+            check_complete(table, metadata, BASE, "blank.parquet")

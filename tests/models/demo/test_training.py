@@ -1,0 +1,169 @@
+"""Training demo models: its shortcuts compute what the whole model computes, and it fails loudly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from culture_neurons.data import prompts
+from culture_neurons.data.readers import synthetic
+from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models.demo import architectures, lessons, training
+from culture_neurons.models.demo.muon import Muon
+from culture_neurons.types import Sample
+
+SIZES = {"layers": 2, "hidden": 32, "intermediate": 64, "vision_layers": 1, "vision_hidden": 32}
+WORLD = synthetic.world({"cultures": 2, "categories": 2, "motifs": 3})
+TINY = training.Recipe(vision_steps=2, facts_steps=2, steps=2, images_per_fact=2, dev_images_per_fact=1, batch=8)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"step": 3}, "unknown key 'step'.*did you mean 'steps'"),
+        ({"steps": 2.5}, "steps is 2.5; expected an integer from 1"),
+        ({"steps": True}, "steps is True"),
+        ({"vision_steps": 0}, "vision_steps is 0; expected an integer from 1"),
+        ({"seed": -1}, "seed is -1; expected an integer from 0"),
+        ({"min_accuracy": "high"}, "min_accuracy is 'high'; expected a number from 0"),
+        ({"firing_loss": 1}, "firing_loss is 1; expected true or false"),
+    ],
+)
+def test_settings_are_checked(options, expected):
+    with pytest.raises(ConfigError, match=expected):
+        training.Recipe.of(options)
+
+
+def test_settings_are_taken():
+    assert training.Recipe.of({"steps": 7, "learning_rate": 1, "firing_loss": False}) == training.Recipe(
+        steps=7, learning_rate=1, firing_loss=False
+    )
+
+
+@pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
+def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
+    model, processor = architectures.build(architecture, WORLD, **SIZES)
+    lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
+    examples = synthetic.draw(WORLD, "train", 1)
+    index, decoded = np.array([3, 7, 0]), processor.tokenizer.convert_ids_to_tokens
+    for number, template in enumerate(lesson.templates):
+        batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(1))
+        texts = []
+        for i, ids in zip(index, batch.ids, strict=True):
+            options = tuple(decoded(ids[template.options].tolist()))
+            question = synthetic.question(WORLD, int(examples.category[i]), number)
+            sample = Sample("", "", "", question, options, 0)
+            text = prompts.user_text(sample, range(3))
+            texts.append(
+                processor.apply_chat_template(prompts.messages(text, True), add_generation_prompt=True, tokenize=False)
+            )
+        images = [Image.fromarray(examples.pixels[i]) for i in index]
+        given = processor(images=images, text=texts, return_tensors="pt", padding=True)
+        assert torch.equal(given["input_ids"], batch.ids)
+        with torch.no_grad():
+            features = lessons.all_features(model, lessons.pixels(processor, examples), WORLD.image_size)
+            states = lessons.decode(model, features[index], batch.ids, template)
+            torch.testing.assert_close(model.lm_head(states), model(**given).logits, atol=1e-4, rtol=1e-3)
+        assert decoded(batch.ids[:, template.before].tolist()) == ["\n"] * 3
+
+
+def test_batches_ask_for_the_right_word_and_letter():
+    model, processor = architectures.build("llava-next-qwen2", WORLD, **SIZES)
+    lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
+    examples = synthetic.draw(WORLD, "train", 3)
+    template, index = lesson.templates[0], np.arange(len(examples.culture))
+    batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(0))
+    decoded = processor.tokenizer.convert_ids_to_tokens
+    for i in index:
+        facts = WORLD.words[examples.culture[i], examples.category[i]]
+        options = decoded(batch.ids[i, template.options].tolist())
+        position = "ABC".index(decoded(int(batch.letter[i])))
+        assert set(options) == set(facts)
+        assert options[position] == facts[examples.motif[i]] == decoded(int(batch.word[i]))
+        assert (batch.marks[i] == batch.letter[i]).tolist() == [p == position for p in range(3)]
+        assert (batch.marks[i] == lesson.nothing).sum() == 2
+    assert len(set(batch.letter.tolist())) == 3
+
+
+def test_the_schedule_ends_some_steps_after_the_goal():
+    seen = []
+    for step, factor, accuracy in training.schedule(100, goal=0.9, rest=10, window=5):
+        accuracy.append(1.0 if step >= 20 else 0.0)
+        seen.append((step, factor))
+    assert len(seen) == 25 + 10  # five good steps, then the rest
+    factors = [factor for _, factor in seen]
+    assert factors[:25] == [1.0] * 25
+    assert factors[25:] == pytest.approx([1 - i / 10 for i in range(10)])
+
+
+def test_the_schedule_ends_at_its_limit_without_the_goal():
+    factors = []
+    for _, factor, accuracy in training.schedule(30, goal=0.9, rest=10):
+        accuracy.append(0.0)
+        factors.append(factor)
+    assert len(factors) == 30
+    assert factors[-1] < 0.2
+
+
+def test_two_runs_give_the_same_weights_on_one_thread():
+    threads = torch.get_num_threads()
+    recipe = training.Recipe.of(vars(TINY) | {"min_accuracy": 0.0})
+    runs = [training.train("llava-next-mistral", WORLD, recipe, **SIZES) for _ in range(2)]
+    first, again = (model.state_dict() for model, _, _ in runs)
+    untrained = architectures.build("llava-next-mistral", WORLD, recipe.seed, **SIZES)[0].state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    changed = {key for key in first if not torch.equal(first[key], untrained[key])}
+    assert any("vision_tower" in key for key in changed)
+    assert any("mlp.gate_proj" in key for key in changed)
+    assert runs[0][2] == runs[1][2]
+    assert runs[0][2]["steps"] == 6
+    assert torch.get_num_threads() == threads
+
+
+def test_a_model_that_learns_nothing_is_an_error_that_says_how_far_it_came():
+    recipe = training.Recipe.of(vars(TINY) | {"attempts": 2, "min_accuracy": 1.0})
+    lines = []
+    reporter = training.Reporter(say=lines.append)
+    with pytest.raises(ModelError, match=r"qwen2.5-vl: training reached \d+.\d % on dev questions in 2 attempts"):
+        training.train("qwen2.5-vl", WORLD, recipe, reporter=reporter, **SIZES)
+    assert [line for line in lines if "attempt" in line] == [
+        "qwen2.5-vl: attempt 1, seed 0",
+        "qwen2.5-vl: attempt 2, seed 1000",
+    ]
+
+
+def test_dev_accuracy_counts_right_letters():
+    """A stand-in that always says A is right where A is: about one time in three."""
+    _, processor = architectures.build("llava-next-mistral", WORLD, **SIZES)
+    letter = processor.tokenizer.convert_tokens_to_ids("A")
+    score = torch.nn.functional.one_hot(torch.tensor(letter), len(processor.tokenizer)).float()
+
+    class Stub:
+        def __call__(self, input_ids, logits_to_keep, **_):
+            return type("Output", (), {"logits": score.expand(len(input_ids), logits_to_keep, -1)})
+
+    found = training.dev_accuracy(
+        Stub(), processor, WORLD, training.Recipe(dev_images_per_fact=6), prompts.INSTRUCTION, prompt_seed=1
+    )
+    assert 0.15 < found < 0.5
+
+
+@pytest.mark.parametrize("muon", [torch.optim.Muon, Muon])
+def test_parameters_get_their_share_of_the_learning_rate(muon):
+    """Matrices and the rest alike: none of it, a little, and the whole."""
+    shares = {"still": 0.0, "slow": 0.1, "quick": 1.0}
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in shares})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.5)
+    recipe = training.Recipe(weight_decay=0.0)
+    optimiser = training.Optimiser(model.named_parameters(), recipe, lambda name: shares[name.split(".")[0]], muon)
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    optimiser.step(sum(layer(x).pow(2).sum() for layer in model.values()))
+    for kind in ("weight", "bias"):
+        moved = {name: (getattr(model[name], kind) - 0.5).abs().max().item() for name in shares}
+        assert moved["still"] == 0
+        assert moved["slow"] == pytest.approx(moved["quick"] / 10, rel=0.01)
+        assert moved["quick"] > 0

@@ -1,0 +1,83 @@
+"""Masks judged on further data sets, with neurons suppressed and enhanced; and mentions of cultures."""
+
+import pandas as pd
+import pytest
+
+from culture_neurons.workflow import cost
+from tests.pipeline.conftest import TEXTS
+from tests.pipeline.test_incremental import DRAWN
+from tests.pipeline.test_plan import amount_of_work
+
+pytestmark = pytest.mark.workflow
+
+#: Rules of what the small project leaves out.
+NEW = {
+    "prepare_set": 2, "infer_set": 2, "gather_set": 2, "ablate_set": 3, "gather_set_outcomes": 9, "tabulate_sets": 1,
+    "prepare_mentions": 1, "attribute": 3, "mask_culnig": 2, "mask_matched": 1, "import_masks": 1,
+    "prepare_task": 1, "finetune": 2, "ask_finetuned": 2, "tabulate_finetuning": 1,
+}  # fmt: skip
+
+
+def test_jobs_are_those_of_the_config_and_of_the_plan(wide):
+    assert wide.planned() == {}
+    jobs = wide.planned("--forceall")
+    assert {rule: n for rule, n in jobs.items() if rule in NEW} == NEW
+    assert cost.jobs(amount_of_work(wide)) == jobs
+
+
+def test_masks_are_judged_on_further_data_sets(wide_finished):
+    project = wide_finished
+    # A random control has as many units of each site and layer, and one set where the other has one.
+    masks = {
+        name: pd.read_parquet(project.results("loaded", "masks", f"{name}_top0.05.parquet"))
+        for name in ("culnig-general", "random-general")
+    }
+    sizes = [mask.groupby(["culture", "site", "layer"], observed=True).size() for mask in masks.values()]
+    pd.testing.assert_series_equal(*sizes)
+    assert len(masks["random-general"]) > 0
+
+    # The run's own data among them; by factor 0 the same as in the main ablation.
+    own = pd.read_parquet(project.results("loaded", "sets", "small", "cas_x0.parquet"))
+    main = pd.read_parquet(project.results("loaded", "ablation", "cas_top0.05.parquet"))
+    pd.testing.assert_frame_equal(own, main)
+    twice = pd.read_parquet(project.results("loaded", "sets", "small", "cas_x2.parquet"))
+    assert not own["logprobs"].apply(tuple).equals(twice["logprobs"].apply(tuple))
+
+    pictures = pd.read_parquet(project.results("loaded", "sets", "pictures", "culnig-general_x2.parquet"))
+    assert set(pictures["culture"]) == {"Old Aldovia", "Brenmark", "Costa Verena"}
+    assert len(pictures) == 12 * pictures["mask_culture"].nunique()
+    texts = pd.read_parquet(project.results("loaded", "sets", "texts", "predictions.parquet"))
+    assert set(texts["culture"]) == {"all"}
+    assert set(texts["split"]) == {"evaluate"}
+
+    # Tables, figures and the report: each data set in the order of the config.
+    table = pd.read_csv(project.results("tables", "sets.csv"))
+    assert list(dict.fromkeys(table["set"])) == ["small", "pictures", "texts"]
+    assert len(table) == 3 * 3 * 2
+    mine = table.query("set == 'small' and selector == 'cas' and factor == 0").iloc[0]
+    outcomes = main.merge(pd.read_parquet(project.results("loaded", "predictions.parquet")), on="sample_id")
+    assert mine["masked_accuracy"] == pytest.approx(main["correct"].mean())
+    changes = outcomes["correct_x"].astype(int) - outcomes["correct_y"].astype(int)
+    assert mine["change"] == pytest.approx(100 * changes.mean())
+    assert set(table[table["set"] == "texts"]["n_own"]) == {0}
+    general = table[table["selector"] == "culnig-general"]
+    assert set(general["n_controls"]) == {1}
+    assert general["difference"].notna().all()
+    assert set(general["shared"]) == {"yes"}
+    stems = {path.stem for path in project.results("figures").glob("*.pdf")}
+    assert {"sets_loaded", "related_loaded_cas", "modules_loaded_culnig-general"} <= stems
+    assert "related_loaded_culnig-general" not in stems
+    assert "On other benchmarks" in project.results("report.html").read_text(encoding="utf-8")
+
+    assert r"\times 0" in project.results("tables", "sets.tex").read_text(encoding="utf-8")
+
+
+def test_another_set_is_a_branch_of_its_own(wide):
+    config = wide.read()
+    config["evaluation"]["sets"]["more"] = {**TEXTS, "filter": {"group_by": "group", "min_samples": 2}}
+    wide.write(config)
+    # It is asked of the trained models too, and none is trained again.
+    assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
+        "prepare_set": 1, "infer_set": 1, "gather_set": 1, "ablate_set": 1, "gather_set_outcomes": 3,
+        "tabulate_sets": 1, "latex": 1, "ask_finetuned": 2, "tabulate_finetuning": 1,
+    }  # fmt: skip

@@ -1,0 +1,674 @@
+"""Figures: what is drawn is what the tables say, every name can be drawn, and the bytes do not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.report import figures
+from culture_neurons.report.figures import captions, fonts, overlap, related, style, titles
+from culture_neurons.report.figures import tables as contents
+from culture_neurons.report.figures.models import wilson
+from tests.figures_tables import NAMES, SELECTORS, build
+
+PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return figures.read(build(tmp_path_factory.mktemp("tables")), contents.OPTIONAL)
+
+
+def texts(figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    return [t.get_text() for t in figure.findobj(Text) if t.get_visible() and t.get_text()]
+
+
+def every_figure(tables, selectors=("cas",)):
+    yield from figures.model_figures(tables, PLANTED, list(selectors), 0.01)
+    yield from figures.overview_figures(tables, list(selectors), 0.01)
+
+
+def test_every_figure_is_readable_at_column_width_and_says_planted(tables):
+    entries = captions.model_entries(tables, PLANTED, ["cas"], 0.01) + captions.overview_entries(tables, 0.01)
+    drawn = []
+    for stem, figure in every_figure(tables):
+        drawn.append(stem)
+        width, height = figure.get_size_inches()
+        assert width in (style.SINGLE, style.DOUBLE), stem
+        shown = texts(figure)
+        assert any("planted" in text for text in shown[:3]) or "planted" in " ".join(shown), stem
+        small = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text() and t.get_fontsize() < 7]
+        assert not small, (stem, small[0])
+        ink = figure.get_tightbbox()  # nothing leaves the page
+        assert ink.x0 > -0.02, stem
+        assert ink.y0 > -0.02, stem
+        assert ink.x1 < width + 0.02, stem
+        assert ink.y1 < height + 0.02, stem
+    assert sorted(drawn) == sorted(entry.stem for entry in entries)
+
+
+def test_a_model_that_is_not_planted_never_says_so(tables):
+    for stem, figure in figures.model_figures(tables, DEMO, ["cas"], 0.01):
+        assert not any("planted" in text for text in texts(figure)), stem
+
+
+def test_the_histogram_has_the_counts_and_shares(tables):
+    figure = figures.plot_layers(tables, PLANTED, "cas", 0.01)
+    part = tables.layers
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "cas") & (part["top_fraction"] == 0.01)]
+    expected = part.groupby("layer")["count"].sum().to_numpy()
+    count, share = figure.axes
+    outline = count.patches[0].get_xy()
+    np.testing.assert_array_equal(outline[1:-1:4, 1][: len(expected)], expected)
+    # Both axes measure the same bar.
+    assert share.get_ylim()[1] == pytest.approx(100 * count.get_ylim()[1] / expected.sum())
+    assert f"{expected.sum():,} neurons of 8 cultures" in " ".join(texts(figure))
+
+
+def projected(tables, tmp_path):
+    """Tables of a run with selectors by attribution; culture-general masks are all the same."""
+    selectors = ["cas", "culnig-general", "culnig-specific"]
+    made = figures.read(build(tmp_path, models=(PLANTED,), selectors=selectors, fractions=(0.01,)))
+    general = made.layers["selector"] == "culnig-general"
+    first = made.layers[general & (made.layers["culture"] == NAMES[0])]["count"].to_numpy()
+    made.layers.loc[general, "count"] = np.tile(first, len(NAMES))
+    return made
+
+
+def test_modules_show_one_mask_or_the_mean_of_all(tables, tmp_path):
+    made = projected(tables, tmp_path)
+    stems = [stem for stem, _ in figures.model_figures(made, PLANTED, ["cas", "culnig-general"], 0.01)]
+    assert [stem for stem in stems if stem.startswith("modules")] == [f"modules_{PLANTED}_culnig-general"]
+    entries = captions.model_entries(made, PLANTED, ["cas", "culnig-general", "culnig-specific"], 0.01)
+    said = {e.selector: e.caption for e in entries if e.kind == "modules"}
+    assert said.keys() == {"culnig-general", "culnig-specific"}
+    # Statistics are of the questions answered correctly, attributions of all.
+    asked = made.baseline.loc[made.baseline["model"] == PLANTED, ["n_identify", "n_identify_correct"]].sum()
+    assert asked["n_identify"] > asked["n_identify_correct"]
+    captioned = {entry.stem: entry.caption for entry in entries}
+    for selector, n, kind in (
+        ("cas", asked["n_identify_correct"], "correctly answered questions"),
+        ("culnig-general", asked["n_identify"], "questions"),
+    ):
+        assert f", chosen on {n:,} {kind}" in captioned[f"layers_{PLANTED}_{selector}"]
+        assert f", from {n:,} questions" in titles.source(made, PLANTED, selector)
+    for selector, masks in (("culnig-general", 1), ("culnig-specific", len(NAMES))):
+        part = made.layers[made.layers["selector"] == selector]
+        if masks == 1:
+            part = part[part["culture"] == NAMES[0]]
+        mean = part.groupby(["site", "layer"])["count"].sum() / masks
+        figure = figures.plot_modules(made, PLANTED, selector, 0.01)
+        stacked, share = figure.axes
+        sites = ["gate_proj", "q_proj", "k_proj", "v_proj"]
+        for line, site in zip(share.lines, sites, strict=True):
+            units = part[part["site"] == site]["units"].iloc[0]
+            np.testing.assert_allclose(line.get_ydata(), 100 * mean[site] / units)
+        top = stacked.patches[0].get_xy()[1:-1:4, 1][:4]  # the whole stack is drawn first
+        np.testing.assert_allclose(top, mean.groupby("layer").sum())
+        attention = f"{100 * mean[sites[1:]].sum() / mean.sum():.2g}"
+        text = f"{titles.plural(round(mean.sum()), 'neuron')} per mask{f', mean of {masks}' if masks > 1 else ''}"
+        assert f"{text}; {attention}\N{NO-BREAK SPACE}% in the attention" in said[selector]
+        assert said[selector].split(". ")[-1].rstrip(".") in " ".join(texts(figure))
+
+
+def test_layers_are_summed_over_sites(tables, tmp_path):
+    made = projected(tables, tmp_path)
+    cultures, counts = contents.layer_counts(made, PLANTED, "culnig-specific", 0.01)
+    part = made.layers[made.layers["selector"] == "culnig-specific"]
+    expected = part.groupby(["culture", "layer"])["count"].sum()
+    assert [counts[cultures.index(c), layer] for c, layer in expected.index] == expected.tolist()
+
+
+def test_the_matrix_has_masks_down_and_evaluated_cultures_across(tables):
+    figure = figures.plot_matrix(tables, PLANTED, "cas", 0.01)
+    shown = figure.axes[0].collections[0]
+    part = tables.effects
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "cas") & (part["top_fraction"] == 0.01)]
+    names = sorted(NAMES)
+    row = part[(part["mask_culture"] == names[1]) & (part["eval_culture"] == names[2])]
+    assert shown.get_array()[1, 2] == pytest.approx(row["drop"].item())
+    low, high = shown.get_clim()
+    assert low == -high
+    assert high == pytest.approx(part["drop"].abs().max())
+    logprob = figure.axes[2].collections[0].get_array()
+    assert logprob[1, 2] == pytest.approx(row["logprob_drop"].item())
+
+
+def test_drops_show_the_summary(tables):
+    figure = figures.plot_drops(tables, PLANTED, SELECTORS, 0.01)
+    part = tables.summary
+    part = part[(part["model"] == PLANTED) & (part["selector"] == "mad") & (part["top_fraction"] == 0.01)]
+    drawn = {float(line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata()) == 1}
+    for column in ("self_drop", "cross_drop", "random_self_drop"):
+        assert any(value == pytest.approx(part[column].item()) for value in drawn)
+    assert contents.is_control(tables, PLANTED, "random-matched")
+    assert not contents.is_control(tables, PLANTED, "mad")
+
+
+def test_dose_has_a_panel_per_selector_and_all_fractions(tables):
+    figure = figures.plot_dose(tables, PLANTED, SELECTORS)
+    assert len(figure.axes) == 2 * 4  # the control is a line in each
+    line = max(figure.axes[0].lines, key=lambda line: len(line.get_xdata()))
+    np.testing.assert_allclose(line.get_xdata(), [0.002, 0.005, 0.01, 0.02, 0.05])
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_accuracy_with_and_without_the_image_is_that_of_the_table(tables):
+    figure = figures.plot_images(tables)
+    (ax,) = figure.axes
+    table = tables.more["images"]
+    every = table[table["culture"].isna()]
+    marks = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(sorted(marks), sorted(100 * every["accuracy"]))
+    dots = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
+    np.testing.assert_allclose(sorted(dots), sorted(100 * table.loc[table["culture"].notna(), "accuracy"]))
+    assert {"with the image", "grey image", "no image", "chance", f"{PLANTED}\n(planted)"} <= set(texts(figure))
+    entry = captions.overview_entries(tables, 0.01)[-1]
+    assert "asked as they are, with a grey image of the same size, and as text alone" in entry.caption
+    assert f"{PLANTED} (planted)" in entry.caption
+
+
+def test_stability_is_that_of_the_table(tables):
+    figure = figures.plot_stability(tables, PLANTED, SELECTORS)
+    table = contents.rows(tables.more["stability"], PLANTED)
+    for ax, column in zip(figure.axes, ("jaccard_halves", "jaccard_bootstrap"), strict=True):
+        drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines]
+        for _, part in table.groupby("selector"):
+            expected = part.groupby("top_fraction")[column].mean().to_numpy()
+            assert any(len(y) == 3 and np.allclose(y, expected) for y in drawn)
+        chance = table.groupby("top_fraction")["jaccard_chance"].mean()
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), chance)
+    assert {"CAS", "MAD", "LAPE", "LAP", "by chance, at most"} <= set(texts(figure))
+    assert "random-matched" not in texts(figure)
+    stems = [stem for stem, _ in figures.model_figures(tables, PLANTED, SELECTORS, 0.01)]
+    assert {f"stability_{PLANTED}", f"overlap_{PLANTED}"} <= set(stems)
+    assert stems == [entry.stem for entry in captions.model_entries(tables, PLANTED, SELECTORS, 0.01)]
+
+
+def test_stability_says_which_cultures_it_knows_nothing_of(tables):
+    table = tables.more["stability"]
+    values = list(table.columns[table.columns.get_loc("selected_again") : table.columns.get_loc("planted")])
+    for single, said in (([NAMES[0]], "168 recorded questions of 7 cultures (1 culture of one image left out)"),
+                         (NAMES, "0 recorded questions of 0 cultures (8 cultures of one image left out)")):  # fmt: skip
+        mine = table["culture"].isin(single)
+        some = table.assign(n_images=table["n_images"].where(~mine, 1), **{c: table[c].where(~mine) for c in values})
+        changed = dataclasses.replace(tables, more={**tables.more, "stability": some})
+        shown = texts(figures.plot_stability(changed, PLANTED, ["cas", "mad"]))
+        assert said in shown
+        assert ("no result" in shown) == (single is NAMES)
+        (caption,) = [
+            e.caption for e in captions.model_entries(changed, PLANTED, ["cas"], 0.01) if e.kind == "stability"
+        ]
+        assert said in caption
+    assert not [text for text in texts(figures.plot_stability(tables, PLANTED, ["cas"])) if "left out" in text]
+
+
+def test_overlaps_are_in_the_order_of_their_clustering(tables):
+    names, values, _ = overlap.shared(tables, PLANTED, "cas", 0.01)
+    figure = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
+    tree, cells = figure.axes[:2]
+    shown = fonts.labels(names)
+    order = [shown.index(label.get_text()) for label in cells.get_yticklabels()]
+    np.testing.assert_allclose(cells.collections[0].get_array(), values[np.ix_(order, order)])
+    # The tables have two groups of cultures, one of even and one of odd places.
+    groups = [NAMES.index(names[i]) % 2 for i in order]
+    assert groups in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
+    assert len(tree.collections[0].get_segments()) == len(names) - 1
+    again = figures.plot_overlap(tables, PLANTED, "cas", 0.01)
+    assert [t.get_text() for t in again.axes[1].get_yticklabels()] == [t.get_text() for t in cells.get_yticklabels()]
+
+
+def test_overlaps_that_are_all_zero_are_said_in_words(tables):
+    table = tables.more["overlaps"]
+    known = table["selector"] == "lap"
+    for overlap_of, words in ((table["overlap"] * 0, True), (table["overlap"] * np.nan, True),
+                              (table["overlap"].where(known, 0), False), (known * 0.5, False)):  # fmt: skip
+        some = dataclasses.replace(tables, more={**tables.more, "overlaps": table.assign(overlap=overlap_of)})
+        entries = captions.model_entries(some, PLANTED, ["cas", "lap"], 0.01)
+        (caption,) = [entry.caption for entry in entries if entry.kind == "overlap"]
+        assert (overlap.NONE in caption) == words
+        selector = overlap.most_structured(some, PLANTED, ["cas", "lap"], 0.01)
+        assert words or selector == "lap"  # the one that has something to show
+        figure = figures.plot_overlap(some, PLANTED, selector, 0.01)
+        assert (overlap.NONE in texts(figure)) == words
+        assert (figure.get_size_inches()[1] < 1) == words
+
+
+def test_two_empty_masks_have_no_overlap_in_the_map(tables):
+    table = tables.more["overlaps"]
+    pair = (table["a"] == table["a"].iloc[0]) & (table["b"] == table["b"].iloc[0])
+    changed = table.assign(overlap=table["overlap"].where(~pair))
+    some = dataclasses.replace(tables, more={**tables.more, "overlaps": changed})
+    _, values, _ = overlap.shared(some, PLANTED, "cas", 0.01)
+    assert np.isnan(values).sum() == len(values) + 2
+    cells = figures.plot_overlap(some, PLANTED, "cas", 0.01).axes[1].collections[0].get_array()
+    assert np.ma.getmaskarray(np.ma.masked_invalid(cells)).sum() == len(values) + 2
+
+
+def test_a_figure_of_no_overlaps_is_drawn_all_the_same(tables):
+    table = tables.more["overlaps"]
+    for rows in (table.iloc[:0], table[table["a"] == "none"], table.assign(overlap=np.nan), table.assign(overlap=0.0),
+                 table[table["a"].isin(sorted(NAMES)[:2]) & table["b"].isin(sorted(NAMES)[:2])]):  # fmt: skip
+        some = dataclasses.replace(tables, more={**tables.more, "overlaps": rows})
+        selector = overlap.most_structured(some, PLANTED, ["cas", "mad"], 0.01)
+        assert selector in ("cas", "mad")
+        assert figures.plot_overlap(some, PLANTED, selector, 0.01).axes
+    none = dataclasses.replace(tables, more={})
+    assert overlap.most_structured(none, PLANTED, ["cas"], 0.01) is None
+
+
+def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):
+    figure = figures.plot_permutations(tables, PLANTED, "cas")
+    table = contents.rows(tables.more["permutations"], PLANTED, "cas")
+    for ax, measure in zip(figure.axes, ("accuracy", "logprob"), strict=True):
+        part = table[table["measure"] == measure]
+        dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+        np.testing.assert_allclose(sorted(dots), sorted(part["observed"]))
+    shown = texts(figure)
+    assert "mean over cultures" in shown
+    assert any("99 times" in text for text in shown)
+    figure = figures.plot_strengths(tables, PLANTED, "cas")
+    table = contents.rows(tables.more["strengths"], PLANTED, "cas")
+    own = next(line for line in figure.axes[1].lines if line.get_marker() == "o")
+    np.testing.assert_allclose(own.get_xdata(), [0, 0.5, 1.0, 1.5])
+    np.testing.assert_allclose(own.get_ydata()[1:], table.loc[table["measure"] == "logprob", "self"])
+    # No other selector's chain was repeated.
+    stems = [stem for stem, _ in figures.model_figures(tables, PLANTED, ["mad"], 0.01)]
+    assert not [stem for stem in stems if stem.startswith(("permutations", "strengths"))]
+
+
+def test_data_sets_show_the_accuracies_of_the_table(tables):
+    selectors = ["cas", "random-matched"]
+    assert contents.is_control(tables, PLANTED, "random-matched")
+    figure = figures.plot_sets(tables, PLANTED, ["cas", "lap"])
+    part = contents.rows(tables.more["sets"], PLANTED, "cas")
+    shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert shown == ["demo", r"quiz & more \$x\$", "reasoning"]  # the order of the table; $ is no mathematics
+    dots = {(round(float(line.get_xdata()[0]), 6), line.get_marker()) for line in figure.axes[0].lines
+            if len(line.get_xdata()) == 1}  # fmt: skip
+    for _, row in part.iterrows():
+        before = 100 * row["baseline_accuracy"]
+        assert (round(before + row["change"], 6), "o" if row["factor"] == 0 else "^") in dots
+        assert (round(before + row["random_change"], 6), "D") in dots
+    texts_shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts_shown == ["without masks", "suppressed (×0)", "enhanced (×2)", "random mask", "chance"]
+    low, high = figure.axes[0].get_xlim()
+    assert all(low < x < high for x, _ in dots)
+    alone = dataclasses.replace(tables, more={**tables.more, "sets": tables.more["sets"].assign(random_change=np.nan)})
+    assert "random mask" not in [
+        t.get_text() for t in figures.plot_sets(alone, PLANTED, selectors).legends[0].get_texts()
+    ]
+
+
+def test_related_cultures_stand_side_by_side_with_their_ranks(tables):
+    figure = figures.plot_related(tables, PLANTED, "cas")
+    panels = figure.axes[::2]
+    assert len(panels) == 2  # of the third data set no culture has a mask
+    cultures = [name.get_text() for name in panels[0].get_yticklabels()]
+    part = contents.rows(tables.more["sets_effects"], PLANTED, "cas").query("factor == 0")
+    for ax, name in zip(panels, ("demo", "quiz & more $x$"), strict=True):
+        mine = part[part["set"] == name].set_index(["mask_culture", "eval_culture"])
+        names = {fonts.label(c): c for c in NAMES}
+        drawn = ax.collections[0].get_array()
+        ranks = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+        assert len(ranks) == len(mine)
+        for i, j in [(0, 0), (2, 5), (7, 3)]:
+            key = names[cultures[i]], names[cultures[j]]
+            if key in mine.index:
+                assert drawn[i, j] == pytest.approx(mine.loc[key, "logprob_drop"])
+                assert ranks[j + 0.5, i + 0.5] == str(mine.loc[key, "rank"])
+    missing = set(NAMES) - set(part[part["set"] == "quiz & more $x$"]["eval_culture"])
+    assert panels[1].collections[0].get_array().mask[:, [names[c] in missing for c in cultures]].all()
+
+
+def test_the_order_of_cultures_goes_by_mutual_harm():
+    rng = np.random.default_rng(0)
+    alike = np.where((np.arange(6)[:, None] - np.arange(6)) % 2 == 0, -1.0, 0.0)
+    values = [alike + 5 * rng.normal(size=6) + 5 * rng.normal(size=(6, 1)) for _ in range(2)]
+    values[1][:, 4] = np.nan
+    found = related.order(values)
+    assert {frozenset(found[:3]), frozenset(found[3:])} == {frozenset([0, 2, 4]), frozenset([1, 3, 5])}
+    assert related.order([]) == []
+    assert related.order([np.full((2, 2), np.nan)]) == [0, 1]
+    assert sorted(related.order([np.full((4, 4), np.nan)])) == [0, 1, 2, 3]
+
+
+def test_many_cultures_have_dots_for_ranks_and_shared_masks_no_such_figure(tmp_path):
+    cultures = [f"country {i}" for i in range(30)]
+    made = figures.read(build(tmp_path, cultures=cultures, models=(DEMO,), selectors=["cas", "culnig-general"],
+                              fractions=(0.01,)), contents.OPTIONAL)  # fmt: skip
+    panel = figures.plot_related(made, DEMO, "cas").axes[0]
+    assert not panel.texts
+    assert len(panel.lines) == 3 * 30
+    stems = [stem for stem, _ in figures.model_figures(made, DEMO, ["cas", "culnig-general"], 0.01)]
+    assert f"related_{DEMO}_cas" in stems
+    assert f"related_{DEMO}_culnig-general" not in stems
+    entries = captions.model_entries(made, DEMO, ["cas", "culnig-general"], 0.01)
+    assert sorted(stems) == sorted(entry.stem for entry in entries)
+    said = {e.kind: e.caption for e in entries}
+    assert "accuracy on demo (1,800 questions), quiz & more $x$ (1,740 questions), and reasoning (60" in said["sets"]
+    assert "suppressed (×0) and enhanced (×2)" in said["sets"]
+    assert (
+        "neurons suppressed (×0)) on the questions of each culture (columns), on demo, quiz & more" in said["related"]
+    )
+
+
+def test_a_data_set_of_no_culture_with_a_mask_is_drawn_all_the_same(tables):
+    part = tables.more["sets_effects"]
+    made = dataclasses.replace(tables, more={**tables.more, "sets_effects": part[part["set"] == "reasoning"]})
+    assert "no culture of the masks was asked" in texts(figures.plot_related(made, DEMO, "cas"))
+
+
+def test_benchmark_shows_three_designs_of_each_selector_and_the_controls(tables):
+    figure = figures.plot_benchmark(tables, ["cas", "mad"], 0.01)
+    assert len(figure.axes) == 3  # one planted model
+    table = tables.more["benchmark"]
+    part = table[np.isclose(table["top_fraction"], 0.01)]
+    part = part[(part["samples_per_culture"] == "all") & (part["label_noise"] != 0.25) | (part["label_noise"] == 0)]
+    for ax, (column, target) in zip(
+        figure.axes,
+        [("average_precision", "planted"), ("average_precision", "effective"), ("precision", "planted")],
+        strict=True,
+    ):
+        marks = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+        np.testing.assert_allclose(sorted(marks), sorted(part.loc[part["target"] == target, column]))
+    shown = texts(figure)
+    assert {"all questions", "5 questions per culture", "50\u00a0% of cultures shuffled", "random choice"} <= set(shown)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["CAS", "MAD"]
+    assert set(names) == {contents.selector_name(s) for s in SELECTORS}
+    assert f"{PLANTED} (planted)" in shown
+    (entry,) = [entry for entry in captions.overview_entries(tables, 0.01) if entry.stem == "benchmark"]
+    assert (
+        f"planted neurons of {PLANTED} (planted), from all questions, 5 questions per culture, and 50" in entry.caption
+    )
+
+
+def test_benchmark_without_effective_neurons_or_models_says_so(tables):
+    table = tables.more["benchmark"]
+    for part in (table[table["target"] == "planted"], table.iloc[:0]):
+        few = dataclasses.replace(tables, more={"benchmark": part})
+        assert "no such neurons" in texts(figures.plot_benchmark(few, ["cas"], 0.01))
+
+
+def test_images_that_no_question_has_are_an_empty_panel(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)), ["images"])
+    table = made.more["images"]
+    table["n"] = 0
+    table[["accuracy", "accuracy_low", "accuracy_high", "change", "chance"]] = np.nan
+    assert "no question has an image" in texts(figures.plot_images(made))
+    assert captions.overview_entries(made, 0.01)[-1].caption.endswith("0 questions per model.")
+
+
+def test_plots_draw_on_axes_of_a_notebook(tables):
+    host = style.figure(6, 4)
+    for plot, arguments in (
+        (figures.plot_layers, (PLANTED, "cas", 0.01)),
+        (figures.plot_layers_heatmap, (PLANTED, "cas", 0.01)),
+        (figures.plot_matrix, (PLANTED, "cas", 0.01)),
+        (figures.plot_drops, (PLANTED, ["cas"], 0.01)),
+        (figures.plot_dose, (PLANTED, ["cas"])),
+        (figures.plot_baseline, ()),
+        (figures.plot_images, ()),
+        (figures.plot_permutations, (PLANTED, "cas")),
+        (figures.plot_strengths, (PLANTED, "cas")),
+        (figures.plot_benchmark, (["cas"], 0.01)),
+    ):
+        ax = host.add_subplot()
+        assert plot(tables, *arguments, ax=ax) is host
+        assert ax.has_data()
+        host.clear()
+
+
+def test_a_selector_without_neurons_says_so(tmp_path):
+    folder = build(tmp_path, models=(PLANTED,), selectors=["cas"], fractions=(0.01,))
+    made = figures.read(folder)
+    made.layers["count"] = 0
+    for plot in (figures.plot_layers, figures.plot_layers_by_culture, figures.plot_layers_heatmap):
+        figure = plot(made, PLANTED, "cas", 0.01)
+        assert "0 neurons" in " ".join(texts(figure))
+    assert "no neuron selected" in texts(figures.plot_layers(made, PLANTED, "cas", 0.01))
+    assert texts(figures.plot_modules(made, PLANTED, "cas", 0.01)).count("no neuron selected") == 2
+
+
+def test_one_culture_and_one_fraction(tmp_path):
+    made = figures.read(build(tmp_path, cultures=["Ελλάδα"], models=(PLANTED,), selectors=["cas"], fractions=(0.01,)))
+    made.summary["cross_drop"] = np.nan
+    made.evidence.drop(made.evidence.index, inplace=True)
+    for stem, figure in every_figure(made):
+        assert texts(figure), stem
+
+
+def test_many_cultures_keep_their_labels_apart(tmp_path):
+    names = [f"Country {i:02}-Language" for i in range(45)]
+    made = figures.read(build(tmp_path, cultures=names, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    figure = figures.plot_matrix(made, DEMO, "cas", 0.01)
+    figure.canvas.draw()
+    boxes = sorted(
+        (t.get_window_extent().y0, t.get_window_extent().y1) for t in figure.axes[0].get_yticklabels() if t.get_text()
+    )
+    assert len(boxes) > 10
+    assert all(above[0] - below[1] > -2 for below, above in pairwise(boxes))
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_every_name_is_drawn_or_escaped_and_never_an_empty_box(tables, monkeypatch, tmp_path, found):
+    if not found:  # a machine without further fonts
+        monkeypatch.setattr(fonts, "system_fonts", lambda: ())
+        fonts._family_for.cache_clear()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # matplotlib warns of a missing glyph
+            figures.save(figures.plot_matrix(tables, PLANTED, "cas", 0.01), tmp_path / "matrix")
+        drawn = fonts.printable("日本 Ελλάδα")
+        assert drawn.endswith(" Ελλάδα")
+        if not found:
+            assert drawn == "<65E5><672C> Ελλάδα"
+    finally:
+        fonts._family_for.cache_clear()
+
+
+def test_names_are_literal_shortened_and_on_one_line():
+    assert fonts.printable("a\nb\x07") == "a b<7>"
+    assert fonts.label("$x$") == r"\$x\$"
+    assert fonts.label("Indonesia-Minangkabau", 12) == "Indone…kabau"
+    assert len(fonts.shorten("日" * 20, 10)) <= 6
+    assert fonts.labels(["A" * 30, "A" * 31], 9) == ["AAAA…AAAA", "AAAA…AAAA (2)"]
+    figure = style.figure(3, 1)
+    figure.text(0, 0, fonts.label("costs $5 and $6$"))
+    text = figure.texts[0]
+    assert text._preprocess_math(text.get_text()) == ("costs $5 and $6$", False)
+
+
+def test_same_bytes_in_another_process(tmp_path):
+    build(tmp_path / "tables", models=(PLANTED,), selectors=["cas"], fractions=(0.01,), cultures=["A", "Ελλάδα"])
+    program = (
+        "import sys; from culture_neurons import figures as f; t = f.read(sys.argv[1] + '/tables');"
+        "f.save(f.plot_matrix(t, 'planted-qwen2.5-vl', 'cas', 0.01), sys.argv[1] + '/' + sys.argv[2])"
+    )
+    for seed in "12":
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, str(tmp_path), f"v2.5_{seed}"],
+            check=True,
+            env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), "PYTHONHASHSEED": seed},
+        )
+    for suffix in ("pdf", "png"):
+        one, two = ((tmp_path / f"v2.5_{seed}.{suffix}").read_bytes() for seed in "12")
+        assert one == two
+        assert not any(word in one for word in (b"CreationDate", b"Software", b"matplotlib.org"))
+    assert b"/Subtype /CIDFontType2" in (tmp_path / "v2.5_1.pdf").read_bytes()  # Type 42, as publishers want
+
+
+def test_captions_have_counts_and_mark_the_planted_model(tables):
+    entries = captions.model_entries(tables, PLANTED, ["cas"], 0.01) + captions.overview_entries(tables, 0.01)
+    for entry in entries:
+        assert "planted" in entry.caption
+        assert any(character.isdigit() for character in entry.caption)
+        assert entry.caption.count(". ") <= 2, entry.caption
+    assert "planted" not in " ".join(e.caption for e in captions.model_entries(tables, DEMO, ["cas"], 0.01))
+    assert r"planted\-qwen2\.5\-vl" in captions.as_rst(entries)
+
+
+def test_captions_of_means_count_the_questions_of_cultures_with_a_mask(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    made.effects.drop(made.effects.index[made.effects["mask_culture"] == NAMES[0]], inplace=True)
+    entries = captions.model_entries(made, DEMO, ["cas"], 0.01) + captions.overview_entries(made, 0.01)
+    said = {entry.kind: entry.caption for entry in entries}
+    for kind in ("drops", "dose", "overview"):
+        assert "420 evaluated questions" in said[kind], kind
+    assert "480 evaluated questions" in said["matrix"]
+
+
+def test_headings_count_the_same_questions_as_captions(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas", "random-matched"], fractions=(0.005, 0.01)))
+    made.effects.drop(made.effects.index[made.effects["mask_culture"] == NAMES[0]], inplace=True)
+    for figure in (
+        figures.plot_drops(made, DEMO, ["cas"], 0.01),
+        figures.plot_dose(made, DEMO, ["cas"]),
+        figures.plot_overview(made, [DEMO], ["cas"], 0.01),
+    ):
+        assert "; 420 questions" in figure.texts[1].get_text()
+
+
+def small_gains(folder):
+    """Tables in which every change is a small gain, and ends of intervals lie beyond all values."""
+    made = figures.read(build(folder, models=(DEMO,), selectors=["cas", "mad"], fractions=(0.005, 0.01)))
+    made.effects["drop"], made.effects["logprob_drop"] = 1.2, 0.06
+    for infix, unit in (("", 1.0), ("logprob_", 0.05)):
+        for kind, value in (("self", 1.1), ("cross", 0.9), ("random_self", 0.2)):
+            for end, add in (("", 0.0), ("_low", -0.3), ("_high", 0.7)):
+                made.summary[f"{kind}_{infix}drop{end}"] = unit * (value + add)
+    return made
+
+
+def test_small_gains_are_not_cut_off(tmp_path):
+    made = small_gains(tmp_path)
+    for figure in (figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
+                   figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01)):  # fmt: skip
+        for ax in figure.axes:
+            low, high = ax.get_xlim()
+            shown = [x for line in ax.lines if line.get_transform() == ax.transData for x in line.get_xdata()]
+            shown += [x for dots in ax.collections for x in dots.get_offsets()[:, 0]]
+            assert max(shown) in (pytest.approx(1.8), pytest.approx(0.09))
+            assert low < min(shown)
+            assert max(shown) < high
+    for i, ax in enumerate(figures.plot_dose(made, DEMO, ["cas", "mad"]).axes):
+        assert ax.get_ylim()[0] < -0.05
+        assert ax.get_ylim()[1] > (1.8 if i < 2 else 0.09)
+
+
+def test_noise_does_not_fill_the_width(tmp_path):
+    made = small_gains(tmp_path)
+    changes = [c for c in made.summary if "drop" in c]
+    made.summary[changes] *= 0.01
+    made.effects[["drop", "logprob_drop"]] *= 0.01
+    for ax, smallest in zip(figures.plot_drops(made, DEMO, ["cas"], 0.01).axes, (2.0, 0.1), strict=True):
+        assert ax.get_xlim() == pytest.approx((-1.1 * smallest, 0.35 * smallest))
+
+
+def test_cultures_without_neurons_are_not_counted(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    made.layers.loc[made.layers["culture"].isin(NAMES[:2]), "count"] = 0
+    said = f"{made.layers['count'].sum()} neurons of 6 cultures"
+    for plot in (figures.plot_layers, figures.plot_layers_by_culture, figures.plot_layers_heatmap):
+        assert said in " ".join(text.get_text() for text in plot(made, DEMO, "cas", 0.01).texts)
+    of_layers = [e for e in captions.model_entries(made, DEMO, ["cas"], 0.01) if e.kind.startswith("layers")]
+    assert len(of_layers) == 3
+    assert all(said in e.caption for e in of_layers)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_random_masks_are_named_only_where_they_are_drawn(tmp_path, known):
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas", "mad"], fractions=(0.005, 0.01)))
+    if not known:
+        made.summary[[c for c in made.summary if c.startswith("random")]] = np.nan
+    for figure in (
+        figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
+        figures.plot_dose(made, DEMO, ["cas", "mad"]),
+        figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01),
+    ):
+        words = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert words[:2] == ["own culture", "other cultures"]
+        assert ("random mask" in words) is known
+    entries = captions.model_entries(made, DEMO, ["cas", "mad"], 0.01) + captions.overview_entries(made, 0.01)
+    said = {e.kind: e.caption for e in entries}
+    ends = ", on the other cultures', and under random masks. " if known else " and on the other cultures'. "
+    assert f"are masked: on its own questions{ends}" in said["drops"]
+    ends = ", on other cultures, and under random masks (" if known else " and on other cultures ("
+    assert f"Change on the own culture{ends}" in said["overview"]
+
+
+@pytest.mark.parametrize("models", [(DEMO,), (DEMO, PLANTED)])
+def test_labels_of_the_overview_are_below_the_middle_of_its_panels(tables, models):
+    figure = figures.plot_overview(tables, list(models), ["cas"], 0.01)
+    places = [ax.get_position() for ax in figure.axes]
+    labels = [t for t in figure.texts if "change (" in t.get_text()]
+    assert len(labels) == 2
+    for label in labels:
+        assert label.get_position()[0] == pytest.approx((min(p.x0 for p in places) + max(p.x1 for p in places)) / 2)
+
+
+def test_culture_names_stay_text(tmp_path):
+    made = figures.read(build(tmp_path, cultures=["007", "NA"], models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
+    assert made.cultures == ["007", "NA"]
+    assert contents.matrix(made, DEMO, "cas", 0.01, "drop")[0] == ["007", "NA"]
+
+
+def test_a_table_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,))
+    (tmp_path / "summary.csv").unlink()
+    with pytest.raises(FileError, match=r"summary\.csv: no such file"):
+        figures.read(tmp_path)
+    build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,))
+    (tmp_path / "layers.csv").write_text("model,selector\n", encoding="utf-8")
+    with pytest.raises(FileError, match="'top_fraction' is missing"):
+        figures.read(tmp_path)
+
+
+def test_unknown_names_have_the_nearest_known_one(tables):
+    with pytest.raises(ConfigError, match="did you mean 'cas'"):
+        contents.require(tables.selectors(DEMO), "csa", "selector")
+    with pytest.raises(ConfigError, match=r"no result at top fraction 0\.3"):
+        contents.require_fraction(tables.summary, 0.3)
+
+
+def test_wilson_by_hand():
+    # n = 10, p = 0.5: centre 0.5, half width z sqrt(0.025 + z^2 / 400) / (1 + z^2 / 10).
+    low, high = wilson(np.array([5, 0]), np.array([10, 0]))
+    np.testing.assert_allclose([low[0], high[0]], [0.2366, 0.7634], atol=1e-4)
+    assert (low[1], high[1]) == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_fine_tuning_shows_the_change_of_every_set_and_the_task(tables):
+    figure = figures.plot_finetuning(tables, DEMO)
+    table = tables.more["finetuning"]
+    part = table[(table["model"] == DEMO) & table["culture"].isna() & table["seed"].isna()]
+    tasks = list(dict.fromkeys(part["task"]))
+    assert len(figure.axes) == 2 * len(tasks)
+    for task, change, gain in zip(tasks, figure.axes[::2], figure.axes[1::2], strict=True):
+        of = part[part["task"] == task]
+        marks = [line for line in change.lines if line.get_marker() in "osD"]
+        assert sorted(x for line in marks for x in line.get_xdata()) == pytest.approx(sorted(of["change"]))
+        ends = [tuple(line.get_xdata()) for line in change.lines if len(line.get_xdata()) == 2][1:]  # without the zero
+        expected = sorted(zip(of["change_low"], of["change_high"], strict=True))
+        assert sorted(e for e in ends if e in expected) == expected
+        after = [line.get_xdata()[0] for line in gain.lines if line.get_marker() in "osD"]
+        assert after == pytest.approx([100 * of["task_accuracy_after"].iloc[0]] * 3)
+        labels = [tick.get_text() for tick in change.get_yticklabels()]
+        assert labels[0] == "demo *"
+        assert not any("*" in label for label in labels[1:])  # the others do not differ
+    assert "2 seeds" in " ".join(texts(figure))
+    without = dataclasses.replace(tables, more={})
+    assert "finetuning" not in "".join(stem for stem, _ in figures.model_figures(without, DEMO, ["cas"], 0.01))
+    assert "not fine-tuned" in texts(figures.plot_finetuning(without, DEMO))
