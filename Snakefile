@@ -14,39 +14,37 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
-include: "workflow/rules/inference.smk"
+include: "workflow/rules/answers.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/selection.smk"
-include: "workflow/rules/stability.smk"
 include: "workflow/rules/ablation.smk"
-include: "workflow/rules/sets.smk"
 include: "workflow/rules/finetuning.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/manifest.smk"
-include: "workflow/rules/plan.smk"
-include: "workflow/rules/prefetch.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/run.smk"
 
 
 report: "workflow/report/workflow.rst"
 
 
+wildcard_constraints:
+    model=one_of(run.models),
+    selector=one_of(run.selectors),
+    choice=one_of(run.tuning["choices"]),
+    shard="[0-9]+",
+    mask_shard="[0-9]+",
+    seed="[0-9]+",
+
+
 onstart:
-    check_writable()
-    stand_alone()
-    start_jobs_at_once()
+    start.before_jobs(workflow, run.dataset)
 
 
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
-        figure_files(),
+        F("report"),
         TABLES,
-        LATEX,
-        more_tables(),
-        MANIFEST,
-
-
-rule figures:
-    input:
-        figure_files(),
+        rules.figures.output,
+        rules.latex.output if run.shown else [],
+        F("manifest"),

@@ -2,46 +2,30 @@
 
 
 rule prepare:
-    """Read the data set, drop what can't be used with a reason, and split the rest into identify and evaluate."""
+    """Read a data set, drop what can't be used with a reason, and split the rest into identify and evaluate."""
     input:
-        source=local_sources(config["data"]["source"]),
+        source=lambda w: run.local_files(run.source(w.of)[0]),
         code=code("prepare"),
     output:
-        samples=f"{RESULTS}/samples.parquet",
-        dropped=f"{RESULTS}/dropped.csv",
-        counts=f"{RESULTS}/counts.csv",
+        samples=F("samples"),
+        dropped=F("dropped"),
+        counts=F("counts"),
+    wildcard_constraints:
+        of=one_of(run.of("own", "mentions", "sets", "tasks")),
     log:
-        f"{LOGS}/prepare.log",
+        F("log", job="{of}prepare"),
     benchmark:
-        f"{BENCHMARKS}/prepare.tsv"
+        F("benchmark", job="{of}prepare")
     conda:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        **cpu(minutes=120, mb=4000), # decodes every image once
     params:
-        source=fixed(config["data"]["source"]),
-        filter=fixed(config["data"]["filter"]),
-        split=fixed(config["data"]["split"]),
+        source=lambda w: as_json(run.source(w.of)[0]),
+        filter=lambda w: as_json(run.source(w.of)[1]),
+        split=lambda w: as_json(run.source(w.of)[2]),
     shell:
         "python -m culture_neurons.steps.prepare --source {params.source:q} --filter {params.filter:q}"
         " --split {params.split:q} --threads {threads} --samples-out {output.samples:q}"
         " --dropped-out {output.dropped:q} --counts-out {output.counts:q} --log {log:q}"
-
-
-use rule prepare as prepare_mentions with:
-    input:
-        source=local_sources(MENTIONS or {}),
-        code=code("prepare"),
-    output:
-        samples=f"{RESULTS}/mentions/samples.parquet",
-        dropped=f"{RESULTS}/mentions/dropped.csv",
-        counts=f"{RESULTS}/mentions/counts.csv",
-    log:
-        f"{LOGS}/prepare_mentions.log",
-    benchmark:
-        f"{BENCHMARKS}/prepare_mentions.tsv"
-    params:
-        source=fixed(MENTIONS),
-        filter=fixed({}),
-        split=fixed({"by": "whole", "half": "identify"}),

@@ -2,17 +2,17 @@
 
 
 rule train:
-    """Train a demo model to the asked accuracy on held-out images; the dev split decides, never evaluate."""
+    """Train a demo model to the asked accuracy on held-out questions; the dev split decides, never evaluate."""
     input:
         code=code("train"),
     output:
-        model=directory(f"{RESULTS}/{{model}}/model"),
+        model=directory(F("model")),
     wildcard_constraints:
-        model=one_of(name for name in TRAINED if name not in PLANTED),
+        model=one_of(name for name in run.trained if name not in run.planted),
     log:
-        f"{LOGS}/{{model}}/train.log",
+        F("log", job="{model}/train"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/train.tsv"
+        F("benchmark", job="{model}/train")
     conda:
         "../../envs/model.yaml"
     # Sums in another order would train another model: one thread, or two for a language model, which find two gradients
@@ -20,45 +20,43 @@ rule train:
     threads: 2 if config["data"]["source"]["type"] == "synthetic-text" else 1
     priority: 10
     resources:
-        mem_mb=2000,
+        **cpu(minutes=60, mb=2000),
     params:
-        source=fixed(config["data"]["source"]),
-        prompt=fixed(config["prompt"]),
-        architecture=lambda wildcards: MODELS[wildcards.model]["train"]["architecture"],
-        options=train_options,
+        source=given(config["data"]["source"]),
+        prompt=given(config["prompt"]),
+        architecture=lambda w: run.models[w.model]["train"]["architecture"],
+        options=lambda w: run.training_options(w.model),
     shell:
         "python -m culture_neurons.steps.train --source {params.source:q} --prompt {params.prompt:q}"
-        " --architecture {params.architecture} --options {params.options:q}"
-        " --out {output.model:q} --log {log:q}"
+        " --architecture {params.architecture} --options {params.options:q} --out {output.model:q} --log {log:q}"
 
 
 rule plant:
     """Plant culture neurons in a trained model: the positive control, whose answer is known."""
     input:
-        start=planted_start,
-        code=code("train"),
+        init=lambda w: run.start_of_planting(w.model),
+        code=code("plant"),
     output:
-        model=directory(f"{RESULTS}/{{model}}/model"),
-        planted=f"{RESULTS}/{{model}}/planted.csv",
+        model=directory(F("model")),
+        planted=F("planted"),
     wildcard_constraints:
-        model=one_of(PLANTED),
+        model=one_of(run.planted),
     log:
-        f"{LOGS}/{{model}}/plant.log",
+        F("log", job="{model}/plant"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/plant.tsv"
+        F("benchmark", job="{model}/plant")
     conda:
         "../../envs/model.yaml"
     threads: 1
     priority: 10
     resources:
-        mem_mb=2000,
+        **cpu(minutes=60, mb=2000),
     params:
-        source=fixed(config["data"]["source"]),
-        prompt=fixed(config["prompt"]),
-        architecture=lambda wildcards: MODELS[wildcards.model]["train"]["architecture"],
-        options=train_options,
-        start=lambda wildcards, input: ["--init", input.start] if input.start else [],
+        source=given(config["data"]["source"]),
+        prompt=given(config["prompt"]),
+        architecture=lambda w: run.models[w.model]["train"]["architecture"],
+        options=lambda w: run.training_options(w.model),
     shell:
-        "python -m culture_neurons.steps.train --plant --source {params.source:q} --prompt {params.prompt:q}"
-        " --architecture {params.architecture} --options {params.options:q} {params.start:q}"
+        "python -m culture_neurons.steps.plant --source {params.source:q} --prompt {params.prompt:q}"
+        " --architecture {params.architecture} --options {params.options:q} --init {input.init:q}"
         " --out {output.model:q} --planted-out {output.planted:q} --log {log:q}"

@@ -1,217 +1,219 @@
-# Statistics -> scores per selector -> masks per top fraction; masks by attribution; and masks of other projects.
+# Statistics -> scores and masks per selector; masks by attribution; masks of other projects; masks of shuffled labels.
 
 
-rule score:
-    """Score every neuron for every culture with one selector."""
+MASKS = [F("masks", fraction=fraction) for fraction in run.fractions]
+
+
+rule select:
+    """Score every neuron for every culture with one selector, and choose the top fractions of all neurons."""
     input:
-        statistics=f"{RESULTS}/{{model}}/statistics.h5",
-        code=selector_code("score"),
+        statistics=F("statistics", of=""),
+        references=lambda w: run.references(w.model, w.selector),
+        code=lambda w: code("select", *run.modules(w.selector)),
     output:
-        scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
-    log:
-        f"{LOGS}/{{model}}/score_{{selector}}.log",
-    benchmark:
-        f"{BENCHMARKS}/{{model}}/score_{{selector}}.tsv"
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-    params:
-        method=lambda wildcards: METHODS[wildcards.selector],
-        entry=registry_entry,
-        options=selector_options,
-    shell:
-        "python -m culture_neurons.steps.score --statistics {input.statistics:q} --selector {params.method}"
-        " --options {params.options:q} --out {output.scores:q} --log {log:q}"
-
-
-rule mask:
-    """Choose the top fractions of all neurons for every culture."""
-    input:
-        scores=f"{RESULTS}/{{model}}/scores/{{selector}}.h5",
-        statistics=f"{RESULTS}/{{model}}/statistics.h5",
-        references=reference_masks,
-        code=selector_code("mask"),
-    output:
-        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        scores=F("scores"),
+        masks=MASKS,
     wildcard_constraints:
-        selector=one_of(name for name in SELECTORS if name not in SCORELESS + MATCHED),
+        selector=one_of(run.from_statistics),
     log:
-        f"{LOGS}/{{model}}/mask_{{selector}}.log",
+        F("log", job="{model}/select_{selector}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/mask_{{selector}}.tsv"
+        F("benchmark", job="{model}/select_{selector}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **cpu(minutes=30, mb=4000),
     params:
-        method=lambda wildcards: METHODS[wildcards.selector],
-        entry=registry_entry,
-        options=selector_options,
-        fractions=FRACTIONS,
+        method=lambda w: run.methods[w.selector],
+        entry=lambda w: run.registry_entry(w.selector),
+        options=lambda w: as_json(run.selectors[w.selector]),
+        fractions=run.fractions,
     shell:
-        "python -m culture_neurons.steps.mask --scores {input.scores:q} --statistics {input.statistics:q}"
-        " --selector {params.method} --options {params.options:q} --top-fraction {params.fractions}"
-        " --reference {input.references:q} --out {output.masks:q} --log {log:q}"
+        "python -m culture_neurons.steps.select --statistics {input.statistics:q} --selector {params.method}"
+        " --options {params.options:q} --top-fraction {params.fractions} --reference {input.references:q}"
+        " --scores-out {output.scores:q} --masks-out {output.masks:q} --log {log:q}"
 
 
 rule attribute:
     """Attribute the right answers of one shard to units: of the identify questions, their controls, or mentions."""
     input:
-        samples=attributed_samples,
+        samples=lambda w: F("samples", of="mentions/" if w.kind == "mentions" else ""),
         # For the cultures that are recorded, so that all selectors judge the same ones.
-        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
-        model=model_folder,
+        predictions=F("predictions", of=""),
+        model=lambda w: run.model_files(w.model),
         code=code("attribute"),
     output:
-        attributions=f"{RESULTS}/{{model}}/attributions/{{kind}}_{{shard}}.h5",
+        attributions=F("attributions"),
     wildcard_constraints:
-        kind=one_of(ATTRIBUTIONS),
+        kind=one_of(run.attributions),
     log:
-        f"{LOGS}/{{model}}/attribute_{{kind}}_{{shard}}.log",
+        F("log", job="{model}/attribute_{kind}_{shard}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/attribute_{{kind}}_{{shard}}.tsv"
+        F("benchmark", job="{model}/attribute_{kind}_{shard}")
     conda:
         "../../envs/model.yaml"
-    threads: model_stanza("threads")
+    threads: lambda w: run.models[w.model]["threads"]
     resources:
-        gpu=model_stanza("gpus"),
-        mem_mb=growing("mem_mb"),
-        batch_size=model_stanza("batch_size"),
-        device_map=device_map,
+        **model_job(minutes=480),
     params:
-        model=model_settings,
-        prompt=fixed(config["prompt"]),
-        sites=ATTRIBUTED_SITES,
-        control=lambda wildcards: ["--control"] * (wildcards.kind == "controls"),
+        **MODEL,
+        sites=run.attributed_sites,
+        control=lambda w: ["--control"] * (w.kind == "controls"),
         min_correct=config["recording"]["min_correct"],
-        shards=SHARDS["record"],
+        shards=run.shards["record"],
     shell:
         "python -m culture_neurons.steps.attribute --samples {input.samples:q} --predictions {input.predictions:q}"
-        " --model {params.model:q} --prompt {params.prompt:q} --sites {params.sites} {params.control}"
-        " --min-correct {params.min_correct} --shard {wildcards.shard} --shards {params.shards}"
-        " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
-        " --attributions-out {output.attributions:q} --log {log:q}"
+        " --sites {params.sites} {params.control} --min-correct {params.min_correct} --shard {wildcards.shard}"
+        " --shards {params.shards} --attributions-out {output.attributions:q}" + ASK
 
 
-rule mask_culnig:
+rule select_culnig:
     """Choose culture-general or culture-specific neurons from attributions."""
     input:
-        questions=attributions("questions"),
-        controls=attributions("controls"),
-        mentions=attributions("mentions") if MENTIONS else [],
-        code=code("mask_culnig"),
+        **{
+            kind: [F("attributions", kind=kind, shard=shard) for shard in range(run.shards["record"])]
+            for kind in run.attributions
+        },
+        code=code("select_culnig"),
     output:
-        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        masks=MASKS,
     wildcard_constraints:
-        selector=one_of(ATTRIBUTED),
+        selector=one_of(run.attributed),
     log:
-        f"{LOGS}/{{model}}/mask_culnig_{{selector}}.log",
+        F("log", job="{model}/select_culnig_{selector}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/mask_culnig_{{selector}}.tsv"
+        F("benchmark", job="{model}/select_culnig_{selector}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **cpu(minutes=20, mb=4000),
     params:
-        method=lambda wildcards: METHODS[wildcards.selector],
-        options=selector_options,
-        fractions=FRACTIONS,
+        method=lambda w: run.methods[w.selector],
+        options=lambda w: as_json(run.selectors[w.selector]),
+        mentions=lambda w, input: input.get("mentions", []),
+        fractions=run.fractions,
     shell:
-        "python -m culture_neurons.steps.mask_culnig --selector {params.method} --options {params.options:q}"
-        " --attributions {input.questions:q} --control {input.controls:q} --mention {input.mentions:q}"
-        " --top-fraction {params.fractions}"
-        " --out {output.masks:q} --log {log:q}"
+        "python -m culture_neurons.steps.select_culnig --selector {params.method} --options {params.options:q}"
+        " --attributions {input.questions:q} --control {input.controls:q} --mention {params.mentions:q}"
+        " --top-fraction {params.fractions} --out {output.masks:q} --log {log:q}"
 
 
-rule mask_matched:
-    """Draw as many units per projection and layer as a selector by attribution has chosen: its random control."""
+rule select_matched:
+    """Choose at random as many units per projection and layer as a selector by attribution: its random control."""
     input:
-        references=reference_masks,
-        code=code("mask_matched"),
+        references=lambda w: run.references(w.model, w.selector),
+        code=code("select_matched"),
     output:
-        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        masks=MASKS,
     wildcard_constraints:
-        selector=one_of(MATCHED),
+        selector=one_of(run.matched),
     log:
-        f"{LOGS}/{{model}}/mask_matched_{{selector}}.log",
+        F("log", job="{model}/select_matched_{selector}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/mask_matched_{{selector}}.tsv"
+        F("benchmark", job="{model}/select_matched_{selector}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **cpu(minutes=10, mb=2000),
     params:
-        match=lambda wildcards: SELECTORS[wildcards.selector]["match"],
-        seed=lambda wildcards: SELECTORS[wildcards.selector].get("seed", 0),
+        match=lambda w: run.selectors[w.selector]["match"],
+        seed=lambda w: run.selectors[w.selector].get("seed", 0),
     shell:
-        "python -m culture_neurons.steps.mask_matched --reference {input.references:q} --match {params.match:q}"
+        "python -m culture_neurons.steps.select_matched --reference {input.references:q} --match {params.match:q}"
         " --seed {params.seed} --out {output.masks:q} --log {log:q}"
 
 
 rule import_masks:
     """Take over the masks of another project; they have a size of their own, the same for all top fractions."""
     input:
-        masks=lambda wildcards: SELECTORS[wildcards.selector]["masks"][wildcards.model],
+        masks=lambda w: run.selectors[w.selector]["masks"][w.model],
         # For the model's revision and size, and the cultures that were recorded.
-        statistics=f"{RESULTS}/{{model}}/statistics.h5",
-        samples=f"{RESULTS}/samples.parquet",
+        statistics=F("statistics", of=""),
+        samples=F("samples", of=""),
         code=code("import_masks"),
     output:
-        masks=expand(f"{RESULTS}/{{{{model}}}}/masks/{{{{selector}}}}_top{{fraction}}.parquet", fraction=FRACTIONS),
+        masks=MASKS,
     wildcard_constraints:
-        selector=one_of(IMPORTED),
+        selector=one_of(run.imported),
     log:
-        f"{LOGS}/{{model}}/import_masks_{{selector}}.log",
+        F("log", job="{model}/import_masks_{selector}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/import_masks_{{selector}}.tsv"
+        F("benchmark", job="{model}/import_masks_{selector}")
     conda:
         "../../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **cpu(minutes=10, mb=4000),
     params:
-        cultures=lambda wildcards: SELECTORS[wildcards.selector]["cultures"],
-        fractions=FRACTIONS,
+        cultures=lambda w: run.selectors[w.selector]["cultures"],
+        fractions=run.fractions,
     shell:
         "python -m culture_neurons.steps.import_masks --masks {input.masks:q} --cultures {params.cultures:q}"
         " --statistics {input.statistics:q} --samples {input.samples:q} --top-fraction {params.fractions}"
         " --out {output.masks:q} --log {log:q}"
 
 
-rule benchmark_selectors:
-    """Judge the selectors on the planted models, whose culture neurons are known; fewer questions, wrong labels."""
+rule permute:
+    """Choose neurons again and again under shuffled culture labels, one selector at the top fraction shown."""
     input:
-        statistics=[f"{RESULTS}/{model}/statistics.h5" for model in PLANTED],
-        planted=[f"{RESULTS}/{model}/planted.csv" for model in PLANTED],
-        code=code("benchmark_selectors", *(part for name in benchmarked() for part in selectors.modules(METHODS[name]))),
+        statistics=F("statistics", of=""),
+        samples=F("samples", of=""),
+        code=lambda w: code("permute", *run.modules(w.selector)),
     output:
-        table=f"{RESULTS}/tables/benchmark.csv",
-        provenance=f"{RESULTS}/tables/provenance_benchmark.json",
+        masks=F("permuted_masks"),
+    wildcard_constraints:
+        selector=one_of(run.repeated),
     log:
-        f"{LOGS}/benchmark_selectors.log",
+        F("log", job="{model}/permute_{selector}"),
     benchmark:
-        f"{BENCHMARKS}/benchmark_selectors.tsv"
+        F("benchmark", job="{model}/permute_{selector}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **cpu(minutes=120, mb=6000), # ten seconds per permutation of a 7B model
     params:
-        statistics=named({model: f"{RESULTS}/{model}/statistics.h5" for model in PLANTED}),
-        planted=named({model: f"{RESULTS}/{model}/planted.csv" for model in PLANTED}),
-        selectors=fixed({name: config["selectors"][name] for name in benchmarked()}),
-        fractions=FRACTIONS,
-        samples=BENCHMARK["samples"],
-        noise=BENCHMARK["noise"],
-        repeats=BENCHMARK["repeats"],
-        seed=config["evidence"]["seed"],
+        method=lambda w: run.methods[w.selector],
+        entry=lambda w: run.registry_entry(w.selector),
+        options=lambda w: as_json(run.selectors[w.selector]),
+        top=run.top,
+        permutations=run.permutations,
+        seed=run.evidence["seed"],
     shell:
-        "python -m culture_neurons.steps.benchmark_selectors --statistics {params.statistics:q}"
-        " --planted {params.planted:q} --selectors {params.selectors:q} --top-fraction {params.fractions}"
-        " --samples {params.samples} --noise {params.noise} --repeats {params.repeats} --seed {params.seed}"
-        " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"
+        "python -m culture_neurons.steps.permute --statistics {input.statistics:q} --samples {input.samples:q}"
+        " --selector {params.method} --options {params.options:q} --top-fraction {params.top}"
+        " --permutations {params.permutations} --seed {params.seed} --out {output.masks:q} --log {log:q}"
+
+
+rule stability:
+    """Would other samples have chosen the same neurons? Choose again on resamples of a model's, and on halves of them."""
+    input:
+        statistics=F("statistics", of=""),
+        samples=F("samples", of=""),
+        masks=lambda w: run.all("masks", model=w.model, selector=run.resampled),
+        code=code("stability", *run.modules(*run.resampled)),
+    output:
+        neurons=F("stability"),
+        cultures=F("stability_cultures"),
+    log:
+        F("log", job="{model}/stability"),
+    benchmark:
+        F("benchmark", job="{model}/stability")
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 2
+    resources:
+        **cpu(minutes=120, mb=6000), # a second or two per resample of a 7B model
+    params:
+        selectors=lambda w: run.described(run.resampled),
+        resamples=run.evidence["resamples"],
+        halves=run.evidence["split_halves"],
+        seed=run.evidence["seed"],
+    shell:
+        "python -m culture_neurons.steps.stability --statistics {input.statistics:q} --samples {input.samples:q}"
+        " --selectors {params.selectors:q} --masks {input.masks:q} --resamples {params.resamples}"
+        " --split-halves {params.halves} --seed {params.seed} --threads {threads}"
+        " --neurons-out {output.neurons:q} --cultures-out {output.cultures:q} --log {log:q}"

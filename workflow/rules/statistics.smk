@@ -2,60 +2,58 @@
 
 
 rule record:
-    """Record one shard of the identify questions that the model answered correctly."""
+    """Record one shard of the identify questions that the model answered correctly, under one token rule."""
     input:
-        samples=f"{RESULTS}/samples.parquet",
-        predictions=f"{RESULTS}/{{model}}/predictions.parquet",
-        model=model_folder,
+        samples=F("samples", of=""),
+        predictions=F("predictions", of=""),
+        model=lambda w: run.model_files(w.model),
         code=code("record"),
     output:
-        statistics=temp(f"{RESULTS}/{{model}}/statistics/{{shard}}.h5"),
+        statistics=temp(F("statistics_shard")),
+    wildcard_constraints:
+        of=one_of(run.of("own", "tokens")),
     log:
-        f"{LOGS}/{{model}}/record_{{shard}}.log",
+        F("log", job="{model}/{of}record_{shard}"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/record_{{shard}}.tsv"
+        F("benchmark", job="{model}/{of}record_{shard}")
     conda:
         "../../envs/model.yaml"
-    threads: model_stanza("threads")
+    threads: lambda w: run.models[w.model]["threads"]
     resources:
-        gpu=model_stanza("gpus"),
-        mem_mb=growing("mem_mb"),
-        batch_size=model_stanza("batch_size"),
-        device_map=device_map,
+        **model_job(minutes=240),
     params:
-        model=model_settings,
-        prompt=fixed(config["prompt"]),
+        **MODEL,
         site=config["recording"]["site"],
-        tokens=config["recording"]["tokens"],
+        tokens=lambda w: run.token_rule(w.of),
         min_correct=config["recording"]["min_correct"],
         mantissa_bits=config["recording"]["mantissa_bits"],
-        negative_sum=NEGATIVE_SUM,
-        shards=SHARDS["record"],
+        negative_sum=["--negative-sum"] * config["recording"]["negative_sum"],
+        shards=run.shards["record"],
     shell:
         "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
-        " --model {params.model:q} --prompt {params.prompt:q} --site {params.site} --token-rule {params.tokens}"
-        " --min-correct {params.min_correct} --mantissa-bits {params.mantissa_bits} {params.negative_sum}"
-        " --shard {wildcards.shard} --shards {params.shards}"
-        " --batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads}"
-        " --statistics-out {output.statistics:q} --log {log:q}"
+        " --site {params.site} --token-rule {params.tokens} --min-correct {params.min_correct}"
+        " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --shard {wildcards.shard}"
+        " --shards {params.shards} --statistics-out {output.statistics:q}" + ASK
 
 
 rule merge:
-    """Merge the shards into one file per model."""
+    """Merge the shards into one file per model and token rule."""
     input:
-        shards=expand(f"{RESULTS}/{{{{model}}}}/statistics/{{shard}}.h5", shard=range(SHARDS["record"])),
+        shards=[F("statistics_shard", shard=shard) for shard in range(run.shards["record"])],
         code=code("merge"),
     output:
-        statistics=f"{RESULTS}/{{model}}/statistics.h5",
+        statistics=F("statistics"),
+    wildcard_constraints:
+        of=one_of(run.of("own", "tokens")),
     log:
-        f"{LOGS}/{{model}}/merge.log",
+        F("log", job="{model}/{of}merge"),
     benchmark:
-        f"{BENCHMARKS}/{{model}}/merge.tsv"
+        F("benchmark", job="{model}/{of}merge")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **cpu(minutes=60, mb=4000),
     shell:
         "python -m culture_neurons.steps.merge --shards {input.shards:q} --statistics-out {output.statistics:q}"
         " --log {log:q}"

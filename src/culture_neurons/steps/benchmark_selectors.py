@@ -14,11 +14,11 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5 and planted.csv of each planted model -> tables/benchmark.csv; only the heading without models"""
     import pandas as pd
 
-    from culture_neurons import files, selectors, store
+    from culture_neurons import files, layout, selectors, store
     from culture_neurons.analysis import planted_benchmark
 
-    statistics = cli.named_paths(o.statistics, "--statistics", "model")
-    planted = cli.named_paths(o.planted, "--planted", "model")
+    statistics = layout.by("statistics", o.statistics, "model")
+    planted = layout.by("planted", o.planted, "model")
     if statistics.keys() != planted.keys():
         odd = "/".join(min(statistics.keys() ^ planted.keys()))
         raise ConfigError(f"{odd}: given for only one of --statistics and --planted")
@@ -37,13 +37,13 @@ def main(o: argparse.Namespace) -> None:
         tables.append(table.assign(planted="yes"))
         _say(table)
     whole = pd.concat(tables[1:] or tables, ignore_index=True)
-    files.write_csv(o.out, whole)
+    files.write_csv(o.out_dir / "benchmark.csv", whole)
     using = sorted({module for method in methods for module in selectors.modules(method)})
     science = ("selectors", "top_fraction", "samples", "noise", "repeats", "seed")
     settings = argparse.Namespace(**{key: getattr(o, key) for key in science})
     history.add(cli.provenance("benchmark_selectors", settings, using))
-    files.write_text(o.provenance_out, history.as_json())
-    cli.log.info("%s: %d rows", o.out.name, len(whole))
+    files.write_text(o.out_dir / "provenance_benchmark_selectors.json", history.as_json())
+    cli.log.info("benchmark.csv: %d rows", len(whole))
 
 
 def _say(table) -> None:
@@ -63,16 +63,15 @@ def _say(table) -> None:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--statistics", nargs="*", default=[], help="model=statistics.h5 of planted models")
-    parser.add_argument("--planted", nargs="*", default=[], help="model=planted.csv of the same models")
+    parser.add_argument("--statistics", type=Path, nargs="*", default=[], help="statistics.h5 of planted models")
+    parser.add_argument("--planted", type=Path, nargs="*", default=[], help="planted.csv of the same models")
     parser.add_argument("--selectors", type=cli.json_object, required=True, help="JSON: name -> options, as the config")
     parser.add_argument("--top-fraction", nargs="+", required=True, help="shares of all neurons, each in (0, 1]")
     parser.add_argument("--samples", type=int, nargs="*", default=[], help="questions per culture to draw, beside all")
     parser.add_argument("--noise", type=float, nargs="*", default=[], help="shares of wrong labels, beside none")
     parser.add_argument("--repeats", type=int, default=5, help="draws of each")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
-    parser.add_argument("--out", type=Path, required=True, help="benchmark.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_benchmark.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

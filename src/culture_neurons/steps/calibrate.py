@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,7 @@ def main(o: argparse.Namespace) -> None:
     import numpy as np
 
     from culture_neurons import files
+    from culture_neurons.data.prompts import INSTRUCTION
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
@@ -27,7 +29,9 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.selectors import selection
 
     samples, opener = read_samples(o.samples)
-    loaded, prompt = model_arguments.load(o)
+    with _at_hand(o.model, o.prompt.get("instruction", INSTRUCTION)) as folder:
+        o.model = o.model | folder
+        loaded, prompt = model_arguments.load(o)
     batches = calibration.spread(loaded, samples, prompt, o.batch_size)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
@@ -63,6 +67,23 @@ def main(o: argparse.Namespace) -> None:
         loaded.name, device["devices"], device["device"], found.batch_size,
         *(np.median(seconds[kind]) for kind in ("answer", "record", "ablate_mask")),
     )  # fmt: skip
+
+
+@contextmanager
+def _at_hand(model: dict[str, Any], instruction: str) -> Iterator[dict[str, Any]]:
+    """Settings that say where the model lies. One that the run trains is only built: it costs the same untrained."""
+    if "architecture" not in model:
+        yield {}
+        return
+    from culture_neurons.data.readers import synthetic, synthetic_text
+    from culture_neurons.models.demo import architectures
+
+    source = model.pop("source")
+    world = (synthetic_text if source["type"] == "synthetic-text" else synthetic).world(source)
+    with TemporaryDirectory() as folder:
+        built, processor = architectures.build(model.pop("architecture"), world, instruction=instruction)
+        architectures.save(Path(folder), built, processor, {})
+        yield {"path": folder}
 
 
 def _write(recorded: Sequence[tuple[Any, ...]], mantissa_bits: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.errors import ConfigError, DataError, FileError
+from culture_neurons.errors import DataError, FileError
 from culture_neurons.steps import cli
 
 #: Thumbnails: longest side in pixels, and most bytes of one; a picture that needs more is compressed more.
@@ -23,10 +23,10 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5, a mask, scores, samples -> cards.json"""
     import numpy as np
 
-    from culture_neurons import files, question_groups, store
+    from culture_neurons import files, layout, question_groups, store
     from culture_neurons.analysis import neuron_cards
 
-    scores = _named(o.scores)
+    scores = {name: path for (name,), path in layout.by("scores", o.scores, "selector").items()}
     mask, made = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
     chosen = neuron_cards.strongest(mask, o.count)
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
@@ -136,17 +136,6 @@ def thumbnail(image: Any) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _named(arguments: list[str]) -> dict[str, Path]:
-    """name=path arguments, in their order."""
-    result = {}
-    for text in filter(None, arguments):  # an empty list may arrive as one empty text
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"--scores: expected selector=path, found {text!r}")
-        result[name] = Path(path)
-    return result
-
-
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
@@ -154,10 +143,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--mask", type=Path, required=True, help="mask file of which the strongest neurons are shown")
     parser.add_argument("--selector", required=True, help="name of the selector of the mask")
     parser.add_argument("--top-fraction", required=True, help="top fraction of the mask")
-    parser.add_argument("--scores", nargs="*", default=[], help="selector=scores file, of all selectors that rank")
+    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="scores of all selectors that rank")
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
-    parser.add_argument("--planted", type=Path, help="planted.csv, of a model with planted neurons")
-    parser.add_argument("--stability", type=Path, help="stability.parquet: how often each neuron was chosen again")
+    parser.add_argument("--planted", type=Path, nargs="?", help="planted.csv, of a model with planted neurons")
+    parser.add_argument(
+        "--stability", type=Path, nargs="?", help="stability.parquet: how often each neuron was chosen again"
+    )
     parser.add_argument("--count", type=int, default=3, help="neurons per culture")
     parser.add_argument("--examples", type=int, default=3, help="samples per neuron")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples; 0: no intervals")

@@ -29,19 +29,22 @@ def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, calibrations -> plan.txt, plan.json"""
-    from culture_neurons import files
-    from culture_neurons.workflow import cost, cost_text
+    from culture_neurons import files, layout
+    from culture_neurons.workflow import cost, cost_text, jobs
+    from culture_neurons.workflow.settings import Run
 
     table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
     splits = {
         str(culture): {str(split): int(n) for split, n in part.value_counts().items()}
         for culture, part in table.groupby("culture")["split"]
     }
-    calibrations = [read_calibration(path, o.run["models"]) for path in o.calibrations]
+    amount = Run(o.config).amount_of_work
+    calibrations = [read_calibration(path, amount["models"]) for path in o.calibrations]
     further = {}
-    for (name,), path in cli.named_paths(o.further, "--further", "set").items():
+    for path in o.further:
+        name = layout.key("samples", path)["of"].rstrip("/").removeprefix("sets/")
         further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
-    plan = cost.plan(o.run, splits, calibrations, further)
+    plan = cost.plan(amount, splits, calibrations, further, jobs.count(o.config, o.snakefile))
     whole = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     files.write_text(o.text_out, cost_text.text(plan))
@@ -51,9 +54,10 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
-    parser.add_argument("--further", nargs="*", default=[], help="name=samples.parquet of further sets, and mentions")
+    parser.add_argument("--further", type=Path, nargs="*", default=[], help="samples.parquet of all other questions")
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="calibration.json of each model")
-    parser.add_argument("--run", type=cli.json_object, required=True, help="JSON: models, selectors, fractions ...")
+    parser.add_argument("--config", type=cli.json_object, required=True, help="JSON: the whole config")
+    parser.add_argument("--snakefile", type=Path, required=True, help="the workflow, whose jobs are counted")
     parser.add_argument("--text-out", type=Path, required=True, help="the plan to read")
     parser.add_argument("--json-out", type=Path, required=True, help="the plan for programs")
     return parser

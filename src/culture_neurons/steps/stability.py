@@ -84,10 +84,12 @@ def _chosen(
     return stability.Chosen(name, entry["method"], entry["options"], list(paths[name]), masks, scores)
 
 
-def _paths(arguments: list[str], selectors: dict[str, Any]) -> dict[str, dict[str, Path]]:
+def _paths(files: list[Path], selectors: dict[str, Any]) -> dict[str, dict[str, Path]]:
     """The mask files: selector -> fraction -> path."""
+    from culture_neurons import layout
+
     result: dict[str, dict[str, Path]] = {name: {} for name in selectors}
-    for (name, fraction), path in cli.named_paths(arguments, "--masks", "selector", "fraction").items():
+    for (name, fraction), path in layout.by("masks", files, "selector", "fraction").items():
         if name not in result:
             raise ConfigError(f"--masks: {name!r} is none of --selectors")
         result[name][fraction] = path
@@ -106,7 +108,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--selectors", type=cli.json_object, required=True,
                         help='JSON object: name -> {"method": ..., "options": {...}}')  # fmt: skip
-    parser.add_argument("--masks", nargs="*", default=[], help="selector/fraction=mask file")
+    parser.add_argument("--masks", type=Path, nargs="*", default=[], help="mask files of these selectors")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws")
     parser.add_argument("--split-halves", type=int, default=20, help="random splits into halves")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")

@@ -43,23 +43,22 @@ COLUMNS = {
 
 
 def main(o: argparse.Namespace) -> None:
-    """samples, predictions, masks, ablations -> tables/*.csv and provenance.json
+    """samples, predictions, masks, outcomes -> tables/*.csv and their provenance
 
-    One ablation file is in memory at a time.
+    One file of outcomes is in memory at a time.
     """
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.selectors import selection
 
-    predictions = cli.named_paths(o.predictions, "--predictions", "model")
-    planted = cli.named_paths(o.planted, "--planted", "model")
+    predictions = layout.by("predictions", o.predictions, "model")
+    planted = layout.by("planted", o.planted, "model")
     each = ("model", "selector", "fraction")
-    masks = cli.named_paths(o.masks, "--masks", *each)
-    ablations = cli.named_paths(o.ablations, "--ablations", *each)
-    if masks.keys() != ablations.keys():
-        odd = "/".join(min(masks.keys() ^ ablations.keys()))
-        raise ConfigError(f"{odd}: given for only one of --masks and --ablations")
+    masks, outcomes = layout.by("masks", o.masks, *each), layout.by("outcomes", o.outcomes, *each)
+    if masks.keys() != outcomes.keys():
+        odd = "/".join(min(masks.keys() ^ outcomes.keys()))
+        raise ConfigError(f"{odd}: given for only one of --masks and --outcomes")
     models = {(key[0],) for key in masks}
     if models != predictions.keys() or not planted.keys() <= models:
         raise ConfigError(
@@ -73,7 +72,7 @@ def main(o: argparse.Namespace) -> None:
     todo = cli.progress(order, len(order), "mask files")
     for model, keys in itertools.groupby(todo, key=lambda key: key[0]):
         known = planted.get((model,))
-        made = _model(o, samples, predictions[model,], keys, masks, ablations, known, history)
+        made = _model(o, samples, predictions[model,], keys, masks, outcomes, known, history)
         for name, table in made.items():
             table.insert(0, "model", model)
             table["planted"] = "yes" if known else "no"
@@ -87,7 +86,7 @@ def main(o: argparse.Namespace) -> None:
         cli.log.info("%s.csv: %d rows", name, len(whole))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
     history.add(cli.provenance("tabulate", settings))
-    files.write_text(o.out_dir / "provenance.json", history.as_json())
+    files.write_text(o.out_dir / "provenance_tabulate.json", history.as_json())
 
 
 def _adjusted(name: str, table: Any) -> Any:
@@ -104,7 +103,7 @@ def _adjusted(name: str, table: Any) -> Any:
     return table
 
 
-def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, ablations: dict,
+def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any, masks: dict, outcomes: dict,
            planted_file: Path | None, history: History) -> dict[str, Any]:  # fmt: skip
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
@@ -128,10 +127,10 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         files.check_same_model(prediction_file, identity, masks[key], made)
         size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
         history.add(made)
-        ablation, found = read.after(ablations[key], identity, prediction_file, history, "mask_culture")
+        ablation, found = read.after(outcomes[key], identity, prediction_file, history, "mask_culture")
         if found.get("mask", made) != made:
-            raise FileError(f"{ablations[key]}: made with another mask than {masks[key]}; delete it and run again")
-        change = mask_effects.changes(base, ablation, size, str(ablations[key]), str(prediction_file))
+            raise FileError(f"{outcomes[key]}: made with another mask than {masks[key]}; delete it and run again")
+        change = mask_effects.changes(base, ablation, size, str(outcomes[key]), str(prediction_file))
         if name in o.random:
             matched = made.get("selector") == "random-matched"
             controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
@@ -189,10 +188,12 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
-    parser.add_argument("--predictions", nargs="+", required=True, help="model=predictions.parquet, one per model")
-    parser.add_argument("--masks", nargs="+", required=True, help="model/selector/fraction=mask file")
-    parser.add_argument("--ablations", nargs="+", required=True, help="model/selector/fraction=ablation file")
-    parser.add_argument("--planted", nargs="*", default=[], help="model=planted.csv of models with planted neurons")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="predictions.parquet of each model")
+    parser.add_argument("--masks", type=Path, nargs="+", required=True, help="mask files")
+    parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="answers under the same masks")
+    parser.add_argument(
+        "--planted", type=Path, nargs="*", default=[], help="planted.csv of models with planted neurons"
+    )
     parser.add_argument("--random", nargs="*", default=[], help="selectors whose masks are random controls")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

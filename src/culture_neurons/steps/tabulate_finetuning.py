@@ -20,13 +20,13 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers of fine-tuned models, training.json -> finetuning.csv, finetuning_modules.csv"""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.analysis import finetuning
 
-    samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
-    predictions = cli.named_paths(o.predictions, "--predictions", "model", "set")
-    answers = cli.named_paths(o.answers, "--answers", "model", "task", "choice", "seed", "set")
-    training = cli.named_paths(o.training, "--training", "model", "task", "choice", "seed")
+    samples = {name: path for (name,), path in layout.by("samples", o.samples, "set").items()}
+    predictions = layout.by("predictions", o.predictions, "model", "set")
+    answers = layout.by("finetuned_answers", o.answers, "model", "task", "choice", "seed", "set")
+    training = layout.by("finetuning", o.training, "model", "task", "choice", "seed")
     for key in answers:
         model, *_, name = key
         if key[:-1] not in training or (model, name) not in predictions or name not in samples:
@@ -48,7 +48,7 @@ def main(o: argparse.Namespace) -> None:
         tables.append(table.assign(planted="yes" if model in planted else "no"))
     columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *TASK, "planted"]
     whole = pd.concat(tables, ignore_index=True)
-    files.write_csv(o.out, finetuning.adjust(whole)[columns])
+    files.write_csv(o.out_dir / "finetuning.csv", finetuning.adjust(whole)[columns])
     modules = pd.DataFrame(
         [
             {**dict(zip(MODULES, key, strict=False)), **module, "parameters": one["parameters"]}
@@ -58,11 +58,11 @@ def main(o: argparse.Namespace) -> None:
         ],
         columns=MODULES,
     )
-    files.write_csv(o.modules_out, modules)
+    files.write_csv(o.out_dir / "finetuning_modules.csv", modules)
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
     history.add(cli.provenance("tabulate_finetuning", settings))
-    files.write_text(o.provenance_out, history.as_json())
-    cli.log.info("%s: %d rows; %s: %d rows", o.out.name, len(whole), o.modules_out.name, len(modules))
+    files.write_text(o.out_dir / "provenance_tabulate_finetuning.json", history.as_json())
+    cli.log.info("finetuning.csv: %d rows; finetuning_modules.csv: %d rows", len(whole), len(modules))
 
 
 def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, paths: Any, history: History) -> Any:
@@ -93,17 +93,14 @@ def _about(made: dict[tuple[str, str], dict[str, Any]]) -> Any:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    run = "model/task/choice/seed"
-    parser.add_argument("--samples", nargs="+", required=True, help="set=samples.parquet")
-    parser.add_argument("--predictions", nargs="+", required=True, help="model/set=answers before")
-    parser.add_argument("--answers", nargs="+", required=True, help=f"{run}/set=answers of the fine-tuned model")
-    parser.add_argument("--training", nargs="+", required=True, help=f"{run}=training.json")
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="samples.parquet of each set")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers before")
+    parser.add_argument("--answers", type=Path, nargs="+", required=True, help="answers of the fine-tuned models")
+    parser.add_argument("--training", type=Path, nargs="+", required=True, help="training.json of each of them")
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
     parser.add_argument("--seed", type=int, default=0, help="seed of the two")
-    parser.add_argument("--out", type=Path, required=True, help="finetuning.csv")
-    parser.add_argument("--modules-out", type=Path, required=True, help="finetuning_modules.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_finetuning.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

@@ -20,32 +20,34 @@ KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
 
 def main(o: argparse.Namespace) -> None:
-    """samples and predictions of data sets, masks, outcomes -> sets.csv, sets_effects.csv, sets_transfer.csv and
-    provenance_sets.json
+    """samples and predictions of data sets, masks, outcomes -> sets.csv, sets_effects.csv, sets_transfer.csv
 
     Rows go by model, then by set in the order of --samples. One file of outcomes is in memory at a time.
     """
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.analysis import transfer
-    from culture_neurons.selectors import selection
 
-    selection.fraction(o.top_fraction)
-    samples = {name: path for (name,), path in cli.named_paths(o.samples, "--samples", "set").items()}
-    predictions = cli.named_paths(o.predictions, "--predictions", "model", "set")
-    masks = cli.named_paths(o.masks, "--masks", "model", "selector")
-    outcomes = cli.named_paths(o.outcomes, "--outcomes", "model", "selector", "set", "factor")
+    samples = {name: path for (name,), path in layout.by("samples", o.samples, "set").items()}
+    predictions = layout.by("predictions", o.predictions, "model", "set")
+    chosen = layout.by("masks", o.masks, "model", "selector", "fraction")
+    masks = {key[:2]: path for key, path in chosen.items()}
+    fractions = sorted({fraction for *_, fraction in chosen})
+    if len(fractions) != 1:
+        raise ConfigError(f"--masks: of top fractions {', '.join(fractions)}; expected one")
+    top_fraction = fractions[0]
+    outcomes = layout.by("set_outcomes", o.outcomes, "model", "selector", "set", "factor")
     _check_complete(samples, predictions, masks, outcomes)
     history = History()
     parts: dict[str, list[pd.DataFrame]] = {"sets": [], "sets_effects": [], "sets_transfer": []}
     for model in sorted({model for model, _ in masks}):
-        chosen = {selector: _mask(path, history) for (name, selector), path in masks.items() if name == model}
+        read_masks = {selector: _mask(path, history) for (name, selector), path in masks.items() if name == model}
         cells = []
         for name, path in samples.items():
             mine = {key[1::2]: path for key, path in outcomes.items() if key[0] == model and key[2] == name}
-            made = _set(o, f"{model}, {name}", path, predictions[model, name], chosen, mine, history)
-            table, of_cultures = (part.assign(set=name, top_fraction=o.top_fraction) for part in made)
+            made = _set(o, f"{model}, {name}", path, predictions[model, name], read_masks, mine, history)
+            table, of_cultures = (part.assign(set=name, top_fraction=top_fraction) for part in made)
             parts["sets"].append(table.assign(model=model))
             cells.append(of_cultures)
         parts["sets_effects"] += [part.assign(model=model) for part in cells]
@@ -53,19 +55,18 @@ def main(o: argparse.Namespace) -> None:
         judged = judged[~judged["selector"].isin(o.random)]
         parts["sets_transfer"].append(transfer.transfer(judged, seed=o.seed).assign(model=model))
     planted = set(filter(None, o.planted))
-    outputs = {"sets": o.sets_out, "sets_effects": o.effects_out, "sets_transfer": o.transfer_out}
-    for name, out in outputs.items():
-        whole = pd.concat(parts[name], ignore_index=True)
+    for name, tables in parts.items():
+        whole = pd.concat(tables, ignore_index=True)
         whole["planted"] = whole["model"].map(lambda model: "yes" if model in planted else "no").astype(object)
         if name == "sets":
             whole = transfer.adjust(whole, o.random)
         if name == "sets_transfer":
             whole = transfer.adjust_transfer(whole)
         keys = KEYS if name != "sets_transfer" else ["model"]
-        files.write_csv(out, whole[[*keys, *(c for c in whole.columns if c not in keys)]])
-        cli.log.info("%s: %d rows", out.name, len(whole))
+        files.write_csv(o.out_dir / f"{name}.csv", whole[[*keys, *(c for c in whole.columns if c not in keys)]])
+        cli.log.info("%s.csv: %d rows", name, len(whole))
     history.add(cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.provenance_out, history.as_json())
+    files.write_text(o.out_dir / "provenance_tabulate_sets.json", history.as_json())
 
 
 def _check_complete(samples: Mapping, predictions: Mapping, masks: Mapping, outcomes: Mapping) -> None:
@@ -144,19 +145,15 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--samples", nargs="+", required=True, help="set=samples.parquet, in the order of the rows")
-    parser.add_argument("--predictions", nargs="+", required=True, help="model/set=answers without masks")
-    parser.add_argument("--masks", nargs="+", required=True, help="model/selector=mask file")
-    parser.add_argument("--outcomes", nargs="+", required=True, help="model/selector/set/factor=answers under masks")
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="samples.parquet of each set, in order")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers without masks")
+    parser.add_argument("--masks", type=Path, nargs="+", required=True, help="mask files, all of one top fraction")
+    parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="answers under masks")
     parser.add_argument("--random", nargs="*", default=[], help="selectors whose masks are random controls")
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
-    parser.add_argument("--top-fraction", required=True, help="top fraction of the mask files")
-    parser.add_argument("--sets-out", type=Path, required=True, help="sets.csv")
-    parser.add_argument("--effects-out", type=Path, required=True, help="sets_effects.csv")
-    parser.add_argument("--transfer-out", type=Path, required=True, help="sets_transfer.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_sets.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

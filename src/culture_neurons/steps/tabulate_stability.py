@@ -13,10 +13,10 @@ def main(o: argparse.Namespace) -> None:
     """stability_cultures.parquet of all models -> tables/stability.csv"""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.analysis import stability
 
-    paths = cli.named_paths(o.parts, "--parts", "model")
+    paths = layout.by("stability_cultures", o.cultures, "model")
     planted, history, tables = set(filter(None, o.planted)), History(), []
     for (model,), path in sorted(paths.items()):
         table, made = files.read_table(path, stability.COLUMNS)
@@ -24,19 +24,20 @@ def main(o: argparse.Namespace) -> None:
         table = table[list(stability.COLUMNS)].assign(planted="yes" if model in planted else "no")
         table.insert(0, "model", model)
         tables.append(table)
-    files.write_csv(o.out, pd.concat(tables, ignore_index=True))
+    files.write_csv(o.out_dir / "stability.csv", pd.concat(tables, ignore_index=True))
     history.add(cli.provenance("tabulate_stability", argparse.Namespace()))
-    files.write_text(o.provenance_out, history.as_json())
-    cli.log.info("%s: %d rows", o.out.name, sum(map(len, tables)))
+    files.write_text(o.out_dir / "provenance_tabulate_stability.json", history.as_json())
+    cli.log.info("stability.csv: %d rows", sum(map(len, tables)))
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--parts", nargs="+", required=True, help="model=stability_cultures.parquet, one per model")
+    parser.add_argument(
+        "--cultures", type=Path, nargs="+", required=True, help="stability_cultures.parquet of each model"
+    )
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
-    parser.add_argument("--out", type=Path, required=True, help="stability.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_stability.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

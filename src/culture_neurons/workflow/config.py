@@ -35,6 +35,15 @@ def read_schema(path: str | Path) -> dict[str, Any]:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
+def problem(config: Mapping[str, Any], schema: str | Path) -> str:
+    """The first thing that is wrong with a config, in one or two lines; "" where nothing is."""
+    try:
+        check(config, read_schema(schema))
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first thing that is wrong, in one or two lines."""
     config_values.check(config, schema)

@@ -1,27 +1,6 @@
-"""What a run will cost: jobs, passes, device hours and disk, from the config, the samples and a calibration per model.
+"""What a run will cost: passes, device hours and disk, from the config, the samples and a calibration per model.
 
-`run` is what the config says of the amount of work (`workflow/rules/common.smk`, `amount_of_work`):
-
-    dataset, selectors (names), imported (those of them whose masks come from a file), attributed (those by
-    attribution), matched (the random controls of these), top_fractions, min_correct, negative_sum (whether it is
-    recorded)
-    mentions     whether units that answer to a culture's name are looked for
-    sets         {further, selectors, factors}: number of further data sets that masks are judged on, whose masks, and
-                 what their neurons are multiplied by
-    finetuning   {tasks, runs, questions, held_out, limits}: number of tasks that modules are trained on, and how often
-                 in each model; questions that one training reads, share of a task's questions that judge it, and by
-                 task how many questions are taken at most
-    latex        whether tables for a paper are made
-    cards        whether neurons are shown one by one
-    redrawn      whether neurons are chosen again on redrawn samples
-    overlap      whether there are masks to compare with each other
-    token_rules  other token rules that are recorded
-    again        {selectors, strengths, permutations}: chains that are repeated, under other strengths of ablation and
-                 under shuffled labels
-    shards       kind of work -> number of jobs that share it (see config.yaml)
-    image_controls   ways to ask the evaluate questions without what their images show
-    benchmark        whether selectors are judged on planted models
-    models       name -> {gpus, trained, planted}
+`run` is what the config says of the amount of work: `settings.Run.amount_of_work`.
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
 [3]: the lowest, the median and the highest that the calibration's repeats give.
@@ -75,69 +54,6 @@ class Work:
     hours: np.ndarray
 
 
-def jobs(run: Mapping[str, Any]) -> dict[str, int]:
-    """Jobs per rule of a run from nothing to the report, those of rules that are not needed left out."""
-    models = run["models"].values()
-    n, each, shards = len(models), len(models) * len(run["selectors"]), run["shards"]
-    imported, attributed, matched = (n * len(run.get(name, ())) for name in ("imported", "attributed", "matched"))
-    unscored = imported + attributed + matched
-    sets = run.get("sets") or {"further": 0, "selectors": ()}
-    pairs = n * (1 + sets["further"]) * bool(sets["further"])  # of a model and a data set that masks are judged on
-    judged = pairs * len(sets["selectors"])
-    by_shard = shards["ablate"] * shards["ablate_masks"]
-    tuning = run.get("finetuning") or {"tasks": 0, "runs": 0}
-    planted = sum(model["planted"] for model in models)
-    again = n * len(run["again"]["selectors"])
-    count = {
-        "prepare": 1,
-        "train": sum(model["trained"] for model in models) - planted,
-        "plant": planted,
-        "infer": n * shards["infer"],
-        "gather_answers": n,
-        "infer_controls": n * bool(run.get("image_controls")),
-        "record": n * shards["record"],
-        "merge": n,
-        "score": each - unscored,
-        "mask": each - unscored,
-        "import_masks": imported,
-        "prepare_mentions": int(bool(run.get("mentions"))),
-        "attribute": (2 + bool(run.get("mentions"))) * n * shards["record"] * bool(attributed),
-        "mask_culnig": attributed,
-        "mask_matched": matched,
-        "ablate": n * groups(run, len(run["selectors"])) * by_shard,
-        "gather_outcomes": each,
-        "prepare_set": sets["further"],
-        "infer_set": n * sets["further"] * shards["infer"],
-        "gather_set": n * sets["further"],
-        "ablate_set": pairs * groups(run, len(sets["selectors"])) * by_shard,
-        "gather_set_outcomes": judged,
-        "prepare_task": tuning["tasks"],
-        "finetune": n * tuning["runs"],
-        "ask_finetuned": n * tuning["runs"],
-        "permute": again if run["again"]["permutations"] else 0,
-        "ablate_again": again * by_shard,
-        "gather_again": again,
-        "cards": n if run.get("cards") else 0,
-        "record_tokens": n * shards["record"] * len(run.get("token_rules", ())),
-        "merge_tokens": n * len(run.get("token_rules", ())),
-        "stability": n if run.get("redrawn") else 0,
-        "tabulate": 1,
-        "tabulate_images": int(bool(run.get("image_controls"))),
-        "tabulate_again": int(bool(run["again"]["selectors"])),
-        "tabulate_finetuning": int(bool(tuning["runs"])),
-        "tabulate_sets": int(judged > 0),
-        "benchmark_selectors": int(bool(run.get("benchmark"))),
-        "overlap": int(bool(run.get("overlap"))),
-        "tabulate_stability": int(bool(run.get("redrawn"))),
-        "draw_model": n,
-        "draw_overview": 1,
-        "latex": int(bool(run.get("latex", True))),
-        "report": 1,
-        "manifest": 1,
-    }
-    return {rule: number for rule, number in count.items() if number}
-
-
 def groups(run: Mapping[str, Any], selectors: int) -> int:
     """Among how many jobs of a model so many selectors are dealt, other shards aside."""
     return min(run["shards"].get("ablate_selectors") or selectors, selectors)
@@ -181,9 +97,9 @@ def work(
     count as if they were as long as the run's own. Masks at projections are counted apart: `projections`, and on all
     sets `set projections`. A question to train on costs what an attribution costs: both go forward and back.
     """
-    again = run["again"]
+    repeated_work = run["robustness"]
     # Under shuffled labels, each question is asked under its own culture's mask alone.
-    repeated = asked.cultures * len(again["strengths"]) + again["permutations"]
+    repeated = asked.cultures * len(repeated_work["strengths"]) + repeated_work["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
     rules = len(run.get("token_rules", ()))
     sets = {name: n for name, n in (further or {}).items() if "/" not in name}
@@ -211,7 +127,7 @@ def work(
         ("attribution", attributed, shards["record"], 1, attributions, 0),
         dealt("ablation", set(run["selectors"]) - whole, 1, asked.evaluate, masks),
         dealt("projections", whole, 1, asked.evaluate, masks),
-        ("again", len(again["selectors"]), *masked, asked.evaluate, repeated),
+        ("robustness", len(repeated_work["selectors"]), *masked, asked.evaluate, repeated),
         ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
         dealt("set ablation", set(judged) - whole, (1 + len(sets)) * bool(sets), each, on_sets),
         dealt("set projections", set(judged) & whole, (1 + len(sets)) * bool(sets), each, on_sets),
@@ -224,7 +140,7 @@ def work(
         kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
-    rates = {"again": "ablation", "fine-tuning": "attribution"}
+    rates = {"robustness": "ablation", "fine-tuning": "attribution"}
     for kind, times, by_questions, by_masks, n, masks, *more in kinds:
         number = times * by_questions * by_masks
         together = more[0] if more else 1  # selectors of one job
@@ -257,9 +173,10 @@ def plan(
     run: Mapping[str, Any],
     splits: Mapping[str, Mapping[str, int]],
     calibrations: Sequence[Mapping[str, Any]],
-    further: Mapping[str, int] | None = None,
+    further: Mapping[str, int],
+    jobs: Mapping[str, int],
 ) -> dict[str, Any]:
-    """All figures, ready for JSON; see docs/outputs.md for the keys, and `work` for `further`."""
+    """All figures, ready for JSON; see docs/outputs.md for the keys, and `work` for `further`. `jobs` is by rule."""
     asked = questions(splits, run["min_correct"])
     models, totals = {}, {}
     for calibration in calibrations:
@@ -284,7 +201,7 @@ def plan(
         "dataset": run["dataset"],
         "questions": vars(asked),
         "cultures": len(splits),
-        "jobs": jobs(run),
+        "jobs": dict(jobs),
         "models": models,
         "hours": {unit: hours.tolist() for unit, hours in totals.items()},
         "disk": {"kept": kept, "peak": kept + sum(model["disk"]["shards"] for model in models.values())},
@@ -302,7 +219,7 @@ SHOWN = (
 def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the figures take for granted, a sentence each."""
     trained = any(model["trained"] for model in run["models"].values())
-    others = f"{'training, ' if trained else ''}prepare, merge, score, mask, tables, figures and report"
+    others = f"{'training, ' if trained else ''}prepare, merge, select, tables, figures and report"
     result = [
         "Every identify question is answered correctly, so that it is recorded, and every culture with at least "
         f"{max(1, run['min_correct'])} of them gets masks: an upper bound.",

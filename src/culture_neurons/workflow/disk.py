@@ -28,14 +28,14 @@ def disk(
     files = len(run["top_fractions"])
     answers = asked.evaluate * asked.cultures * files
     controls = len(run.get("image_controls", ()))
-    again = run["again"]
+    robustness = run["robustness"]
     repeated = {
         # Masks of one fraction under every permutation; answers to them, and under every strength.
-        "again": len(again["selectors"])
+        "robustness": len(robustness["selectors"])
         * (
-            again["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
-            + len(again["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
-            + (len(again["strengths"]) + 2) * FILE
+            robustness["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
+            + len(robustness["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
+            + (len(robustness["strengths"]) + 2) * FILE
         )
     }
     more = {}
@@ -60,6 +60,6 @@ def disk(
         + (asked.total + controls * asked.evaluate) * ANSWER_ROW
         + (1 + controls) * FILE,
         "shards": recorded * shards,
-        **(repeated if again["selectors"] else {}),
+        **(repeated if robustness["selectors"] else {}),
         **more,
     }

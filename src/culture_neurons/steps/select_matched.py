@@ -25,7 +25,7 @@ def main(o: argparse.Namespace) -> None:
         options = {"match": o.match, "seed": o.seed}
         settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=made["top_fraction"])
         kept = {key: made[key] for key in ("model", "revision", "cultures", "layers", "neurons", "top_fraction")}
-        made_by = cli.provenance("mask_matched", settings, ["culture_neurons.selectors.culnig"], made)
+        made_by = cli.provenance("select_matched", settings, ["culture_neurons.selectors.culnig"], made)
         made_by |= kept | {"selector": "random-matched", "options": options, "budget": None}
         files.write_table(out, mask, made_by)
         cli.log.info("top %s: %d units of %d cultures", made["top_fraction"], len(mask), len(made["cultures"]))

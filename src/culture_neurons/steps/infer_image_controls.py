@@ -12,22 +12,20 @@ from culture_neurons.steps import cli, model_arguments
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet -> the answers under each control; questions that have no image are left out"""
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.data.image_controls import CONTROLS, controlled
     from culture_neurons.data.samples import read_samples
 
-    if len(o.controls) != len(o.answers_out) or not set(o.controls) <= set(CONTROLS):
-        raise ConfigError(
-            f"--controls {' '.join(o.controls)}: expected {' and '.join(CONTROLS)}, or one of them, and as many"
-            " --answers-out"
-        )
+    outputs = {control: path for (control,), path in layout.by("image_control", o.answers_out, "control").items()}
+    if not outputs.keys() <= set(CONTROLS):
+        raise ConfigError(f"--answers-out: of {' and '.join(outputs)}; expected {' and '.join(CONTROLS)}")
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
-    for control, path in zip(o.controls, o.answers_out, strict=True):
+    for control, path in outputs.items():
         asked, open_image = controlled(control, samples, opener)
         table = model_arguments.answers(o, loaded, asked, open_image, prompt, f"image control {control}")
         made = cli.provenance(
-            "infer_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(asked),
+            "infer_image_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(asked),
             without_image=len(samples) - len(asked),
         )  # fmt: skip
         files.write_table(path, table, made)
@@ -41,8 +39,13 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     model_arguments.add(parser)
-    parser.add_argument("--controls", nargs="+", required=True, help="blank (a grey image), none (no image)")
-    parser.add_argument("--answers-out", type=Path, nargs="+", required=True, help="a parquet file per control")
+    parser.add_argument(
+        "--answers-out",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="a parquet file per control: blank (a grey image), none (no image)",
+    )
     parser.set_defaults(shard=0, shards=1)  # one job: both controls take less than twice the time of the answers
     return parser
 

@@ -15,11 +15,11 @@ def main(o: argparse.Namespace) -> None:
     """samples, predictions, answers under image controls -> tables/images.csv; only the heading without controls"""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.analysis import image_controls
 
-    predictions = cli.named_paths(o.predictions, "--predictions", "model")
-    controls = cli.named_paths(o.controls, "--controls", "model", "control")
+    predictions = layout.by("predictions", o.predictions, "model")
+    controls = layout.by("image_control", o.controls, "model", "control")
     models, planted = {model for model, _ in controls}, set(filter(None, o.planted))
     if models - {model for (model,) in predictions}:
         raise ConfigError(f"--controls: no --predictions of {', '.join(sorted(models - {m for (m,) in predictions}))}")
@@ -33,10 +33,10 @@ def main(o: argparse.Namespace) -> None:
         tables[-1]["planted"] = "yes" if model in planted else "no"
     columns = ["model", *image_controls.COLUMNS, "planted"]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    files.write_csv(o.out, image_controls.adjust(whole) if tables else whole)
-    history.add(cli.provenance("tabulate_images", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.provenance_out, history.as_json())
-    cli.log.info("%s: %d rows", o.out.name, len(whole))
+    files.write_csv(o.out_dir / "images.csv", image_controls.adjust(whole) if tables else whole)
+    history.add(cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
+    files.write_text(o.out_dir / "provenance_tabulate_image_controls.json", history.as_json())
+    cli.log.info("images.csv: %d rows", len(whole))
 
 
 def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: History):
@@ -56,13 +56,12 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
-    parser.add_argument("--predictions", nargs="+", required=True, help="model=predictions.parquet, one per model")
-    parser.add_argument("--controls", nargs="*", default=[], help="model/control=answers under an image control")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="predictions.parquet of each model")
+    parser.add_argument("--controls", type=Path, nargs="*", default=[], help="answers under image controls")
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
-    parser.add_argument("--out", type=Path, required=True, help="images.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_images.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

@@ -22,16 +22,17 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.analysis import culture_tests, shuffled_labels, strengths
 
-    predictions = cli.named_paths(o.predictions, "--predictions", "model")
-    each = ("model", "selector", "fraction")
-    plain, permuted = cli.named_paths(o.plain, "--plain", *each), cli.named_paths(o.permuted, "--permuted", *each)
-    weakened = cli.named_paths(o.strengths, "--strengths", *each, "strength")
-    for key in (*permuted, *(key[:3] for key in weakened)):
-        if key not in plain or key[:1] not in predictions:
-            raise ConfigError(f"{'/'.join(key)}: no --plain outcomes, or no --predictions of the model")
+    predictions = layout.by("predictions", o.predictions, "model")
+    plain = layout.by("outcomes", o.outcomes, "model", "selector", "fraction")
+    permuted = layout.by("permuted_outcomes", o.permuted, "model", "selector")
+    weakened = layout.by("strength_outcomes", o.strengths, "model", "selector", "factor")
+    known = {key[:2] for key in plain if key[:1] in predictions}
+    for key in (*permuted, *(key[:2] for key in weakened)):
+        if key not in known:
+            raise ConfigError(f"{'/'.join(key)}: no --outcomes, or no --predictions of the model")
     parts: dict[str, list] = {"permutations": [], "strengths": []}
     history = History()
     samples = read.samples(o.samples, history)
@@ -40,16 +41,17 @@ def main(o: argparse.Namespace) -> None:
         source = _Source(predictions[key[:1]], base, identity, history)
         names = dict(zip(KEYS, key, strict=True)) | {"planted": "yes" if key[0] in o.planted else "no"}
         first = _paired(plain[key], source)
-        if key in permuted:
-            outcomes, made = _read(permuted[key], ["permutation"], source)
+        if key[:2] in permuted:
+            path = permuted[key[:2]]
+            outcomes, made = _read(path, ["permutation"], source)
             number = made.get("mask", {}).get("permutations", 0)
-            own = shuffled_labels.own_changes(base, outcomes, number, str(permuted[key]), str(source.path))
+            own = shuffled_labels.own_changes(base, outcomes, number, str(path), str(source.path))
             test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
             if (changed := made["mask"].get("changed")) is not None:
                 test = shuffled_labels.without_null(test, changed)
             parts["permutations"].append(test.assign(**names))
-        mine = {float(other[3]): path for other, path in weakened.items() if other[:3] == key}
+        mine = {_strength(other[2]): path for other, path in weakened.items() if other[:2] == key[:2]}
         if mine:
             paired = {1.0: first} | {strength: _paired(path, source) for strength, path in mine.items()}
             parts["strengths"].append(strengths.dose(base, paired, o.replicates, o.seed).assign(**names))
@@ -65,8 +67,13 @@ def main(o: argparse.Namespace) -> None:
         files.write_csv(o.out_dir / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate_again", settings))
-    files.write_text(o.out_dir / "provenance_again.json", history.as_json())
+    history.add(cli.provenance("tabulate_robustness", settings))
+    files.write_text(o.out_dir / "provenance_tabulate_robustness.json", history.as_json())
+
+
+def _strength(factor: str) -> float:
+    """The strength of ablation that multiplies masked neurons by `factor`."""
+    return float(f"{1 - float(factor):g}")
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,12 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
-    parser.add_argument("--predictions", nargs="*", default=[], help="model=predictions.parquet")
-    parser.add_argument("--plain", nargs="*", default=[], help="model/selector/fraction=outcomes of zero ablation")
-    parser.add_argument("--permuted", nargs="*", default=[], help="model/selector/fraction=outcomes, shuffled labels")
-    parser.add_argument("--strengths", nargs="*", default=[], help="model/selector/fraction/strength=outcomes")
+    parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="predictions.parquet of each model")
+    parser.add_argument("--outcomes", type=Path, nargs="*", default=[], help="answers under the masks at hand")
+    parser.add_argument("--permuted", type=Path, nargs="*", default=[], help="answers under masks of shuffled labels")
+    parser.add_argument(
+        "--strengths", type=Path, nargs="*", default=[], help="answers under the masks at other strengths"
+    )
     parser.add_argument("--planted", nargs="*", default=[], help="models with planted neurons")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

@@ -46,7 +46,7 @@ def main(o: argparse.Namespace) -> None:
             counts = mask.loc[mask["culture"] == culture, "site"].value_counts()
             cli.log.info("top %s, %s: %s", fraction, culture, ", ".join(f"{counts.get(s, 0)} at {s}" for s in sites))
         settings = argparse.Namespace(selector=o.selector, options=given, top_fraction=fraction)
-        made_by = cli.provenance("mask_culnig", settings, ["culture_neurons.selectors.culnig"], metadata, **identity)
+        made_by = cli.provenance("select_culnig", settings, ["culture_neurons.selectors.culnig"], metadata, **identity)
         made_by |= {"cultures": first.cultures, "layers": next(iter(gain.values())).shape[1], "neurons": sites}
         made_by |= {"top_fraction": fraction, "selector": o.selector, "options": given, "budget": None}
         files.write_table(out, mask, made_by)

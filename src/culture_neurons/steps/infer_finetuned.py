@@ -12,11 +12,11 @@ from culture_neurons.steps import cli, model_arguments
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """update.safetensors, samples.parquet of each set -> the answers to each set, as in predictions.parquet"""
-    from culture_neurons import files
+    from culture_neurons import files, layout
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.finetuning import updates
 
-    sets = cli.named_paths(o.samples, "--samples", "set")
+    sets = layout.by("samples", o.samples, "set")
     if len(o.answers_out) != len(sets):
         raise ConfigError(f"{len(sets)} sets and {len(o.answers_out)} outputs; expected as many")
     tensors, metadata = updates.read(o.update)
@@ -33,7 +33,7 @@ def main(o: argparse.Namespace) -> None:
         for (name, (samples, opener)), out in zip(read.items(), o.answers_out, strict=True):
             table = model_arguments.answers(o, loaded, samples, opener, prompt, name)
             settings = argparse.Namespace(prompt=o.prompt, model=o.model)
-            made_by = cli.provenance("ask_finetuned", settings, [], metadata, **model_arguments.made_with(loaded))
+            made_by = cli.provenance("infer_finetuned", settings, [], metadata, **model_arguments.made_with(loaded))
             made_by |= {"set": name, "rows": len(samples), "digest": metadata["digest"]}
             files.write_table(out, table, made_by)
             right = 100 * table["correct"].mean() if len(table) else float("nan")
@@ -44,7 +44,7 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     model_arguments.add(parser, samples=False)
-    parser.add_argument("--samples", nargs="+", required=True, help="set=samples.parquet")
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="samples.parquet of each set")
     parser.add_argument("--update", type=Path, required=True, help="safetensors that finetune wrote")
     parser.add_argument("--answers-out", type=Path, nargs="+", required=True, help="a parquet file per set")
     parser.set_defaults(shard=0, shards=1)

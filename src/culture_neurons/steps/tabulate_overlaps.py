@@ -15,20 +15,20 @@ def main(o: argparse.Namespace) -> None:
     """masks, effects.csv, baseline.csv, statistics of other token rules -> overlaps.csv and related.csv"""
     import pandas as pd
 
-    from culture_neurons import files, selectors
+    from culture_neurons import files, layout, selectors
     from culture_neurons.analysis import overlaps, verdicts
 
-    paths = cli.named_paths(o.masks, "--masks", "model", "selector", "fraction")
+    paths = layout.by("masks", o.masks, "model", "selector", "fraction")
     history = History()
     masks = {key: _masks(path, history) for key, path in cli.progress(paths.items(), len(paths), "masks")}
     tokens = {}
-    for (model, rule), path in cli.named_paths(o.tokens, "--tokens", "model", "rule").items():
+    for (model, rule), path in layout.by("statistics", o.tokens, "model", "rule").items():
         tokens |= _of_tokens(model, rule, path, o.selectors, masks, history)
     planted = set(filter(None, o.planted))
     table = overlaps.table(masks, tokens, o.token_rule, o.seed)
     names = table["model"].fillna("").where(table["kind"] != "models", table["a"] + "\n" + table["b"])
     table["planted"] = ["yes" if planted & set(text.split("\n")) else "no" for text in names]
-    files.write_csv(o.overlaps_out, table)
+    files.write_csv(o.out_dir / "overlaps.csv", table)
     effects = files.read_csv(o.effects, text=["model", "selector", "mask_culture", "eval_culture"])
     parts = []
     guessing = _guessing(o.baseline)
@@ -41,11 +41,12 @@ def main(o: argparse.Namespace) -> None:
         for verdict, count in found["verdict"].value_counts().items():
             cli.log.info("%s: %s (%d)", model, verdict, count)
     columns = ["model", *overlaps.RELATED, "planted"]
-    files.write_csv(o.related_out, pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns))
+    related = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    files.write_csv(o.out_dir / "related.csv", related)
     settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
-    history.add(cli.provenance("overlap", settings, used))
-    files.write_text(o.provenance_out, history.as_json())
+    history.add(cli.provenance("tabulate_overlaps", settings, used))
+    files.write_text(o.out_dir / "provenance_tabulate_overlaps.json", history.as_json())
 
 
 def _guessing(path: Path | None) -> set[str]:
@@ -108,19 +109,17 @@ def _of_tokens(
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--masks", nargs="+", required=True, help="model/selector/fraction=mask file")
+    parser.add_argument("--masks", type=Path, nargs="+", required=True, help="mask files")
     parser.add_argument("--effects", type=Path, required=True, help="tables/effects.csv")
     parser.add_argument("--baseline", type=Path, help="tables/baseline.csv, which says who answers at chance")
     parser.add_argument("--token-rule", default="all", help="of the masks")
-    parser.add_argument("--tokens", nargs="*", default=[], help="model/rule=statistics.h5 of another token rule")
+    parser.add_argument("--tokens", type=Path, nargs="*", default=[], help="statistics.h5 of other token rules")
     parser.add_argument("--selectors", type=cli.json_object, default={},
                         help='JSON object, for --tokens: name -> {"method": ..., "options": {...}}')  # fmt: skip
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
     parser.add_argument("--permutations", type=int, default=9999, help="of the names of cultures")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
-    parser.add_argument("--overlaps-out", type=Path, required=True, help="overlaps.csv")
-    parser.add_argument("--related-out", type=Path, required=True, help="related.csv")
-    parser.add_argument("--provenance-out", type=Path, required=True, help="provenance_overlaps.json")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the tables")
     return parser
 
 

@@ -1,0 +1,132 @@
+"""Every path of a results folder, once: `path` makes one of a name and its parts, `key` reads the parts from it again.
+
+A rule or a step names a file by its entry in `PATHS`; what a file is about (model, selector, top fraction ...) stands
+in its path alone, so that steps are given plain paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from string import Formatter
+
+from culture_neurons.errors import FileError
+
+#: Folder of all results of a run.
+ROOT = "results/{dataset}/"
+
+#: Name -> path below `ROOT`. {of} is a folder, or nothing for the run's own questions: "sets/{name}/" (a further data
+#: set), "tasks/{name}/" (to fine-tune on), "mentions/", "tokens/{rule}/" (another token rule), "robustness/".
+PATHS = {
+    # Questions: of the run, of further data sets, of tasks to train on, of mere mentions.
+    "samples": "{of}samples.parquet",
+    "dropped": "{of}dropped.csv",
+    "counts": "{of}counts.csv",
+    # Of a model that is trained here.
+    "model": "{model}/model",
+    "training": "{model}/model/training.json",
+    "planted": "{model}/planted.csv",
+    # Answers without masks.
+    "answers": "{model}/{of}answers/{shard}.parquet",
+    "predictions": "{model}/{of}predictions.parquet",
+    "image_control": "{model}/controls/{control}.parquet",
+    # Activations, and what they say of neurons.
+    "statistics_shard": "{model}/{of}statistics/{shard}.h5",
+    "statistics": "{model}/{of}statistics.h5",
+    "attributions": "{model}/attributions/{kind}_{shard}.h5",
+    "scores": "{model}/scores/{selector}.h5",
+    "masks": "{model}/masks/{selector}_top{fraction}.parquet",
+    "permuted_masks": "{model}/robustness/masks/{selector}_permuted.parquet",
+    "stability": "{model}/stability.parquet",
+    "stability_cultures": "{model}/stability_cultures.parquet",
+    "cards": "{model}/cards.json",
+    # Answers under masks.
+    "outcomes_shard": "{model}/{of}ablation/{group}/{mask_shard}-{shard}.parquet",
+    "outcomes": "{model}/ablation/{selector}_top{fraction}.parquet",
+    "set_outcomes": "{model}/sets/{set}/{selector}_x{factor}.parquet",
+    "strength_outcomes": "{model}/robustness/{selector}_x{factor}.parquet",
+    "permuted_outcomes": "{model}/robustness/{selector}_permuted.parquet",
+    # Fine-tuned models.
+    "update": "{model}/finetuned/{task}_{choice}_{seed}/update.safetensors",
+    "finetuning": "{model}/finetuned/{task}_{choice}_{seed}/training.json",
+    "finetuned_answers": "{model}/finetuned/{task}_{choice}_{seed}/{set}.parquet",
+    # Of all models together.
+    "table": "tables/{table}.csv",
+    "latex": "tables/{table}.tex",
+    "provenance": "tables/provenance_{rule}.json",
+    "figure": "figures/{figure}.{suffix}",
+    "captions": "figures/captions.rst",
+    "report": "report.html",
+    "manifest": "manifest.json",
+    # What the run will cost.
+    "calibration": "{model}/calibration.json",
+    "plan": "plan.{suffix}",
+    # How each job went.
+    "log": "logs/{job}.log",
+    "benchmark": "benchmarks/{job}.tsv",
+}
+
+#: What a part may be, as a regular expression; any other part is a name without slashes.
+PARTS = {
+    "of": r"(?:mentions/|robustness/|(?:sets|tasks|tokens)/[^/]+/)?",
+    "shard": r"[0-9]+",
+    "mask_shard": r"[0-9]+",
+    "seed": r"[0-9]+",
+    "fraction": r"[0-9]+(?:\.[0-9]+)?",
+    "factor": r"-?[0-9.]+(?:e[-+]?[0-9]+)?",
+    "choice": r"[a-z]+",
+    "job": r".+",
+}
+
+
+def parts(name: str) -> list[str]:
+    """The parts of a path of `PATHS`, in their order."""
+    return [part for _, part, _, _ in Formatter().parse(PATHS[name]) if part]
+
+
+def path(name: str, **given: object) -> str:
+    """The path that `PATHS` has under `name`; a part that is not given stays as it is, {part}, for Snakemake.
+
+    Raises KeyError for an unknown name, and for a part that the path does not have.
+    """
+    template = ROOT + PATHS[name]
+    if strange := given.keys() - {"dataset", *parts(name)}:
+        raise KeyError(f"{name} has no part {min(strange)}")
+    known = {part: "{" + part + "}" for part in ("dataset", *parts(name))}
+    return template.format(**known | {part: str(value) for part, value in given.items()})
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    text = ""
+    for literal, part, _, _ in Formatter().parse("{dataset}/" + PATHS[name]):
+        text += re.escape(literal) + (f"(?P<{part}>{PARTS.get(part, '[^/]+')})" if part else "")
+    return re.compile(rf"(?:^|/){text}$")
+
+
+def key(name: str, file: str | Path) -> dict[str, str]:
+    """The parts of a path that `path` made, `dataset` among them. Raises FileError when it is no such path."""
+    found = _pattern(name).search(Path(file).as_posix())
+    if found is None:
+        raise FileError(f"{file}: expected a path like {path(name)}")
+    return found.groupdict()
+
+
+def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, ...], Path]:
+    """Paths by the parts `wanted` of them, in their order. Raises FileError, also where two have the same parts.
+
+    The part `set` of samples and predictions is the name of their data set: the run's own has that of the run.
+    """
+    result: dict[tuple[str, ...], Path] = {}
+    for file in files:
+        found = key(name, file)
+        if "of" in found:
+            found["set"] = found["of"].split("/")[1] if "/" in found["of"][:-1] else found["dataset"]
+            found["rule"] = found["set"]
+        parts = tuple(found[part] for part in wanted)
+        if parts in result:
+            raise FileError(f"{result[parts]} and {file} are both of {'/'.join(parts)}; expected one of them")
+        result[parts] = Path(file)
+    return result

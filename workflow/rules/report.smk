@@ -1,0 +1,133 @@
+# Tables -> figures, tables for a paper, cards of single neurons, and the report.
+
+
+TABLES = [F("table", table=name) for name in run.tables]
+
+
+rule figures:
+    """Draw all figures, from the tables alone."""
+    input:
+        tables=TABLES,
+        code=code("figures"),
+    output:
+        report(run.figure_files, category="figures", caption="../report/figures.rst"),
+        captions=F("captions"),
+    log:
+        F("log", job="figures"),
+    benchmark:
+        F("benchmark", job="figures")
+    conda:
+        "../../envs/figures.yaml"
+    threads: 2
+    resources:
+        **cpu(minutes=30, mb=4000),
+    params:
+        tables=run.folder("table"),
+        more=run.tables,
+        figures=given(run.figures),
+        selectors=run.shown,
+        top=run.top,
+        folder=run.folder("figure"),
+    shell:
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --figures {params.figures:q}"
+        " --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
+        " --out-dir {params.folder:q} --log {log:q}"
+
+
+rule latex:
+    """Write tables for a paper."""
+    input:
+        tables=TABLES,
+        code=code("latex"),
+    output:
+        summary=F("latex", table="summary"),
+        drops=F("latex", table="drops"),
+        sets=[F("latex", table="sets")] if run.judged else [],
+    log:
+        F("log", job="latex"),
+    benchmark:
+        F("benchmark", job="latex")
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        **cpu(minutes=10, mb=2000),
+    params:
+        tables=run.folder("table"),
+        # The selector of the cards first: the table of cultures shows one.
+        selectors=sorted(run.shown, key=lambda name: name != run.card_selector),
+        top=run.top,
+    shell:
+        "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"
+        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q}"
+        " --log {log:q}"
+
+
+rule cards:
+    """Describe the strongest neurons of each culture of a model, one by one."""
+    input:
+        statistics=F("statistics", of=""),
+        mask=F("masks", selector=run.card_selector, fraction=run.top),
+        scores=[F("scores", selector=name) for name in run.scored],
+        samples=F("samples", of=""),
+        planted=lambda w: run.all("planted", model=w.model) if w.model in run.planted else [],
+        stability=[F("stability")] if run.card_selector in run.resampled else [],
+        code=code("cards"),
+    output:
+        cards=F("cards"),
+    log:
+        F("log", job="{model}/cards"),
+    benchmark:
+        F("benchmark", job="{model}/cards")
+    conda:
+        "../../envs/model.yaml"
+    threads: 1
+    resources:
+        **cpu(minutes=60, mb=8000),
+    params:
+        selector=run.card_selector,
+        top=run.top,
+        cards=run.cards,
+        resamples=run.evidence["resamples"],
+        seed=run.evidence["seed"],
+    shell:
+        "python -m culture_neurons.steps.cards --statistics {input.statistics:q} --mask {input.mask:q}"
+        " --selector {params.selector:q} --top-fraction {params.top} --scores {input.scores:q}"
+        " --samples {input.samples:q} --planted {input.planted:q} --stability {input.stability:q}"
+        " --count {params.cards} --resamples {params.resamples} --seed {params.seed} --out {output.cards:q}"
+        " --log {log:q}"
+
+
+rule report:
+    """Write the one self-contained page."""
+    input:
+        tables=TABLES,
+        provenance=run.provenance,
+        figures=run.figure_files,
+        dropped=F("dropped", of=""),
+        counts=F("counts", of=""),
+        models=run.all("model", model=run.trained),
+        cards=run.all("cards") if run.cards else [],
+        code=code("report"),
+    output:
+        page=F("report"),
+    log:
+        F("log", job="report"),
+    benchmark:
+        F("benchmark", job="report")
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        **cpu(minutes=10, mb=4000),
+    params:
+        run=given(run.report_settings),
+        training=run.all("training", model=run.trained),
+        more=run.tables,
+        figures=given(run.figures),
+        tables=run.folder("table"),
+        folder=run.folder("figure"),
+    shell:
+        "python -m culture_neurons.steps.report --tables {params.tables:q}"
+        " --figures {params.figures:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
+        " --training {params.training:q} --cards {input.cards:q} --out {output.page:q} --log {log:q}"
