@@ -99,16 +99,18 @@ def path(name: str, **given: object) -> str:
 
 
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
+def _patterns(name: str) -> list[re.Pattern[str]]:
+    """With the folder of all results in front, and, for files that lie elsewhere, without."""
     text = ""
     for literal, part, _, _ in Formatter().parse("{dataset}/" + PATHS[name]):
         text += re.escape(literal) + (f"(?P<{part}>{PARTS.get(part, '[^/]+')})" if part else "")
-    return re.compile(rf"(?:^|/){text}$")
+    return [re.compile(rf"(?:^|/){front}{text}$") for front in ("results/", "")]
 
 
 def key(name: str, file: str | Path) -> dict[str, str]:
     """The parts of a path that `path` made, `dataset` among them. Raises FileError when it is no such path."""
-    found = _pattern(name).search(Path(file).as_posix())
+    matches = (pattern.search(Path(file).as_posix()) for pattern in _patterns(name))
+    found = next(filter(None, matches), None)
     if found is None:
         raise FileError(f"{file}: expected a path like {path(name)}")
     return found.groupdict()

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from culture_neurons import layout
+from culture_neurons.errors import FileError
+
+#: Parts with hard names: dots, dashes, and words that paths have elsewhere.
+HARD = {
+    "dataset": "run-1.0", "model": "sets", "selector": "cas_top0.1", "shard": "0", "mask_shard": "12", "seed": "3",
+    "fraction": "0.01", "factor": "-0.5", "choice": "richest", "suffix": "png", "task": "a_b", "set": "quiz",
+    "control": "blank", "table": "sets_effects", "rule": "tabulate", "figure": "matrix_m_cas", "kind": "questions",
+    "group": "0", "job": "m/sets/quiz/infer_0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("of", ["", "sets/quiz.v2/", "tasks/mrpc/", "mentions/", "tokens/last/", "robustness/"])
+@pytest.mark.parametrize("name", layout.PATHS)
+def test_key_reads_what_path_was_given(name, of):
+    given = {part: (HARD | {"of": of})[part] for part in layout.parts(name)}
+    path = layout.path(name, dataset="run-1.0", **given)
+    assert layout.key(name, path) == given | {"dataset": "run-1.0"}
+    assert layout.key(name, Path("/elsewhere") / path) == given | {"dataset": "run-1.0"}
+
+
+def test_no_two_kinds_of_files_share_a_path():
+    seen = {}
+    for name in layout.PATHS:
+        for of in ("", "sets/quiz/"):
+            given = {part: (HARD | {"of": of, "model": "m", "suffix": name})[part] for part in layout.parts(name)}
+            path = layout.path(name, dataset="d", **given)
+            assert seen.setdefault(path, name) == name
+
+
+def test_parts_that_are_not_given_stay_for_snakemake():
+    assert layout.path("masks", dataset="d", fraction="0.1") == "results/d/{model}/masks/{selector}_top0.1.parquet"
+    with pytest.raises(KeyError, match="masks has no part fractoin"):
+        layout.path("masks", fractoin="0.1")
+
+
+def test_files_are_found_by_their_parts():
+    files = ["results/d/m/predictions.parquet", "results/d/m/sets/quiz/predictions.parquet"]
+    assert layout.by("predictions", files, "model", "set") == {
+        ("m", "d"): Path(files[0]), ("m", "quiz"): Path(files[1]),
+    }  # fmt: skip
+    rules = ["results/d/m/tokens/last/statistics.h5"]
+    assert list(layout.by("statistics", rules, "model", "rule")) == [("m", "last")]
+
+
+def test_a_file_elsewhere_and_one_that_is_given_twice_are_refused():
+    with pytest.raises(FileError, match=r"x\.parquet: expected a path like results/\{dataset\}/\{model\}/masks/"):
+        layout.by("masks", ["x.parquet"], "model")
+    twice = ["a/m/masks/cas_top0.1.parquet", "b/m/masks/cas_top0.1.parquet"]
+    with pytest.raises(FileError, match=r"a/m/.* and b/m/.* are both of m/cas; expected one of them"):
+        layout.by("masks", twice, "model", "selector")

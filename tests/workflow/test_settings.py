@@ -1,0 +1,135 @@
+"""A run's record, from the configs that the project ships."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from culture_neurons.workflow import config as checks
+from culture_neurons.workflow.settings import Run
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+
+
+def filled(value, schema):
+    """The defaults of the schema, as Snakemake's `validate` sets them."""
+    schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    for key, part in schema.get("properties", {}).items():
+        if "default" in part and key not in value:
+            value[key] = part["default"]
+        if isinstance(value.get(key), dict):
+            filled(value[key], part)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict):
+        for key, part in value.items():
+            if key not in schema.get("properties", {}) and isinstance(part, dict):
+                filled(part, extra)
+    return value
+
+
+def run(name="config.yaml", **changes):
+    config = yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) | changes
+    config = filled(json.loads(json.dumps(config)), SCHEMA)
+    assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
+    return Run(config)
+
+
+DEMO, PAPER, WORDS = run(), run("config/paper-vlm.yaml"), run("config/demo-llm.yaml")
+
+
+def test_kinds_of_selectors():
+    assert DEMO.controls == ["random-matched", "random-matched-2", "random-specific"]
+    assert DEMO.attributed == ["culnig-specific"]
+    assert DEMO.matched == ["random-specific"]
+    assert DEMO.scored == DEMO.at_neurons == ["lap", "lape", "lape-original", "mad", "cas", "effect-size"]
+    assert set(DEMO.from_statistics) == {*DEMO.scored, "random-matched", "random-matched-2"}
+    assert DEMO.shown == [*DEMO.scored, "culnig-specific"]
+    assert DEMO.reference("random-matched") == "cas"
+    assert DEMO.reference("cas") == ""
+    assert DEMO.card_selector == "cas"
+    assert {*DEMO.benchmarked} == {*DEMO.from_statistics}
+
+
+def test_a_planted_model_starts_from_another():
+    assert DEMO.planted == ["planted-control"]
+    assert DEMO.start_of_planting("planted-control") == ["results/demo/demo-llava-mistral/model"]
+    assert PAPER.planted == PAPER.trained == []
+
+
+def test_every_selector_is_in_one_group_and_its_answers_are_found():
+    for record, of in ((DEMO, ""), (PAPER, ""), (WORDS, "sets/x/")):
+        names = record.judged if of else sorted(record.selectors)
+        groups = record.mask_groups(of)
+        assert sorted(name for group in groups.values() for name in group) == names
+        for name in names:
+            files, skip = record.group_shards("m", of, name)
+            group = Path(files[0]).parent.name
+            assert groups[group][skip] == name
+            assert len(files) == record.shards["ablate"] * record.shards["ablate_masks"]
+    assert set(DEMO.mask_groups("")) == {"0", "1"}
+    assert DEMO.mask_groups("robustness/") == {"cas": ["cas"]}
+
+
+def test_masks_of_a_group_are_in_the_order_of_their_answers():
+    masks = DEMO.group_masks("m", "", "1")
+    names = DEMO.mask_groups("")["1"]
+    assert masks == [f"results/demo/m/masks/{s}_top{f}.parquet" for s in names for f in ("0.01", "0.03", "0.1")]
+    assert DEMO.group_masks("m", "robustness/", "cas") == ["results/demo/m/masks/cas_top0.01.parquet"]
+    assert DEMO.group_permuted("m", "robustness/", "cas") == ["results/demo/m/robustness/masks/cas_permuted.parquet"]
+    assert DEMO.group_permuted("m", "", "0") == []
+
+
+def test_strengths_are_factors_that_come_back():
+    assert [DEMO.factor(strength) for strength in DEMO.strengths] == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
+    assert DEMO.group_factors("robustness/") == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
+    assert DEMO.group_factors("") == []
+    assert WORDS.group_factors("sets/x/") == WORDS.factors
+
+
+def test_the_own_set_has_no_folder():
+    assert WORDS.samples_folder(f"sets/{WORDS.dataset}/") == ""
+    assert WORDS.set_folder(WORDS.dataset) == ""
+    name = next(iter(WORDS.sets))
+    assert WORDS.samples_folder(f"sets/{name}/") == WORDS.set_folder(name) == f"sets/{name}/"
+    assert WORDS.source(f"sets/{name}/") == (
+        WORDS.sets[name]["source"], WORDS.sets[name].get("filter", {}), {"by": "whole", "half": "evaluate"},
+    )  # fmt: skip
+
+
+def test_all_files_of_a_kind():
+    assert len(DEMO.all("masks")) == 2 * 10 * 3
+    assert DEMO.all("planted", model=DEMO.planted) == ["results/demo/planted-control/planted.csv"]
+    assert DEMO.all("statistics", of=DEMO.of("tokens")) == [
+        f"results/demo/{model}/tokens/image/statistics.h5" for model in ("demo-llava-mistral", "planted-control")
+    ]
+
+
+def test_how_jobs_run_is_not_what_is_loaded():
+    one = run("config/paper-vlm.yaml")
+    model = next(iter(one.models))
+    before, shown = one.model_settings(model), json.dumps(one.published)
+    one.models[model] |= {"batch_size": 99, "gpus": 7, "mem_mb": 1, "threads": 3}
+    assert one.model_settings(model) == before
+    assert json.dumps(Run(one.config).published) == shown
+    assert Run(one.config).job(model, attempt=3) == {
+        "gpu": 7, "nodes": 1, "mem_mb": 3, "batch_size": 99, "device_map": one.device_map(model),
+    }  # fmt: skip
+
+
+def test_a_model_that_is_trained_here_is_calibrated_before():
+    settings = json.loads(DEMO.calibration_settings("planted-control"))
+    assert settings["architecture"] == "llava-next-mistral"
+    assert settings["source"]["type"] == "synthetic"
+    assert "path" not in settings
+    model = next(iter(PAPER.models))
+    assert PAPER.calibration_settings(model) == PAPER.model_settings(model)
+
+
+@pytest.mark.parametrize("record", [DEMO, PAPER, WORDS], ids=["demo", "paper", "words"])
+def test_tables_and_provenance_go_together(record):
+    rules = {Path(path).stem.removeprefix("provenance_") for path in record.provenance}
+    assert {name for rule in rules for name in record.tables_of(rule)} == {*record.tables, "provenance"}
+    assert ("sets" in record.tables) == bool(record.sets)
