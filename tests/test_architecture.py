@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent
 
 #: Tests of no single module.
 NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
-NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks"}
+NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks", "tools"}
 LARGEST = 18_000
 
 
