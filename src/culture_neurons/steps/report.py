@@ -14,6 +14,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.files import read_csv, read_json, write_text
     from culture_neurons.report.figures import tables
     from culture_neurons.report.page import document
+    from culture_neurons.report.registry import read_list
 
     training = {model: read_json(path) for model, path in o.training}
     page = document.render(
@@ -24,6 +25,7 @@ def main(o: argparse.Namespace) -> None:
         run=_with_provenance({"package version": __version__, **o.run}, o.tables),
         training=training,
         cards={model: read_json(path) for model, path in o.cards},
+        files=read_list(o.show),
     )
     write_text(o.out, page)
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
@@ -63,8 +65,10 @@ def named_path(text: str) -> tuple[str, Path]:
 def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Write one self-contained HTML page from the tables and figures of a run.")
     p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
-    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to show")
+    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="tables that only some runs make, to show")
     p.add_argument("--figures", type=Path, required=True, help="folder of the figures of steps.figures")
+    p.add_argument("--show", default="[]", metavar="JSON",
+                   help="figures of that folder to show, as steps.figures takes them; none: no figure")  # fmt: skip
     p.add_argument("--dropped", type=Path, required=True, help="dropped.csv of steps.prepare")
     p.add_argument("--counts", type=Path, required=True, help="counts.csv of steps.prepare")
     p.add_argument("--run", type=run_settings, default={}, metavar="JSON",

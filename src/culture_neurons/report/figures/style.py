@@ -114,6 +114,7 @@ def figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, not known to pyplot (nothing to close)."""
     result = Figure(figsize=(width, height))
     FigureCanvasAgg(result)
+    result.families = list(mpl.rcParams["font.family"])  # for `save`: to look through all texts takes a while
     return result
 
 
@@ -153,7 +154,8 @@ def save(fig: Figure, path_without_suffix: str | Path, dpi: int = 200) -> list[P
     written = []
     # Type 42 fonts are what publishers ask for; the ones of the system that DejaVu Sans falls back on may be of a
     # kind (CFF) that can't be written so, and Type 3 can draw them all.
-    fallback = any(len(text.get_fontfamily()) > 1 for text in fig.findobj(Text))
+    families = getattr(fig, "families", None)
+    fallback = len(families or max((text.get_fontfamily() for text in fig.findobj(Text)), key=len, default=[])) > 1
     # The PDF backend reads the size of its font subsets from ps.fonttype: as 42, one font is embedded once.
     kind = 3 if fallback else 42
     with mpl.rc_context({**RC, "pdf.fonttype": kind, "ps.fonttype": kind}):
