@@ -61,7 +61,7 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="tables that only some runs make")
     p.add_argument("--figures", required=True, metavar="JSON",
-                   help="what to draw: a list of objects with kind and, where it is of one, model, selector")  # fmt: skip
+                   help="figures to draw: a list of objects with kind, model and selector")  # fmt: skip
     p.add_argument("--selectors", nargs="+", required=True, help="selectors to show side by side, in this order")
     p.add_argument("--top-fraction", type=float, required=True, help="size of the masks in all figures but dose")
     p.add_argument("--threads", type=int, default=1, help="figures that are drawn side by side")

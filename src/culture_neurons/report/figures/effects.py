@@ -346,7 +346,7 @@ def plot_dose(
     shown = compared(tables, [model], selectors)
     blocks = -(-len(shown) // 5) or 1
     n_columns = max(1, -(-len(shown) // blocks))
-    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.8, 0.14, 0.66
+    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.9, 0.14, 0.66
     between = 0.62  # room for ticks and names between blocks of selectors
     width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     block = 2 * cell + gap_y

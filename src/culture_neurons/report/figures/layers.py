@@ -81,7 +81,7 @@ def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     ax.set_xlim(-0.6, n_layers - 0.4)
     ax.axhline(100 / n_layers, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     style.fixed_ticks(ax)
-    return sites if total else []
+    return [site for site, of in zip(sites, counts, strict=True) if of.any()]
 
 
 def caption_layers(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
@@ -96,7 +96,7 @@ def caption_layers(tables: Tables, model: str, selectors: Sequence[str], top_fra
     chosen = listed([plural(n, kind) for n, kind in sorted(asked)])
     return (
         f"{named(tables, model)}: share of a selector's neurons (top {percent(top_fraction)}) in each decoder layer, "
-        f"mean over cultures; below each name, neurons per mask. Dashed: an even spread"
+        f"mean over cultures; n: neurons per mask. Dashed: an even spread"
         f"{f'; chosen on {chosen}' if chosen else ''}{'; ' if parts else ''}{listed(parts)}."
     )
 
@@ -126,7 +126,7 @@ def plot_layers(
     height = fig.get_size_inches()[1]
     style.heading(fig, title(tables, model, 60), [
         f"Where neurons lie: share of a selector's neurons in each layer, top {percent(top_fraction)}, mean over "
-        f"cultures; below each name, neurons per mask",
+        f"cultures; n: neurons per mask",
     ])  # fmt: skip
     panels, drawn = [], set()
     for i, selector in enumerate(selectors):
@@ -135,7 +135,7 @@ def plot_layers(
         panel = style.axes(fig, left + column * (width + gap_x), bottom, width, cell)
         drawn |= set(draw_layers(panel, tables, model, selector, top_fraction))
         n = per_mask(tables, model, selector, top_fraction)[1].sum()
-        panel.set_title(f"{fonts.label(selector_name(selector), 20)}\n{n:,.4g}", pad=3, linespacing=1.15)
+        panel.set_title(f"{fonts.label(selector_name(selector), 20)}\nn = {n:,.4g}", pad=3, linespacing=1.15)
         panels.append((panel, column, i + n_columns >= len(selectors)))
     top = max((ax.dataLim.y1 for ax, *_ in panels), default=1.0)
     for ax, column, lowest in panels:

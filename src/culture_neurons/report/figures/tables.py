@@ -86,7 +86,9 @@ def read(folder: str | Path, more: Iterable[str] = ()) -> Tables:
     """
 
     def one(name: str) -> pd.DataFrame:
-        return read_csv(Path(folder) / f"{name}.csv", TABLES[name].columns, text=TEXT)
+        table = read_csv(Path(folder) / f"{name}.csv", TABLES[name].columns, text=TEXT)
+        # Rows are looked up thousands of times: by plain texts in a fifth of the time that Arrow's take.
+        return table.astype({column: object for column in TEXT if column in table})
 
     more = list(more)
     for name in more:
