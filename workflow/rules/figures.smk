@@ -1,4 +1,7 @@
 # Outcomes -> tables -> figures and report.
+from culture_neurons.report import registry
+
+FIGURES = registry.figures_of(run)
 
 
 rule tabulate:
@@ -107,72 +110,42 @@ rule tabulate_images:
         " --out {output.table:q} --provenance-out {output.provenance:q} --log {log:q}"
 
 
-rule draw_model:
-    """Draw the figures of one model, from the tables alone."""
+rule figures:
+    """Draw and caption all figures, from the tables alone."""
     input:
         tables=[*TABLES, *more_tables()],
         code=code("figures"),
     output:
-        report(
-            expand(
-                f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=figure_stems("{model}"), suffix=["pdf", "png"]
-            ),
-            category="{model}",
-            caption="../report/model.rst",
-        ),
-        captions=f"{RESULTS}/figures/captions_{{model}}.rst",
+        [
+            report(
+                multiext(f"{RESULTS}/figures/{figure.stem}", ".pdf", ".png"),
+                category=figure.model or "all models",
+                subcategory=figure.selector,
+                caption="../report/figures.rst",
+            )
+            for figure in FIGURES
+        ],
+        captions=f"{RESULTS}/figures/captions.rst",
     log:
-        f"{LOGS}/{{model}}/draw.log",
+        f"{LOGS}/figures.log",
     benchmark:
-        f"{BENCHMARKS}/{{model}}/draw.tsv"
+        f"{BENCHMARKS}/figures.tsv"
     conda:
         "../../envs/figures.yaml"
-    # Those of several models are drawn side by side.
-    threads: 2 if len(MODELS) == 1 else 1
+    threads: 2
     resources:
         mem_mb=2000,
     params:
         tables=tables_folder,
         more=MORE,
-        folder=subpath(output[0], parent=True),
+        figures=lambda wildcards: registry.write_list(FIGURES),
         selectors=SHOWN,
         top=TOP,
+        folder=subpath(output.captions, parent=True),
     shell:
         "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q}"
-        " --model {wildcards.model:q} --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
-        " --out-dir {params.folder:q} --log {log:q}"
-
-
-rule draw_overview:
-    """Draw the figures that show all models together."""
-    input:
-        tables=[*TABLES, *more_tables()],
-        code=code("figures"),
-    output:
-        report(
-            expand(f"{RESULTS}/figures/{{stem}}.{{suffix}}", stem=overview_stems(), suffix=["pdf", "png"]),
-            category="all models",
-            caption="../report/overview.rst",
-        ),
-        captions=f"{RESULTS}/figures/captions_overview.rst",
-    log:
-        f"{LOGS}/draw_overview.log",
-    benchmark:
-        f"{BENCHMARKS}/draw_overview.tsv"
-    conda:
-        "../../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-    params:
-        tables=tables_folder,
-        more=MORE,
-        folder=subpath(output[0], parent=True),
-        selectors=SHOWN,
-        top=TOP,
-    shell:
-        "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q}"
-        " --overview --selectors {params.selectors:q} --top-fraction {params.top} --out-dir {params.folder:q} --log {log:q}"
+        " --figures {params.figures:q} --selectors {params.selectors:q} --top-fraction {params.top}"
+        " --threads {threads} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule latex:
@@ -248,7 +221,7 @@ rule report:
     """Write the one self-contained page."""
     input:
         tables=[*TABLES, *more_tables(), *PROVENANCE],
-        figures=figure_files(),
+        figures=[f"{RESULTS}/figures/{figure.stem}.{suffix}" for figure in FIGURES for suffix in ("pdf", "png")],
         dropped=f"{RESULTS}/dropped.csv",
         counts=f"{RESULTS}/counts.csv",
         models=[f"{RESULTS}/{model}/model" for model in TRAINED],
@@ -270,9 +243,10 @@ rule report:
         tables=tables_folder,
         more=MORE,
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
+        shown=lambda wildcards: registry.write_list(FIGURES),
         cards=named(card_files()),
         training=named({model: f"{RESULTS}/{model}/model/training.json" for model in TRAINED}),
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
-        " --figures {params.figures:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
+        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
         " --training {params.training:q} --cards {params.cards:q} --out {output.page:q} --log {log:q}"
