@@ -81,7 +81,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
     [
         (("top_fraction",), [0.1], r"unknown key 'top_fraction' \(did you mean 'top_fractions'\?\)"),
         (("data", "filter", "min_sample"), 3, r"data: filter: unknown key 'min_sample' \(did you mean 'min_samples'"),
-        (("models", "demo-llava-mistral", "batchsize"), 3, r"demo-llava-mistral: unknown key 'batchsize'.*'batch_size'"),
+        (("models", "planted-control", "batchsize"), 3, r"planted-control: unknown key 'batchsize'.*'batch_size'"),
         (("selectors", "casx"), {}, r"selectors: casx: unknown selector 'casx' \(did you mean 'cas'"),
         (("selectors", "mine"), {"method": "ladle"}, r"unknown selector 'ladle' \(did you mean 'lape'"),
         (("selectors", "mad"), {"normalize": True}, r"unknown option 'normalize' \(did you mean 'normalise'"),
@@ -135,7 +135,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("models", "tables"), {"path": "x"}, r"'tables' is not valid; expected a name"),
         (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: expected either"),
         (("models", "neither"), {}, r"neither: expected either"),
-        (("models", "DEMO-qwen2.5-vl"), {"path": "x"}, r"differ in case only"),
+        (("models", "DEMO-llava-mistral"), {"path": "x"}, r"differ in case only"),
         (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*mean 'demo-llava"),
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
         (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
