@@ -30,8 +30,8 @@ def slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-def slow_but(quick: Sequence[tuple], grid: Iterable[tuple]) -> list[Any]:
+def slow_but(quick: Sequence[Any], grid: Iterable[Any]) -> list[Any]:
     """All cases of a grid; those that are not `quick` are slow."""
     cases = list(grid)
     assert set(quick) <= set(cases), "not in the grid"
-    return [case if case in quick else slow(*case) for case in cases]
+    return [case if case in quick else slow(*(case if isinstance(case, tuple) else [case])) for case in cases]
