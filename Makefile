@@ -11,9 +11,11 @@ WARM := $(RUN) python tools/warm.py
 # One core per worker: libraries start no threads of their own.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
 WORKERS ?= logical --maxprocesses 8
+# What is left out of the tests, but for make test-all.
+TIER = -m 'not slow'
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
@@ -27,9 +29,11 @@ help:
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
-	@echo 'make test        set up, run the tests'
+	@echo 'make test        set up, run the tests of the package (minutes)'
+	@echo 'make test-workflow  run a small project for real; what runs again after a change (minutes)'
 	@echo 'make test-faults  kill, fill the disk, damage files: real runs that must come through (minutes)'
-	@echo 'make test-slurm  the demo and the faults of a cluster, on a real Slurm that it starts (Debian; minutes)'
+	@echo 'make test-slurm  a small project and the faults of a cluster, on a real Slurm that it starts (Debian; minutes)'
+	@echo 'make test-all    all of these, with the slow tests and all cases, and the demos with their checks'
 	@echo 'make lint        ruff, the order of imports, snakemake --lint'
 	@echo 'make format      let ruff mend what it can'
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
@@ -84,14 +88,21 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) -n $(WORKERS) --dist worksteal --ignore=tests/browser --ignore=tests/demo --ignore=tests/faults --ignore=tests/slurm
+	$(PYTEST) $(TIER) -n $(WORKERS) --dist worksteal $(addprefix --ignore=tests/,browser demo faults pipeline slurm)
+
+# By files, so that the two projects that are run once are run at the same time.
+test-workflow: setup
+	$(PYTEST) $(TIER) -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline
 
 test-faults: setup
-	$(PYTEST) -n 2 --dist worksteal tests/faults
+	$(PYTEST) $(TIER) -n 2 --dist worksteal tests/faults
 
-test-slurm: demo
+test-slurm: setup
 	@tools/install_slurm.sh
-	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) -n 2 --dist loadfile tests/slurm
+	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) $(TIER) tests/slurm
+
+test-all: TIER = --hypothesis-profile=all
+test-all: test test-workflow test-faults test-slurm demo check-demo demo-llm check-demo-llm check-report
 
 lint: setup
 	$(RUN) ruff check .

@@ -1,8 +1,37 @@
-"""Settings of all tests: hypothesis without deadlines (machines differ), and the same examples each time."""
+"""Settings of all tests: how many cases hypothesis makes up, and which cases of a grid only `make test-all` runs.
+
+Hypothesis has no deadlines, as machines differ, and makes up the same examples each time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
-settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
-settings.load_profile("steady")
+#: Cases of a test that does not say how many.
+CASES = 100
+
+settings.register_profile("all", deadline=None, derandomize=True, max_examples=CASES)
+#: A tenth of the cases, for `make test`; the others: --hypothesis-profile=all.
+settings.register_profile("quick", settings.get_profile("all"), max_examples=CASES // 10)
+settings.load_profile("quick")
+
+
+def examples(count: int, **more: Any) -> settings:
+    """Settings of a test with `count` cases, or the share of them that the profile makes up."""
+    return settings(max_examples=max(1, count * settings.default.max_examples // CASES), **more)
+
+
+def slow(*values: Any) -> Any:
+    """A case of a parametrised test that only `make test-all` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def slow_but(quick: Sequence[Any], grid: Iterable[Any]) -> list[Any]:
+    """All cases of a grid; those that are not `quick` are slow."""
+    cases = list(grid)
+    assert set(quick) <= set(cases), "not in the grid"
+    return [case if case in quick else slow(*(case if isinstance(case, tuple) else [case])) for case in cases]

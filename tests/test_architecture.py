@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,25 +59,28 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 
-@pytest.mark.parametrize(
-    ("name", "source", "said"),
-    [
-        ("analysis/chance.py", "from culture_neurons.report import words", "analysis is not allowed to import"),
-        ("data/tabular.py", "def read():\n    from torch import nn", "data is not allowed to import torch"),
-        ("models/hooks.py", "import h5py", "models is not allowed to import h5py"),
-        ("selectors/lap.py", "from culture_neurons import store", "selectors is not allowed to import"),
-        ("report/words.py", "from snakemake.io import expand", "is not allowed to import snakemake"),
-        ("extra.py", "import json", "extra"),
-    ],
-)
-def test_a_bad_import_is_noticed(tmp_path: Path, name: str, source: str, said: str) -> None:
+#: Module, what is added to it, and what the check says of it then.
+BAD = [
+    ("analysis/chance.py", "from culture_neurons.report import words", "analysis is not allowed to import"),
+    ("data/tabular.py", "def read():\n    from torch import nn", "data is not allowed to import torch"),
+    ("models/hooks.py", "import h5py", "models is not allowed to import h5py"),
+    ("selectors/lap.py", "from culture_neurons import store", "selectors is not allowed to import"),
+    ("report/words.py", "from snakemake.io import expand", "is not allowed to import snakemake"),
+]
+#: A module in no room is noticed before what others import.
+ROOMLESS = [("extra.py", "import json", "extra")]
+
+
+@pytest.mark.parametrize("bad", [BAD, ROOMLESS], ids=["imports", "no room"])
+def test_a_bad_import_is_noticed(tmp_path: Path, bad: list[tuple[str, str, str]]) -> None:
     copy = tmp_path / "culture_neurons"
     shutil.copytree(SRC, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / name).open("a") as stream:
-        stream.write(f"\n{source}\n")
+    for name, source, _ in bad:
+        with (copy / name).open("a") as stream:
+            stream.write(f"\n{source}\n")
     done = lint(tmp_path)
     assert done.returncode == 1
-    assert said in done.stdout
+    assert [said for _, _, said in bad if said not in done.stdout] == []
 
 
 def test_imports_go_one_way() -> None:
@@ -84,14 +88,22 @@ def test_imports_go_one_way() -> None:
     assert done.returncode == 0, done.stdout
 
 
-TREES = dict(modules(SRC))
-STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
     "steps.ablate", "steps.attribute", "steps.calibrate", "steps.export_masks", "steps.finetune",
     "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls", "steps.plant",
     "steps.record", "steps.train",
 )  # fmt: skip
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax trees of all modules: parsed where a test asks for them, not while tests are collected."""
+    return dict(modules(SRC))
+
+
+def steps() -> list[str]:
+    return [name for name, tree in trees().items() if name.startswith("steps.") and is_step(tree)]
 
 
 def python(code: str) -> str:
@@ -102,63 +114,58 @@ def python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_help_of_a_step_is_light(step: str) -> None:
+def test_help_of_all_steps_is_light() -> None:
+    # One process for all of them: what a step loads is blamed on the first that loads it.
     out = python(
-        "import runpy, sys\n"
+        "import contextlib, io, runpy, sys\n"
         "before = set(sys.modules)\n"
-        "sys.argv = ['step', '--help']\n"
-        "try:\n"
-        f"    runpy.run_module('culture_neurons.{step}', run_name='__main__')\n"
-        "except SystemExit as leave:\n"
-        "    assert leave.code == 0, leave.code\n"
-        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print('others:', *sorted(loaded - set(sys.stdlib_module_names) - {'culture_neurons'}))\n"
+        f"for step in {steps()}:\n"
+        "    sys.argv = ['step', '--help']\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as said:\n"
+        "        try:\n"
+        "            runpy.run_module(f'culture_neurons.{step}', run_name='__main__')\n"
+        "        except SystemExit as leave:\n"
+        "            assert leave.code == 0, (step, leave.code)\n"
+        "    assert 'usage:' in said.getvalue() and '--log' in said.getvalue(), step\n"
+        "    loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "    before = set(sys.modules)\n"
+        "    print(step, *sorted(loaded - set(sys.stdlib_module_names) - {'culture_neurons'}))\n"
     )
-    assert "usage:" in out
-    assert "--log" in out
     # The standard library and ourselves load in a tenth of a second; NumPy alone would double that.
-    assert out.rstrip().splitlines()[-1] == "others:"
+    assert out.splitlines() == steps()
 
 
-def test_steps_without_a_model_load_no_torch() -> None:
-    # Each import statement that they could reach is run, those in functions too.
-    without = [f"culture_neurons.{step}" for step in STEPS if step not in WITH_A_MODEL]
-    assert len(without) == len(STEPS) - len(WITH_A_MODEL)
+def test_only_models_and_their_steps_load_torch() -> None:
+    names = [f"culture_neurons.{n}" for n in trees() if n and n.partition(".")[0] not in ("models", "steps")]
+    # Of the other steps, each import statement that they could reach is run, those in functions too. All in one
+    # process: what they load beside torch takes seconds.
+    without = [f"culture_neurons.{step}" for step in steps() if step not in WITH_A_MODEL]
+    assert len(without) == len(steps()) - len(WITH_A_MODEL)
     sources = [path for path in provenance.closure(*without) if path.suffix == ".py"]
     nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     lines = {ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)}
-    python(f"import sys\nfor line in {sorted(lines)}:\n    exec(line)\n    assert 'torch' not in sys.modules, line\n")
+    lines = [f"import {name}" for name in names] + sorted(lines)
+    python(f"import sys\nfor line in {lines}:\n    exec(line)\n    assert 'torch' not in sys.modules, line\n")
 
 
 def test_no_module_imports_relatively_or_a_step() -> None:
     # `provenance` follows absolute imports alone; a step is a program.
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         targets = imported(tree)
         assert not [target for target in targets if target.startswith(".")], name
-        assert not targets & {f"culture_neurons.{step}" for step in STEPS}, name
+        assert not targets & {f"culture_neurons.{step}" for step in steps()}, name
 
 
 def test_every_step_has_its_two_functions() -> None:
-    assert STEPS
-    for step in STEPS:
-        functions = {node.name for node in TREES[step].body if isinstance(node, ast.FunctionDef)}
+    assert steps()
+    for step in steps():
+        functions = {node.name for node in trees()[step].body if isinstance(node, ast.FunctionDef)}
         assert {"main", "arguments"} <= functions, step
 
 
-def test_only_models_load_torch() -> None:
-    names = [f"culture_neurons.{n}" for n in TREES if n and n.partition(".")[0] not in ("models", "steps")]
-    python(
-        "import importlib, sys\n"
-        f"for name in {names}:\n"
-        "    importlib.import_module(name)\n"
-        "    assert 'torch' not in sys.modules, name\n"
-    )
-
-
-@pytest.mark.parametrize("name", [n or "culture_neurons" for n in TREES])
-def test_every_module_says_what_it_is(name: str) -> None:
-    assert ast.get_docstring(TREES["" if name == "culture_neurons" else name]), f"{name} has no docstring"
+def test_every_module_says_what_it_is() -> None:
+    assert len(trees()) > 100
+    assert [name for name, tree in trees().items() if not ast.get_docstring(tree)] == []
 
 
 def test_modules_are_small() -> None:

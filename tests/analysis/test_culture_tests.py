@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 
 from culture_neurons.analysis import culture_tests, intervals, mask_effects, resampling, verdicts
 from tests.analysis.test_verdicts import change, world
+from tests.conftest import slow
 
 
 def test_cells_agree_with_a_loop_over_draws():
@@ -138,10 +139,11 @@ def test_adjusted_within_families_alone():
     assert "q" not in table
 
 
-def test_p_values_are_calibrated_where_no_mask_is_special():
+@pytest.mark.parametrize("runs", [40, slow(150)])
+def test_p_values_are_calibrated_where_no_mask_is_special(runs):
     """Own and other masks do the same harm to every question: each culture is significant as often as it may be."""
     found = []
-    for seed in range(150):
+    for seed in range(runs):
         rng = np.random.default_rng(seed)
         names, base = world(4, 24)
         some = exchangeable(rng, names, base)

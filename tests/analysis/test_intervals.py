@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
@@ -7,6 +9,7 @@ from scipy.stats import beta, binomtest
 from culture_neurons.analysis import intervals, resampling
 from culture_neurons.analysis.intervals import NATS, POINTS, SHARE, Column
 from tests.analysis.test_resampling import world
+from tests.conftest import slow_but
 
 MEAN_POINTS, MEAN_NATS = (intervals.scale(measure, several=True) for measure in ("accuracy", "logprob"))
 
@@ -173,9 +176,11 @@ def check_coverage(plan, changes, truth, measure, most):
         assert binomtest(hits, RUNS, most.get(what, 1), alternative="greater").pvalue > 0.01, (what, hits / RUNS)
 
 
-@pytest.mark.parametrize("questions", [24, 100])
-@pytest.mark.parametrize("cultures", [4, 8, 30])
-@pytest.mark.parametrize(("loss", "gain"), [(0.01, 0), (0.01, 0.02), (0.04, 0), (0.04, 0.02), (0.2, 0), (0.2, 0.02)])
+@pytest.mark.parametrize(
+    ("cultures", "questions", "loss", "gain"),
+    slow_but([(4, 24, 0.04, 0), (4, 100, 0.01, 0.02), (8, 24, 0.2, 0.02), (30, 24, 0.01, 0)],
+             product([4, 8, 30], [24, 100], [0.01, 0.04, 0.2], [0, 0.02])),
+)  # fmt: skip
 def test_intervals_of_accuracy_cover_the_truth(cultures, questions, loss, gain):
     """Where few answers change, the exact distribution has steps: then more than 97 % is all that can be had."""
     changes, truth = answers(np.random.default_rng(cultures), questions, cultures, loss, gain)
@@ -185,24 +190,30 @@ def test_intervals_of_accuracy_cover_the_truth(cultures, questions, loss, gain):
     check_coverage(one(questions), changes, truth, "accuracy", most)
 
 
-@pytest.mark.parametrize("cultures", [4, 30])
-@pytest.mark.parametrize(("per_image", "loss"), [(2, 0.04), (4, 0.2)])
-@pytest.mark.parametrize("questions", [24, 100])
+@pytest.mark.parametrize(
+    ("cultures", "questions", "per_image", "loss"),
+    slow_but([(4, 24, 2, 0.04), (4, 100, 4, 0.2)], [(c, q, *of) for c, q, of in product(
+        [4, 30], [24, 100], [(2, 0.04), (4, 0.2)])]),
+)  # fmt: skip
 def test_intervals_cover_the_truth_where_questions_share_images(cultures, questions, per_image, loss):
     changes, truth = answers(np.random.default_rng(1), questions, cultures, loss, 0, per_image)
     check_coverage(one(questions, per_image), changes, truth, "accuracy", {})
 
 
-@pytest.mark.parametrize("cultures", [4, 30])
-@pytest.mark.parametrize("questions", [24, 100])
-@pytest.mark.parametrize("kind", ["t", "lognormal"])
+@pytest.mark.parametrize(
+    ("cultures", "questions", "kind"),
+    slow_but([(4, 24, "t"), (4, 24, "lognormal")], product([4, 30], [24, 100], ["t", "lognormal"])),
+)
 def test_intervals_of_log_probabilities_with_heavy_tails_cover_the_truth(cultures, questions, kind):
     changes, truth = nats(np.random.default_rng(2), questions, cultures, kind)
     most = dict.fromkeys(("own", "cross", "specificity"), 0.97)
     check_coverage(one(questions), changes, truth, "logprob", most)
 
 
-@pytest.mark.parametrize(("cultures", "per_image", "loss"), [(8, 1, 0.01), (8, 1, 0.2), (30, 1, 0.04), (30, 4, 0.2)])
+@pytest.mark.parametrize(
+    ("cultures", "per_image", "loss"),
+    slow_but([(8, 1, 0.2)], [(8, 1, 0.01), (8, 1, 0.2), (30, 1, 0.04), (30, 4, 0.2)]),
+)
 def test_means_over_cultures_cover_the_truth(cultures, per_image, loss):
     rng = np.random.default_rng(3)
     strata = np.repeat([f"c{i:02}" for i in range(cultures)], 24)

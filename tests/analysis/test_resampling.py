@@ -4,11 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from culture_neurons.analysis import resampling
+from tests.conftest import examples, slow_but
 
 
 def world(seed, cultures=5, questions=40, per_image=1, shift=0.0):
@@ -142,7 +143,7 @@ def test_many_cultures_are_drawn_at_random_and_found():
     assert p == least == 2 / 1000
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_mcnemar_is_the_exact_binomial_test(lost, gained):
     expected = binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
@@ -274,9 +275,10 @@ def p_and_sign(plan, changes, permutations):
     return resampling.paired_p(plan, specific.T, list(changes), permutations), np.sign(specific.mean(axis=1))
 
 
-@pytest.mark.parametrize("per_image", [1, 4])
-@pytest.mark.parametrize("questions", [24, 100])
-@pytest.mark.parametrize("cultures", [4, 8, 30])
+@pytest.mark.parametrize(
+    ("cultures", "questions", "per_image"),
+    slow_but([(4, 24, 1), (8, 24, 4), (4, 100, 4)], itertools.product([4, 8, 30], [24, 100], [1, 4])),
+)
 def test_cultures_are_significant_as_seldom_as_they_should_be_without_an_effect(cultures, questions, per_image):
     """Own and other masks have one law: at most 6 % in each direction, an adjusted one in at most 6 % of runs."""
     plan = resampling.design(np.full(questions, "c"), np.array([f"u{i // per_image:03}" for i in range(questions)]))

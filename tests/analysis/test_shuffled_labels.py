@@ -14,6 +14,7 @@ from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
 from culture_neurons.types import Statistics
 from tests.analysis.test_verdicts import change, world
+from tests.conftest import slow
 
 CULTURES = ["a", "b", "c", "d", "e"]
 LAYERS, NEURONS, TOKENS = 2, 40, 50
@@ -192,9 +193,10 @@ class Simulation:
         return table[table["measure"] == "logprob"]
 
 
-def test_without_a_culture_effect_the_chain_finds_one_as_often_as_it_may():
+@pytest.mark.parametrize("runs", [12, slow(100)])
+def test_without_a_culture_effect_the_chain_finds_one_as_often_as_it_may(runs):
     """Labels say nothing about neurons: 5 % of the cultures are significant at 5 %, and of the means over cultures."""
-    found = pd.concat([Simulation(seed, effect=0.0).test(19).assign(run=seed) for seed in range(100)])
+    found = pd.concat([Simulation(seed, effect=0.0).test(19).assign(run=seed) for seed in range(runs)])
     for whole in (True, False):
         p = found.loc[(found["culture"] == "") == whole, "p_value"]
         hits = int((p <= 0.05).sum())

@@ -10,6 +10,7 @@ from culture_neurons import selectors, store
 from culture_neurons.analysis import stability
 from culture_neurons.selectors import selection
 from culture_neurons.types import Statistics
+from tests.conftest import slow
 
 SHAPE = (2, 40)  # layers, neurons
 FRACTIONS = ("0.05", "0.2")
@@ -167,10 +168,11 @@ def test_halves_are_those_of_a_naive_loop_in_float64(tmp_path, method):
             assert row.rank_correlation == pytest.approx(np.mean(rank), abs=1e-4)
 
 
-def test_neither_blocks_nor_threads_change_a_bit(tmp_path, monkeypatch):
+@pytest.mark.parametrize("ways", [[(3, 16)], slow([(1, 8), (2, 24)])])
+def test_neither_blocks_nor_threads_change_a_bit(tmp_path, monkeypatch, ways):
     path, *_, images = world(tmp_path)
     table, neurons = measured(path, images, resamples=37)
-    for threads, block in ((1, 8), (3, 16), (2, 24)):
+    for threads, block in ways:
         other, others = measured(path, images, resamples=37, threads=threads, block=block)
         pd.testing.assert_frame_equal(other, table, check_exact=True)
         pd.testing.assert_frame_equal(others, neurons, check_exact=True)

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from culture_neurons.analysis import mask_effects, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import controls_for, held_against, same_size
+from tests.conftest import slow
 
 
 def row(difference, p, least=0.001):
@@ -152,9 +153,10 @@ def test_verdicts_of_three_kinds_of_masks():
     assert (table["p_adjusted"] >= table["p_value"]).all()
 
 
-def test_masks_that_differ_among_each_other_are_no_evidence():
+@pytest.mark.parametrize("runs", [16, slow(80)])
+def test_masks_that_differ_among_each_other_are_no_evidence(runs):
     # Every mask has a rate of its own, so with enough questions any two differ: p_questions alone is too small.
-    tables = [compare(seed, questions=40, controls={"r1": "cas", "r2": "cas"})[0] for seed in range(80)]
+    tables = [compare(seed, questions=40, controls={"r1": "cas", "r2": "cas"})[0] for seed in range(runs)]
     random = pd.concat([t[t["comparison"] == "self-vs-random"] for t in tables])
     assert (random["p_questions"] < 0.05).mean() > 0.2
     assert (random["p_value"] < 0.05).mean() < 0.08
@@ -293,10 +295,11 @@ def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alon
     assert (found["verdict"] == verdicts.SPECIFIC).all()
 
 
-def test_luck_of_the_questions_is_not_taken_for_an_effect_where_answers_change_seldom():
+@pytest.mark.parametrize("runs", [15, slow(50)])
+def test_luck_of_the_questions_is_not_taken_for_an_effect_where_answers_change_seldom(runs):
     """All masks, random ones too, lose 1 % of the answers: neither comparison finds luck of the questions excluded."""
     names, base = world(8, 24)
-    runs, hits = 50, dict.fromkeys(verdicts.COMPARISONS, 0)
+    hits = dict.fromkeys(verdicts.COMPARISONS, 0)
     for run in range(runs):
         rng = np.random.default_rng(run)
         paired = {}

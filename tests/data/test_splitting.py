@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.data import splitting
 from culture_neurons.errors import ConfigError, DataError
+from tests.conftest import examples
 
 fractions = st.floats(0.05, 0.95)
 seeds = st.integers(-5, 5)
@@ -28,7 +29,7 @@ def tables(draw: st.DrawFn, shared: bool) -> pd.DataFrame:
 
 
 @given(tables(shared=True), fractions, seeds)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_an_image_is_never_on_both_sides(rows: pd.DataFrame, fraction: float, seed: int) -> None:
     side = splitting.split(rows, fraction, seed)
     assert set(side) <= {"identify", "evaluate"}
@@ -37,7 +38,7 @@ def test_an_image_is_never_on_both_sides(rows: pd.DataFrame, fraction: float, se
 
 
 @given(tables(shared=True), fractions, seeds, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_neither_order_nor_names_of_images_matter(rows: pd.DataFrame, fraction: float, seed: int, random) -> None:
     expected = dict(zip(rows["sample_id"], splitting.split(rows, fraction, seed), strict=True))
     order = list(range(len(rows)))
@@ -48,7 +49,7 @@ def test_neither_order_nor_names_of_images_matter(rows: pd.DataFrame, fraction: 
 
 
 @given(tables(shared=False), fractions, seeds)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_without_shared_images_strata_and_cultures_are_off_by_less_than_one(
     rows: pd.DataFrame, fraction: float, seed: int
 ) -> None:
@@ -59,7 +60,7 @@ def test_without_shared_images_strata_and_cultures_are_off_by_less_than_one(
 
 
 @given(tables(shared=True), fractions, seeds)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_single_questions_fill_up_what_shared_images_leave(rows: pd.DataFrame, fraction: float, seed: int) -> None:
     """A stratum is off by one or more only where its single questions all lie on the side that lacks some."""
     count = rows["image_id"].map(rows["image_id"].value_counts())

@@ -22,6 +22,7 @@ from culture_neurons.data import hub_rows, reasons, tabular
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import DataError
 from culture_neurons.steps import prepare
+from tests.conftest import slow
 from tests.data.conftest import BROKEN, png, record
 from tests.hostile.conftest import cases, cells, large, law, texts
 
@@ -212,7 +213,7 @@ def test_file_of_a_table(place: Path, file: tuple[str, bytes]) -> None:
     table(place, file[1], file[0], {}, {"group_by": "land"})
 
 
-@pytest.mark.parametrize("depth", [*range(700, 1000, 7), 5000])
+@pytest.mark.parametrize("depth", [700, *map(slow, range(707, 994, 7)), 994, 5000])
 def test_lists_in_lists(place: Path, depth: int) -> None:
     deep = '{"id": "a", "q": %s, "o": %s, "l": 0}' % (("[" * depth + "]" * depth,) * 2)
     table(place, f"{deep}\n".encode() + as_jsonl(rows()), "t.jsonl", {}, {"group_by": "land"})

@@ -16,6 +16,7 @@ from culture_neurons.models.inputs import Batch, Prompt, prepare
 from culture_neurons.models.loading import Loaded, load
 from culture_neurons.models.projections import Projection, projections
 from culture_neurons.types import PROJECTIONS, Sample
+from tests.conftest import slow_but
 from tests.models.conftest import TEXT, language_model
 
 PROMPT = Prompt(seed=5)
@@ -94,6 +95,7 @@ def assert_equals_the_loop(loaded, samples, opener, batch_size):
     assert np.mean(np.abs(some) > 1e-12) > 0.6
 
 
+@pytest.mark.parametrize("text_model", slow_but(["phi3", "gemma3"], TEXT), indirect=True)
 def test_attributions_equal_a_loop_over_units_of_language_models(text_model):
     assert_equals_the_loop(text_model, SAMPLES, lambda image: None, 3)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.errors import FileError
 from culture_neurons.models import exchange
 from culture_neurons.types import NeuronMask
+from tests.conftest import examples
 
 LAYERS, NEURONS = 3, 10
 
@@ -67,7 +68,7 @@ def test_an_empty_tensor_of_any_kind_is_an_empty_list_of_neurons(tmp_path, empty
 cells = st.sets(st.tuples(st.integers(0, LAYERS - 1), st.integers(0, NEURONS - 1)))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(sets=st.lists(cells, min_size=1, max_size=4))
 def test_there_and_back(tmp_path_factory, sets):
     names = [f"c{i}" for i in range(len(sets))]
@@ -188,7 +189,7 @@ def test_large_file_is_not_loaded(tmp_path, monkeypatch):
         read(path)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(data=st.data())
 def test_damaged_file_is_one_line_and_no_traceback(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")

@@ -10,14 +10,18 @@ from tests.fake_hub import python
 
 LOAD = """
 import json, sys
+from pathlib import Path
 from culture_neurons.errors import ModelError
 from culture_neurons.models.loading import load
-for settings in map(json.loads, sys.argv[1:]):
-    try:
-        loaded = load(settings)
-        print(json.dumps([type(loaded.model).__name__, type(loaded.processor).__name__]))
-    except ModelError as error:
-        print(json.dumps(str(error)))
+for stanzas in map(json.loads, sys.argv[2:]):
+    found = []
+    for settings in stanzas:
+        try:
+            loaded = load(settings)
+            found.append([type(loaded.model).__name__, type(loaded.processor).__name__])
+        except ModelError as error:
+            found.append(str(error))
+    print(json.dumps([found, sorted(path.name for path in Path(sys.argv[1]).glob("*-ran"))]))
 """
 #: Part of a model -> the file and the entry of `auto_map` that names its code, and that code's class.
 PARTS = {
@@ -59,21 +63,20 @@ def test_code_of_a_folder_runs_only_if_the_config_says_so(folders: dict[str, str
         with_code(folders[architecture], tmp_path / name, part)
     stanzas = [{"name": name, "path": str(tmp_path / name)} for name in names]
 
-    def loaded(**more: bool) -> list:
-        done = python(tmp_path / "home", "-c", LOAD, *(json.dumps(stanza | more) for stanza in stanzas))
-        assert done.returncode == 0, done.stderr
-        assert len(done.stdout.splitlines()) == len(names)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    for more in ({}, {"trust_remote_code": False}):
-        refused, *others = loaded(**more)
+    # One process for all, as libraries take longer to load than models; trusted code comes last.
+    asked = [[stanza | more for stanza in stanzas] for more in ({}, {"trust_remote_code": False})]
+    asked.append([stanza | {"trust_remote_code": True} for stanza in stanzas])
+    done = python(tmp_path / "home", "-c", LOAD, str(tmp_path), *map(json.dumps, asked))
+    assert done.returncode == 0, done.stderr
+    *untrusted, (trusted, ran_then) = map(json.loads, done.stdout.splitlines())
+    assert len(untrusted) == 2
+    for (refused, *others), ran in untrusted:
         assert refused == (
             f"model {names[0]!r}: {str(tmp_path / names[0])!r} has code of its own; it runs only with "
             "trust_remote_code: true in the model's stanza"
         )
         # What transformers knows loads without the folder's code.
         assert all(isinstance(classes, list) and "Own" not in classes for classes in others)
-        assert list(tmp_path.glob("*-ran")) == []
-    trusted = loaded(trust_remote_code=True)
+        assert ran == []
     assert trusted[names.index("llava-next-mistral-processor")][1] == "Own"
-    assert {path.name for path in tmp_path.glob("*-ran")} == {f"{name}-ran" for name in names}
+    assert ran_then == sorted(f"{name}-ran" for name in names)

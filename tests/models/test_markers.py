@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.errors import ModelError
@@ -15,6 +15,7 @@ from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.markers import as_text, control_texts
 from culture_neurons.types import Sample
+from tests.conftest import examples
 
 PROMPT = Prompt(seed=5)
 HOSTILE = [
@@ -87,7 +88,7 @@ def test_words_and_spaces_that_a_tokenizer_adds_stay_text(one, monkeypatch):
 
 @given(st.lists(st.sampled_from(["<image>", "<im", "age>", "</s>", "[INST]", "[/", "INST]", "<", ">", "s", " ", "a"]),
                 max_size=12))  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_no_control_text_is_left_whatever_the_text(parts):
     known = ["<image>", "[/INST]", "[INST]", "</s>", "<s>"]
     text = "".join(parts)

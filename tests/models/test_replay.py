@@ -1,3 +1,4 @@
+import itertools
 import logging
 
 import accelerate
@@ -12,6 +13,7 @@ from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Prompt
 from culture_neurons.models.replay import Replay
 from culture_neurons.types import NeuronMask, OwnMasks
+from tests.conftest import slow_but
 from tests.models import families
 from tests.models.families import LAYERS, NEURONS
 
@@ -45,15 +47,22 @@ def whole(loaded, batch, masks=MASKS):
     return found, answer(loaded, batch, PROMPT)
 
 
-@pytest.mark.parametrize("name", [*families.TEXT, *families.EYES])
-def test_answers_under_masks_are_those_of_whole_passes_to_the_last_bit(name, caplog):
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+FAMILIES = [*families.TEXT, *families.EYES]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    # The dtypes take turns; every family in every dtype is slow.
+    slow_but([(name, DTYPES[i % 3]) for i, name in enumerate(FAMILIES)], itertools.product(FAMILIES, DTYPES)),
+)
+def test_answers_under_masks_are_those_of_whole_passes_to_the_last_bit(name, dtype, caplog):
     caplog.set_level(logging.INFO)
-    loaded = families.load(name)
+    loaded = families.in_dtype(families.load(name), dtype)
     images = name in families.EYES
-    check(loaded, families.batch(loaded, images), PROJECTED, again=False)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        loaded = families.in_dtype(loaded, dtype)
-        check(loaded, families.batch(loaded, images), MASKS, again=dtype == torch.float32)
+    if dtype == torch.float32:
+        check(loaded, families.batch(loaded, images), PROJECTED, again=False)
+    check(loaded, families.batch(loaded, images), MASKS, again=dtype == torch.float32)
     assert not caplog.text  # nothing was found to change a bit
 
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["snakemake.cli"])
+# Where pytest does not run in the repository's folder, the second is not found, and a dry run takes longer.
+_CONTEXT.set_forkserver_preload(["snakemake.cli", "tests.pipeline.loaded_snakemake"])
 
 
 def run(

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.conftest import slow
+
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
@@ -14,10 +16,24 @@ REDRAWN = {"stability": 2, "tabulate_stability": 1}
 AGAIN = {"ablate_again": 2, "gather_again": 2, "tabulate_again": 1}
 
 
-def test_nothing_runs_after_a_complete_run_or_a_touch(project):
+def edit(project, module: str) -> None:
+    path = project.folder / "src" / "culture_neurons" / module
+    path.write_text(path.read_text(encoding="utf-8") + "\n# an edit\n", encoding="utf-8")
+
+
+def test_nothing_runs_after_a_complete_run(project):
     assert project.planned() == {}
+
+
+def test_what_changes_no_result_reruns_nothing(project):
+    """All at once: files with another time, code that makes no result, and settings that say how jobs run."""
     for path in [project.folder / "config.yaml", *project.folder.glob("src/**/*.py"), *project.results().glob("*.*")]:
         os.utime(path)
+    edit(project, "selectors/registry.py")
+    config = project.read()
+    config["selectors"]["random-matched"] = {"match": "cas", "seed": 1}  # another order of keys
+    config["models"]["loaded"] |= {"batch_size": 2, "threads": 2, "device_map": "cpu"}
+    project.write(config)
     assert project.planned() == {}
 
 
@@ -29,32 +45,19 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     assert project.planned() == {"mask": 6, "cards": 2, **REDRAWN, "ablate": 6, "gather_outcomes": 6, **AGAIN, **LAST}
 
 
-def test_selector_adds_only_its_own_branch(project):
+def test_a_new_selector_and_another_option_rerun_only_their_own_branches(project):
     config = project.read()
     config["selectors"]["lape"] = {}
-    project.write(config)
-    assert project.planned() == {
-        "score": 2,
-        "mask": 2,
-        "cards": 2,
-        **REDRAWN,
-        "ablate": 2,
-        "gather_outcomes": 2,
-        **LAST,
-    }
-
-
-def test_selector_option_reruns_only_its_own_branch(project):
-    config = project.read()
     config["selectors"]["mad"] = {"normalise": False}
     project.write(config)
+    # 2 models x 2 selectors.
     assert project.planned() == {
-        "score": 2,
-        "mask": 2,
+        "score": 4,
+        "mask": 4,
         "cards": 2,
         **REDRAWN,
-        "ablate": 2,
-        "gather_outcomes": 2,
+        "ablate": 4,
+        "gather_outcomes": 4,
         **LAST,
     }
 
@@ -84,9 +87,9 @@ def test_model_runs_only_that_model(project):
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
-    [("permutations", 4, {"permute": 2, **AGAIN, **DRAWN}), ("strengths", [0.5], {**AGAIN, **DRAWN}),
+    [("permutations", 4, {"permute": 2, **AGAIN, **DRAWN}), slow("strengths", [0.5], {**AGAIN, **DRAWN}),
      ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST}),
-     ("split_halves", 3, {**REDRAWN, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
+     slow("split_halves", 3, {**REDRAWN, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
@@ -96,21 +99,10 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
     assert project.planned() == expected
 
 
-@pytest.mark.parametrize("change", ["order of keys", "batch_size", "threads", "device_map"])
-def test_what_changes_no_result_reruns_nothing(project, change):
-    config = project.read()
-    if change == "order of keys":
-        config["selectors"]["random-matched"] = {"match": "cas", "seed": 1}
-    else:
-        config["models"]["loaded"][change] = "cpu" if change == "device_map" else 2
-    project.write(config)
-    assert project.planned() == {}
-
-
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("figures/style.py", {"latex": 1, "draw_model": 2, "draw_overview": 1, "report": 1}),
+        ("report/figures/style.py", {"latex": 1, "draw_model": 2, "draw_overview": 1, "report": 1}),
         (
             "models/hooks.py",
             {
@@ -130,20 +122,19 @@ def test_what_changes_no_result_reruns_nothing(project, change):
             },
         ),
         ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, **REDRAWN, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        ("selectors/registry.py", {}),
-        ("overlaps.py", {"overlap": 1, **DRAWN}),
-        ("stability/draws.py", {**REDRAWN, "cards": 2, **DRAWN}),
-        ("evaluation.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
-        ("image_effects.py", {"tabulate_images": 1, **DRAWN}),
-        ("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),
+        slow("analysis/overlaps.py", {"overlap": 1, **DRAWN}),
+        slow("analysis/stability/resamples.py", {**REDRAWN, "cards": 2, **DRAWN}),
+        ("analysis/mask_effects.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
+        slow("analysis/image_controls.py", {"tabulate_images": 1, **DRAWN}),
+        slow("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),
     ],
 )
 def test_edited_module_reruns_what_uses_it(project, module, expected):
-    path = project.folder / "src" / "culture_neurons" / module
-    path.write_text(path.read_text(encoding="utf-8") + "\n# an edit\n", encoding="utf-8")
+    edit(project, module)
     assert project.planned() == expected
 
 
+@pytest.mark.slow
 def test_settings_of_the_chat_template_ask_that_model_again(project):
     config = project.read()
     config["models"]["loaded"]["chat_template_kwargs"] = {"enable_thinking": False}

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from culture_neurons.workflow import cost
+from tests.conftest import slow
 from tests.pipeline.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -21,7 +22,7 @@ def amount_of_work(project, *words) -> dict:
 
 
 @pytest.mark.parametrize(
-    "config", ["config.yaml", "config/paper-vlm.yaml", "config/paper-llm.yaml", str(ROOT / "config.yaml")]
+    "config", ["config.yaml", "config/paper-llm.yaml", slow("config/paper-vlm.yaml"), slow(str(ROOT / "config.yaml"))]
 )
 def test_jobs_of_the_plan_are_those_of_a_fresh_run(project, config):
     words = ("--configfile", config)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.conftest import slow
+
 pytestmark = pytest.mark.workflow
 
 
@@ -18,8 +20,8 @@ def test_prefetch_of_a_run_without_the_hub_fetches_nothing(project):
     ("environment", "message"),
     [
         ({"SLURM_JOB_ID": "7"}, "HF_HUB_OFFLINE is set"),
-        ({"SLURM_JOB_ID": "7", "HF_HUB_OFFLINE": "0"}, "the hub at http://127.0.0.1:9 can't be reached"),
-        ({}, "the hub at http://127.0.0.1:9 can't be reached"),
+        slow({"SLURM_JOB_ID": "7", "HF_HUB_OFFLINE": "0"}, "the hub at http://127.0.0.1:9 can't be reached"),
+        slow({}, "the hub at http://127.0.0.1:9 can't be reached"),
     ],
 )
 def test_jobs_of_slurm_do_not_ask_the_hub(project, monkeypatch, environment, message):

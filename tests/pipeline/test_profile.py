@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from tests.conftest import slow_but
 from tests.pipeline import dry_run
 from tests.pipeline.conftest import ROOT
 
@@ -61,7 +62,7 @@ def test_the_profile_names_every_rule_that_is_sent():
     assert not here & set(SETTINGS["set-resources"])
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", slow_but(["config/paper-vlm.yaml"], CONFIGS))
 def test_gpus_cores_and_memory_are_those_of_the_model(tmp_path, config):
     models = CONFIGS[config]["models"]
     found = jobs(tmp_path, "slurm", "all", "estimate", "--configfile", config)

@@ -43,29 +43,41 @@ def reference(one_model):
     return run(one_model, "reference")
 
 
-def test_tables_and_masks_are_the_same_bytes_for_any_number_of_shards(one_model, reference):
-    tables, masks = run(one_model, "shards", {"infer": 4, "record": 2, "ablate": 4, "ablate_masks": 2})
-    for name, path in tables.items():
-        assert path.read_bytes() == reference[0][name].read_bytes(), name
-    for name, mask in masks.items():
-        assert mask.equals(reference[1][name]), name
-    assert sum(map(len, masks.values())) > 0
-    logs = one_model.folder / "results" / "shards" / "logs" / "loaded"
-    # 144 questions make three blocks of 64, so that three of the four jobs had something to do.
-    assert [" 0 answers" in (logs / f"infer_{k}.log").read_text(encoding="utf-8") for k in range(4)] == [False] * 4
-    text = [(logs / f"ablate_cas_1-{k}.log").read_text(encoding="utf-8") for k in range(4)]
-    assert [" on 0 questions" in log for log in text] == [False, False, False, True]
+SHARDS = {"infer": 4, "record": 2, "ablate": 4, "ablate_masks": 2}
+#: Log files of the shards, and what their jobs had nothing to do with.
+LOGS = {"infer_{}.log": " 0 answers", "ablate_cas_1-{}.log": " on 0 questions"}
 
 
-def test_threads_and_batch_size_change_no_mask_and_tables_within_the_tolerance(one_model, reference):
-    tables, masks = run(one_model, "other", threads=2, batch_size=5)
+def idle(project, name) -> dict[str, list[bool]]:
+    """Whether each of four jobs had no question."""
+    logs = project.folder / "results" / name / "logs" / "loaded"
+    return {
+        log: [words in (logs / log.format(k)).read_text(encoding="utf-8") for k in range(4)]
+        for log, words in LOGS.items()
+    }
+
+
+def test_shards_threads_and_batch_size_change_no_mask_and_tables_within_the_tolerance(one_model, reference):
+    tables, masks = run(one_model, "other", SHARDS, threads=2, batch_size=5)
     for name, mask in masks.items():
         # A score is a sum in floating point: in another order it differs in the last digits.
         assert mask.drop(columns="score").equals(reference[1][name].drop(columns="score")), name
+    assert sum(map(len, masks.values())) > 0
     for name, path in tables.items():
         found, expected = pd.read_csv(path), pd.read_csv(reference[0][name])
         # Random signs and replicates are the same, so that even p-values agree.
         pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-5, obj=name)
+    # 144 questions make three blocks of 64, so that three of the four jobs had something to do.
+    assert list(idle(one_model, "other").values()) == [[False] * 4, [False, False, False, True]]
+
+
+@pytest.mark.slow
+def test_tables_and_masks_are_the_same_bytes_for_any_number_of_shards(one_model, reference):
+    tables, masks = run(one_model, "shards", SHARDS)
+    for name, path in tables.items():
+        assert path.read_bytes() == reference[0][name].read_bytes(), name
+    for name, mask in masks.items():
+        assert mask.equals(reference[1][name]), name
 
 
 def test_verify_looks_at_the_results_and_makes_nothing_again(project):

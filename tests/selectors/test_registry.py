@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons import selectors
 from culture_neurons.errors import ConfigError
 from culture_neurons.selectors.selection import select
 from culture_neurons.types import Statistics
+from tests.conftest import examples
 
 NAMES = list(selectors.SELECTORS)
 RANKED = [name for name in NAMES if not selectors.SELECTORS[name].control]
@@ -42,7 +43,7 @@ def worlds(draw: st.DrawFn) -> Statistics:
     return Statistics(names, tokens, fired, positive_sum, -0.5 * positive_sum, np.full(n, 2), 2 * mean, 2.5 * mean**2)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(worlds(), st.data())
 def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
     order = data.draw(st.permutations(range(len(statistics.cultures))))
@@ -55,7 +56,7 @@ def test_reordering_cultures_reorders_scores_bit_for_bit(statistics, data):
             assert one.equals(two)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(worlds(), st.integers(2, 50))
 def test_recording_every_token_k_times_changes_nothing(statistics, k):
     sums = {name: k * getattr(statistics, name) for name in ("tokens", "fired", "positive_sum", "negative_sum")}
@@ -64,7 +65,7 @@ def test_recording_every_token_k_times_changes_nothing(statistics, k):
         np.testing.assert_allclose(scored(name, more), scored(name, statistics), rtol=1e-9, atol=1e-9, err_msg=name)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(worlds())
 def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
     with warnings.catch_warnings():
@@ -80,7 +81,7 @@ def test_dead_neurons_are_never_chosen_and_no_score_is_nan(statistics):
                 assert alive.all(), name
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(worlds())
 def test_scoring_leaves_the_statistics_alone(statistics):
     before = {name: values.copy() for name, values in statistics.arrays.items()}

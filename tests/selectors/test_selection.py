@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.selectors.selection import COLUMNS, budget, fraction, select, top
+from tests.conftest import examples
 
 
 def test_by_hand():
@@ -23,7 +24,7 @@ def test_by_hand():
     assert set(mask["site"]) == {"act_fn"}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 0.5 + 1e-12, 1.0, np.inf]), min_size=12, max_size=12),
     st.integers(1, 12),

@@ -17,6 +17,7 @@ from culture_neurons.models.demo import architectures, text_training, training
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.types import Sample
+from tests.conftest import slow_but
 
 SIZES = {"layers": 3, "hidden": 32, "intermediate": 64}
 WORLD = synthetic_text.world({"cultures": 4, "categories": 2, "motifs": 3})
@@ -148,7 +149,7 @@ def test_a_model_that_marks_the_right_option_is_right():
         assert len(seen) == 2
 
 
-@pytest.mark.parametrize("architecture", architectures.LANGUAGE_MODELS)
+@pytest.mark.parametrize("architecture", slow_but(["llama"], architectures.LANGUAGE_MODELS))
 def test_two_runs_give_the_same_weights(architecture):
     runs = [text_training.train(architecture, WORLD, TINY, **SIZES) for _ in range(2)]
     first, again = (model.state_dict() for model, _, _ in runs)

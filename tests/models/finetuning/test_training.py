@@ -1,5 +1,6 @@
 """Training of single modules: what changes, that it learns, and that it is the same every time."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from culture_neurons.models.finetuning.updates import Lora, attached
 from culture_neurons.models.inference import right_letter
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import Sample
+from tests.conftest import slow_but
 from tests.models.conftest import TEXT, language_model
 from tests.models.finetuning.test_updates import MODULES, chosen_rows, state
 
@@ -29,7 +31,10 @@ def no_image(image):
     return None
 
 
-@pytest.fixture(params=["qwen3", "llama", "phi3"])
+MODELS = ["qwen3", "llama", "phi3"]
+
+
+@pytest.fixture(params=MODELS)
 def model(request, one):
     return language_model(request.param, one.tokenizer, torch.float32)
 
@@ -41,7 +46,12 @@ def trained(loaded, lora, schedule, samples=TASK, opener=no_image, modules=MODUL
         return losses, {part.name: part.values.clone() for part in parts}, state(loaded)
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4)])
+@pytest.mark.parametrize(
+    ("model", "lora"),
+    # Weights and adapters; those of phi3 are rows of fused projections.
+    slow_but([("phi3", None), ("qwen3", Lora(rank=4))], itertools.product(MODELS, [None, Lora(rank=4)])),
+    indirect=["model"],
+)
 def test_only_the_chosen_modules_change_and_the_loss_falls(model, lora):
     before, rows = state(model), chosen_rows(model, MODULES)
     losses, _, during = trained(model, lora, Schedule(60, 8, 2e-2))
