@@ -289,10 +289,10 @@ def judged_on_sets(folder: Path, models: tuple[str, ...], cultures: list[str], s
 
 def again_columns(name: str) -> list[str]:
     """The columns that the steps write."""
-    from culture_neurons.analysis import shuffled_labels
+    from culture_neurons.analysis import shuffled_labels, strengths
     from culture_neurons.steps import tabulate
 
     if name in tabulate.COLUMNS:
         return tabulate.COLUMNS[name]
-    columns = {"permutations": shuffled_labels.PERMUTED, "strengths": shuffled_labels.STRENGTHS}[name]
+    columns = {"permutations": shuffled_labels.PERMUTED, "strengths": strengths.COLUMNS}[name]
     return ["model", "selector", "top_fraction", *columns, "planted"]

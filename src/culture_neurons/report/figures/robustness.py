@@ -18,11 +18,12 @@ MEAN = "mean over cultures"
 
 
 def panels(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
-    """Rows of `permutations` and of `strengths`, of each where there are some."""
+    """Rows of `permutations` and of `strengths`, of each where any change is known."""
     found = {
         name: rows(tables.more[name], model, selector) for name in ("permutations", "strengths") if name in tables.more
     }
-    return {name: part for name, part in found.items() if len(part)}
+    changes = {"permutations": "observed", "strengths": "self"}
+    return {name: part for name, part in found.items() if part[changes[name]].notna().any()}
 
 
 def shuffled(tables: Tables, model: str, selector: str, measure: str) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def draw_permutations(ax: Axes, tables: Tables, model: str, selector: str, measu
         ax.plot([row.self_low, row.self_high], [y, y], color=style.VERMILLION, linewidth=1.2, zorder=3)
         ax.plot([row.observed], [y], linestyle="none", zorder=4, **style.mark("self", 5))
         ends = [v for v in (row.null_low, row.null_high, row.observed, row.self_low, row.self_high) if np.isfinite(v)]
-        low, high = min(low, *ends), max(high, *ends)
+        low, high = min([low, *ends]), max([high, *ends])
     if len(part) > 1:
         ax.axhline(0.5, color="#BBBBBB", linewidth=0.6)
     ax.set_ylim(len(part) - 0.5, -0.5)
