@@ -12,14 +12,14 @@ def masks(shape=(2, 10), **chosen):
 
 def test_overlaps_within_a_model_by_hand():
     one = masks(a=[0, 1, 2, 3], b=[2, 3, 4, 5], c=[])
-    rows = {(row["a"], row["b"]): row for row in overlaps.between_cultures(one)}
+    rows = {(row["a"], row["b"]): row for row in overlaps.compare_cultures(one)}
     assert list(rows) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert (rows["a", "b"]["n_a"], rows["a", "b"]["n_b"], rows["a", "b"]["n_shared"]) == (4, 4, 2)
     assert rows["a", "b"]["overlap"] == pytest.approx(2 / 6)
     assert rows["a", "b"]["expected"] == pytest.approx(0.8 / 7.2)
     assert rows["a", "c"]["overlap"] == rows["a", "c"]["expected"] == 0
     other = masks(b=[2, 3, 4, 5], d=[1], c=[])
-    found = {row["culture"]: row["overlap"] for row in overlaps.between(one, other)}
+    found = {row["culture"]: row["overlap"] for row in overlaps.compare_masks(one, other)}
     assert found["b"] == 1
     assert np.isnan(found["c"])
     assert set(found) == {"b", "c"}
@@ -28,9 +28,12 @@ def test_overlaps_within_a_model_by_hand():
 def test_expected_overlap_is_about_that_of_random_masks():
     rng = np.random.default_rng(0)
     found = [
-        overlaps.jaccard(*(rng.choice(400, n, replace=False) for n in (60, 100)), 400)["overlap"] for _ in range(400)
+        overlaps.overlap_row(*(rng.choice(400, n, replace=False) for n in (60, 100)), 400)["overlap"]
+        for _ in range(400)
     ]
-    assert np.mean(found) == pytest.approx(overlaps.jaccard(np.arange(60), np.arange(100), 400)["expected"], rel=0.02)
+    assert np.mean(found) == pytest.approx(
+        overlaps.overlap_row(np.arange(60), np.arange(100), 400)["expected"], rel=0.02
+    )
 
 
 def test_depth_overlap_by_hand_and_its_laws():
@@ -55,7 +58,7 @@ def test_table_has_each_pair_once():
     one, few = masks(a=[0, 1, 2], b=[2, 3, 12]), masks(a=[0], b=[2])
     deep = masks((4, 5), a=[0, 1, 2], b=[2, 3, 12])
     files = {("m", "x", "0.2"): one, ("m", "x", "0.1"): few, ("m", "y", "0.2"): one, ("n", "x", "0.2"): deep}
-    table = overlaps.table(files, {("m", "x", "0.1", "image"): one}, "all")
+    table = overlaps.tabulate(files, {("m", "x", "0.1", "image"): one}, "all")
     assert table["kind"].value_counts().to_dict() == {
         "cultures": 4, "selectors": 2, "fractions": 2, "tokens": 2, "models": 2,
     }  # fmt: skip
@@ -87,20 +90,22 @@ def test_related_cultures_are_hurt_more_where_they_share_neurons():
     similarity = rng.random((9, 9))
     similarity = (similarity + similarity.T) / 2
     change = -10 * similarity + 0.1 * rng.random((9, 9))
-    found = overlaps.related(pairs(cultures, similarity), effects(cultures, change)).set_index("measure")
+    found = overlaps.relate_to_effects(pairs(cultures, similarity), effects(cultures, change)).set_index("measure")
     assert list(found.reset_index()[list(overlaps.RELATED)].columns) == list(overlaps.RELATED)
     assert found.loc["accuracy", "correlation"] < -0.95
     assert found.loc["accuracy", "verdict"] == overlaps.HURT
     assert found.loc["logprob", "verdict"] == overlaps.SPARED
     assert (found["n_pairs"] == 72).all()
-    nothing = overlaps.related(pairs(cultures, np.zeros((9, 9))), effects(cultures, change))
+    nothing = overlaps.relate_to_effects(pairs(cultures, np.zeros((9, 9))), effects(cultures, change))
     assert set(nothing["verdict"]) == {overlaps.SAME}
-    few = overlaps.related(pairs(cultures[:3], similarity), effects(cultures, change))
+    few = overlaps.relate_to_effects(pairs(cultures[:3], similarity), effects(cultures, change))
     assert set(few["verdict"]) == {overlaps.TOO_FEW}
     # A culture without a mask, or without questions, does not count.
-    some = overlaps.related(pairs(cultures, similarity), effects(cultures[:8], change[:8, :8]))
+    some = overlaps.relate_to_effects(pairs(cultures, similarity), effects(cultures[:8], change[:8, :8]))
     assert (some["n_cultures"] == 8).all()
-    other = overlaps.related(pairs(cultures, similarity), effects(cultures, rng.random((9, 9)))).set_index("measure")
+    other = overlaps.relate_to_effects(pairs(cultures, similarity), effects(cultures, rng.random((9, 9)))).set_index(
+        "measure"
+    )
     assert other.loc["accuracy", "verdict"] == overlaps.NOTHING
 
 
@@ -110,12 +115,12 @@ def test_cultures_with_an_empty_mask_or_without_questions_count_nowhere():
     similarity = rng.random((9, 9))
     similarity = (similarity + similarity.T) / 2
     change = -10 * similarity + 0.1 * rng.random((9, 9))
-    wanted = overlaps.related(pairs(cultures[:7], similarity), effects(cultures, change))
+    wanted = overlaps.relate_to_effects(pairs(cultures[:7], similarity), effects(cultures, change))
     table = pairs(cultures, similarity)
     table.loc[table["b"] == "c8", ["n_b", "overlap"]] = 0
     asked = effects(cultures, change)
     asked.loc[asked["eval_culture"] == "c7", ["drop", "logprob_drop"]] = np.nan  # as the table of effects says it
-    pd.testing.assert_frame_equal(overlaps.related(table, asked), wanted)
+    pd.testing.assert_frame_equal(overlaps.relate_to_effects(table, asked), wanted)
     assert set(wanted["verdict"]) == {overlaps.HURT, overlaps.SPARED}
 
 
@@ -123,7 +128,7 @@ def test_cultures_with_an_empty_mask_or_without_questions_count_nowhere():
 def test_few_cultures_show_no_relation(n):
     cultures = [f"c{i}" for i in range(n)]
     similarity = np.arange(n * n).reshape(n, n) * 0.1
-    found = overlaps.related(pairs(cultures, similarity + similarity.T), effects(cultures, -similarity))
+    found = overlaps.relate_to_effects(pairs(cultures, similarity + similarity.T), effects(cultures, -similarity))
     assert found["p_value"].isna().all()
     assert set(found["verdict"]) <= {overlaps.TOO_FEW}
     assert len(found) == (2 if n > 1 else 0)  # one culture has no pairs

@@ -47,7 +47,7 @@ def with_verdicts(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if name == "evidence":
         for _, part in table.groupby([*contents.KEYS, "measure"]):
             of = part.assign(least=SURE).set_index("comparison")
-            table.loc[part.index, "verdict"] = verdicts.verdict(*(of.loc[c] for c in verdicts.COMPARISONS))
+            table.loc[part.index, "verdict"] = verdicts.decide_verdict(*(of.loc[c] for c in verdicts.COMPARISONS))
     if name == "related":
         table["verdict"] = [overlaps._verdict(r, p, SURE) for r, p in zip(table["correlation"], table["p_adjusted"],
                                                                           strict=True)]  # fmt: skip

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from culture_neurons.analysis import mask_effects, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
-from culture_neurons.analysis.random_controls import controls_for, held_against, same_size
+from culture_neurons.analysis.random_controls import available_controls, controls_for, is_same_size
 from tests.conftest import slow
 
 
@@ -36,7 +36,7 @@ def row(difference, p, least=0.001):
     ],
 )
 def test_verdict(random, cross, expected):
-    assert verdicts.verdict(random, cross) == expected
+    assert verdicts.decide_verdict(random, cross) == expected
 
 
 def test_controls_for():
@@ -52,12 +52,12 @@ def test_masks_are_held_against_random_ones_of_the_same_place_only():
     names, base = world(3, 5)
     made = {"cas": "act_fn", "culnig": "gate_proj", "general": "gate_proj", "m1": "act_fn", "c1": "gate_proj"}
     some = change(np.random.default_rng(0), names, base)
-    paired = {(name, "0.01"): verdicts.pair(base, some, place=place) for name, place in made.items()}
-    places = {key: part.place for key, part in paired.items()}
+    paired = {(name, "0.01"): verdicts.pair(base, some, location=place) for name, place in made.items()}
+    places = {key: part.location for key, part in paired.items()}
     controls = {"m1": "cas", "c1": "culnig", "gone": "cas"}
-    found = {name: held_against(places, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
+    found = {name: available_controls(places, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
     assert found == {"cas": [("m1", "0.01")], "culnig": [("c1", "0.01")], "general": [("c1", "0.01")]}
-    assert held_against(places, ("culnig", "0.01"), {"m1": "cas"}) == []
+    assert available_controls(places, ("culnig", "0.01"), {"m1": "cas"}) == []
 
 
 def world(cultures, questions):
@@ -180,13 +180,13 @@ def test_one_mask_of_all_cultures_is_one_draw_and_not_one_per_culture():
         random = {f"r{i}": "one" for i in range(controls)}
         paired = {(name, "0.01"): verdicts.pair(base, shared(rng, names, base, 0.01)) for name in random}
         paired["one", "0.01"] = verdicts.pair(base, shared(rng, names, base, 0.6))
-        assert paired["one", "0.01"].one
+        assert paired["one", "0.01"].single_mask
         table, *_ = verdicts.compare(base, paired, random, 500)
         mine = table[table["comparison"] == "self-vs-random"]
         assert mine["p_masks"].tolist() == [pytest.approx(2 / (controls + 1))] * 2
         assert set(table["verdict"]) == {verdict}
         assert table.loc[table["comparison"] == "self-vs-cross", "p_value"].isna().all()
-    assert not verdicts.pair(base, change(rng, names, base)).one
+    assert not verdicts.pair(base, change(rng, names, base)).single_mask
 
 
 def test_one_random_mask_of_all_cultures_is_one_draw_too():
@@ -248,7 +248,7 @@ def test_only_controls():
     [(100, 100, True), (100, 91, True), (100, 89, False), (10, 102, False), (0, 0, True), (np.nan, 10, True)],
 )
 def test_controls_of_another_size_are_not_used(mask, control, same):
-    assert same_size(mask, control) == same
+    assert is_same_size(mask, control) == same
     rng = np.random.default_rng(3)
     names, base = world(8, 20)
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}

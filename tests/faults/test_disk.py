@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import slow_but
 from tests.faults.conftest import TABLES
-from tests.pipeline.conftest import ROOT, Project
+from tests.pipeline.conftest import Project
 
 pytestmark = pytest.mark.faults
 

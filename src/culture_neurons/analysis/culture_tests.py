@@ -108,7 +108,7 @@ def by_culture(draws: Draws, paired: Paired) -> pd.DataFrame:
             low, high, p = draws.judge(name, mine, [intervals.scale(measure)] * 2)
             own, specific = mine.mean(axis=0)
             ends, p_value = (low[1], high[1]), np.nan
-            if paired.one:  # the others' masks are the same one, so that this is 0 whatever was asked
+            if paired.single_mask:  # the others' masks are the same one, so that this is 0 whatever was asked
                 ends = np.nan, np.nan
             elif np.isfinite(p[1]):
                 p_value = max(p[1], draws.exchange(name, np.column_stack([mine[:, 0], others])))

@@ -43,44 +43,51 @@ _PAIRS = 200
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of one selector and top fraction: culture -> sorted flat indices into layer * neuron."""
+    """The masks of one selector and top fraction.
+
+    shape     number of layers, and of neurons per layer
+    neurons   culture -> sorted flat indices into layer * neuron, int64
+    """
 
     shape: tuple[int, int]
-    chosen: Mapping[str, np.ndarray]
+    neurons: Mapping[str, np.ndarray]
 
 
-def between_cultures(masks: Masks) -> Iterator[dict[str, Any]]:
+def compare_cultures(masks: Masks) -> Iterator[dict[str, Any]]:
     """Rows of all pairs of cultures, by name: a, b, sizes, n_shared, overlap, expected."""
-    for a, b in combinations(sorted(masks.chosen), 2):
-        yield {"a": a, "b": b, **jaccard(masks.chosen[a], masks.chosen[b], masks.shape[0] * masks.shape[1])}
+    for a, b in combinations(sorted(masks.neurons), 2):
+        yield {"a": a, "b": b, **overlap_row(masks.neurons[a], masks.neurons[b], masks.shape[0] * masks.shape[1])}
 
 
-def between(one: Masks, other: Masks) -> Iterator[dict[str, Any]]:
+def compare_masks(first: Masks, second: Masks) -> Iterator[dict[str, Any]]:
     """Rows of all cultures that have a mask in both, of one model: culture, sizes, n_shared, overlap, expected."""
-    for culture in sorted(one.chosen.keys() & other.chosen.keys()):
-        size = one.shape[0] * one.shape[1]
-        yield {"culture": culture, **jaccard(one.chosen[culture], other.chosen[culture], size)}
+    for culture in sorted(first.neurons.keys() & second.neurons.keys()):
+        size = first.shape[0] * first.shape[1]
+        yield {"culture": culture, **overlap_row(first.neurons[culture], second.neurons[culture], size)}
 
 
-def between_models(one: Masks, other: Masks, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """The same of two models, by relative depth; there is nothing that both could share."""
-    for culture in sorted(one.chosen.keys() & other.chosen.keys()):
-        counts = [np.bincount(m.chosen[culture] // m.shape[1], minlength=m.shape[0]) for m in (one, other)]
+def compare_models(first: Masks, second: Masks, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows of all cultures that have a mask in two models, by relative depth: two models share no neuron."""
+    for culture in sorted(first.neurons.keys() & second.neurons.keys()):
+        counts = [np.bincount(m.neurons[culture] // m.shape[1], minlength=m.shape[0]) for m in (first, second)]
         sizes = [int(n.sum()) for n in counts]
         yield {
             "culture": culture, "n_a": sizes[0], "n_b": sizes[1], "overlap": depth_overlap(*counts),
-            "expected": expected_depth_overlap(*sizes, one.shape[0], other.shape[0], seed),
+            "expected": expected_depth_overlap(*sizes, first.shape[0], second.shape[0], seed),
         }  # fmt: skip
 
 
-def jaccard(a: np.ndarray, b: np.ndarray, size: int) -> dict[str, Any]:
-    """Sizes, how many are in both, the Jaccard index and the expected one (that of the expected number in both)."""
-    shared, by_chance = len(np.intersect1d(a, b, assume_unique=True)), len(a) * len(b) / size
-    either = len(a) + len(b)
+def overlap_row(a: np.ndarray, b: np.ndarray, size: int) -> dict[str, Any]:
+    """Sizes of two masks, the number of shared neurons, the Jaccard index, and that of the expected shared number.
+
+    a, b   flat indices without duplicates; size: all neurons of the model. The index is nan where both are empty.
+    """
+    shared, shared_by_chance = len(np.intersect1d(a, b, assume_unique=True)), len(a) * len(b) / size
+    total = len(a) + len(b)
     return {
         "n_a": len(a), "n_b": len(b), "n_shared": shared,
-        "overlap": shared / (either - shared) if either else np.nan,
-        "expected": by_chance / (either - by_chance) if either else np.nan,
+        "overlap": shared / (total - shared) if total else np.nan,
+        "expected": shared_by_chance / (total - shared_by_chance) if total else np.nan,
     }  # fmt: skip
 
 
@@ -96,17 +103,17 @@ def depth_overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 @cache
 def expected_depth_overlap(n_a: int, n_b: int, layers_a: int, layers_b: int, seed: int = 0) -> float:
-    """The mean over pairs of masks of these sizes that fall anywhere in their models."""
+    """The mean `depth_overlap` of pairs of random masks with n_a and n_b neurons; nan where one is empty."""
     if not n_a or not n_b:
         return np.nan
     rng = generator("depth", seed, n_a, n_b, layers_a, layers_b)
-    drawn = [rng.multinomial(n, np.full(k, 1 / k), size=_PAIRS) for n, k in ((n_a, layers_a), (n_b, layers_b))]
-    return float(np.mean([depth_overlap(x, y) for x, y in zip(*drawn, strict=True)]))
+    counts = [rng.multinomial(n, np.full(k, 1 / k), size=_PAIRS) for n, k in ((n_a, layers_a), (n_b, layers_b))]
+    return float(np.mean([depth_overlap(x, y) for x, y in zip(*counts, strict=True)]))
 
 
-def table(masks: Mapping[tuple[str, str, str], Masks], tokens: Mapping[tuple[str, str, str, str], Masks], rule: str,
+def tabulate(masks: Mapping[tuple[str, str, str], Masks], tokens: Mapping[tuple[str, str, str, str], Masks], rule: str,
           seed: int = 0) -> pd.DataFrame:  # fmt: skip
-    """All overlaps: `COLUMNS`.
+    """Tabulate all overlaps, columns `COLUMNS`.
 
     masks    (model, selector, top fraction) -> masks of the run, whose token rule is `rule`
     tokens   (model, selector, top fraction, token rule) -> masks of other token rules
@@ -118,36 +125,38 @@ def table(masks: Mapping[tuple[str, str, str], Masks], tokens: Mapping[tuple[str
         rows.extend({"kind": kind, **names, **row} for row in found)
 
     for (model, selector, fraction), one in masks.items():
-        add("cultures", between_cultures(one), model=model, selector=selector, top_fraction=fraction)
+        add("cultures", compare_cultures(one), model=model, selector=selector, top_fraction=fraction)
     for model, fraction in product(models, fractions):
         for a, b in combinations([s for s in selectors if (model, s, fraction) in masks], 2):
-            found = between(masks[model, a, fraction], masks[model, b, fraction])
+            found = compare_masks(masks[model, a, fraction], masks[model, b, fraction])
             add("selectors", found, model=model, top_fraction=fraction, a=a, b=b)
     for model, selector in product(models, selectors):
         for a, b in combinations([f for f in fractions if (model, selector, f) in masks], 2):
-            found = between(masks[model, selector, a], masks[model, selector, b])
+            found = compare_masks(masks[model, selector, a], masks[model, selector, b])
             add("fractions", found, model=model, selector=selector, a=a, b=b)
     for (model, selector, fraction, other), one in tokens.items():
-        found = between(masks[model, selector, fraction], one)
+        found = compare_masks(masks[model, selector, fraction], one)
         add("tokens", found, model=model, selector=selector, top_fraction=fraction, a=rule, b=other)
     for selector, fraction in product(selectors, fractions):
         for a, b in combinations([m for m in models if (m, selector, fraction) in masks], 2):
-            found = between_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
+            found = compare_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
             add("models", found, selector=selector, top_fraction=fraction, a=a, b=b)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def matrix(overlaps: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+def overlap_matrix(overlaps: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Cultures and their overlaps, float64 [culture, culture], 1 on the diagonal, from the rows of one mask file."""
     cultures = sorted({*overlaps["a"], *overlaps["b"]})
-    place = {culture: i for i, culture in enumerate(cultures)}
+    index = {culture: i for i, culture in enumerate(cultures)}
     values = np.eye(len(cultures))
     for a, b, overlap in overlaps[["a", "b", "overlap"]].itertuples(index=False, name=None):
-        values[place[a], place[b]] = values[place[b], place[a]] = overlap
+        values[index[a], index[b]] = values[index[b], index[a]] = overlap
     return cultures, values
 
 
-def related(overlaps: pd.DataFrame, effects: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+def relate_to_effects(
+    overlaps: pd.DataFrame, effects: pd.DataFrame, permutations: int = 9999, seed: int = 0
+) -> pd.DataFrame:
     """Does a culture's mask do more harm to those cultures with which it shares more neurons? One model: `RELATED`.
 
     overlaps   rows of kind "cultures"
@@ -159,42 +168,45 @@ def related(overlaps: pd.DataFrame, effects: pd.DataFrame, permutations: int = 9
     """
     rows = []
     for (selector, fraction), part in overlaps.groupby(["selector", "top_fraction"], sort=False):
-        cultures, shared = matrix(part)
-        filled = {*part.loc[part["n_a"] > 0, "a"], *part.loc[part["n_b"] > 0, "b"]}
-        mine = effects[(effects["selector"] == selector) & np.isclose(effects["top_fraction"], float(fraction))]
-        cultures, shared, changes = _changes(cultures, shared, filled, mine)
+        cultures, shared = overlap_matrix(part)
+        with_neurons = {*part.loc[part["n_a"] > 0, "a"], *part.loc[part["n_b"] > 0, "b"]}
+        own_effects = effects[(effects["selector"] == selector) & np.isclose(effects["top_fraction"], float(fraction))]
+        cultures, shared, changes = _changes(cultures, shared, with_neurons, own_effects)
         n = len(cultures)
-        off = ~np.eye(n, dtype=bool)
-        found = resampling.mantel(shared, list(changes.values()), permutations, seed) if n > 2 else []
+        off_diagonal = ~np.eye(n, dtype=bool)
+        tests = resampling.mantel(shared, list(changes.values()), permutations, seed) if n > 2 else []
         for k, measure in enumerate(MEASURES):
-            rho, p, least = found[k] if found else (np.nan, np.nan, 1.0)
-            rows.append((selector, fraction, measure, n, int(off.sum()), float((shared[off] > 0).mean()) if n > 1 else
-                         np.nan, rho, p if least < LEVEL else np.nan, least))  # fmt: skip
-    table = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
-    table["p_adjusted"] = np.nan
-    for _, part in table.groupby("measure"):
-        table.loc[part.index, "p_adjusted"] = resampling.benjamini_hochberg(part["p_value"].to_numpy())
-    table["verdict"] = [
-        _verdict(*row) for row in table[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
+            rho, p, least = tests[k] if tests else (np.nan, np.nan, 1.0)
+            overlapping = float((shared[off_diagonal] > 0).mean()) if n > 1 else np.nan
+            p = p if least < LEVEL else np.nan
+            rows.append((selector, fraction, measure, n, int(off_diagonal.sum()), overlapping, rho, p, least))
+    tabulate = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
+    tabulate["p_adjusted"] = np.nan
+    for _, part in tabulate.groupby("measure"):
+        tabulate.loc[part.index, "p_adjusted"] = resampling.benjamini_hochberg(part["p_value"].to_numpy())
+    tabulate["verdict"] = [
+        _verdict(*row) for row in tabulate[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
     ]
-    return table[list(RELATED)]
+    return tabulate[list(RELATED)]
 
 
 def _changes(
-    cultures: Sequence[str], shared: np.ndarray, filled: set[str], effects: pd.DataFrame
+    cultures: Sequence[str], shared: np.ndarray, with_neurons: set[str], effects: pd.DataFrame
 ) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Those of `filled` that have questions, their overlaps, and measure -> changes [mask culture, eval culture]."""
-    asked = effects[effects[list(MEASURES.values())].notna().all(axis=1)]  # without questions there is no change
-    known = filled & set(effects["mask_culture"]) & set(asked["eval_culture"])
-    keep = [i for i, culture in enumerate(cultures) if culture in known]
+    """The cultures with neurons and questions, their overlaps, and measure -> changes [mask culture, eval culture]."""
+    with_questions = effects[
+        effects[list(MEASURES.values())].notna().all(axis=1)
+    ]  # without questions there is no change
+    cultures_compared = with_neurons & set(effects["mask_culture"]) & set(with_questions["eval_culture"])
+    keep = [i for i, culture in enumerate(cultures) if culture in cultures_compared]
     names = [cultures[i] for i in keep]
-    wide = {
+    matrices = {
         measure: effects.pivot(index="mask_culture", columns="eval_culture", values=column).reindex(
             index=names, columns=names
         )
         for measure, column in MEASURES.items()
     }
-    return names, shared[np.ix_(keep, keep)], {measure: values.to_numpy(float) for measure, values in wide.items()}
+    return names, shared[np.ix_(keep, keep)], {measure: values.to_numpy(float) for measure, values in matrices.items()}
 
 
 def _verdict(correlation: float, p: float, least: float) -> str:
@@ -202,5 +214,5 @@ def _verdict(correlation: float, p: float, least: float) -> str:
         return TOO_FEW
     if not np.isfinite(correlation):
         return SAME
-    found = direction(correlation, p)
-    return NOTHING if found == OPEN else HURT if found == LOWER else SPARED
+    way = direction(correlation, p)
+    return NOTHING if way == OPEN else HURT if way == LOWER else SPARED

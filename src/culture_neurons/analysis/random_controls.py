@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Random masks that differ more from the judged ones in their mean number of neurons are not used.
+#: Random masks whose mean number of neurons differs by a larger share are not used.
 SIZE_TOLERANCE = 0.1
 
 
@@ -16,25 +16,26 @@ def controls_for(selector: str, controls: Mapping[str, str]) -> list[str]:
     Those matched to this selector; if there are none, all matched ones; if there are none, all plain ones.
     """
     matched = sorted(name for name, reference in controls.items() if reference)
-    mine = [name for name in matched if controls[name] == selector]
-    return mine or matched or sorted(controls)
+    own = [name for name in matched if controls[name] == selector]
+    return own or matched or sorted(controls)
 
 
-def held_against(
-    place: Mapping[tuple[str, str], str], key: tuple[str, str], controls: Mapping[str, str]
+def available_controls(
+    location: Mapping[tuple[str, str], str], key: tuple[str, str], controls: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Keys of the random controls of one mask file that there are, at the place of its neurons; see `controls_for`.
+    """Keys of the random controls of one mask file that exist and have neurons in the same location.
 
-    place   (selector, top fraction or factor) -> where the neurons of its masks lie
+    location   (selector, top fraction or factor) -> where the neurons of its masks lie
+    controls   as for `controls_for`
     """
-    there = {name: of for name, of in controls.items() if (name, key[1]) in place}
-    near = {name: of for name, of in there.items() if place[name, key[1]] == place[key]}
-    return [(name, key[1]) for name in controls_for(key[0], near)]
+    available = {name: reference for name, reference in controls.items() if (name, key[1]) in location}
+    at_location = {name: reference for name, reference in available.items() if location[name, key[1]] == location[key]}
+    return [(name, key[1]) for name in controls_for(key[0], at_location)]
 
 
-def same_size(mask: float, control: float) -> bool:
-    """Whether a random control has the size of the masks that it judges, within `SIZE_TOLERANCE`.
+def is_same_size(mask: float, control: float) -> bool:
+    """Whether two mean numbers of neurons, of a selector's masks and of a control's, agree within `SIZE_TOLERANCE`.
 
-    A larger one does more harm by its size alone, and a smaller one less.
+    A larger control does more harm by its size alone, and a smaller one less.
     """
     return not abs(mask - control) > SIZE_TOLERANCE * max(mask, control)

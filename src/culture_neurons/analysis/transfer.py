@@ -20,7 +20,7 @@ import pandas as pd
 from culture_neurons.analysis import culture_tests, intervals, mask_effects, resampling, verdicts
 from culture_neurons.analysis.intervals import Column, scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
-from culture_neurons.analysis.random_controls import held_against, same_size
+from culture_neurons.analysis.random_controls import available_controls, is_same_size
 
 #: What marks the columns of a measure: `change`, `logprob_change`.
 PREFIX = {"accuracy": "", "logprob": "logprob_"}
@@ -49,13 +49,13 @@ P_VALUES = [(c, f"{c}_adjusted") for c in COLUMNS if c.endswith("_p")]
 TRANSFER = [
     "selector", "top_fraction", "factor", "set", "other_set", "n_cultures", "correlation", "p_value", "p_adjusted",
 ]  # fmt: skip
-#: So many cultures must two sets have in common: with fewer, no arrangement of their names could give p < 0.05.
+#: Two sets must share at least this many cultures: with fewer, p < 0.05 is out of reach.
 FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """What the masks of one file do to each question of a set.
+class ReducedChanges:
+    """What the masks of one file do to each question of a set, reduced to what `compare` needs.
 
     correct, well_formed   float64 [question]: share of the masks under which the answer is right, is well formed
     change                 measure -> float64 [question]: mean change over the masks
@@ -81,11 +81,13 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     1 has the lowest logprob_drop of the cultures that have questions; of equal ones the first by name comes first.
     """
     table = mask_effects.effects(base, change, cultures)
-    asked = table[table["n"] > 0].sort_values(["mask_culture", "logprob_drop", "eval_culture"])
-    rank = (asked.groupby("mask_culture").cumcount() + 1).astype("Int64")
+    with_questions = table[table["n"] > 0].sort_values(["mask_culture", "logprob_drop", "eval_culture"])
+    rank = (with_questions.groupby("mask_culture").cumcount() + 1).astype("Int64")
     # A mask that changes nothing, such as one without neurons, has no order.
-    idle = table.groupby("mask_culture")["logprob_drop"].transform(lambda of: (of.fillna(0) == 0).all())
-    return table.assign(rank=rank.where(~idle.loc[rank.index]))
+    without_effect = table.groupby("mask_culture")["logprob_drop"].transform(
+        lambda values: (values.fillna(0) == 0).all()
+    )
+    return table.assign(rank=rank.where(~without_effect.loc[rank.index]))
 
 
 def reduce(
@@ -94,17 +96,22 @@ def reduce(
     sizes: Mapping[str, int],
     cells: pd.DataFrame,
     shared: bool = False,
-    place: str = "",
-) -> Reduced:
-    """What `compare` needs of one file: the changes, neurons per culture's mask, the rows of `effects`, whether one
-    mask is that of all cultures, and where the neurons lie (`verdicts.Paired`)."""
+    location: str = "",
+) -> ReducedChanges:
+    """Reduce the changes of one mask file to means over its masks.
+
+    sizes      culture -> number of neurons in its mask
+    cells      the rows of `effects`
+    shared     whether all cultures have the same mask
+    location   where the neurons lie (`verdicts.Paired`)
+    """
     points = 100.0 * (change.gained.astype(np.int64) - change.lost)
     own = cells.loc[cells["mask_culture"] == cells["eval_culture"], "rank"].dropna()
-    return Reduced(
+    return ReducedChanges(
         correct=change.correct.mean(axis=0),
         well_formed=change.well_formed.mean(axis=0),
         change={"accuracy": points.mean(axis=0), "logprob": change.logprob.mean(axis=0)},
-        paired=verdicts.pair(base, change, sizes, place),
+        paired=verdicts.pair(base, change, sizes, location),
         neurons=float(np.mean([sizes[name] for name in change.masks])),
         masks=len(change.masks),
         own_rank=float(own.mean()) if len(own) else float("nan"),
@@ -114,80 +121,84 @@ def reduce(
 
 def compare(
     base: Baseline,
-    found: Mapping[tuple[str, str], Reduced],
+    reduced: Mapping[tuple[str, str], ReducedChanges],
     controls: Mapping[str, str],
     replicates: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The rows of one model and set: selector, factor, and `COLUMNS`.
 
-    found      (selector, factor) -> what its masks do
-    controls   see `random_controls.controls_for`; only those of the judged masks' mean size are held against
-               them (`random_controls.same_size`), by the same factor, and they are compared with nothing themselves
+    reduced    (selector, factor) -> changes of its masks
+    controls   see `random_controls.controls_for`; masks are compared with controls of the same mean size
+               (`random_controls.is_same_size`) and the same factor; controls are compared with nothing themselves
 
     own_change: each question under its own culture's mask; other_change: under the other cultures' masks (their mean);
     specificity: own - other, nan for one mask of all cultures. All three over the questions of cultures that have a
     mask; nan where there are none.
     random_change: mean over the controls; difference: change - random_change. p-values are not adjusted (`adjust`).
     """
-    keys = sorted(found, key=lambda key: (key[0], float(key[1]), key[1]))
-    held = {key: _held(found, key, controls) for key in keys}
+    keys = sorted(reduced, key=lambda key: (key[0], float(key[1]), key[1]))
+    controls_of = {key: _controls_of(reduced, key, controls) for key in keys}
     estimates: dict[tuple[str, str], dict[str, float]] = {key: {} for key in keys}
-    whole = {}
+    all_columns = {}
     for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
-        mine, of = found[key].change[measure], scale(measure, found[key].masks > 1)
-        whole[key, f"{prefix}change"] = Column(mine, of)
-        if held[key]:
-            random = np.stack([found[control].change[measure] for control in held[key]], axis=1)  # [question, control]
-            mean, masks = random.mean(axis=1), np.column_stack([mine, random])
-            whole[key, f"random_{prefix}change"] = Column(mean, scale(measure, several=True))
-            whole[key, f"{prefix}difference"] = Column(mine - mean, of, masks)
-    for key, numbers in intervals.named_estimates(base.unit, whole, COLUMNS, replicates, seed).items():
+        values, of = reduced[key].change[measure], scale(measure, reduced[key].masks > 1)
+        all_columns[key, f"{prefix}change"] = Column(values, of)
+        if controls_of[key]:
+            random = np.stack(
+                [reduced[control].change[measure] for control in controls_of[key]], axis=1
+            )  # [question, control]
+            mean, masks = random.mean(axis=1), np.column_stack([values, random])
+            all_columns[key, f"random_{prefix}change"] = Column(mean, scale(measure, several=True))
+            all_columns[key, f"{prefix}difference"] = Column(values - mean, of, masks)
+    for key, numbers in intervals.named_estimates(base.unit, all_columns, COLUMNS, replicates, seed).items():
         estimates[key] |= numbers
-    for cultures in sorted({tuple(part.paired.cultures) for part in found.values()}):
-        part = {}
+    for cultures in sorted({tuple(own_columns.paired.cultures) for own_columns in reduced.values()}):
+        own_columns = {}
         for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
-            paired = found[key].paired
+            paired = reduced[key].paired
             if tuple(paired.cultures) == cultures:
                 own, cross, others = (of[measure] for of in (paired.own, paired.cross, paired.others))
-                part[key, f"own_{prefix}change"] = Column(own, scale(measure))
+                own_columns[key, f"own_{prefix}change"] = Column(own, scale(measure))
                 if len(cultures) > 1:
-                    part[key, f"other_{prefix}change"] = Column(cross, scale(measure, len(cultures) > 2))
-                if len(cultures) > 1 and not found[key].shared:
+                    own_columns[key, f"other_{prefix}change"] = Column(cross, scale(measure, len(cultures) > 2))
+                if len(cultures) > 1 and not reduced[key].shared:
                     masks = np.column_stack([own, others])
-                    part[key, f"{prefix}specificity"] = Column(own - cross, scale(measure), masks)
+                    own_columns[key, f"{prefix}specificity"] = Column(own - cross, scale(measure), masks)
         unit = base.unit[np.isin(base.culture.astype(str), cultures)]
-        for key, numbers in intervals.named_estimates(unit, part, COLUMNS, replicates, seed).items():
+        for key, numbers in intervals.named_estimates(unit, own_columns, COLUMNS, replicates, seed).items():
             estimates[key] |= numbers
     rows = [
-        {"selector": key[0], "factor": key[1], **_counts(base, found[key]), "n_controls": len(held[key]),
+        {"selector": key[0], "factor": key[1], **_counts(base, reduced[key]), "n_controls": len(controls_of[key]),
          **estimates[key]}
         for key in keys
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["selector", "factor", *COLUMNS])
 
 
-def _held(found: Mapping[tuple[str, str], Reduced], key: tuple[str, str], controls: Mapping[str, str]) -> list:
-    """Random controls of a file that were made and are of its size."""
+def _controls_of(
+    reduced: Mapping[tuple[str, str], ReducedChanges], key: tuple[str, str], controls: Mapping[str, str]
+) -> list:
+    """Keys of the random controls of a file that exist and have its size; none for a control."""
     if key[0] in controls:
         return []
-    known = held_against({name: part.paired.place for name, part in found.items()}, key, controls)
-    return [control for control in known if same_size(found[key].neurons, found[control].neurons)]
+    available = available_controls({name: masks.paired.location for name, masks in reduced.items()}, key, controls)
+    return [control for control in available if is_same_size(reduced[key].neurons, reduced[control].neurons)]
 
 
-def _counts(base: Baseline, part: Reduced) -> dict[str, float]:
-    """What needs no draws."""
+def _counts(base: Baseline, masks: ReducedChanges) -> dict[str, float]:
+    """Counts and rates of one row, which need no resampling."""
 
     def mean(values: np.ndarray) -> float:
         return float(values.mean()) if len(values) else float("nan")
 
     return {
-        "n": len(base.culture), "n_cultures": len(set(base.culture)), "n_masks": part.masks,
-        "shared": "yes" if part.shared else "no", "neurons": part.neurons,
+        "n": len(base.culture), "n_cultures": len(set(base.culture)), "n_masks": masks.masks,
+        "shared": "yes" if masks.shared else "no", "neurons": masks.neurons,
         "chance": mean(1 / base.options), "baseline_accuracy": mean(base.correct),
-        "masked_accuracy": mean(part.correct), "baseline_well_formed_rate": mean(base.well_formed),
-        "well_formed_rate": mean(part.well_formed), "n_own": len(part.paired.own["accuracy"]),
-        "own_rank": part.own_rank,
+        "masked_accuracy": mean(masks.correct), "baseline_well_formed_rate": mean(base.well_formed),
+        "well_formed_rate": mean(masks.well_formed), "n_own": len(masks.paired.own["accuracy"]),
+        "own_rank": masks.own_rank,
     }  # fmt: skip
 
 
@@ -217,16 +228,16 @@ def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd
     names = ["selector", "top_fraction", "factor"]
     for key, part in cells[cells["n"] > 0].groupby(names, sort=False):
         matrices = {
-            name: of.pivot(index="mask_culture", columns="eval_culture", values="logprob_drop")
-            for name, of in part.groupby("set", sort=False)
+            name: rows_of_set.pivot(index="mask_culture", columns="eval_culture", values="logprob_drop")
+            for name, rows_of_set in part.groupby("set", sort=False)
         }
         for a, b in itertools.combinations(matrices, 2):
-            one, other = matrices[a], matrices[b]
-            common = sorted(set(one.index) & set(one.columns) & set(other.columns))
+            first, second = matrices[a], matrices[b]
+            common = sorted(set(first.index) & set(first.columns) & set(second.columns))
             if len(common) < FEWEST:
                 continue
-            shown = [interaction(m.loc[common, common].to_numpy(float)) for m in (one, other)]
-            ((correlation, p, _),) = resampling.mantel(shown[0], [shown[1]], permutations, seed)
+            interactions = [interaction(m.loc[common, common].to_numpy(float)) for m in (first, second)]
+            ((correlation, p, _),) = resampling.mantel(interactions[0], [interactions[1]], permutations, seed)
             rows.append((*key, a, b, len(common), correlation, p, np.nan))
     return pd.DataFrame(rows, columns=TRANSFER)
 
@@ -237,14 +248,17 @@ def adjust_transfer(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def interaction(values: np.ndarray) -> np.ndarray:
-    """values [culture, culture] less the best sum of a number per row and one per column (least squares over the cells
-    off the diagonal); nan on the diagonal, and 0 for what is left by rounding."""
+    """The interaction of values [culture, culture]: the residuals of an additive model, float64 [culture, culture].
+
+    The model has one number per row and one per column, fitted by least squares to the cells off the diagonal. The
+    diagonal is nan; residuals that are mere rounding are 0.
+    """
     n = len(values)
     row, column = np.nonzero(~np.eye(n, dtype=bool))
     design = np.concatenate([np.eye(n)[row], np.eye(n)[column]], axis=1)
     cells = values[row, column]
-    rest = cells - design @ np.linalg.lstsq(design, cells, rcond=None)[0]
-    rest[np.abs(rest) <= 1e-9 * np.abs(cells).max(initial=0.0)] = 0.0
+    residual = cells - design @ np.linalg.lstsq(design, cells, rcond=None)[0]
+    residual[np.abs(residual) <= 1e-9 * np.abs(cells).max(initial=0.0)] = 0.0
     result = np.full((n, n), np.nan)
-    result[row, column] = rest
+    result[row, column] = residual
     return result

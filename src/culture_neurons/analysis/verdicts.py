@@ -8,13 +8,13 @@ self-vs-random   the culture's mask against random masks made for the same cultu
 self-vs-cross    the culture's mask against the masks of the other cultures: does it matter for whom they
                  were chosen?
 
-Either difference could be luck in two ways, so each has two p-values, and the larger one counts (the claim is
-that both kinds of luck are excluded):
+Either difference could be noise of two kinds, so each has two p-values, and the larger one counts (the claim is
+that both kinds are excluded):
 
-p_questions   luck of the questions: would the difference hold for new questions under these very masks?
+p_questions   sampling noise of the questions: would the difference hold for new questions under these very masks?
               Sign flips of the questions' differences, and their masks exchanged question by question, the questions
               about one image together; the larger p (`resampling.paired_p`).
-p_masks       luck of the masks: any two masks differ a little, even random ones. self-vs-random: within each
+p_masks       sampling noise of the masks: any two masks differ a little, even random ones. self-vs-random: within each
               culture, any of its masks could have been the selector's (`resampling.exchange`). self-vs-cross: any
               mask could have been any culture's (`resampling.relabel`).
 
@@ -35,7 +35,7 @@ import pandas as pd
 from culture_neurons.analysis import intervals, resampling
 from culture_neurons.analysis.intervals import Column
 from culture_neurons.analysis.mask_effects import Baseline, Changes
-from culture_neurons.analysis.random_controls import held_against, same_size
+from culture_neurons.analysis.random_controls import available_controls, is_same_size
 from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
 
 #: Measures and their units.
@@ -48,7 +48,7 @@ LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
-#: Of a model that guesses (`chance`): there is nothing that a mask could take away. Given in steps.tabulate.
+#: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate.
 AT_CHANCE = "not judged: the model answers at chance"
 
 COLUMNS = [
@@ -74,8 +74,8 @@ class Paired:
     cross      measure -> float64 [question]: their mean; nan with one culture
     matrix     measure -> float64 [mask culture, evaluated culture]: mean changes
     neurons    float64 [culture]: number of neurons in its mask, nan if it is not known
-    one        whether all masks do the same to every question: one mask, that all cultures share
-    place      where the neurons lie; masks are held against random ones of the same place only
+    single_mask   whether all masks do the same to every question: one mask that all cultures share
+    location      where the neurons lie; masks are held against random ones of the same place only
 
     Questions are those of `cultures`, in the order of the baseline.
     """
@@ -86,47 +86,55 @@ class Paired:
     cross: dict[str, np.ndarray]
     matrix: dict[str, np.ndarray]
     neurons: np.ndarray
-    one: bool = False
-    place: str = ""
+    single_mask: bool = False
+    location: str = ""
 
 
-def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None, place: str = "") -> Paired:
+def pair(base: Baseline, change: Changes, sizes: Mapping[str, int] | None = None, location: str = "") -> Paired:
     """Reduce the changes; accuracy in points, log-probability in nats. `sizes`: culture -> neurons in its mask."""
     keep = np.isin(base.culture.astype(str), change.masks)
     cultures = sorted(set(base.culture[keep]))
     rows = [change.masks.index(name) for name in cultures]
-    at = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
-    group = np.eye(len(cultures))[at]  # [question, culture]
+    culture_index = np.array([cultures.index(name) for name in base.culture[keep]], dtype=np.int64)
+    group = np.eye(len(cultures))[culture_index]  # [question, culture]
     own, others, cross, matrix = {}, {}, {}, {}
-    # The other masks of each question, in the order of cultures: its own one is stepped over.
-    other = np.arange(max(0, len(cultures) - 1)) + (np.arange(max(0, len(cultures) - 1)) >= at[:, None])
-    one = len(rows) > 1
+    # The other masks of each question, in the order of cultures, without its own one.
+    other_masks = np.arange(max(0, len(cultures) - 1)) + (
+        np.arange(max(0, len(cultures) - 1)) >= culture_index[:, None]
+    )
+    single_mask = len(rows) > 1
     for measure in UNITS:
         if measure == "accuracy":
             values = 100.0 * (change.gained.astype(np.int64) - change.lost)[rows][:, keep]
         else:
             values = change.logprob[rows][:, keep]
-        one &= bool((values == values[:1]).all())
-        own[measure] = values[at, np.arange(len(at))]
-        others[measure] = values[other, np.arange(len(at))[:, None]]
-        cross[measure] = others[measure].mean(axis=1) if other.shape[1] else np.full(len(at), np.nan)
+        single_mask &= bool((values == values[:1]).all())
+        own[measure] = values[culture_index, np.arange(len(culture_index))]
+        others[measure] = values[other_masks, np.arange(len(culture_index))[:, None]]
+        cross[measure] = others[measure].mean(axis=1) if other_masks.shape[1] else np.full(len(culture_index), np.nan)
         matrix[measure] = values @ group / group.sum(axis=0)
     neurons = np.array([np.nan if sizes is None else sizes[name] for name in cultures], float)
-    return Paired(cultures, own, others, cross, matrix, neurons, one, place)
+    return Paired(cultures, own, others, cross, matrix, neurons, single_mask, location)
 
 
-def among(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
-    """What a mask file says of some of its cultures; `cross` stays the mean over all its other masks."""
-    asked = base.culture[np.isin(base.culture.astype(str), paired.cultures)]
-    keep = np.isin(asked.astype(str), cultures)
-    at = [paired.cultures.index(name) for name in cultures]
+def restrict_to(base: Baseline, paired: Paired, cultures: Sequence[str]) -> Paired:
+    """The same changes for some of the cultures only; `cross` stays the mean over all other masks of the file."""
+    culture = base.culture[np.isin(base.culture.astype(str), paired.cultures)]
+    keep = np.isin(culture.astype(str), cultures)
+    rows = [paired.cultures.index(name) for name in cultures]
     own, others, cross = (
-        {measure: values[keep] for measure, values in part.items()}
-        for part in (paired.own, paired.others, paired.cross)
+        {measure: values[keep] for measure, values in by_measure.items()}
+        for by_measure in (paired.own, paired.others, paired.cross)
     )
-    matrix = {measure: values[np.ix_(at, at)] for measure, values in paired.matrix.items()}
+    matrix = {measure: values[np.ix_(rows, rows)] for measure, values in paired.matrix.items()}
     return replace(
-        paired, cultures=list(cultures), own=own, others=others, cross=cross, matrix=matrix, neurons=paired.neurons[at]
+        paired,
+        cultures=list(cultures),
+        own=own,
+        others=others,
+        cross=cross,
+        matrix=matrix,
+        neurons=paired.neurons[rows],
     )
 
 
@@ -141,103 +149,115 @@ def compare(
 
     paired     (selector, top_fraction) -> its reduced changes
     controls   see `random_controls.controls_for`; controls themselves get no rows of evidence. One of another size than
-               the masks (`random_controls.same_size`), or without a mask for each of their cultures, is left out.
+               the masks (`random_controls.is_same_size`), or without a mask for each of their cultures, is left out.
                Masks of fewer cultures (imported ones) are held against these cultures' random masks alone.
 
     Returns the evidence (columns `COLUMNS`); per (selector, top_fraction), the macro averages of the random controls on
-    the culture's own questions with the 95 % intervals of self, cross and random (`_averages`); and the differences
-    between selectors (columns `DIFFERENCES`).
+    the culture's own questions with the 95 % intervals of self, cross and random (`_macro_averages`); and the
+    differences between selectors (columns `DIFFERENCES`).
     """
     keys = sorted(paired, key=lambda key: (key[0], float(key[1]), key[1]))
-    found: dict[tuple[str, str], tuple[list[dict], dict]] = {}
+    results: dict[tuple[str, str], tuple[list[dict], dict]] = {}
     differences: list[dict] = []
     for cultures in sorted({tuple(part.cultures) for part in paired.values()}):
-        mine = [key for key in keys if tuple(paired[key].cultures) == cultures]
-        held = {key for key in keys if key[0] in controls and set(cultures) <= set(paired[key].cultures)}
-        alike = {key: among(base, paired[key], cultures) for key in keys if key in held or key in mine}
-        made, apart = _compare(base, alike, mine, controls, replicates, seed)
-        found |= made
-        differences += apart
-    rows, averages = [row for key in keys for row in found[key][0]], [found[key][1] for key in keys]
+        own_keys = [key for key in keys if tuple(paired[key].cultures) == cultures]
+        control_keys = {key for key in keys if key[0] in controls and set(cultures) <= set(paired[key].cultures)}
+        restricted = {
+            key: restrict_to(base, paired[key], cultures) for key in keys if key in control_keys or key in own_keys
+        }
+        evidence, pair_differences = _compare_same_cultures(base, restricted, own_keys, controls, replicates, seed)
+        results |= evidence
+        differences += pair_differences
+    rows, averages = [row for key in keys for row in results[key][0]], [results[key][1] for key in keys]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
     for measure in UNITS:
-        mine = table["measure"] == measure
-        # What could not be significant is no member of the family, and takes nothing from the others.
-        p = table.loc[mine, "p_value"].where(table.loc[mine, "least"] < LEVEL)
+        own_keys = table["measure"] == measure
+        # Tests that can't reach significance are not counted in the family.
+        p = table.loc[own_keys, "p_value"].where(table.loc[own_keys, "least"] < LEVEL)
         adjusted = pd.Series(resampling.benjamini_hochberg(p.to_numpy(float)), index=p.index)
-        table.loc[mine, "p_adjusted"] = adjusted.fillna(table.loc[mine, "p_value"])
+        table.loc[own_keys, "p_adjusted"] = adjusted.fillna(table.loc[own_keys, "p_value"])
     table["verdict"] = table["verdict"].astype(object)
     for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
-        table.loc[group.index, "verdict"] = verdict(*(
+        table.loc[group.index, "verdict"] = decide_verdict(*(
             group[group["comparison"] == c].iloc[0] for c in COMPARISONS
         ))  # fmt: skip
-    return table[COLUMNS], pd.DataFrame(averages), _adjusted(pd.DataFrame(differences, columns=DIFFERENCES))
+    return table[COLUMNS], pd.DataFrame(averages), _adjust(pd.DataFrame(differences, columns=DIFFERENCES))
 
 
-def _compare(
+def _compare_same_cultures(
     base: Baseline,
     paired: Mapping[tuple[str, str], Paired],
-    judged: Sequence[tuple[str, str]],
+    keys: Sequence[tuple[str, str]],
     controls: Mapping[str, str],
     replicates: int,
     seed: int,
 ) -> tuple[dict[tuple[str, str], tuple[list[dict], dict]], list[dict]]:
-    """Rows of evidence and averages of the `judged` keys, all of the same cultures; and rows of differences."""
-    cultures = paired[judged[0]].cultures
+    """Rows of evidence and macro averages for `keys`, all of the same cultures; and rows of differences."""
+    cultures = paired[keys[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)
     n = int(keep.sum())
     plan = resampling.design(base.culture[keep], base.unit[keep])
-    held = {key: _held(paired, key, controls) for key in judged}
-    names = [key for key in judged if key[0] not in controls]
-    columns = {name: column for key in judged for name, column in _columns(paired, key, held[key]).items()}
+    controls_of = {key: _controls_of(paired, key, controls) for key in keys}
+    names = [key for key in keys if key[0] not in controls]
+    columns = {
+        name: column for key in keys for name, column in _estimated_columns(paired, key, controls_of[key]).items()
+    }
     columns |= _difference_columns(paired, names)
-    known = {name: column for name, column in columns.items() if n and np.isfinite(column.values).all()}
-    found: dict[tuple, dict[str, float]] = {}
-    if known:
-        made = intervals.estimate(plan, list(known.values()), replicates, seed)
-        for name, *numbers in zip(known, made.mean, made.low, made.high, made.p, strict=True):
-            found[name] = dict(zip(("difference", "ci_low", "ci_high", "p_value"), map(float, numbers), strict=True))
+    testable = {name: column for name, column in columns.items() if n and np.isfinite(column.values).all()}
+    estimates: dict[tuple, dict[str, float]] = {}
+    if testable:
+        outcome = intervals.estimate(plan, list(testable.values()), replicates, seed)
+        for name, *numbers in zip(testable, outcome.mean, outcome.low, outcome.high, outcome.p, strict=True):
+            estimates[name] = dict(
+                zip(("difference", "ci_low", "ci_high", "p_value"), map(float, numbers), strict=True)
+            )
     result = {}
-    for key in judged:
+    for key in keys:
         rows = []
         for (measure, unit), comparison in itertools.product(UNITS.items(), COMPARISONS if key in names else ()):
-            row = _test(paired, found.get((key, measure, comparison)), key, held[key], measure, comparison, seed)
-            row |= {"n": n, "n_cultures": len(cultures), "n_controls": len(held[key]), "unit": unit}
+            row = _evidence_row(
+                paired, estimates.get((key, measure, comparison)), key, controls_of[key], measure, comparison, seed
+            )
+            row |= {"n": n, "n_cultures": len(cultures), "n_controls": len(controls_of[key]), "unit": unit}
             rows.append({"selector": key[0], "top_fraction": key[1], "measure": measure, "comparison": comparison,
                          **row})  # fmt: skip
-        result[key] = rows, {"selector": key[0], "top_fraction": key[1], **_averages(found, key)}
+        result[key] = rows, {"selector": key[0], "top_fraction": key[1], **_macro_averages(estimates, key)}
     differences = [
         {"selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": what, "n": n,
-         **found[a, b, measure, what], "unit": UNITS[measure]}
-        for a, b, measure, what in (name for name in found if len(name) == 4)
+         **estimates[a, b, measure, what], "unit": UNITS[measure]}
+        for a, b, measure, what in (name for name in estimates if len(name) == 4)
     ]  # fmt: skip
     return result, differences
 
 
-def _held(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], controls: Mapping[str, str]) -> list:
-    """The random controls that a mask file is held against: of its place, and of its size."""
-    known = held_against({name: part.place for name, part in paired.items()}, key, controls)
+def _controls_of(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], controls: Mapping[str, str]) -> list:
+    """The random controls that a mask file is compared with: those of its location and its size."""
+    available = available_controls({name: part.location for name, part in paired.items()}, key, controls)
     if not paired[key].cultures:
-        return known
-    return [name for name in known if same_size(paired[key].neurons.mean(), paired[name].neurons.mean())]
+        return available
+    return [name for name in available if is_same_size(paired[key].neurons.mean(), paired[name].neurons.mean())]
 
 
-def _columns(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], held: Sequence) -> dict[tuple, Column]:
+def _estimated_columns(
+    paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], control_keys: Sequence
+) -> dict[tuple, Column]:
     """(key, measure, what) -> what is estimated of one mask file: averages, and the two comparisons."""
-    mine = paired[key]
+    masks = paired[key]
     columns = {}
     for measure in UNITS:
-        own, cross, others = mine.own[measure], mine.cross[measure], mine.others[measure]
-        one, several = (intervals.scale(measure, many) for many in (False, others.shape[1] > 1))
-        columns[key, measure, "self"] = Column(own, one)
-        columns[key, measure, "cross"] = Column(cross, several)
-        if not mine.one:
-            columns[key, measure, "self-vs-cross"] = Column(own - cross, one, np.column_stack([own, others]))
-        if held:
-            random = np.stack([paired[name].own[measure] for name in held], axis=1)  # [question, control]
+        own, cross, others = masks.own[measure], masks.cross[measure], masks.others[measure]
+        of_one_mask, of_several = (
+            intervals.scale(measure, several_masks) for several_masks in (False, others.shape[1] > 1)
+        )
+        columns[key, measure, "self"] = Column(own, of_one_mask)
+        columns[key, measure, "cross"] = Column(cross, of_several)
+        if not masks.single_mask:
+            columns[key, measure, "self-vs-cross"] = Column(own - cross, of_one_mask, np.column_stack([own, others]))
+        if control_keys:
+            random = np.stack([paired[name].own[measure] for name in control_keys], axis=1)  # [question, control]
             mean = random.mean(axis=1)
-            columns[key, measure, "random_self"] = Column(mean, intervals.scale(measure, len(held) > 1))
-            columns[key, measure, "self-vs-random"] = Column(own - mean, one, np.column_stack([own, random]))
+            columns[key, measure, "random_self"] = Column(mean, intervals.scale(measure, len(control_keys) > 1))
+            columns[key, measure, "self-vs-random"] = Column(own - mean, of_one_mask, np.column_stack([own, random]))
     return columns
 
 
@@ -249,14 +269,16 @@ def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence
     columns = {}
     for (a, b), measure in itertools.product(itertools.combinations(keys, 2), UNITS):
         if a[1] == b[1]:
-            own, cross = (getattr(paired[a], of)[measure] - getattr(paired[b], of)[measure] for of in ("own", "cross"))
+            own, cross = (
+                getattr(paired[a], name)[measure] - getattr(paired[b], name)[measure] for name in ("own", "cross")
+            )
             columns[a, b, measure, "self"] = Column(own, intervals.scale(measure))
-            if not (paired[a].one and paired[b].one):
+            if not (paired[a].single_mask and paired[b].single_mask):
                 columns[a, b, measure, "specificity"] = Column(own - cross, intervals.scale(measure))
     return columns
 
 
-def _adjusted(differences: pd.DataFrame) -> pd.DataFrame:
+def _adjust(differences: pd.DataFrame) -> pd.DataFrame:
     """Benjamini-Hochberg within one measure of one model, over pairs, fractions, and self and specificity."""
     for _, group in differences.groupby("measure", sort=False):
         p = resampling.benjamini_hochberg(group["p_value"].to_numpy(float))
@@ -264,8 +286,8 @@ def _adjusted(differences: pd.DataFrame) -> pd.DataFrame:
     return differences
 
 
-def verdict(random: pd.Series, cross: pd.Series) -> str:
-    """In words, from the two comparisons of one measure (difference, p_adjusted, least attainable p).
+def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
+    """The verdict in words, from the two comparisons of one measure (difference, p_adjusted, least attainable p).
 
     culture-specific                        worse than random masks and worse than the other cultures' masks
     unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one
@@ -277,49 +299,51 @@ def verdict(random: pd.Series, cross: pd.Series) -> str:
     """
     if not np.isfinite(random["p_value"]):
         return UNTESTED
-    against = direction(random["difference"], random["p_adjusted"])
-    if against != LOWER:
-        return LESS if against == HIGHER else TOO_FEW if random["least"] >= LEVEL else NOTHING
+    direction_to_random = direction(random["difference"], random["p_adjusted"])
+    if direction_to_random != LOWER:
+        return LESS if direction_to_random == HIGHER else TOO_FEW if random["least"] >= LEVEL else NOTHING
     if cross["least"] >= LEVEL:
         return TOO_FEW
     return SPECIFIC if direction(cross["difference"], cross["p_adjusted"]) == LOWER else UNSPECIFIC
 
 
-def _test(paired: Mapping, found: Mapping[str, float] | None, key: tuple, held: list, measure: str, comparison: str,
-          seed: int) -> dict[str, float]:  # fmt: skip
-    """One row of evidence, without its names; `found` is what was estimated of the questions."""
-    mine = paired[key]
+def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tuple, control_keys: list, measure: str,
+                  comparison: str, seed: int) -> dict[str, float]:  # fmt: skip
+    """One row of evidence, without the columns that name it; `estimate` is over questions, None if there is none."""
+    masks = paired[key]
     empty = dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks"), np.nan)
-    if comparison == "self-vs-cross" and mine.one:  # the others' masks are the same one: there is nothing to compare
+    if (
+        comparison == "self-vs-cross" and masks.single_mask
+    ):  # the others' masks are the same one: there is nothing to compare
         return empty | {"least": 0.0}
-    if found is None:
+    if estimate is None:
         return empty | {"least": 1.0}
     if comparison == "self-vs-random":
-        others = np.stack([paired[h].matrix[measure].diagonal() for h in held])
-        own = mine.matrix[measure].diagonal()
-        # One draw of a mask, not one per culture: it changes places with its controls as a whole.
-        if mine.one or any(paired[h].one for h in held):
+        others = np.stack([paired[h].matrix[measure].diagonal() for h in control_keys])
+        own = masks.matrix[measure].diagonal()
+        # One random choice of a mask, not one per culture: it is exchanged with its controls as a whole.
+        if masks.single_mask or any(paired[h].single_mask for h in control_keys):
             own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
         p_masks, least = resampling.exchange(own, others, seed=seed)
     else:
-        p_masks, least = resampling.relabel(mine.matrix[measure], seed=seed)
-    p_questions = found["p_value"]
+        p_masks, least = resampling.relabel(masks.matrix[measure], seed=seed)
+    p_questions = estimate["p_value"]
     p_value = max(p_questions, p_masks) if np.isfinite(p_questions) else np.nan
-    return {**found, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}
+    return {**estimate, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}
 
 
-def _averages(found: Mapping[tuple, Mapping[str, float]], key: tuple) -> dict[str, float]:
+def _macro_averages(estimates: Mapping[tuple, Mapping[str, float]], key: tuple) -> dict[str, float]:
     """random_self_drop, random_self_logprob_drop, and {self,cross,random_self}_[logprob_]drop_{low,high}.
 
     [logprob_]specificity_{low,high}: of self - cross.
     """
     result = {}
-    nothing = dict.fromkeys(("difference", "ci_low", "ci_high"), np.nan)
+    unknown = dict.fromkeys(("difference", "ci_low", "ci_high"), np.nan)
     for measure, infix in (("accuracy", ""), ("logprob", "logprob_")):
         for what in ("self", "cross", "random_self", "self-vs-cross"):
-            of = found.get((key, measure, what), nothing)
+            estimate = estimates.get((key, measure, what), unknown)
             name = f"{infix}specificity" if what == "self-vs-cross" else f"{what}_{infix}drop"
             if what == "random_self":
-                result[name] = of["difference"]
-            result |= {f"{name}_low": of["ci_low"], f"{name}_high": of["ci_high"]}
+                result[name] = estimate["difference"]
+            result |= {f"{name}_low": estimate["ci_low"], f"{name}_high": estimate["ci_high"]}
     return result

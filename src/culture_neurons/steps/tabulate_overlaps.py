@@ -25,7 +25,7 @@ def main(o: argparse.Namespace) -> None:
     for (model, rule), path in layout.by("statistics", o.tokens, "model", "rule").items():
         tokens |= _of_tokens(model, rule, path, o.selectors, masks, history)
     planted = set(filter(None, o.planted))
-    table = overlaps.table(masks, tokens, o.token_rule, o.seed)
+    table = overlaps.tabulate(masks, tokens, o.token_rule, o.seed)
     names = table["model"].fillna("").where(table["kind"] != "models", table["a"] + "\n" + table["b"])
     table["planted"] = ["yes" if planted & set(text.split("\n")) else "no" for text in names]
     files.write_csv(o.out_dir / "overlaps.csv", table)
@@ -33,7 +33,7 @@ def main(o: argparse.Namespace) -> None:
     parts = []
     guessing = _guessing(o.baseline)
     for model, part in table[table["kind"] == "cultures"].groupby("model", sort=False):
-        found = overlaps.related(part, effects[effects["model"] == model], o.permutations, o.seed)
+        found = overlaps.relate_to_effects(part, effects[effects["model"] == model], o.permutations, o.seed)
         found.insert(0, "model", model)
         if model in guessing:
             found["verdict"] = verdicts.AT_CHANCE

@@ -80,7 +80,7 @@ class MaskStability:
         flat = [_flat(mask, self._size) for mask in selected.masks]
         self._sizes = np.array([[len(one) for one in mask] for mask in selected.masks]).reshape(len(flat), shape[0])
         values = np.concatenate([np.concatenate(scores) for scores in selected.scores])
-        # A neuron in several fractions is kept once; `_position` gives the positions of a fraction's neurons in `union`.
+        # A neuron in several fractions is kept once; `_position` gives those of each fraction in `union`.
         self.union, first, place = np.unique(np.concatenate(flat), return_index=True, return_inverse=True)
         self._position = np.split(place.astype(np.int32), np.cumsum(self._sizes.sum(axis=1))[:-1])
         self._scores = Moments(values[first].astype(np.float32))
@@ -141,8 +141,8 @@ class MaskStability:
             )
             selected_again = [part.mean() if len(part) and self._jaccard else np.nan for part in selected_again]
             columns = (
-                self.selected.name, fraction, cultures, samples, images, self._sizes[f], selected_again, bootstrap[f], halves[f],
-                low[f], high[f], by_chance[f], rank,
+                self.selected.name, fraction, cultures, samples, images, self._sizes[f], selected_again, bootstrap[f],
+                halves[f], low[f], high[f], by_chance[f], rank,
             )  # fmt: skip
             parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
         table = pd.concat(parts, ignore_index=True)
