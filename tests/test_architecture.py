@@ -205,7 +205,7 @@ NO_RULE = {"export_masks"}
 
 
 def test_a_rule_its_step_its_log_and_its_provenance_have_one_name() -> None:
-    assert {name.removeprefix("steps.") for name in STEPS} == RULES.keys() | NO_RULE
+    assert {name.removeprefix("steps.") for name in steps()} == RULES.keys() | NO_RULE
     for name, block in RULES.items():
         assert re.findall(r"culture_neurons\.steps\.(\w+)", block) == [name]
         logs = re.findall(rf'F\("(?:log|benchmark)", job="(?:{{model}}/)?(?:{{of}})?{name}(?:_|")', block)

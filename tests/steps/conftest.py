@@ -11,7 +11,7 @@ import pytest
 from culture_neurons.data.readers import synthetic
 from culture_neurons.data.samples import write_samples
 from culture_neurons.models.demo import architectures
-from culture_neurons.steps import gather, infer, record
+from culture_neurons.steps import gather_answers, infer, record
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
 
@@ -29,14 +29,14 @@ def shared(folder: Path, batch_size: int = 8, name: str = "m") -> list:
 
 def recorded(folder: Path, target: Path, *more, batch_size: int = 8) -> Path:
     """Run record."""
-    predictions = ["--predictions", folder / "predictions.parquet", "--min-correct", 1]
+    predictions = ["--predictions", folder / "m/predictions.parquet", "--min-correct", 1]
     run(record, *shared(folder, batch_size), *predictions, *more, "--statistics-out", target)
     return target
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A folder with samples.parquet, a model, and its predictions."""
+    """A folder with samples.parquet, a model, and the predictions of m, which is its name."""
     folder = tmp_path_factory.mktemp("steps")
     source = synthetic.read({"cultures": 3, "samples_per_culture": 24})
     rows = source.rows.assign(split=["identify", "evaluate"] * (len(source.rows) // 2)).sort_values("sample_id")
@@ -46,7 +46,7 @@ def base(tmp_path_factory) -> Path:
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
     run(infer, *shared(folder), "--answers-out", folder / "answers.parquet")
-    run(gather, "--parts", folder / "answers.parquet", "--out", folder / "predictions.parquet")
+    run(gather_answers, "--shards", folder / "answers.parquet", "--out", folder / "m/predictions.parquet")
     return folder
 
 

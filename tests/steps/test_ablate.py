@@ -4,11 +4,11 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import ablate, gather
+from culture_neurons.steps import ablate, gather_outcomes
 
 
 def mask_file(base, path, rows, cultures, revision=None):
-    _, metadata = files.read_table(base / "predictions.parquet")
+    _, metadata = files.read_table(base / "m/predictions.parquet")
     table = pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
     table = table.astype({"layer": "int64", "neuron": "int64"}).assign(score=1.0, rank=1)
     meta = {"model": "m", "revision": revision or metadata["revision"], "cultures": cultures}
@@ -24,8 +24,8 @@ def test_outcomes_cover_every_mask_and_evaluate_question(base, tmp_path, step):
     second = mask_file(base, tmp_path / "second.parquet", [(cultures[1], "act_fn", 0, 3)], cultures)
     outs = [tmp_path / "out1.parquet", tmp_path / "out2.parquet"]
     step.run(ablate, *step.shared(base), "--masks", first, second, "--outcomes-out", tmp_path / "part.parquet")
-    step.run(gather, "--parts", tmp_path / "part.parquet", "--out", *outs)
-    predictions, _ = files.read_table(base / "predictions.parquet")
+    step.run(gather_outcomes, "--shards", tmp_path / "part.parquet", "--out", *outs)
+    predictions, _ = files.read_table(base / "m/predictions.parquet")
     evaluate = predictions[predictions["split"] == "evaluate"].set_index("sample_id").sort_index()
     for out, touched in zip(outs, cultures[:2], strict=True):
         table, metadata = files.read_table(out)

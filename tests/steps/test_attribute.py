@@ -16,7 +16,7 @@ SITES = ["gate_proj", "k_proj"]
 
 
 def attributed(base, step, target, *more, batch_size=8):
-    words = ["--predictions", base / "predictions.parquet", "--sites", *SITES, *more, "--attributions-out", target]
+    words = ["--predictions", base / "m/predictions.parquet", "--sites", *SITES, *more, "--attributions-out", target]
     step.run(attribute, *step.shared(base, batch_size), *words)
     return target
 
@@ -64,7 +64,7 @@ def test_mentions_that_name_cultures_in_another_way_are_no_silent_nothing(base, 
     with pytest.raises(
         DataError, match=rf"no question about '{names[0]}', .*found .*Elsewhere.*\n  data: mentions must"
     ):
-        step.run(attribute, *words, "--predictions", base / "predictions.parquet", "--sites", "k_proj",
+        step.run(attribute, *words, "--predictions", base / "m/predictions.parquet", "--sites", "k_proj",
                  "--attributions-out", tmp_path / "a.h5")  # fmt: skip
     assert not (tmp_path / "a.h5").exists()
 
@@ -82,7 +82,7 @@ def test_shards_add_up_to_the_whole(base, tmp_path, step, monkeypatch):
 
 
 def test_cultures_are_those_that_are_recorded(base, tmp_path, caplog, step):
-    table, _ = files.read_table(base / "predictions.parquet")
+    table, _ = files.read_table(base / "m/predictions.parquet")
     right = table[table["correct"] & (table["split"] == "identify")]["culture"].value_counts()
     with caplog.at_level("WARNING"):
         path = attributed(base, step, tmp_path / "a.h5", "--min-correct", int(right.min()) + 1)

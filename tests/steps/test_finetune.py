@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.selectors import module_choice
-from culture_neurons.steps import ask_finetuned, finetune
+from culture_neurons.steps import finetune, infer_finetuned
 
 TRAINING = {
     "method": "lora", "lora": {"rank": 2, "alpha": 4, "dropout": 0}, "steps": 4, "batch_size": 6,
@@ -28,9 +29,9 @@ def mask(base, tmp_path_factory):
     path = tmp_path_factory.mktemp("mask") / "mask.parquet"
     rows = [("a", "gate_proj", 1, 3), ("b", "gate_proj", 1, 4), ("b", "gate_proj", 0, 4), ("a", "q_proj", 0, 31)]
     table = pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
-    _, made = files.read_table(base / "predictions.parquet")
+    _, made = files.read_table(base / "m/predictions.parquet")
     identity = {key: made[key] for key in ("model", "revision")}
-    more = {"step": "mask_culnig", "cultures": ["a", "b"], "layers": 2, "neurons": UNITS, "selector": "culnig-general"}
+    more = {"step": "select_culnig", "cultures": ["a", "b"], "layers": 2, "neurons": UNITS, "selector": "culnig-general"}
     files.write_table(path, table, {**identity, **more, "top_fraction": "0.01"})
     return path
 
@@ -43,11 +44,10 @@ def tuned(step, base, mask, folder, choice="richest", seed=1, modules=2, **train
 
 
 def asked(step, base, folder, sets):
-    names = [f"{name}={path}" for name, path in sets.items()]
     outs = [folder / f"{name}.parquet" for name in sets]
     shared = step.shared(base)[2:]  # without --samples
-    words = ["--samples", *names, "--update", folder / "update.safetensors", "--answers-out", *outs]
-    step.run(ask_finetuned, *shared, *words)
+    words = ["--samples", *sets.values(), "--update", folder / "update.safetensors", "--answers-out", *outs]
+    step.run(infer_finetuned, *shared, *words)
     return {name: files.read_table(out) for name, out in zip(sets, outs, strict=True)}
 
 
@@ -65,7 +65,7 @@ def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, ch
     assert len(made["loss"]) == 4
     assert made["questions"] + made["held_out"]["n"] == 72
     assert made["held_out"]["n"] == 18
-    assert made["history"].keys() == {"mask_culnig"}
+    assert made["history"].keys() == {"select_culnig"}
     names = set(load_file(tmp_path / "update.safetensors"))
     modules = [f"layers.{i}.{'mlp' if s == 'gate_proj' else 'self_attn'}.{s}" for s, i in expected]
     assert len(names) == 4
@@ -76,7 +76,7 @@ def test_accuracy_is_that_of_the_held_out_questions(base, mask, tmp_path, step):
     held_out = tuned(step, base, mask, tmp_path, steps=40)["held_out"]
     samples, _ = read_samples(base / "samples.parquet")
     _, judge = module_choice.held_out([s.sample_id for s in samples], 0.25)
-    shown, _ = files.read_table(base / "predictions.parquet")
+    shown, _ = files.read_table(base / "m/predictions.parquet")
     mine = shown.set_index("sample_id").loc[[samples[i].sample_id for i in judge]]
     assert held_out["accuracy_before"] == pytest.approx(mine["correct"].mean())
     right = [row.logprobs[samples[i].label] for i, row in zip(judge, mine.itertuples(), strict=True)]
@@ -87,13 +87,16 @@ def test_accuracy_is_that_of_the_held_out_questions(base, mask, tmp_path, step):
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_answers_are_those_of_the_updated_model(base, mask, tmp_path, step, method):
     tuned(step, base, mask, tmp_path, method=method)
-    sets = {"own": base / "samples.parquet", "again": base / "samples.parquet"}
+    other = tmp_path / "run/sets/again/samples.parquet"
+    other.parent.mkdir(parents=True)
+    shutil.copy(base / "samples.parquet", other)
+    sets = {base.name: base / "samples.parquet", "again": other}
     found = asked(step, base, tmp_path, sets)
-    table, made = found["own"]
-    assert (made["set"], made["rows"], made["model"]) == ("own", 36, "m")
-    assert set(made["history"]) == {"finetune", "mask_culnig"}
+    table, made = found[base.name]
+    assert (made["set"], made["rows"], made["model"]) == (base.name, 36, "m")
+    assert set(made["history"]) == {"finetune", "select_culnig"}
     assert table.equals(found["again"][0])
-    shown, _ = files.read_table(base / "predictions.parquet")
+    shown, _ = files.read_table(base / "m/predictions.parquet")
     shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)
     assert table[["sample_id", "culture", "split"]].equals(shown[["sample_id", "culture", "split"]])
     assert not np.allclose(np.stack(table["logprobs"]), np.stack(shown["logprobs"]), atol=1e-4)
@@ -144,4 +147,4 @@ def test_files_of_another_run_are_refused(base, mask, tmp_path, step):
             updates.apply(parts, tensors, "")
             updates.write(tmp_path / "update.safetensors", parts, made | change)
         with pytest.raises(FileError, match=message):
-            asked(step, base, tmp_path, {"own": base / "samples.parquet"})
+            asked(step, base, tmp_path, {base.name: base / "samples.parquet"})

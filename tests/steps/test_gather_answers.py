@@ -48,7 +48,7 @@ def test_batch_size_may_change_between_the_shards_of_a_run(base, tmp_path, step)
         step.run(infer, *size, "--shard", shard, "--shards", 3, "--answers-out", part)
     step.run(gather, "--parts", *parts, "--out", tmp_path / "p.parquet")
     found, _ = files.read_table(tmp_path / "p.parquet")
-    expected, _ = files.read_table(base / "predictions.parquet")
+    expected, _ = files.read_table(base / "m/predictions.parquet")
     assert found[["sample_id", "prediction"]].equals(expected[["sample_id", "prediction"]])
 
 

@@ -5,11 +5,11 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ModelError
-from culture_neurons.steps import gather, infer
+from culture_neurons.steps import gather_answers, infer
 
 
 def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
-    table, metadata = files.read_table(base / "predictions.parquet")
+    table, metadata = files.read_table(base / "m/predictions.parquet")
     samples, _ = files.read_table(base / "samples.parquet")
     assert table["sample_id"].tolist() == sorted(samples["sample_id"])
     merged = table.merge(samples[["sample_id", "label"]], on="sample_id")
@@ -18,7 +18,7 @@ def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
     assert all(len(p) == 4 and (np.asarray(p) < 0).all() for p in table["logprobs"])
     assert metadata["model"] == "m"
     assert len(metadata["revision"]) == 12
-    assert metadata["step"] == "gather"
+    assert metadata["step"] == "gather_answers"
     assert list(metadata["history"]) == ["infer"]
     assert not any("batch" in key or "thread" in key for key in metadata["settings"])
 
@@ -32,7 +32,7 @@ def test_settings_of_the_chat_template_are_written_with_the_answers(base, tmp_pa
     words = step.shared(base)
     words[words.index("--model") + 1] = json.dumps(settings)
     step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
-    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    step.run(gather_answers, "--shards", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
     _, metadata = files.read_table(tmp_path / "predictions.parquet")
     assert metadata["settings"]["model"]["chat_template_kwargs"] == {"enable_thinking": False}
 
@@ -46,7 +46,7 @@ def test_prompts_that_end_inside_reasoning_are_said_and_written(base, tmp_path, 
     words = step.shared(base)
     words[words.index("--model") + 1] = json.dumps(settings)
     step.run(infer, *words, "--answers-out", tmp_path / "answers.parquet")
-    step.run(gather, "--parts", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
+    step.run(gather_answers, "--shards", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
     assert files.read_table(tmp_path / "predictions.parquet")[1]["open_reasoning"] == tag
     warned = [text for text in caplog.messages if "prompts end inside an open" in text]
     assert len(warned) == bool(tag)

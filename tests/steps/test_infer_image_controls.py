@@ -15,7 +15,7 @@ def asked(step, base, out, samples=None):
 
 
 def test_answers_to_the_evaluate_questions_in_the_form_of_predictions(base, tmp_path, step):
-    shown, _ = files.read_table(base / "predictions.parquet")
+    shown, _ = files.read_table(base / "m/predictions.parquet")
     shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)
     (blank, made), (none, _) = asked(step, base, tmp_path)
     assert made["image_control"] == "blank"

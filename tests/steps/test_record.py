@@ -8,7 +8,7 @@ from culture_neurons.steps import record
 
 def test_statistics_hold_the_correct_identify_samples_and_nothing_else(base, tmp_path, step):
     step.recorded(base, tmp_path / "s.h5", "--token-rule", "content")
-    table, _ = files.read_table(base / "predictions.parquet")
+    table, _ = files.read_table(base / "m/predictions.parquet")
     chosen = table[table["correct"] & (table["split"] == "identify")]
     statistics, metadata = store.read_statistics(tmp_path / "s.h5")
     assert metadata["samples"] == chosen["culture"].value_counts().to_dict()
@@ -44,7 +44,7 @@ def test_negative_part_is_recorded_where_it_is_asked_for(base, tmp_path, step):
 
 
 def test_culture_with_too_few_correct_answers_is_left_out(base, tmp_path, caplog, step):
-    table, _ = files.read_table(base / "predictions.parquet")
+    table, _ = files.read_table(base / "m/predictions.parquet")
     right = table[table["correct"] & (table["split"] == "identify")]["culture"].value_counts()
     assert right.nunique() > 1, "the model must do worse on one culture for this test"
     with caplog.at_level("WARNING"):
@@ -67,6 +67,6 @@ def test_shard_out_of_range(base, tmp_path, step):
 
 def test_predictions_of_another_model_are_refused(base, tmp_path, step):
     with pytest.raises(FileError, match=r"predictions\.parquet: made with model m .* but this run has other"):
-        step.run(record, *step.shared(base, name="other"), "--predictions", base / "predictions.parquet",
+        step.run(record, *step.shared(base, name="other"), "--predictions", base / "m/predictions.parquet",
                  "--statistics-out", tmp_path / "s.h5")  # fmt: skip
     assert not (tmp_path / "s.h5").exists()

@@ -1,105 +1,138 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from culture_neurons import files, store
+from culture_neurons import files, selectors, store
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import mask as step
-from culture_neurons.steps import score
+from culture_neurons.selectors import selection
+from culture_neurons.steps import select
 
-METADATA = {"model": "tiny", "revision": "abc", "dtype": "float32", "token_rule": "all"}
+METADATA = {"model": "tiny", "revision": "abc", "dtype": "float32", "token_rule": "all", "step": "merge", "code": "0"}
+
+
+def statistics(path, fired, metadata=METADATA):
+    ids = [f"s{i}" for i in range(6)]
+    with store.statistics_writer(path, ids, list("bababa"), "act_fn", 2, 50, metadata, negative_sum=True) as writer:
+        writer.write(ids, np.full(6, 9), fired, fired * 0.5, fired * -0.1)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    ids = [f"s{i}" for i in range(6)]
-    with store.statistics_writer(tmp_path / "statistics.h5", ids, list("bababa"), "act_fn", 2, 50, METADATA) as writer:
-        fired = rng.integers(0, 10, (6, 2, 50))
-        writer.write(ids, np.full(6, 9), np.minimum(fired, 9), fired * 0.5)
-    for method in ("cas", "lape-original", "random-matched"):
-        run_score(tmp_path, method)
+    statistics(tmp_path / "statistics.h5", np.minimum(np.random.default_rng(0).integers(0, 10, (6, 2, 50)), 9))
     return tmp_path
 
 
-def run_score(folder, method):
-    score.main(score.arguments().parse_args(
-        ["--statistics", f"{folder}/statistics.h5", "--selector", method, "--out", f"{folder}/{method}.h5"]
-    ))  # fmt: skip
+def run(step, folder, method, *more, fractions=("0.1",), outs=None):
+    """Run the step; the files of scores and masks."""
+    scores = folder / f"{method}.h5"
+    masks = [folder / f"{method}_top{fraction}.parquet" for fraction in fractions][:outs]
+    step.run(select, "--statistics", folder / "statistics.h5", "--selector", method, "--top-fraction", *fractions,
+             "--scores-out", scores, "--masks-out", *masks, *more)  # fmt: skip
+    return scores, *masks
 
 
-def run(folder, method, *more, fraction="0.1"):
-    out = folder / f"{method}_top{fraction}.parquet"
-    step.main(step.arguments().parse_args(
-        ["--scores", f"{folder}/{method}.h5", "--selector", method, "--top-fraction", fraction, "--out", str(out),
-         *more]
-    ))  # fmt: skip
-    return out
+def matched(step, folder, *references):
+    return run(step, folder, "random-matched", "--reference", *references)[1]
 
 
-def test_the_file_holds_the_mask_and_where_it_is_from(folder):
-    mask, metadata = files.read_table(run(folder, "cas"))
+@pytest.mark.parametrize("method", list(selectors.SELECTORS))
+def test_the_files_hold_scores_and_masks_of_them_and_where_they_are_from(folder, method, step):
+    more = ["--reference", run(step, folder, "cas")[1]] if selectors.resolve(method).needs_reference else []
+    score_file, mask_file = run(step, folder, method, *more)
+    scores, cultures, site, metadata = store.read_scores(score_file)
+    found, _ = store.read_statistics(folder / "statistics.h5")
+    np.testing.assert_array_equal(scores, selectors.score(method, found).astype(np.float32))
+    assert (cultures, site) == (["a", "b"], "act_fn")
+    expected = {"model": "tiny", "revision": "abc", "token_rule": "all", "samples": {"a": 3, "b": 3}, "step": "select"}
+    assert {key: metadata[key] for key in expected} == expected
+    mask, metadata = files.read_table(mask_file)
     assert list(mask.columns) == ["culture", "site", "layer", "neuron", "score", "rank"]
-    assert mask["culture"].value_counts().to_dict() == {"a": 10, "b": 10}
     expected = {
         "model": "tiny", "revision": "abc", "cultures": ["a", "b"], "layers": 2, "neurons": 50, "budget": 10,
-        "top_fraction": "0.1", "selector": "cas", "options": {},
+        "top_fraction": "0.1", "selector": method, "options": {}, "step": "select",
     }  # fmt: skip
     assert {key: metadata[key] for key in expected} == expected
+    assert set(metadata["history"]) == {"merge"}
+    if not more:
+        chosen = selection.select(scores, cultures, "0.1", site, selector=method)
+        pd.testing.assert_frame_equal(mask, chosen, check_categorical=False)
 
 
-def test_cultures_without_a_neuron_stay_in_the_metadata(folder):
-    store.write_scores(folder / "cas.h5", np.zeros((2, 2, 50)), ["b", "a"], "act_fn", METADATA)
-    mask, metadata = files.read_table(run(folder, "cas"))
+def test_every_fraction_has_a_file_that_says_which(folder, step):
+    _, *masks = run(step, folder, "cas", fractions=("0.1", "0.2"))
+    tables, made = zip(*(files.read_table(path) for path in masks), strict=True)
+    assert [one["top_fraction"] for one in made] == ["0.1", "0.2"]
+    assert [one["settings"]["top_fraction"] for one in made] == ["0.1", "0.2"]
+    assert [table["culture"].value_counts().to_dict() for table in tables] == [{"a": n, "b": n} for n in (10, 20)]
+    alone = run(step, folder, "cas", fractions=("0.2",))[1]
+    assert files.read_table(alone)[0].equals(tables[1])
+
+
+def test_options_reach_the_method(folder, step):
+    one, two = (
+        [path.read_bytes() for path in run(step, folder, "random", "--options", f'{{"seed": {seed}}}')]
+        for seed in (1, 2)
+    )
+    assert all(a != b for a, b in zip(one, two, strict=True))
+
+
+def test_cultures_without_a_neuron_stay_in_the_metadata(folder, step):
+    statistics(folder / "statistics.h5", np.zeros((6, 2, 50), int))
+    mask, metadata = files.read_table(run(step, folder, "cas")[1])
     assert len(mask) == 0
     assert metadata["cultures"] == ["a", "b"]
 
 
-def test_lape_original_has_one_budget_for_all(folder):
-    mask, _ = files.read_table(run(folder, "lape-original"))
+def test_lape_original_has_one_budget_for_all(folder, step):
+    mask, _ = files.read_table(run(step, folder, "lape-original")[1])
     assert 0 < len(mask[["layer", "neuron"]].drop_duplicates()) <= 10
 
 
-def test_random_matched_follows_its_reference(folder):
-    reference = run(folder, "cas")
-    more = ["--statistics", f"{folder}/statistics.h5", "--reference", str(reference)]
-    mask, _ = files.read_table(run(folder, "random-matched", *more))
+def test_random_matched_follows_its_reference(folder, step):
+    reference = run(step, folder, "cas")[1]
+    mask, _ = files.read_table(matched(step, folder, reference))
     by_layer = files.read_table(reference)[0].groupby(["culture", "layer"]).size()
     assert mask.groupby(["culture", "layer"]).size().to_dict() == by_layer.to_dict()
 
 
-def test_random_matched_needs_both_files(folder):
-    with pytest.raises(ConfigError, match="needs --statistics and one --reference per top fraction"):
-        run(folder, "random-matched")
+def test_random_matched_needs_a_reference_per_fraction(folder, step):
+    with pytest.raises(ConfigError, match="--selector random-matched needs one --reference per top fraction"):
+        matched(step, folder)
+    with pytest.raises(ConfigError, match="2 top fractions and 1 outputs; expected as many"):
+        run(step, folder, "cas", fractions=("0.1", "0.2"), outs=1)
 
 
-def test_a_reference_from_another_revision_is_refused(folder):
-    reference = run(folder, "cas")
+def test_a_reference_from_another_revision_is_refused(folder, step):
+    reference = run(step, folder, "cas")[1]
     mask, metadata = files.read_table(reference)
     files.write_table(reference, mask, {**metadata, "revision": "def"})
-    more = ["--statistics", f"{folder}/statistics.h5", "--reference", str(reference)]
     with pytest.raises(FileError, match=r"cas_top0\.1\.parquet: revision 'def'.*another model revision"):
-        run(folder, "random-matched", *more)
+        matched(step, folder, reference)
 
 
-def test_an_empty_reference_is_none(folder):
-    plain = run(folder, "cas").read_bytes()
-    assert run(folder, "cas", "--reference").read_bytes() == plain
-    assert run(folder, "cas", "--reference", "").read_bytes() == plain
+def test_same_input_same_bytes(folder, step):
+    first = [path.read_bytes() for path in run(step, folder, "cas")]
+    # An empty reference is none.
+    assert [path.read_bytes() for path in run(step, folder, "cas", "--reference")] == first
 
 
-def test_same_input_same_bytes(folder):
-    first = run(folder, "cas").read_bytes()
-    assert run(folder, "cas").read_bytes() == first
+def test_mistakes_are_named(folder, step):
+    with pytest.raises(ConfigError, match="did you mean 'cas'"):
+        run(step, folder, "caz")
+    with pytest.raises(ConfigError, match="unknown option 'sead'"):
+        run(step, folder, "random", "--options", '{"sead": 1}')
+    with pytest.raises(FileError, match="no such file"):
+        run(step, folder / "other", "cas")
 
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-1", "much"])
-def test_fraction_outside_the_range(folder, fraction):
+def test_fraction_outside_the_range(folder, fraction, step):
     with pytest.raises(ConfigError, match=r"top fraction must be a number in \(0, 1\]"):
-        run(folder, "cas", f"--top-fraction={fraction}")
+        run(step, folder, "cas", f"--top-fraction={fraction}")
 
 
-def test_a_fraction_too_small_for_the_model(folder):
+def test_a_fraction_too_small_for_the_model(folder, step):
     with pytest.raises(ConfigError, match="2 layers x 50 neurons leaves no neuron"):
-        run(folder, "cas", fraction="0.001")
+        run(step, folder, "cas", fractions=("0.001",))

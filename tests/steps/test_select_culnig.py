@@ -7,7 +7,7 @@ import pytest
 from culture_neurons import files, store
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selectors import culnig
-from culture_neurons.steps import ablate, mask_culnig
+from culture_neurons.steps import ablate, select_culnig
 from culture_neurons.types import Attributions
 
 WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
@@ -41,7 +41,7 @@ def masked(step, folder, kind, *more, options=None, control="control", fractions
         given,
         *more,
     ]
-    step.run(mask_culnig, "--selector", f"culnig-{kind}", *words, "--top-fraction", *fractions, "--out", *outs)
+    step.run(select_culnig, "--selector", f"culnig-{kind}", *words, "--top-fraction", *fractions, "--out", *outs)
     return files.read_table(outs[0])
 
 

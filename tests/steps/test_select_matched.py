@@ -5,7 +5,7 @@ import pytest
 from culture_neurons import files
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import culnig, selection
-from culture_neurons.steps import ablate, mask_matched
+from culture_neurons.steps import ablate, select_matched
 
 WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
 MADE_BY = {"model": "m", "revision": "r", "cultures": ["a", "b"], "layers": 2, "neurons": WIDTHS, "top_fraction": "0.1",
@@ -23,7 +23,7 @@ def reference(tmp_path):
 
 def test_a_control_can_be_ablated_and_says_what_it_is_matched_to(reference, tmp_path, step):
     out = tmp_path / "random.parquet"
-    step.run(mask_matched, "--reference", reference, "--match", "mine", "--seed", "3", "--out", out)
+    step.run(select_matched, "--reference", reference, "--match", "mine", "--seed", "3", "--out", out)
     table, metadata = files.read_table(out)
     expected = culnig.matched(files.read_table(reference)[0], ["a", "b"], 2, WIDTHS, 3)
     pd.testing.assert_frame_equal(table.astype(str), expected.astype(str))
@@ -37,5 +37,5 @@ def test_masks_of_activations_are_refused(reference, tmp_path, step):
     table, _ = files.read_table(reference)
     files.write_table(tmp_path / "other.parquet", table, {**MADE_BY, "neurons": 48})
     with pytest.raises(FileError, match=r"other\.parquet: no masks at projections"):
-        step.run(mask_matched, "--reference", tmp_path / "other.parquet", "--match", "cas", "--out", tmp_path / "x")
+        step.run(select_matched, "--reference", tmp_path / "other.parquet", "--match", "cas", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()

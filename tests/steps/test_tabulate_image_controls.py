@@ -29,7 +29,7 @@ def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
     every = table[table["culture"].isna()].set_index("control")
     assert list(every.index) == ["shown", "blank", "none"]
     assert (table["planted"] == "yes").all()
-    for control, path in {"shown": base / "predictions.parquet", **controls}.items():
+    for control, path in {"shown": base / "m/predictions.parquet", **controls}.items():
         answers, _ = files.read_table(path)
         answers = answers[answers["split"] == "evaluate"]
         assert every.loc[control, "accuracy"] == pytest.approx(answers.groupby("culture")["correct"].mean().mean())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from culture_neurons import __version__
-from culture_neurons.errors import ConfigError, CultureNeuronsError
+from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.provenance import code_digest, packages
 
 T = TypeVar("T")
@@ -39,23 +39,6 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"expected a JSON object, found {text[:60]!r}")
     return value
-
-
-def named_paths(arguments: Sequence[str], option: str, *parts: str) -> dict[tuple[str, ...], Path]:
-    """name=path arguments, where a name is `parts` (such as model, selector, fraction) divided by slashes.
-
-    Raises ConfigError, naming `option`, for anything else and for a name that is given twice.
-    """
-    result: dict[tuple[str, ...], Path] = {}
-    for text in filter(None, arguments):  # an empty list may arrive as one empty text
-        name, equals, path = text.partition("=")
-        key = tuple(name.rsplit("/", len(parts) - 1))
-        if not equals or not path or len(key) != len(parts) or not all(key):
-            raise ConfigError(f"{option}: expected {'/'.join(parts)}=path, found {text!r}")
-        if key in result:
-            raise ConfigError(f"{option}: {name!r} is given twice")
-        result[key] = Path(path)
-    return result
 
 
 def provenance(
