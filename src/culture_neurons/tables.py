@@ -1,7 +1,7 @@
 """Every table of a run, once: which rule writes it, when, its columns, and what report and docs say of it.
 
 A new table is an entry of `TABLES`; the rules, the steps that read tables, the report and the test of docs/outputs.md
-follow. `run` is the config as one record (`workflow.settings`): its lists of models, selectors, sets and tasks.
+follow. `run` is the config as one record (`workflow.run`): its lists of models, selectors, sets and tasks.
 """
 
 from __future__ import annotations

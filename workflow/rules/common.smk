@@ -19,7 +19,8 @@ if "SLURM_JOB_ID" in os.environ:
 from culture_neurons.layout import one_of
 from culture_neurons.provenance import ROOT, closure
 from culture_neurons.workflow import config as checks, start
-from culture_neurons.workflow.settings import Run, as_json
+from culture_neurons.workflow.run import Run
+from culture_neurons.workflow.settings import as_json
 
 SCHEMA = os.path.join(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
 if problem := checks.problem(config, SCHEMA):

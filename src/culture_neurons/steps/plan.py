@@ -31,7 +31,7 @@ def main(o: argparse.Namespace) -> None:
     """samples.parquet, calibrations -> plan.txt, plan.json"""
     from culture_neurons import files, layout
     from culture_neurons.workflow import cost, cost_text, jobs
-    from culture_neurons.workflow.settings import Run
+    from culture_neurons.workflow.run import Run
 
     table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
     splits = {

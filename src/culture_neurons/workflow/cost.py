@@ -1,6 +1,6 @@
 """What a run will cost: passes, device hours and disk, from the config, the samples and a calibration per model.
 
-`run` is what the config says of the amount of work: `settings.Run.amount_of_work`.
+`run` is what the config says of the amount of work: `run.Run.amount_of_work`.
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
 [3]: the lowest, the median and the highest that the calibration's repeats give.

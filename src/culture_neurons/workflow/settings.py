@@ -1,31 +1,22 @@
-"""The config as one record: what the rules, the plan, and the registry of tables and figures ask of it.
+"""The config as one record: models, selectors, and what is asked of them.
 
-Everything is worked out from the checked config alone, so that it can be tested without Snakemake.
+Everything is worked out from the checked config alone, so that it can be tested without Snakemake. `run.Run` adds the
+files.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from culture_neurons import layout, selectors
-from culture_neurons.report import registry
-from culture_neurons.tables import TABLES, always, tables_of
+from culture_neurons import selectors
 from culture_neurons.types import CULNIG, IMPORTED
 from culture_neurons.workflow.config import fraction_text
 
 #: Where units are attributed to answers.
 ATTRIBUTED_SITES = ("gate_proj", "q_proj", "k_proj", "v_proj")
-#: Keys of a model's stanza that say how jobs run, and not what is loaded: a change of them reruns nothing.
-JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
-#: How questions that choose no neurons, and questions that judge none, are split.
-ALL_EVALUATE = {"by": "whole", "half": "evaluate"}
-ALL_IDENTIFY = {"by": "whole", "half": "identify"}
 
 
 def as_json(value: Any) -> str:
@@ -33,7 +24,7 @@ def as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-class Run:
+class Settings:
     """A run, as its config describes it.
 
     config     the whole config, checked, with the defaults of the schema
@@ -67,30 +58,6 @@ class Run:
         """Those of them in which culture neurons are planted, sorted."""
         return sorted(name for name in self.trained if self.models[name]["train"].get("plant"))
 
-    def model_files(self, model: str) -> list[str]:
-        """What a job with this model reads: the folder that is trained here, or the files of one on this machine."""
-        if model in self.trained:
-            return [self.path("model", model=model)]
-        stanza = self.models[model]
-        files = sorted(str(path) for path in Path(stanza["path"]).glob("*") if path.is_file())
-        template = stanza.get("chat_template", "")
-        return files + [template] * ("{" not in template and os.path.isfile(template))
-
-    def model_settings(self, model: str) -> str:
-        """What loading needs of a model's stanza, as JSON."""
-        stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in JOB_KEYS}
-        return as_json(load | {"name": model, "path": stanza.get("path") or self.path("model", model=model)})
-
-    def calibration_settings(self, model: str) -> str:
-        """What measuring its costs needs, as JSON: one that is trained here costs the same before its training."""
-        if model not in self.trained:
-            return self.model_settings(model)
-        stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in JOB_KEYS}
-        built = {"architecture": stanza["train"]["architecture"], "source": self.config["data"]["source"]}
-        return as_json(load | built | {"name": model})
-
     def device_map(self, model: str) -> str:
         """Where a model lies: a name, or JSON; "default" leaves it to the step."""
         value = self.models[model].get("device_map", "default")
@@ -100,11 +67,6 @@ class Run:
         """Options of a training beside what has an argument of its own, as JSON."""
         options = self.models[model]["train"]
         return as_json({key: value for key, value in options.items() if key not in ("architecture", "plant", "init")})
-
-    def start_of_planting(self, model: str) -> list[str]:
-        """The trained model that a planted one starts from; none: it is trained from nothing."""
-        start = self.models[model]["train"].get("init")
-        return [self.path("model", model=start)] if start else []
 
     def job_settings(self, model: str) -> str:
         """How a model's jobs run, beside their memory, as JSON."""
@@ -169,11 +131,6 @@ class Run:
         if selector in (*self.imported, *self.attributed) or not self._entry(selector).needs_reference:
             return ""
         return self.selectors[selector].get("match", selectors.options(self.methods[selector])["match"])
-
-    def references(self, model: str, selector: str) -> list[str]:
-        """The masks that a matched control copies; none for other selectors."""
-        reference = self.reference(selector)
-        return self.all("masks", model=model, selector=reference) if reference else []
 
     def registry_entry(self, selector: str) -> str:
         """How the registry lists a selector: the registry is no input, so that a new line reruns nothing."""
@@ -285,258 +242,7 @@ class Run:
         """What masked neurons are multiplied by on these data sets."""
         return [f"{factor:g}" for factor in self.config["evaluation"]["factors"]]
 
-    def source(self, of: str) -> tuple[Any, Any, Any]:
-        """Source, filter and split of the questions in a folder `of` (see `layout.PATHS`)."""
-        kind, _, name = of.rstrip("/").partition("/")
-        if kind == "mentions":
-            return self.mentions, {}, ALL_IDENTIFY
-        if kind == "tasks":
-            return self.tasks[name]["source"], {}, ALL_IDENTIFY
-        if kind == "sets":
-            return self.sets[name]["source"], self.sets[name].get("filter", {}), ALL_EVALUATE
-        data = self.config["data"]
-        return data["source"], data["filter"], data["split"]
-
-    @staticmethod
-    def local_files(source: Mapping[str, Any]) -> list[str]:
-        """Single files of a source on this machine: when one changes, everything that follows runs again.
-
-        Folders (of images, or made by `save_to_disk`) are not watched: their times change without their content.
-        """
-        stanzas = [source, *(value for value in source.values() if isinstance(value, dict))]
-        paths = [stanza.get("path") for stanza in stanzas]
-        return [path for path in paths if path and os.path.isfile(path)]
-
-    @cached_property
-    def sources(self) -> dict[str, Any]:
-        """Where in the config each source stands -> the source."""
-        sets = {f"evaluation: sets: {name}": stanza["source"] for name, stanza in self.sets.items()}
-        tasks = {f"finetuning: tasks: {name}": stanza["source"] for name, stanza in self.tasks.items()}
-        mentions = {"data: mentions": self.mentions} if self.mentions else {}
-        return {"data": self.config["data"]["source"]} | mentions | sets | tasks
-
-    @cached_property
-    def folders(self) -> dict[str, list[str]]:
-        """Folders `of` of each kind of questions or recordings."""
-        return {
-            "own": [""],
-            "mentions": ["mentions/"] * bool(self.mentions),
-            "sets": [f"sets/{name}/" for name in self.sets],
-            "tasks": [f"tasks/{name}/" for name in self.tasks],
-            "tokens": [f"tokens/{rule}/" for rule in self.token_rules],
-        }
-
-    def of(self, *kinds: str) -> list[str]:
-        """Folders of these kinds; see `folders`."""
-        return [folder for kind in kinds for folder in self.folders[kind]]
-
-    def set_folder(self, name: str) -> str:
-        """The folder of one data set's questions and answers: none for the run's own."""
-        return "" if name == self.dataset else f"sets/{name}/"
-
-    def samples_folder(self, of: str) -> str:
-        """The folder of the questions that are asked under masks `of`."""
-        return of if of in self.of("sets") else ""
-
-    def token_rule(self, of: str) -> str:
-        """The token rule of recordings in a folder `of`."""
-        return of.split("/")[1] if of else self.config["recording"]["tokens"]
-
-    def finetuning_settings(self, task: str) -> str:
-        """How a task is trained on, as JSON; nothing of it says how the job runs."""
-        keys = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out")
-        return as_json({key: self.tuning[key] for key in keys} | {"limit": self.tasks[task].get("limit")})
-
-    # Jobs that ask under masks.
-
-    @cached_property
-    def mask_folders(self) -> list[str]:
-        """Folders of answers under masks: of the run, of all data sets, and of robustness."""
-        sets = [f"sets/{name}/" for name in self.all_sets] if self.sets else []
-        return ["", *sets, *["robustness/"] * bool(self.repeated)]
-
-    def mask_groups(self, of: str) -> dict[str, list[str]]:
-        """Which selectors' masks one job asks, by its name: a selector's, or a number (shards: ablate_selectors)."""
-        if of == "robustness/":
-            return {name: [name] for name in self.repeated}
-        names, jobs = sorted(self.judged if of else self.selectors), self.shards["ablate_selectors"]
-        if jobs is None:
-            return {name: [name] for name in names}
-        return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))}
-
-    @cached_property
-    def all_groups(self) -> list[str]:
-        """Names of all these jobs."""
-        return sorted({group for of in ("", "sets/", "robustness/") for group in self.mask_groups(of)})
-
-    def group_masks(self, model: str, of: str, group: str) -> list[str]:
-        """The mask files that one of these jobs reads, in the order of its answers."""
-        if of == "robustness/" and not self.strengths:
-            return []
-        names = self.mask_groups(of)[group]
-        fractions = [self.top] if of else self.fractions
-        return [self.path("masks", model=model, selector=n, fraction=f) for n in names for f in fractions]
-
-    def group_permuted(self, model: str, of: str, group: str) -> list[str]:
-        """The masks of shuffled labels that it reads."""
-        wanted = of == "robustness/" and self.permutations
-        return [self.path("permuted_masks", model=model, selector=group)] if wanted else []
-
-    def group_factors(self, of: str) -> list[str]:
-        """What it multiplies masked neurons by; none: 0. A strength s stands for the factor 1 - s."""
-        if of == "robustness/":
-            return [self.factor(strength) for strength in self.strengths]
-        return self.factors if of else []
-
     @staticmethod
     def factor(strength: str) -> str:
         """What masked neurons are multiplied by at a strength of ablation."""
         return f"{1 - float(strength):g}"
-
-    def group_shards(self, model: str, of: str, selector: str) -> tuple[list[str], int]:
-        """The files that hold the answers under one selector's masks, and how many selectors come before it there."""
-        group, names = next((g, names) for g, names in self.mask_groups(of).items() if selector in names)
-        shards = {"mask_shard": range(self.shards["ablate_masks"]), "shard": range(self.shards["ablate"])}
-        return self.all("outcomes_shard", model=model, of=of, group=group, **shards), names.index(selector)
-
-    # Files.
-
-    def path(self, name: str, **given: object) -> str:
-        """A path of this run; see `layout.path`."""
-        return layout.path(name, dataset=self.dataset, **given)
-
-    def all(self, name: str, **given: Any) -> list[str]:
-        """All files of a kind, or those with the parts `given`: one value, or several in their order."""
-        known: dict[str, Any] = {
-            "model": sorted(self.models), "selector": sorted(self.selectors), "fraction": self.fractions,
-            "control": self.image_controls, "task": self.tasks, "choice": self.tuning["choices"],
-            "seed": self.tuning["seeds"], "suffix": ("pdf", "png"),
-        }  # fmt: skip
-        values = [given.get(part, known.get(part)) for part in layout.parts(name)]
-        lists = [[value] if isinstance(value, str | int) else list(value) for value in values]
-        return [
-            self.path(name, **dict(zip(layout.parts(name), each, strict=True))) for each in itertools.product(*lists)
-        ]
-
-    def folder(self, name: str) -> str:
-        """The folder of a kind of file of all models."""
-        return os.path.dirname(self.path(name))
-
-    @cached_property
-    def strength_outcomes(self) -> list[str]:
-        """Answers under the masks at other strengths."""
-        factors = [self.factor(strength) for strength in self.strengths]
-        return self.all("strength_outcomes", selector=sorted(self.repeated), factor=factors)
-
-    @cached_property
-    def permuted_outcomes(self) -> list[str]:
-        """Answers under the masks of shuffled labels."""
-        return self.all("permuted_outcomes", selector=sorted(self.repeated)) if self.permutations else []
-
-    @cached_property
-    def set_outcomes(self) -> list[str]:
-        """Answers under masks to all data sets that masks are judged on."""
-        return self.all("set_outcomes", set=sorted(self.all_sets), selector=self.judged, factor=self.factors)
-
-    @cached_property
-    def answers(self) -> list[str]:
-        """Answers without masks to all data sets."""
-        return self.all("predictions", of=["", *(f"sets/{name}/" for name in sorted(self.sets))])
-
-    @cached_property
-    def finetuned_answers(self) -> list[str]:
-        """What fine-tuned models answer to all data sets."""
-        return self.all("finetuned_answers", set=self.all_sets)
-
-    # The report.
-
-    @cached_property
-    def tables(self) -> list[str]:
-        """Names of the tables of this run."""
-        return tables_of(self)
-
-    @cached_property
-    def further_tables(self) -> list[str]:
-        """Those of them that only some runs make."""
-        return [name for name in self.tables if TABLES[name].needs is not always]
-
-    @cached_property
-    def provenance(self) -> list[str]:
-        """What made them, a file per rule."""
-        return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
-
-    def tables_of(self, rule: str) -> dict[str, str]:
-        """The tables that a rule writes, by name, and its `provenance`."""
-        files = {name: self.path("table", table=name) for name, table in TABLES.items() if table.rule == rule}
-        return files | {"provenance": self.path("provenance", rule=rule)}
-
-    @cached_property
-    def recorded_files(self) -> list[str]:
-        """Tables, answers and masks, of which the manifest has a digest."""
-        sets = self.set_outcomes if self.judged else []
-        tuned = self.finetuned_answers if self.tasks else []
-        return [
-            *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
-            self.path("counts", of=""), *self.answers, *self.all("image_control"), *self.all("masks"),
-            *self.all("outcomes"), *sets, *tuned,
-        ]  # fmt: skip
-
-    @cached_property
-    def published(self) -> dict[str, Any]:
-        """The config as report and manifest show it: how jobs run is left out, so that a change makes nothing again."""
-        models = {
-            name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
-            for name, model in self.models.items()
-        }
-        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models}
-
-    @property
-    def report_settings(self) -> dict[str, Any]:
-        """What the report shows of the run."""
-        return {
-            "dataset": self.dataset, "config": self.published, "models": self.published["models"],
-            "selectors": self.shown, "top_fraction": self.top,
-        }  # fmt: skip
-
-    @cached_property
-    def figures(self) -> list[registry.FigureFile]:
-        """The figures of this run."""
-        return registry.figures_of(self)
-
-    @cached_property
-    def figure_files(self) -> list[str]:
-        """Their files, PDF and PNG."""
-        return self.all("figure", figure=[figure.stem for figure in self.figures])
-
-    # What it will cost.
-
-    @property
-    def amount_of_work(self) -> dict[str, Any]:
-        """What `workflow.cost` needs to count passes and bytes."""
-        models = {
-            name: {"gpus": model["gpus"], "trained": name in self.trained} for name, model in self.models.items()
-        }
-        return {
-            "dataset": self.dataset,
-            "models": models,
-            "selectors": sorted(self.selectors),
-            "attributed": sorted(self.attributed),
-            "matched": sorted(self.matched),
-            "mentions": bool(self.mentions),
-            "sets": {"further": len(self.sets), "selectors": self.judged, "factors": self.factors},
-            "finetuning": {
-                "runs": len(self.tasks) * len(self.tuning["choices"]) * len(self.tuning["seeds"]),
-                "questions": self.tuning["steps"] * self.tuning["batch_size"],
-                "held_out": self.tuning["held_out"],
-                "limits": {name: task.get("limit") for name, task in self.tasks.items()},
-            },
-            "top_fractions": self.fractions,
-            "robustness": {
-                "selectors": self.repeated, "strengths": self.strengths, "permutations": self.permutations,
-            },
-            "shards": self.shards,
-            "image_controls": self.image_controls,
-            "token_rules": self.token_rules,
-            "min_correct": self.config["recording"]["min_correct"],
-            "negative_sum": self.config["recording"]["negative_sum"],
-        }  # fmt: skip

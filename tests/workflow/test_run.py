@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from culture_neurons.workflow import config as checks
-from culture_neurons.workflow.settings import Run
+from culture_neurons.workflow.run import Run
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
