@@ -88,6 +88,7 @@ WIDE = {
         "learning_rate": 0.1,
     },
     "evidence": {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 1},
+    "figures": {"top_fraction": 0.05, "selectors": "all"},
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What runs again after a change: no more and no less than what depends on it."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -8,12 +9,17 @@ from tests.conftest import slow
 
 pytestmark = pytest.mark.workflow
 
-DRAWN = {"draw_model": 2, "draw_overview": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, "overlap": 1, "latex": 1, **DRAWN}
-#: Redrawn samples of both models.
-REDRAWN = {"stability": 2, "tabulate_stability": 1}
-#: Repeated chains of both models.
-AGAIN = {"ablate_again": 2, "gather_again": 2, "tabulate_again": 1}
+DRAWN = {"figures": 1, "report": 1, "manifest": 1}
+LAST = {"tabulate": 1, "tabulate_overlaps": 1, "latex": 1, **DRAWN}
+#: Resampled questions of both models.
+STABILITY = {"stability": 2, "tabulate_stability": 1}
+#: Shuffled labels and other strengths, of both models.
+ROBUSTNESS = {"ablate": 2, "gather_robustness": 2, "tabulate_robustness": 1}
+
+
+def total(*jobs: dict[str, int]) -> Counter:
+    """Jobs by rule, all together."""
+    return sum(map(Counter, jobs), Counter())
 
 
 def edit(project, module: str) -> None:
@@ -42,7 +48,8 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     config["top_fractions"] = [0.05, 0.3]
     project.write(config)
     # 2 models x 3 selectors; one job chooses all fractions.
-    assert project.planned() == {"mask": 6, "cards": 2, **REDRAWN, "ablate": 6, "gather_outcomes": 6, **AGAIN, **LAST}
+    chosen = {"select": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6}
+    assert project.planned() == total(chosen, STABILITY, ROBUSTNESS, LAST)
 
 
 def test_a_new_selector_and_another_option_rerun_only_their_own_branches(project):
@@ -51,22 +58,14 @@ def test_a_new_selector_and_another_option_rerun_only_their_own_branches(project
     config["selectors"]["mad"] = {"normalise": False}
     project.write(config)
     # 2 models x 2 selectors.
-    assert project.planned() == {
-        "score": 4,
-        "mask": 4,
-        "cards": 2,
-        **REDRAWN,
-        "ablate": 4,
-        "gather_outcomes": 4,
-        **LAST,
-    }
+    assert project.planned() == {"select": 4, "cards": 2, **STABILITY, "ablate": 4, "gather_outcomes": 4, **LAST}
 
 
 def test_image_control_asks_again_and_repeats_nothing_else(project):
     config = project.read()
     config["evidence"]["image_controls"] = ["none"]
     project.write(config)
-    assert project.planned() == {"infer_controls": 2, "tabulate_images": 1, **DRAWN}
+    assert project.planned() == {"infer_image_controls": 2, "tabulate_image_controls": 1, **DRAWN}
     config["evidence"]["image_controls"] = []
     project.write(config)
     assert project.planned() == DRAWN
@@ -78,18 +77,17 @@ def test_model_runs_only_that_model(project):
     project.write(config)
     jobs = project.planned()
     assert jobs == {
-        "infer": 1, "gather_answers": 1, "infer_controls": 1, "tabulate_images": 1, "record": 1, "merge": 1,
-        "record_tokens": 1, "merge_tokens": 1, "score": 3,
-        "mask": 3, "ablate": 3, "gather_outcomes": 3, "cards": 1, "permute": 1, "ablate_again": 1, "gather_again": 1,
-        "tabulate_again": 1, **REDRAWN, "stability": 1, **LAST, "draw_model": 3,
+        "infer": 1, "gather_answers": 1, "infer_image_controls": 1, "tabulate_image_controls": 1, "record": 2,
+        "merge": 2, "select": 3, "ablate": 4, "gather_outcomes": 3, "cards": 1, "permute": 1, "gather_robustness": 1,
+        "tabulate_robustness": 1, **STABILITY, "stability": 1, **LAST,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
-    [("permutations", 4, {"permute": 2, **AGAIN, **DRAWN}), slow("strengths", [0.5], {**AGAIN, **DRAWN}),
-     ("replicates", 300, {"tabulate_again": 1, "tabulate_images": 1, **LAST}),
-     slow("split_halves", 3, {**REDRAWN, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
+    [("permutations", 4, {"permute": 2, **ROBUSTNESS, **DRAWN}), slow("strengths", [0.5], {**ROBUSTNESS, **DRAWN}),
+     ("replicates", 300, {"tabulate_robustness": 1, "tabulate_image_controls": 1, **LAST}),
+     slow("split_halves", 3, {**STABILITY, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
@@ -102,31 +100,22 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("report/figures/style.py", {"latex": 1, "draw_model": 2, "draw_overview": 1, "report": 1}),
+        ("report/figures/style.py", {"latex": 1, "figures": 1, "report": 1}),
         (
             "models/hooks.py",
             {
-                "record": 2,
-                "merge": 2,
-                "record_tokens": 2,
-                "merge_tokens": 2,
-                "score": 6,
-                "mask": 6,
-                "cards": 2,
-                **REDRAWN,
-                "ablate": 6,
-                "gather_outcomes": 6,
-                "permute": 2,
-                **AGAIN,
-                **LAST,
-            },
+                "record": 4, "merge": 4, "select": 6, "cards": 2, **STABILITY, **ROBUSTNESS, "ablate": 8,
+                "gather_outcomes": 6, "permute": 2, **LAST,
+            },  # fmt: skip
         ),
-        ("selectors/mad.py", {"score": 2, "mask": 2, "cards": 2, **REDRAWN, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        slow("analysis/overlaps.py", {"overlap": 1, **DRAWN}),
-        slow("analysis/stability/resamples.py", {**REDRAWN, "cards": 2, **DRAWN}),
-        ("analysis/mask_effects.py", {"tabulate_images": 1, "tabulate_again": 1, **LAST}),
-        slow("analysis/image_controls.py", {"tabulate_images": 1, **DRAWN}),
-        slow("data/image_controls.py", {"infer_controls": 2, "tabulate_images": 1, **DRAWN}),
+        ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
+        slow("analysis/overlaps.py", {"tabulate_overlaps": 1, **DRAWN}),
+        slow("analysis/stability/resamples.py", {**STABILITY, "cards": 2, **DRAWN}),
+        ("analysis/mask_effects.py", {"tabulate_image_controls": 1, "tabulate_robustness": 1, **LAST}),
+        slow("analysis/image_controls.py", {"tabulate_image_controls": 1, **DRAWN}),
+        slow(
+            "data/image_controls.py", {"infer_image_controls": 2, "tabulate_image_controls": 1, **DRAWN}
+        ),
     ],
 )
 def test_edited_module_reruns_what_uses_it(project, module, expected):
@@ -140,15 +129,15 @@ def test_settings_of_the_chat_template_ask_that_model_again(project):
     config["models"]["loaded"]["chat_template_kwargs"] = {"enable_thinking": False}
     project.write(config)
     jobs = project.planned()
-    assert {"infer": 1, "infer_controls": 1, "record": 1, "record_tokens": 1, "ablate_again": 1}.items() <= jobs.items()
-    assert jobs["ablate"] == 3  # all selectors of one of the two models
+    assert {"infer": 1, "infer_image_controls": 1, "record": 2}.items() <= jobs.items()
+    assert jobs["ablate"] == 3 + 1  # all selectors of one of the two models, and their robustness
 
 
 def test_file_of_a_local_model_that_changes_reruns_that_model(project):
     path = project.folder / "models" / "loaded" / "config.json"
     path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
     jobs = project.planned()
-    assert (jobs["infer"], jobs["record"], jobs["ablate"], jobs["train"]) == (1, 1, 3, 0)
+    assert (jobs["infer"], jobs["record"], jobs["ablate"], jobs["train"]) == (1, 2, 4, 0)
 
 
 def test_prompt_reruns_inference_but_not_the_data(project):
@@ -164,4 +153,4 @@ def test_prompt_reruns_inference_but_not_the_data(project):
 def test_figures_are_drawn_from_the_tables_alone(project):
     for path in project.results("figures").glob("*"):
         path.unlink()
-    assert project.planned("figures") == {"draw_model": 2, "draw_overview": 1, "figures": 1}
+    assert project.planned("figures") == {"figures": 1}

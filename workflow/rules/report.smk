@@ -45,7 +45,7 @@ rule figures:
 rule latex:
     """Write tables for a paper."""
     input:
-        tables=TABLES,
+        tables=[F("table", table=name) for name in run.latex_tables],
         code=code("latex"),
     output:
         summary=F("latex", table="summary"),

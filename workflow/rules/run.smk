@@ -42,25 +42,20 @@ rule plan:
         further=run.all("samples", of=run.of("mentions", "sets", "tasks")),
         calibrations=run.all("calibration"),
         code=code("plan"),
-    output:
-        text=F("plan", suffix="txt"),
-        json=F("plan", suffix="json"),
+    # No output, so that it prints whenever it is asked.
     log:
         F("log", job="plan"),
-    benchmark:
-        F("benchmark", job="plan")
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=10, mb=2000),
     params:
+        text=F("plan", suffix="txt"),
+        json=F("plan", suffix="json"),
         config=given(config),
         snakefile=workflow.main_snakefile,
     shell:
         "python -m culture_neurons.steps.plan --config {params.config:q} --snakefile {params.snakefile:q}"
         " --samples {input.samples:q} --further {input.further:q} --calibrations {input.calibrations:q}"
-        " --text-out {output.text:q} --json-out {output.json:q} --log {log:q} && cat {output.text:q}"
+        " --text-out {params.text:q} --json-out {params.json:q} --log {log:q} && cat {params.text:q}"
 
 
 rule manifest:

@@ -231,6 +231,11 @@ class Run(Settings):
         return [name for name in self.tables if TABLES[name].needs is not always]
 
     @cached_property
+    def latex_tables(self) -> list[str]:
+        """Those that tables for a paper are made of."""
+        return [name for name in self.tables if name not in self.further_tables or name == "sets"]
+
+    @cached_property
     def provenance(self) -> list[str]:
         """What made them, a file per rule."""
         return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
