@@ -7,7 +7,7 @@ CORES ?= all
 # The programs of .venv come first, so that the steps which snakemake starts run there too.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 # The demos' steps are short: they start as copies of one process that has loaded the libraries.
-WARM := $(RUN) python -m culture_neurons.warm
+WARM := $(RUN) python tools/warm.py
 # One core per worker: libraries start no threads of their own.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
 WORKERS ?= logical --maxprocesses 8

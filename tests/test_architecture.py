@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ TESTS = Path(__file__).resolve().parent
 
 #: Tests of no single module.
 NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
-NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks"}
+NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks", "tools"}
 LARGEST = 18_000
 
 
@@ -87,9 +88,9 @@ TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
-    "steps.ablate", "steps.ask_finetuned", "steps.attribute", "steps.calibrate", "steps.export_masks",
-    "steps.finetune", "steps.import_masks", "steps.infer",
-    "steps.infer_controls", "steps.record", "steps.train",
+    "steps.ablate", "steps.attribute", "steps.calibrate", "steps.export_masks", "steps.finetune",
+    "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls", "steps.plant",
+    "steps.record", "steps.train",
 )  # fmt: skip
 
 
@@ -185,3 +186,31 @@ def test_a_test_of_nothing_is_noticed() -> None:
     assert mirrored(Path("test_selectors.py"), SRC)
     assert not mirrored(Path("test_prompts.py"), SRC)
     assert not mirrored(Path("data/test_nothing.py"), SRC)
+
+
+RULES = {
+    name: block
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
+    for name, block in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text(encoding="utf-8"), re.M)
+}
+#: Programs for users that no rule runs.
+NO_RULE = {"export_masks"}
+
+
+def test_a_rule_its_step_its_log_and_its_provenance_have_one_name() -> None:
+    assert {name.removeprefix("steps.") for name in STEPS} == RULES.keys() | NO_RULE
+    for name, block in RULES.items():
+        assert re.findall(r"culture_neurons\.steps\.(\w+)", block) == [name]
+        logs = re.findall(rf'F\("(?:log|benchmark)", job="(?:{{model}}/)?(?:{{of}})?{name}(?:_|")', block)
+        assert len(logs) in (1, 2), name
+        assert set(re.findall(r'cli\.provenance\(\s*"(\w+)"', (SRC / f"steps/{name}.py").read_text())) <= {name}
+
+
+def test_rules_hold_no_paths_and_state_what_their_jobs_ask_for() -> None:
+    for name, block in RULES.items():
+        assert "results/" not in block, name
+        assert "{of}/" not in block, name
+        asked = "**cpu(minutes=" in block or "**model_job(minutes=" in block
+        assert asked or "localrule: True" in block, name
+    common = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    assert len(common.splitlines()) <= 60

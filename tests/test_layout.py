@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,10 @@ def test_a_file_elsewhere_and_one_that_is_given_twice_are_refused():
     twice = ["a/m/masks/cas_top0.1.parquet", "b/m/masks/cas_top0.1.parquet"]
     with pytest.raises(FileError, match=r"a/m/.* and b/m/.* are both of m/cas; expected one of them"):
         layout.by("masks", twice, "model", "selector")
+
+
+def test_one_of_is_one_of_the_names_and_nothing_else():
+    assert re.fullmatch(layout.one_of(["", "sets/a.b/"]), "sets/a.b/")
+    assert re.fullmatch(layout.one_of(["", "sets/a.b/"]), "")
+    assert not re.fullmatch(layout.one_of(["sets/a.b/"]), "sets/aXb/")
+    assert not re.fullmatch(layout.one_of(iter([])), "")

@@ -132,3 +132,9 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
             raise FileError(f"{result[parts]} and {file} are both of {'/'.join(parts)}; expected one of them")
         result[parts] = Path(file)
     return result
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A regular expression for one of these names; without any it matches nothing."""
+    names = list(names)
+    return f"(?:{'|'.join(map(re.escape, names))})" if names else "(?!)"

@@ -33,7 +33,7 @@ _BROUGHT = {"pandas": {"numpy"}, "transformers": {"accelerate", "tokenizers"}}
 def packages(*modules: str) -> dict[str, str]:
     """Versions of Python and of those LIBRARIES that `modules` and what they need import.
 
-    Not of those that this process has loaded: one that is a copy of another has loaded more (`warm`).
+    Not those that this process happens to have loaded: a copy of another process has loaded more (tools/warm.py).
     """
     used = {name.partition(".")[0] for path in closure(*modules) if path.suffix == ".py" for name in _names(path)}
     used.update(*(_BROUGHT[module] for module in used & _BROUGHT.keys()))

@@ -10,7 +10,6 @@ A run is read from `tables/` and `workflow.manifest.json` alone; nothing is comp
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,29 +20,10 @@ from matplotlib.figure import Figure
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.files import read_json
-from culture_neurons.report import figures
-from culture_neurons.report.figures.tables import COLUMNS, OPTIONAL, Tables, read, require, require_fraction
-
-#: Every kind of figure by its name: that of its file, before the model's.
-KINDS: dict[str, Callable[..., Any]] = {
-    "overview": figures.plot_overview,
-    "baseline": figures.plot_baseline,
-    "images": figures.plot_images,
-    "finetuning": figures.plot_finetuning,
-    "benchmark": figures.plot_benchmark,
-    "drops": figures.plot_drops,
-    "dose": figures.plot_dose,
-    "stability": figures.plot_stability,
-    "overlap": figures.plot_overlap,
-    "modules": figures.plot_modules,
-    "sets": figures.plot_sets,
-    "related": figures.plot_related,
-    **figures.REPEATED,
-    **figures.PER_SELECTOR,
-}
-
-#: Kinds of figures that need one of the further tables, where it has another name.
-NEEDS = {"overlap": "overlaps", "related": "sets_effects"}
+from culture_neurons.report.figures import drawing
+from culture_neurons.report.figures.tables import NEEDED, Tables, read, require, require_fraction
+from culture_neurons.report.registry import FIGURES
+from culture_neurons.tables import TABLES
 
 
 @dataclass(frozen=True)
@@ -55,7 +35,7 @@ class Run:
     top_fraction: float
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name in COLUMNS or name in OPTIONAL:
+        if name in TABLES:
             table = self.tables.table(name)
             if table is None:
                 raise FileError(f"{self.folder / 'tables' / name}.csv: this run has no such table")
@@ -77,18 +57,18 @@ class Run:
     def plot(
         self, kind: str, model: str | None = None, selector: str | None = None, ax: Axes | None = None, **options: Any
     ) -> Axes:
-        """One figure of `KINDS`, as in the run's figures; returns its axis, the first one where it has several panels.
+        """One figure of a kind of `report.registry.FIGURES`; returns its axis, the first of several panels.
 
         model, selector   what the figure is of; without a selector, all that are no random controls where a figure
                           shows several, else the first of them
         ax                draw on this axis, for kinds that fit on one: with two measures the accuracy, or `measure`
         options           top_fraction (without: that of the run's figures; some kinds have none), measure
 
-        Raises ConfigError for an unknown kind, model, selector, top fraction or option.
+        Raises ConfigError for an unknown kind, model, selector, top fraction or option; FileError where the run has not
+        the table, or its tables have nothing to draw.
         """
-        require(list(KINDS), kind, "kind of figure")
-        function = KINDS[kind]
-        takes = inspect.signature(function).parameters
+        require(list(FIGURES), kind, "kind of figure")
+        takes = inspect.signature(drawing.function(FIGURES[kind].plot)).parameters
         given = {"top_fraction": self.top_fraction} | options
         given |= self._names(takes, model, selector)
         if ax is not None:
@@ -98,11 +78,13 @@ class Run:
         unknown = [name for name in options if name not in takes and name != "top_fraction"]
         if unknown:
             raise ConfigError(f"{kind}: unknown option {unknown[0]!r}; it takes {', '.join(takes)}")
-        table = NEEDS.get(kind, kind)
-        if table in OPTIONAL:
+        for table in FIGURES[kind].reads:
             getattr(self, table)  # says that the run has no such table
         require_fraction(self.summary, given["top_fraction"])
-        drawn: Figure = function(self.tables, **{name: value for name, value in given.items() if name in takes})
+        given["tables"] = self.tables
+        if words := drawing.call(FIGURES[kind].empty, given):
+            raise FileError(f"{self.folder}: {kind}: {words}")
+        drawn: Figure = drawing.call(FIGURES[kind].plot, given)
         return drawn.axes[0] if ax is None else ax
 
     def _names(self, takes: Any, model: str | None, selector: str | None) -> dict[str, Any]:
@@ -125,7 +107,7 @@ def load(folder: str | Path) -> Run:
     Raises FileError when there are none, or one is damaged.
     """
     folder = Path(folder)
-    more = [name for name in OPTIONAL if (folder / "tables" / f"{name}.csv").is_file()]
+    more = [name for name in TABLES if name not in NEEDED and (folder / "tables" / f"{name}.csv").is_file()]
     tables = read(folder / "tables", more)
     wanted = None
     if (folder / "manifest.json").is_file():

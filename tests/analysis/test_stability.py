@@ -44,7 +44,7 @@ def world(folder: Path, seed: int = 0, per_culture: int = 9, effect: float = 1.0
     return path, ids, np.array(cultures, dtype=object), tokens, fired, (positive_sum, negative_sum), images
 
 
-def masks(path: Path, methods=METHODS) -> tuple[Statistics, list[stability.Chosen]]:
+def masks(path: Path, methods=METHODS) -> tuple[Statistics, list[stability.SelectedMasks]]:
     """The selectors of a run and their masks."""
     statistics, _ = store.read_statistics(path)
     chosen = []
@@ -56,7 +56,7 @@ def masks(path: Path, methods=METHODS) -> tuple[Statistics, list[stability.Chose
             rows = [table[table["culture"] == culture] for culture in statistics.cultures]
             flat.append([np.ravel_multi_index((part["layer"], part["neuron"]), SHAPE) for part in rows])
             values.append([part["score"].to_numpy() for part in rows])
-        chosen.append(stability.Chosen(method, method, {}, FRACTIONS, flat, values))
+        chosen.append(stability.SelectedMasks(method, method, {}, FRACTIONS, flat, values))
     return statistics, chosen
 
 
@@ -74,7 +74,7 @@ def weights(data, kind, n, seed=5):
     _, ids, cultures, *_, images = data
     names = sorted(set(cultures))
     mine = [[i for i, c in enumerate(cultures) if c == name] for name in names]
-    drawn = kind(names, [stability.units([ids[i] for i in rows], images) for rows in mine], n, seed)
+    drawn = kind(names, [stability.number_units([ids[i] for i in rows], images) for rows in mine], n, seed)
     result = np.zeros((len(drawn[0]), len(ids)))
     for rows, part in zip(mine, drawn, strict=True):
         result[:, rows] = part
@@ -193,7 +193,12 @@ def test_draws_are_of_images_and_seeded_by_number_and_culture():
     assert (a[:, 1] == a[:, 2]).all()
     np.testing.assert_array_equal(b[::2].sum(axis=1), 2)
     np.testing.assert_allclose(b[::2].mean(axis=0), 0.4, atol=0.1)
-    assert stability.units(["p", "q", "r", "s"], {"p": "image 1", "r": "image 1", "q": ""}).tolist() == [0, 1, 0, 2]
+    assert stability.number_units(["p", "q", "r", "s"], {"p": "image 1", "r": "image 1", "q": ""}).tolist() == [
+        0,
+        1,
+        0,
+        2,
+    ]
 
 
 def test_samples_that_are_all_alike_choose_the_same_again(tmp_path):
@@ -294,7 +299,7 @@ def test_sums_of_draws_keep_all_digits_of_k(tmp_path):
     with store.sample_sums(data[0]) as sums, ThreadPoolExecutor(1) as pool:
         assert sums.cultures == names
         parts = [drawn[:, data[2] == name].astype(np.float32) for name in names]
-        found = [s for block in stability.draws(sums, parts, pool, 8) for s in [*block]]
+        found = [s for block in stability.resample(sums, parts, pool, 8) for s in [*block]]
         # A block's arrays are used again, so that only those of the last one are still there.
         last = naive(data, drawn[8])
     assert len(found) == 9

@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from tests.faults.conftest import TABLES
-from tests.pipeline.conftest import Project
+from tests.pipeline.conftest import ROOT, Project
 
 pytestmark = pytest.mark.faults
 
 SNAKEMAKE = f"{sys.executable} -m snakemake --cores 2 --rerun-incomplete"
 #: The same for the many jobs of a run that makes all again.
-WARM = f"{sys.executable} -m culture_neurons.warm {SNAKEMAKE}"
+WARM = f"{sys.executable} {ROOT}/tools/warm.py {SNAKEMAKE}"
 #: A rule for each kind of file: what is lost before and made again, and kB that are free; some fail in mid-file.
 FULL = {
     "prepare": (["samples.parquet"], 8),

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from culture_neurons import warm
 from tests.pipeline import dry_run
+from tools import warm
 
 ROOT = Path(__file__).parents[2]
 TABLES = (
@@ -140,8 +140,8 @@ class Project:
 @pytest.fixture(scope="session")
 def warm_steps() -> Iterator[dict[str, str]]:
     """The environment of runs whose steps start as copies of one process that has loaded the libraries."""
-    with warm.served() as environment:
-        yield {warm.SOCKET: environment[warm.SOCKET]}
+    with warm.served() as folder:
+        yield {"PYTHONPATH": folder}
 
 
 @pytest.fixture(scope="session")

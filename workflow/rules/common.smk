@@ -1,6 +1,5 @@
 # What the rules share: the checked config as one record (`run`), names of files, code, and what a job asks for.
 import os
-import re
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -17,6 +16,7 @@ for variable, folder in [("PYTHONPATH", os.path.abspath(SOURCE)), ("PATH", os.pa
 if "SLURM_JOB_ID" in os.environ:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from culture_neurons.layout import one_of
 from culture_neurons.provenance import ROOT, closure
 from culture_neurons.workflow import config as checks, start
 from culture_neurons.workflow.settings import Run, as_json
@@ -27,11 +27,6 @@ if problem := checks.problem(config, SCHEMA):
 validate(config, SCHEMA)
 run = Run(config)
 F = run.path
-
-
-def one_of(names):
-    """A wildcard constraint: one of these names, or nothing at all when there are none."""
-    return f"(?:{'|'.join(map(re.escape, names))})" if names else "(?!)"
 
 
 def code(step, *modules):

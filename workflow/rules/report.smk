@@ -10,7 +10,15 @@ rule figures:
         tables=TABLES,
         code=code("figures"),
     output:
-        report(run.figure_files, category="figures", caption="../report/figures.rst"),
+        [
+            report(
+                run.all("figure", figure=figure.stem),
+                category=figure.model or "all models",
+                subcategory=figure.selector,
+                caption="../report/figures.rst",
+            )
+            for figure in run.figures
+        ],
         captions=F("captions"),
     log:
         F("log", job="figures"),
@@ -23,13 +31,13 @@ rule figures:
         **cpu(minutes=30, mb=4000),
     params:
         tables=run.folder("table"),
-        more=run.tables,
-        figures=given(run.figures),
+        more=run.further_tables,
+        figures=given([figure._asdict() for figure in run.figures]),
         selectors=run.shown,
         top=run.top,
         folder=run.folder("figure"),
     shell:
-        "python -m culture_neurons.steps.figures --tables {params.tables:q} --figures {params.figures:q}"
+        "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q} --figures {params.figures:q}"
         " --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
         " --out-dir {params.folder:q} --log {log:q}"
 
@@ -123,11 +131,11 @@ rule report:
     params:
         run=given(run.report_settings),
         training=run.all("training", model=run.trained),
-        more=run.tables,
-        figures=given(run.figures),
+        more=run.further_tables,
+        shown=given([figure._asdict() for figure in run.figures]),
         tables=run.folder("table"),
-        folder=run.folder("figure"),
+        figures=run.folder("figure"),
     shell:
-        "python -m culture_neurons.steps.report --tables {params.tables:q}"
-        " --figures {params.figures:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
+        "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
+        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
         " --training {params.training:q} --cards {input.cards:q} --out {output.page:q} --log {log:q}"

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, OPEN, direction
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
+from culture_neurons.report.figures.titles import named
 from culture_neurons.report.page.summary import CHANGES, DAMAGE, LESS, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
 from culture_neurons.report.words import MEASURES, plain
 
@@ -91,7 +91,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
     for measure, (what, unit, _) in MEASURES.items():
         decimals, body, ends = DECIMALS[measure], [], []
         for model in tables.models:
-            who = escape(captions.named(tables, model))
+            who = escape(named(tables, model))
             for selector in selectors:
                 part = rows(tables.summary, model, selector, top_fraction)
                 if not len(part):
@@ -147,7 +147,7 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
             rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
             f"$n$: evaluated questions.{known}"
         )
-        head = ["Culture", "$n$", *(escape(captions.named(tables, model)) for model in parts)]
+        head = ["Culture", "$n$", *(escape(named(tables, model)) for model in parts)]
         result.append(table(head, body, "l" + "r" * (len(head) - 1), caption, f"tab:drops-{measure}"))
     return file(result)
 

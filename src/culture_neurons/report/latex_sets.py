@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.analysis.significance import LEVEL
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.sets import before_and_after, factors
 from culture_neurons.report.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
+from culture_neurons.report.figures.titles import named
 from culture_neurons.report.latex import escape, file, marked, number, table
 
 
@@ -29,7 +29,7 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
             continue
         before = part.groupby("set")["baseline_accuracy"].first()
         plain = [number(100 * before[name], 1) if name in before.index else "--" for name in names]
-        body.append([escape(captions.named(tables, model)), "", "", *plain])
+        body.append([escape(named(tables, model)), "", "", *plain])
         for selector in (s for s in selectors if len(rows(part, model, s))):
             shown = escape(selector_name(selector))
             for factor in factors(part):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from culture_neurons import __version__, warm
+from culture_neurons import __version__
 from culture_neurons.errors import ConfigError, CultureNeuronsError
 from culture_neurons.provenance import code_digest, packages
 
@@ -124,8 +124,6 @@ def _job(log_file: Path) -> str:
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line, run `main`, and leave with 1 and a short message on a user's error."""
-    if (code := warm.forward()) is not None:
-        sys.exit(code)
     options = arguments.parse_args()
     terminal = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [terminal]

@@ -1,55 +1,71 @@
-"""Draw the figures of one model, or those that show all models, from the tables alone."""
+"""Draw and caption the figures of a run, from the tables alone."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from culture_neurons.steps import cli
 
+if TYPE_CHECKING:
+    from culture_neurons.report.figures.tables import Tables
+    from culture_neurons.report.registry import FigureFile
+
 
 def main(o: argparse.Namespace) -> None:
+    """tables/*.csv -> figures/*.pdf, *.png, and captions.rst"""
     from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+    from functools import partial
+    from multiprocessing import get_context
 
     from culture_neurons.files import write_text
     from culture_neurons.report import figures
-    from culture_neurons.report.figures import captions
+    from culture_neurons.report.figures import captions, drawing
     from culture_neurons.report.figures.tables import require, require_fraction
+    from culture_neurons.report.registry import read_list
 
+    files = read_list(o.figures)
     tables = figures.read(o.tables, filter(None, o.more))
-    require_fraction(tables.summary, o.top_fraction)
-    if o.overview:
-        entries = captions.overview_entries(tables, o.top_fraction)
-        drawn = figures.overview_figures(tables, o.selectors, o.top_fraction)
-        name = "overview"
-    else:
-        require(tables.models, o.model, "model")
-        for selector in o.selectors:
-            require(tables.selectors(o.model), selector, "selector")
-        entries = captions.model_entries(tables, o.model, o.selectors, o.top_fraction)
-        drawn = figures.model_figures(tables, o.model, o.selectors, o.top_fraction)
-        name = o.model
+    if len(tables.summary):  # else every figure says that there is no result
+        require_fraction(tables.summary, o.top_fraction)
+    for file in files:
+        if file.model:
+            require(tables.named("model"), file.model, "model")
+    for name in {*o.selectors, *(file.selector for file in files if file.selector)}:
+        require(tables.named("selector"), name, "selector")
     o.out_dir.mkdir(parents=True, exist_ok=True)
-    # Most of the time goes into writing PDF and PNG; nothing of a figure hangs on another.
-    with ProcessPoolExecutor(o.threads) as workers:
-        written = [workers.submit(figures.save, figure, o.out_dir / stem) for stem, figure in drawn]
-        for figure in cli.progress(written, len(entries), f"figures of {name}"):
-            figure.result()
-    write_text(o.out_dir / f"captions_{name}.rst", captions.as_rst(entries))
-    cli.log.info("%s: %d figures in %s", name, len(entries), o.out_dir)
+
+    draw = partial(_draw, tables, o.selectors, o.top_fraction, o.out_dir)
+    # Workers are copies of this process, which has loaded all libraries.
+    with ProcessPoolExecutor(o.threads, get_context("fork")) if o.threads > 1 else nullcontext() as workers:
+        for _ in cli.progress((workers.map if workers else map)(draw, files), len(files), "figures"):
+            pass
+    said = {file.stem: drawing.caption(tables, file, o.selectors, o.top_fraction) for file in files}
+    write_text(o.out_dir / "captions.rst", captions.as_rst(said))
+    cli.log.info("%d figures in %s", len(files), o.out_dir)
+
+
+def _draw(tables: Tables, selectors: list[str], top_fraction: float, folder: Path, file: FigureFile) -> None:
+    """Draw one figure, as PDF and PNG."""
+    from culture_neurons.report import figures
+    from culture_neurons.report.figures import drawing
+
+    figures.save(drawing.draw(tables, file, selectors, top_fraction), folder / file.stem)
 
 
 def arguments() -> argparse.ArgumentParser:
-    p = cli.parser("Draw the figures of one model (--model), or those that show all models (--overview).")
-    p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
-    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to draw")
-    which = p.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", help="name of the model, as the tables have it")
-    which.add_argument("--overview", action="store_true", help="draw overview, baseline, and what further tables show")
-    p.add_argument("--selectors", nargs="+", required=True, help="selectors to show, in this order")
+    """The command line."""
+    p = cli.parser("Draw and caption the figures of a run, from the tables alone.")
+    p.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="tables that only some runs make")
+    p.add_argument("--figures", required=True, metavar="JSON",
+                   help="figures to draw: a list of objects with kind, model and selector")  # fmt: skip
+    p.add_argument("--selectors", nargs="+", required=True, help="selectors to show side by side, in this order")
     p.add_argument("--top-fraction", type=float, required=True, help="size of the masks in all figures but dose")
-    p.add_argument("--threads", type=int, default=1, help="figures that are written side by side")
-    p.add_argument("--out-dir", type=Path, required=True, help="folder for NAME.pdf, NAME.png and captions_MODEL.rst")
+    p.add_argument("--threads", type=int, default=1, help="figures that are drawn side by side")
+    p.add_argument("--out-dir", type=Path, required=True, help="folder for the figures and captions.rst")
     return p
 
 

@@ -10,12 +10,13 @@ from culture_neurons.steps import cli, history
 
 
 def main(o: argparse.Namespace) -> None:
-    from culture_neurons import __version__
+    from culture_neurons import __version__, layout
     from culture_neurons.files import read_csv, read_json, write_text
     from culture_neurons.report.figures import tables
     from culture_neurons.report.page import document
+    from culture_neurons.report.registry import read_list
 
-    training = {model: read_json(path) for model, path in o.training}
+    training = {model: read_json(path) for (model,), path in layout.by("training", o.training, "model").items()}
     page = document.render(
         tables.read(o.tables, filter(None, o.more)),
         o.figures,
@@ -23,7 +24,8 @@ def main(o: argparse.Namespace) -> None:
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
         run=_with_provenance({"package version": __version__, **o.run}, o.tables),
         training=training,
-        cards={model: read_json(path) for model, path in o.cards},
+        cards={model: read_json(path) for (model,), path in layout.by("cards", o.cards, "model").items()},
+        files=read_list(o.show),
     )
     write_text(o.out, page)
     cli.log.info("%s: %.1f MB, %d figures", o.out, len(page.encode()) / 1e6, page.count("<figure"))
@@ -52,27 +54,21 @@ def run_settings(text: str) -> dict[str, Any]:
     return cli.json_object(text)
 
 
-def named_path(text: str) -> tuple[str, Path]:
-    """Argument type: name=path."""
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"expected model=path, found {text!r}")
-    return name, Path(path)
-
-
 def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Write one self-contained HTML page from the tables and figures of a run.")
     p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
-    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="further tables of that folder to show")
+    p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="tables that only some runs make, to show")
     p.add_argument("--figures", type=Path, required=True, help="folder of the figures of steps.figures")
+    p.add_argument("--show", default="[]", metavar="JSON",
+                   help="figures of that folder to show, as steps.figures takes them; none: no figure")  # fmt: skip
     p.add_argument("--dropped", type=Path, required=True, help="dropped.csv of steps.prepare")
     p.add_argument("--counts", type=Path, required=True, help="counts.csv of steps.prepare")
     p.add_argument("--run", type=run_settings, default={}, metavar="JSON",
                    help="what was run, as a JSON object or a file of one: dataset, config, models, selectors (in the "
                    "order of the page), top_fraction (of the summary), code (step: digest)")  # fmt: skip
-    p.add_argument("--training", type=named_path, nargs="*", default=[], metavar="MODEL=PATH",
+    p.add_argument("--training", type=Path, nargs="*", default=[],
                    help="JSON files with the accuracies of models that this run trained")  # fmt: skip
-    p.add_argument("--cards", type=named_path, nargs="*", default=[], metavar="MODEL=PATH",
+    p.add_argument("--cards", type=Path, nargs="*", default=[],
                    help="cards.json of models: their strongest neurons one by one")  # fmt: skip
     p.add_argument("--out", type=Path, required=True, help="the page")
     return p

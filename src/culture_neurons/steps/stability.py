@@ -81,7 +81,7 @@ def _chosen(
         rows = [by_culture.get(culture, table.iloc[:0]) for culture in cultures]
         masks.append([np.ravel_multi_index((part["layer"], part["neuron"]), shape[1:]) for part in rows])
         scores.append([part["score"].to_numpy(np.float32) for part in rows])
-    return stability.Chosen(name, entry["method"], entry["options"], list(paths[name]), masks, scores)
+    return stability.SelectedMasks(name, entry["method"], entry["options"], list(paths[name]), masks, scores)
 
 
 def _paths(files: list[Path], selectors: dict[str, Any]) -> dict[str, dict[str, Path]]:

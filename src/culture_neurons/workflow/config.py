@@ -60,6 +60,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     shown = (config.get("figures") or {}).get("top_fraction")
     if shown is not None and fraction_text(shown) not in fractions:
         raise ConfigError(f"figures: top_fraction: {shown} is not in top_fractions ({', '.join(fractions)})")
+    _check_shown(config)
     _check_evaluation(config)
     _check_evidence(config)
     _check_case("finetuning: tasks", (config.get("finetuning") or {}).get("tasks", ()))
@@ -148,6 +149,19 @@ def _check_figures(models: Mapping[str, Any], chosen: Mapping[str, Any]) -> None
             other = seen.setdefault(f"{model}_{selector}", pair)
             if other != pair:
                 raise ConfigError(f"{other} and {pair} would share their figures' names; rename one of them")
+
+
+def _check_shown(config: Mapping[str, Any]) -> None:
+    """Selectors with figures of their own are selectors of the config, and no random controls."""
+    methods = _methods(config["selectors"])
+    known = [n for n, m in methods.items() if m in (IMPORTED, *CULNIG) or not selectors.resolve(m).control]
+    wanted = (config.get("figures") or {}).get("selectors") or ()
+    for name in () if wanted == "all" else wanted:
+        if name not in known:
+            raise ConfigError(
+                f"figures: selectors: {name!r}{nearest(name, known)}; expected all, or selectors of this config that "
+                f"are no random control: {', '.join(known)}"
+            )
 
 
 def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: Statistics) -> None:

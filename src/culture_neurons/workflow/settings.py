@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import layout, selectors
+from culture_neurons.report import registry
+from culture_neurons.tables import TABLES, always, tables_of
 from culture_neurons.types import CULNIG, IMPORTED
 from culture_neurons.workflow.config import fraction_text
 
@@ -29,15 +31,6 @@ ALL_IDENTIFY = {"by": "whole", "half": "identify"}
 def as_json(value: Any) -> str:
     """Nested settings for a command line; keys in a fixed order, so that their order never causes a rerun."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-_RULES = {
-    "tabulate": ["effects", "summary", "layers", "baseline", "evidence", "planted", "cultures", "differences"],
-    "tabulate_robustness": ["permutations", "strengths"], "benchmark_selectors": ["benchmark"],
-    "tabulate_finetuning": ["finetuning", "finetuning_modules"], "tabulate_image_controls": ["images"],
-    "tabulate_overlaps": ["overlaps", "related"], "tabulate_sets": ["sets", "sets_effects", "sets_transfer"],
-    "tabulate_stability": ["stability"],
-}
 
 
 class Run:
@@ -458,28 +451,23 @@ class Run:
     # The report.
 
     @cached_property
-    def _tables(self) -> dict[str, list[str]]:
-        wanted = {
-            "tabulate": True, "tabulate_robustness": bool(self.repeated), "benchmark_selectors": self.benchmark_repeats > 0,
-            "tabulate_finetuning": bool(self.tasks), "tabulate_image_controls": bool(self.image_controls),
-            "tabulate_overlaps": bool(self.at_neurons), "tabulate_sets": bool(self.judged),
-            "tabulate_stability": bool(self.resampled),
-        }
-        return {rule: _RULES[rule] for rule, needed in wanted.items() if needed}
-
-    @cached_property
     def tables(self) -> list[str]:
         """Names of the tables of this run."""
-        return [name for rule, names in self._tables.items() for name in names]
+        return tables_of(self)
+
+    @cached_property
+    def further_tables(self) -> list[str]:
+        """Those of them that only some runs make."""
+        return [name for name in self.tables if TABLES[name].needs is not always]
 
     @cached_property
     def provenance(self) -> list[str]:
         """What made them, a file per rule."""
-        return [self.path("provenance", rule=rule) for rule in self._tables]
+        return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
 
     def tables_of(self, rule: str) -> dict[str, str]:
         """The tables that a rule writes, by name, and its `provenance`."""
-        files = {name: self.path("table", table=name) for name in _RULES[rule]}
+        files = {name: self.path("table", table=name) for name, table in TABLES.items() if table.rule == rule}
         return files | {"provenance": self.path("provenance", rule=rule)}
 
     @cached_property
@@ -509,6 +497,16 @@ class Run:
             "dataset": self.dataset, "config": self.published, "models": self.published["models"],
             "selectors": self.shown, "top_fraction": self.top,
         }  # fmt: skip
+
+    @cached_property
+    def figures(self) -> list[registry.FigureFile]:
+        """The figures of this run."""
+        return registry.figures_of(self)
+
+    @cached_property
+    def figure_files(self) -> list[str]:
+        """Their files, PDF and PNG."""
+        return self.all("figure", figure=[figure.stem for figure in self.figures])
 
     # What it will cost.
 
@@ -542,11 +540,3 @@ class Run:
             "min_correct": self.config["recording"]["min_correct"],
             "negative_sum": self.config["recording"]["negative_sum"],
         }  # fmt: skip
-
-    @cached_property
-    def figures(self) -> list[dict[str, str]]:
-        return [{"kind": "overview", "model": "", "selector": ""}]
-
-    @cached_property
-    def figure_files(self) -> list[str]:
-        return self.all("figure", figure=["overview"])

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import title
+from culture_neurons.report.figures.titles import listed, named, title
 
 #: Panels: column of the table, target, and what the axis says.
 PANELS = (
@@ -94,6 +94,25 @@ def draw_benchmark(
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
     return list(dict.fromkeys(drawn))
+
+
+def caption_benchmark(tables: Tables, top_fraction: float) -> str:
+    """What `plot_benchmark` shows."""
+    who = ", ".join(named(tables, m) for m in models(tables))
+    how = listed([meaning(design) for design in designs(tables.more["benchmark"]).values()])
+    return (
+        f"How well selectors find the planted neurons of {who}, from {how}: average precision on all planted "
+        f"neurons and on the effective ones, which cost their culture at least 0.1 nats when they alone are "
+        f"zeroed, and precision of the masks (top {percent(top_fraction)}). Bars are standard deviations over "
+        f"draws, dashed lines what a random choice gives."
+    )
+
+
+def no_benchmark(tables: Tables, top_fraction: float) -> str:
+    """Why there are no measures to draw, "" where there are some."""
+    part = rows(tables.more["benchmark"], None, None, top_fraction)
+    known = part[["average_precision", "precision"]].notna().any(axis=None)
+    return "" if known else "no model has planted neurons that selectors could find"
 
 
 @style.with_style

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ from culture_neurons.report.figures.tables import (
     rows,
     selector_name,
 )
-from culture_neurons.report.figures.titles import CHANGE, MINUS, plural, signed, title
+from culture_neurons.report.figures.titles import CHANGE, MINUS, listed, named, plural, signed, title
 
 #: The measures: column of `effects`, label of an axis, decimals in a cell.
 MEASURES = {
@@ -35,6 +35,10 @@ MEASURES = {
 KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
 #: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
 SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
+
+
+#: Why nothing is drawn of a mask's effects.
+NO_EFFECT = "no question was asked under a mask"
 
 
 def asked(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
@@ -114,6 +118,22 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     return image
 
 
+def caption_matrix(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
+    """What `plot_matrix` shows."""
+    n = asked(tables, model, selector, top_fraction)
+    return (
+        f"{named(tables, model)}: change under the mask of one culture (rows, {selector_name(selector)}, top "
+        f"{percent(top_fraction)}) on the questions of each culture (columns): accuracy in points and log-probability "
+        f"of the right option in nats. {plural(n, 'evaluated question')}; the diagonal, outlined, is each culture "
+        f"under its own mask."
+    )
+
+
+def no_matrix(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
+    """Why there is no matrix to draw, "" where there is one."""
+    return "" if len(rows(tables.effects, model, selector, top_fraction)) else NO_EFFECT
+
+
 @style.with_style
 def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None) -> Figure:
     """The culture x culture matrix: change of accuracy and, beside it, of the right option's log-probability.
@@ -155,6 +175,30 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
         else:
             ax.set_yticks([])
     return fig
+
+
+def where(drawn: Iterable[str], words: Mapping[str, str]) -> str:
+    """The words of the kinds that were drawn, in the order of `KINDS`."""
+    drawn = set(drawn)
+    return listed([words[kind] for kind in KINDS if kind in drawn])
+
+
+def caption_drops(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """What `plot_drops` shows."""
+    n = most_judged(tables, model, selectors, [top_fraction])
+    words = {"self": "on its own questions", "cross": "on the other cultures'", "random": "under random masks"}
+    places = where(kinds(tables, model, selectors, [top_fraction]), words)
+    return (
+        f"{named(tables, model)}: change of accuracy (points) and of the right option's log-probability (nats) when a "
+        f"culture's neurons (top {percent(top_fraction)}) are masked{places and ': '}{places}. "
+        f"{plural(n, 'evaluated question')}; small dots are single cultures, large marks are means over cultures with "
+        f"95 % intervals."
+    )
+
+
+def no_drops(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """Why there are no drops to draw, "" where there are some."""
+    return "" if kinds(tables, model, selectors, [top_fraction]) else NO_EFFECT
 
 
 def _legend(fig: Figure, drawn: Iterable[str], small: bool) -> None:
@@ -271,6 +315,20 @@ def _thin(fractions: list[float], most: int = 4) -> list[float]:
     return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, most)]
 
 
+def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
+    """What `plot_dose` shows."""
+    n = most_judged(tables, model, compared(tables, [model], selectors))
+    return (
+        f"{named(tables, model)}: change of accuracy and of the right option's log-probability against the size of the "
+        f"mask, as a share of all neurons (log scale), with 95 % intervals. {plural(n, 'evaluated question')}."
+    )
+
+
+def no_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
+    """Why there is no dose to draw, "" where there is some."""
+    return "" if any(kinds(tables, model, [s], _fractions(tables, model, s)) for s in selectors) else NO_EFFECT
+
+
 @style.with_style
 def plot_dose(
     tables: Tables, model: str, selectors: list[str], ax: Axes | None = None, measure: str = "accuracy"
@@ -286,9 +344,9 @@ def plot_dose(
         ax.set_ylabel(MEASURES[measure][1])
         return ax.figure
     shown = compared(tables, [model], selectors)
-    n_columns = min(5, max(1, len(shown)))
-    blocks = -(-len(shown) // n_columns) or 1
-    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.95, 0.14, 0.66
+    blocks = -(-len(shown) // 5) or 1
+    n_columns = max(1, -(-len(shown) // blocks))
+    left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.9, 0.14, 0.66
     between = 0.62  # room for ticks and names between blocks of selectors
     width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     block = 2 * cell + gap_y

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from culture_neurons.analysis.significance import HIGHER, LOWER, direction
+from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, rows
-from culture_neurons.report.figures.titles import MINUS, plural, title
+from culture_neurons.report.figures.titles import MINUS, listed, named, plural, title
 
 #: Which modules were updated: colour and marker; in this order from top to bottom.
 CHOICES = {"richest": (style.VERMILLION, "o"), "poorest": (style.BLUE, "s"), "random": (style.GREY, "D")}
@@ -36,6 +36,24 @@ def differing(part: pd.DataFrame) -> dict[str, str]:
     rich = part[part["choice"] == "richest"]
     columns = (rich[name] for name in ("set", "change_vs_poorest", "change_vs_poorest_p_adjusted"))
     return {str(name): direction(change, p) for name, change, p in zip(*columns, strict=True)}
+
+
+def caption_finetuning(tables: Tables, model: str) -> str:
+    """What `plot_finetuning` shows."""
+    part = whole(tables, model)
+    tasks, n = list(dict.fromkeys(map(str, part["task"]))), plural(int(part["n"].max()), "question")
+    return (
+        f"{named(tables, model)}: change of accuracy on each data set (at most {n}) after training on "
+        f"{listed(tasks)}, with the modules updated that are richest or poorest in chosen neurons, or random "
+        f"ones; mean over {plural(seeds(tables, model), 'seed')}. Where richest and poorest differ (paired sign flips, "
+        f"two-sided, adjusted p < {LEVEL:g}), a star: the richest end lower; a dagger: they end higher. "
+        f"Right: accuracy on held-out questions of the task, from before (bar) to after (mark)."
+    )
+
+
+def no_finetuning(tables: Tables, model: str) -> str:
+    """Why there is nothing to draw, "" where there is something."""
+    return "" if len(whole(tables, model)) else "not fine-tuned"
 
 
 @style.with_style

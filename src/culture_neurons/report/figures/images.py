@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, rows
-from culture_neurons.report.figures.titles import PLANTED, plural
+from culture_neurons.report.figures.titles import PLANTED, listed, named, plural
 
 #: How questions were asked: name in figures, colour and marker; in this order from top to bottom.
 CONTROLS = {
@@ -32,6 +32,25 @@ def overall(tables: Tables, model: str) -> pd.DataFrame:
     part = rows(tables.more["images"], model)
     part = part[part["culture"].isna() & (part["n"] > 0)].set_index("control")
     return part.loc[[control for control in CONTROLS if control in part.index]]
+
+
+def caption_images(tables: Tables) -> str:
+    """What `plot_images` shows."""
+    who = ", ".join(named(tables, m) for m in tables.models)
+    words = {"shown": "as they are", "blank": "with a grey image of the same size", "none": "as text alone"}
+    known = set(tables.more["images"]["control"])
+    how = listed([words[control] for control in CONTROLS if control in known])
+    n = max((asked(tables, m) for m in tables.models), default=0)
+    return (
+        f"Accuracy on questions that have an image, asked {how}: {who}. Large marks are means over cultures with "
+        f"95 % intervals, small dots are single cultures, the dashed line is what guessing gives. "
+        f"{plural(n, 'question')} per model."
+    )
+
+
+def no_images(tables: Tables) -> str:
+    """Why there are no accuracies to draw, "" where there are some."""
+    return "" if any(len(overall(tables, m)) for m in tables.models) else "no question has an image"
 
 
 @style.with_style

@@ -1,19 +1,35 @@
-"""Where a selector's neurons lie: how many in each decoder layer."""
+"""Where a selector's neurons lie: in which decoder layers, and of those by attribution in which modules."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.tables import Tables, layer_counts, percent, selector_name
-from culture_neurons.report.figures.titles import found, source, title
+from culture_neurons.report.figures.tables import Tables, layer_counts, percent, rows, selector_name
+from culture_neurons.report.figures.titles import basis, found, listed, named, plural, source, title
 
 #: Panels in a row of small multiples, at most.
 COLUMNS = 5
+
+#: Sites of neurons: name in figures, and colour; from below in a stack.
+SITES = {
+    "act_fn": ("MLP", style.BLUE),
+    "gate_proj": ("MLP gate", style.BLUE),
+    "up_proj": ("MLP up", style.SKY),
+    "q_proj": ("attention q", style.VERMILLION),
+    "k_proj": ("attention k", style.ORANGE),
+    "v_proj": ("attention v", style.GREEN),
+}
+ATTENTION = ("q_proj", "k_proj", "v_proj")
+NO_NEURON = "no neuron selected"
 
 
 def layer_ticks(n_layers: int, room: float) -> list[int]:
@@ -33,50 +49,135 @@ def draw_bars(ax: Axes, counts: np.ndarray, colour: str) -> None:
     ax.set_xlim(-0.6, n - 0.4)
 
 
-@style.with_style
-def plot_layers(tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None) -> Figure:
-    """Histogram over layers of the neurons of all cultures together: count (left) and share (right).
+def per_mask(tables: Tables, model: str, selector: str, top_fraction: float) -> tuple[list[str], np.ndarray]:
+    """Sites in the order of `SITES`, and how many neurons a culture's mask has there, mean over cultures: float64
+    [site, layer]."""
+    part = rows(tables.layers, model, selector, top_fraction)
+    sites = [site for site in SITES if site in set(part["site"])]
+    n_layers = int(part["layer"].max()) + 1 if len(part) else 1
+    counts = np.zeros((len(sites), n_layers))  # (site, layer)
+    known = part[part["site"].isin(sites)]
+    np.add.at(counts, (known["site"].map(sites.index).to_numpy(int), known["layer"].to_numpy(int)), known["count"])
+    return sites, counts / max(1, part["culture"].nunique())
 
-    A neuron that a selector gives to two cultures counts twice. The dashed line is the count of
-    an even spread. Draws on `ax` if given; returns the figure.
-    """
-    _, counts = layer_counts(tables, model, selector, top_fraction)
-    total = counts.sum(axis=0)  # (layer,)
-    everything = int(total.sum())
-    if ax is None:
-        fig = style.figure(style.SINGLE, 2.3)
-        style.heading(fig, title(tables, model), [
-            f"Neurons per layer, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{found(counts)}{source(tables, model, selector)}",
-        ])  # fmt: skip
-        ax = style.axes(fig, 0.52, 0.38, style.SINGLE - 0.52 - 0.5, 1.32)
-    else:
-        ax.set_title(f"{title(tables, model)}: {selector_name(selector)}, top {percent(top_fraction)}", loc="left")
-    draw_bars(ax, total, style.BLUE)
-    top = max(1.0, float(total.max()) * 1.08)
-    ax.set_ylim(0, top)
-    ax.set_xticks(layer_ticks(len(total), 2.2))
-    ax.set_xlabel("Decoder layer")
-    ax.set_ylabel("Neurons (count)")
-    style.ticks(ax.yaxis, 5, integer=True)
-    ax.yaxis.set_major_formatter("{x:,.0f}")
+
+def share_of_attention(sites: list[str], counts: np.ndarray) -> float:
+    """Share of a mask's neurons that lie in the attention; nan for a mask of none."""
+    total = counts.sum()
+    mine = counts[[site in ATTENTION for site in sites]].sum()
+    return float(mine / total) if total else float("nan")
+
+
+def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fraction: float) -> list[str]:
+    """Share of a selector's neurons in each layer (%) on `ax`, stacked by site, and dashed an even spread; returns the
+    sites."""
+    sites, counts = per_mask(tables, model, selector, top_fraction)
+    total = counts.sum()
+    n_layers = counts.shape[1]
+    if not total:
+        nothing(ax, NO_NEURON)
+    for below in range(len(sites) if total else 0, 0, -1):  # from the top of the stack: what lies below covers it
+        draw_bars(ax, 100 * counts[:below].sum(axis=0) / total, SITES[sites[below - 1]][1])
+    ax.set_xlim(-0.6, n_layers - 0.4)
+    ax.axhline(100 / n_layers, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     style.fixed_ticks(ax)
-    if everything:
-        ax.axhline(everything / len(total), color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        share = ax.twinx()
-        share.set_ylim(0, 100 * top / everything)
-        style.ticks(share.yaxis, 5)
-        share.spines["right"].set_visible(True)
-        share.set_ylabel("Share of all (%)")
-        style.fixed_ticks(share)
-    else:
-        nothing(ax)
-    return ax.figure
+    return [site for site, of in zip(sites, counts, strict=True) if of.any()]
 
 
-def nothing(ax: Axes, text: str = "no neuron selected") -> None:
+def caption_layers(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """What `plot_layers` shows."""
+    parts = []
+    for selector in selectors:
+        sites, counts = per_mask(tables, model, selector, top_fraction)
+        share = share_of_attention(sites, counts)
+        if sites and sites != ["act_fn"] and np.isfinite(share):
+            parts.append(f"{100 * share:.2g} % of those of {selector_name(selector)} lie in the attention")
+    asked = {basis(tables, model, s) for s in selectors} - {None}
+    chosen = listed([plural(n, kind) for n, kind in sorted(asked)])
+    return (
+        f"{named(tables, model)}: share of a selector's neurons (top {percent(top_fraction)}) in each decoder layer, "
+        f"mean over cultures; n: neurons per mask. Dashed: an even spread"
+        f"{f'; chosen on {chosen}' if chosen else ''}{'; ' if parts else ''}{listed(parts)}."
+    )
+
+
+def no_layers(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """Why there are no neurons to draw, "" where there are some."""
+    return "" if any(per_mask(tables, model, s, top_fraction)[1].sum() for s in selectors) else NO_NEURON
+
+
+@style.with_style
+def plot_layers(
+    tables: Tables, model: str, selectors: Sequence[str], top_fraction: float, ax: Axes | None = None
+) -> Figure:
+    """Share of each selector's neurons by layer, a panel per selector on common axes; of selectors by attribution
+    stacked by module. With `ax`, the first selector on it."""
+    if ax is not None:
+        draw_layers(ax, tables, model, selectors[0], top_fraction)
+        ax.set_title(f"{title(tables, model)}: {selector_name(selectors[0])}, top {percent(top_fraction)}", loc="left")
+        ax.set_xlabel("Decoder layer")
+        ax.set_ylabel("Share of its neurons (%)")
+        return ax.figure
+    n_rows = max(1, -(-len(selectors) // COLUMNS))
+    n_columns = max(1, -(-len(selectors) // n_rows))
+    left, right, gap_x, gap_y, head, cell, foot = 0.5, 0.08, 0.14, 0.5, 0.74, 0.85, 0.62
+    width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap_x) / n_columns)
+    fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * gap_y + foot)
+    height = fig.get_size_inches()[1]
+    style.heading(fig, title(tables, model, 60), [
+        f"Where neurons lie: share of a selector's neurons in each layer, top {percent(top_fraction)}, mean over "
+        f"cultures; n: neurons per mask",
+    ])  # fmt: skip
+    panels, drawn = [], set()
+    for i, selector in enumerate(selectors):
+        row, column = divmod(i, n_columns)
+        bottom = height - head - (row + 1) * cell - row * gap_y
+        panel = style.axes(fig, left + column * (width + gap_x), bottom, width, cell)
+        drawn |= set(draw_layers(panel, tables, model, selector, top_fraction))
+        n = per_mask(tables, model, selector, top_fraction)[1].sum()
+        panel.set_title(f"{fonts.label(selector_name(selector), 20)}\nn = {n:,.4g}", pad=3, linespacing=1.15)
+        panels.append((panel, column, i + n_columns >= len(selectors)))
+    top = max((ax.dataLim.y1 for ax, *_ in panels), default=1.0)
+    for ax, column, lowest in panels:
+        ax.set_ylim(0, 1.08 * top)
+        style.ticks(ax.yaxis, 4)
+        ticks = layer_ticks(round(ax.get_xlim()[1] + 0.4), width)
+        ax.set_xticks(ticks, [str(t) for t in ticks] if lowest else [])
+        ax.tick_params(labelleft=column == 0)
+        if column == 0:
+            ax.set_ylabel("Share (%)")
+            ax.yaxis.set_label_coords(-0.36 / width, 0.5)
+    middle = left + (n_columns * width + (n_columns - 1) * gap_x) / 2
+    fig.text(middle / style.DOUBLE, 0.25 / height, "Decoder layer", ha="center")
+    handles = {SITES[site][0]: Patch(color=SITES[site][1]) for site in SITES if site in drawn}
+    if {"MLP", "MLP gate"} <= handles.keys():  # one colour, one name
+        handles = {"MLP (by attribution: its gate)": handles.pop("MLP"), **handles}
+        handles.pop("MLP gate")
+    handles["even spread"] = Line2D([], [], color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    fig.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), handlelength=1.2,
+               bbox_to_anchor=(0.5, 0.01 / height), columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
+    return fig
+
+
+def nothing(ax: Axes, text: str = NO_NEURON) -> None:
     """Say in an empty panel why it is empty."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=style.GREY, fontsize=style.SMALL)
+
+
+def caption_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
+    """What `plot_layers_by_culture` shows."""
+    _, counts = layer_counts(tables, model, selector, top_fraction)
+    known = basis(tables, model, selector)
+    return (
+        f"{named(tables, model)}: number of neurons in each decoder layer, culture by culture "
+        f"({selector_name(selector)}, top {percent(top_fraction)}). {found(counts)}"
+        f"{'' if known is None else f', chosen on {plural(*known)}'}."
+    )
+
+
+def no_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
+    """Why there are no neurons to draw, "" where there are some."""
+    return "" if layer_counts(tables, model, selector, top_fraction)[1].any() else NO_NEURON
 
 
 @style.with_style
@@ -123,48 +224,6 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
     fig.text(0.06 / style.DOUBLE, (bottom + (height - head - bottom) / 2) / height, "Neurons (count)",
              rotation=90, va="center")  # fmt: skip
     return fig
-
-
-@style.with_style
-def plot_layers_heatmap(
-    tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None
-) -> Figure:
-    """Culture x layer: the share of each culture's neurons that lies in each layer (%)."""
-    cultures, counts = layer_counts(tables, model, selector, top_fraction)
-    n_layers = counts.shape[1]
-    totals = counts.sum(axis=1, keepdims=True)
-    share = np.where(totals > 0, 100 * counts / np.maximum(totals, 1), np.nan)  # (culture, layer)
-    bar = None
-    if ax is None:
-        width = style.SINGLE if n_layers <= 12 else style.DOUBLE
-        cell = 0.165 if len(cultures) <= 40 else 0.12
-        head, bottom, left = 0.66, 0.4, 1.36
-        fig = style.figure(width, head + bottom + max(1.0, cell * len(cultures)))
-        lines = [
-            f"Where each culture's neurons lie, {selector_name(selector)}, top {percent(top_fraction)}",
-            f"{found(counts)}{source(tables, model, selector)}",
-        ]
-        if width == style.DOUBLE:
-            lines = ["; ".join(lines)]
-            head -= 0.13
-            fig.set_size_inches(width, head + bottom + max(1.0, cell * len(cultures)))
-        style.heading(fig, title(tables, model), lines)
-        high = fig.get_size_inches()[1] - head - bottom
-        ax = style.axes(fig, left, bottom, width - left - 0.72, high)
-        bar = style.axes(fig, width - 0.62, bottom, 0.1, high)
-    else:
-        ax.set_title(f"{title(tables, model)}: {selector_name(selector)}, top {percent(top_fraction)}", loc="left")
-    colours = style.mpl.colormaps["viridis"].with_extremes(bad=style.FAINT)
-    high = float(np.nanmax(share)) if np.isfinite(share).any() else 1.0
-    image = heat_map(ax, share, colours, 0, high)
-    named_axis(ax.yaxis, cultures, offset=0.5)
-    layers = layer_ticks(n_layers, 1.2 if n_layers <= 12 else 4.5)
-    ax.set_xticks([layer + 0.5 for layer in layers], layers, rotation=0)
-    ax.set_xlabel("Decoder layer")
-    ax.tick_params(length=0, labelsize=style.SMALL)
-    frame(ax)
-    colour_bar(ax, image, bar, "Share of the culture's neurons (%)")
-    return ax.figure
 
 
 def heat_map(ax: Axes, values: np.ndarray, colours: Colormap, low: float, high: float):

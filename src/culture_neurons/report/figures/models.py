@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,10 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.effects import MEASURES, _legend, compared, draw_drops, kinds, most_judged
+from culture_neurons.report.figures.effects import (
+    MEASURES,
+    NO_EFFECT,
+    _legend,
+    compared,
+    draw_drops,
+    kinds,
+    most_judged,
+    where,
+)
 from culture_neurons.report.figures.layers import named_axis
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
-from culture_neurons.report.figures.titles import CHANGE, PLANTED, plural, title
+from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
 
 
 def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +42,19 @@ def _chance(tables: Tables) -> str:
         return ""
     levels = set((100 * pd.to_numeric(tables.baseline["chance"]).dropna()).round(1))
     return f"; chance: {levels.pop():g}\N{NO-BREAK SPACE}%" if len(levels) == 1 else ""
+
+
+def caption_baseline(tables: Tables) -> str:
+    """What `plot_baseline` shows."""
+    who = ", ".join(named(tables, m) for m in tables.models)
+    n = max((questions(tables, m) or 0 for m in tables.models), default=0)
+    return f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {plural(n, 'question')} each."
+
+
+def no_baseline(tables: Tables) -> str:
+    """Why there is no accuracy to draw, "" where there is some."""
+    n, accuracy = (pd.to_numeric(tables.baseline[column]) for column in ("n", "accuracy"))
+    return "" if ((n > 0) & accuracy.notna()).any() else "no question was evaluated"
 
 
 @style.with_style
@@ -84,6 +108,24 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         ax.figure.legend(handles, texts, loc="lower center", ncols=2 if len(texts) > 1 else 1, handlelength=1.2,
                          bbox_to_anchor=(0.5, 0.01 / h), columnspacing=1.0, borderaxespad=0.1)  # fmt: skip
     return ax.figure
+
+
+def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
+    """What `plot_overview` shows."""
+    who = ", ".join(named(tables, m) for m in tables.models)
+    shown = compared(tables, tables.models, selectors)
+    n = max((most_judged(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
+    words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
+    places = where([kind for m in tables.models for kind in kinds(tables, m, shown, [top_fraction])], words)
+    return (
+        f"Change {places}{places and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
+        f"{plural(n, 'evaluated question')} per model."
+    )
+
+
+def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
+    """Why there are no changes to draw, "" where there are some."""
+    return "" if any(kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
 
 
 @style.with_style

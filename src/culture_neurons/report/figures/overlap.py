@@ -14,10 +14,7 @@ from scipy.spatial.distance import squareform
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
 from culture_neurons.report.figures.tables import Tables, percent, percent_tick, rows, selector_name
-from culture_neurons.report.figures.titles import title
-
-#: What is said in place of a map of zeros.
-NONE = "no two cultures' masks share a neuron"
+from culture_neurons.report.figures.titles import named, title
 
 
 def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tuple[list[str], np.ndarray, float]:
@@ -37,7 +34,7 @@ def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tu
 
 def most_structured(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str | None:
     """The selector whose overlaps differ most from pair to pair, of equals the one with the larger ones, then the
-    first; None without a table.
+    first; None without selectors or a table.
 
     The masks of a selector such as CAS share no neuron at all, and there would be nothing to see.
     """
@@ -50,11 +47,6 @@ def most_structured(tables: Tables, model: str, selectors: Sequence[str], top_fr
         known = rows(table, model, selector, top_fraction)["overlap"].dropna()
         spread[selector] = (float(known.std(ddof=0)), float(known.mean())) if len(known) else (-1.0, -1.0)
     return max(spread, key=spread.__getitem__, default=None)
-
-
-def apart(values: np.ndarray) -> bool:
-    """Whether no two masks share a neuron: a map of zeros is not worth its room."""
-    return not (values > 0).any()
 
 
 def clustered(values: np.ndarray) -> np.ndarray:
@@ -111,17 +103,36 @@ def draw_overlap(
     return image
 
 
+def caption_overlap(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """What `plot_overlap` shows."""
+    selector = most_structured(tables, model, selectors, top_fraction)
+    return (
+        f"{named(tables, model)}: neurons that the masks of two cultures share (Jaccard index in %, "
+        f"{selector_name(selector)}, top {percent(top_fraction)}), in the order of a clustering by average linkage on "
+        f"1 - Jaccard index; of all selectors shown this is the one whose overlaps differ most."
+    )
+
+
+def no_overlap(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
+    """Why there are no overlaps to draw, "" where there are some."""
+    selector = most_structured(tables, model, selectors, top_fraction)
+    some = selector is not None and (shared(tables, model, selector, top_fraction)[1] > 0).any()
+    return "" if some else f"no two cultures' masks share a neuron, by any selector shown (top {percent(top_fraction)})"
+
+
 @style.with_style
-def plot_overlap(tables: Tables, model: str, selector: str, top_fraction: float, ax: Axes | None = None) -> Figure:
-    """Overlaps of the cultures' masks (Jaccard index) with the tree of their clustering. With `ax`, the cells alone."""
+def plot_overlap(
+    tables: Tables, model: str, selectors: Sequence[str], top_fraction: float, ax: Axes | None = None
+) -> Figure:
+    """Overlaps of the cultures' masks (Jaccard index) with the tree of their clustering, of the selector whose overlaps
+    differ most. With `ax`, the cells alone."""
+    selector = most_structured(tables, model, selectors, top_fraction)
     name = selector_name(selector)
     if ax is not None:
         draw_overlap(ax, tables, model, selector, top_fraction)
         ax.set_title(f"{title(tables, model)}: {name}, top {percent(top_fraction)}", loc="left")
         return ax.figure
     cultures, values, chance = shared(tables, model, selector, top_fraction)
-    if apart(values):
-        return _in_words(tables, model, selector, top_fraction)
     n, longest = max(1, len(cultures)), max((len(text) for text in fonts.labels(cultures)), default=0)
     names, head, bar, room = 0.1 + 0.058 * longest, 0.5, 0.72, 0.7
     side = min(style.DOUBLE - room - names - bar, max(1.3, n * 0.29))
@@ -145,16 +156,4 @@ def plot_overlap(tables: Tables, model: str, selector: str, top_fraction: float,
     scale = style.axes(fig, trunk + side + names + 0.12, foot, 0.09, side)
     colour_bar(panel, image, scale, "Jaccard index (%)")
     scale.yaxis.set_major_formatter(percent_tick)
-    return fig
-
-
-def _in_words(tables: Tables, model: str, selector: str, top_fraction: float) -> Figure:
-    """A strip that says that there is nothing to see."""
-    fig = style.figure(style.DOUBLE, 0.75)
-    style.heading(fig, title(tables, model, 60), [
-        f"Neurons shared by two masks, {selector_name(selector)}, top {percent(top_fraction)}",
-    ])  # fmt: skip
-    panel = style.axes(fig, 0.1, 0.05, style.DOUBLE - 0.2, 0.3)
-    panel.axis("off")
-    nothing(panel, NONE)
     return fig

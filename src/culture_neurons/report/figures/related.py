@@ -17,7 +17,7 @@ from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, n
 from culture_neurons.report.figures.overlap import clustered
 from culture_neurons.report.figures.sets import cells, does, factors
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import plural, title
+from culture_neurons.report.figures.titles import listed, named, plural, title
 
 #: A cell must be so wide and high, in inches, for its rank to be written in it.
 ROOM = 0.135
@@ -85,6 +85,28 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
     ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
     frame(ax)
     return image
+
+
+def caption_related(tables: Tables, model: str, selector: str) -> str:
+    """What `plot_related` shows."""
+    part = rows(tables.more["sets_effects"], model, selector)
+    return (
+        f"{named(tables, model)}: change of the right option's log-probability (nats) under the mask of one culture "
+        f"(rows, {selector_name(selector)}, top {percent(float(part['top_fraction'].iloc[0]))}, neurons "
+        f"{does(min(factors(part)))}) on the questions of each culture (columns), on "
+        f"{listed(list(cells(tables, model, selector)))}. Numbers, or dots for the first three: rank of a loss among "
+        f"all cultures of the data set, 1 for the largest; a gain has none. All data sets have the order of one "
+        f"clustering: cultures whose masks harm each other more, or help each other less, than they do others stand "
+        f"side by side."
+    )
+
+
+def no_related(tables: Tables, model: str, selector: str) -> str:
+    """Why there are no changes to draw, "" where there are some."""
+    part = rows(tables.more["sets"], model, selector)
+    if len(part) and set(part["shared"]) != {"no"}:
+        return "one mask for all cultures"
+    return "" if cells(tables, model, selector) else "no culture of the masks was asked"
 
 
 @style.with_style

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import plural, title
+from culture_neurons.report.figures.titles import listed, named, plural, title
 
 #: Panels in a row, at most.
 COLUMNS = 3
@@ -25,12 +25,6 @@ def shown(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
     """Those of the selectors whose masks were judged on several data sets."""
     table = tables.more.get("sets")
     return [] if table is None else [s for s in selectors if len(rows(table, model, s))]
-
-
-def differing(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
-    """Those of the selectors judged on several data sets whose masks are not one and the same for every culture."""
-    table = tables.more.get("sets")
-    return [s for s in shown(tables, model, selectors) if set(rows(table, model, s)["shared"]) == {"no"}]
 
 
 def cells(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
@@ -115,6 +109,24 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = low - 3, high + 3
     short = max(0.0, 20 - (high - low)) / 2
     return max(-2.0, low - short), min(102.0, high + short)
+
+
+def caption_sets(tables: Tables, model: str) -> str:
+    """What `plot_sets` shows."""
+    part = rows(tables.more["sets"], model)
+    asked = part.groupby("set", sort=False)["n"].max().items()
+    of = listed([f"{name} ({plural(int(n), 'question')})" for name, n in asked])
+    what = listed([does(factor) for factor in factors(part)])
+    return (
+        f"{named(tables, model)}: accuracy on {of} without masks (black line) and with neurons (top "
+        f"{percent(float(part['top_fraction'].iloc[0]))}) {what}, mean over the masks, with 95 % intervals of the "
+        f"change; diamonds: random masks of the same size; dashed: chance."
+    )
+
+
+def no_sets(tables: Tables, model: str, selectors: Sequence[str]) -> str:
+    """Why there are no accuracies to draw, "" where there are some."""
+    return "" if shown(tables, model, selectors) else "no mask was judged on further data sets"
 
 
 @style.with_style

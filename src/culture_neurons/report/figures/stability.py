@@ -1,4 +1,4 @@
-"""How stable masks are: what masks of other draws of the questions share with each other, against what chance gives."""
+"""How stable masks are: what masks of resampled questions share with each other, against what chance gives."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import plural, title
+from culture_neurons.report.figures.titles import named, plural, title
 from culture_neurons.types import FEWEST_UNITS
 
 #: Panels: column of `stability`, title.
 PANELS = {
     "jaccard_halves": "Masks of two random halves",
-    "jaccard_bootstrap": "The mask and those of bootstrap draws",
+    "jaccard_bootstrap": "The mask and those of bootstrap resamples",
 }
 
 
@@ -43,7 +43,7 @@ def means(tables: Tables, model: str, selector: str) -> pd.DataFrame:
 
 
 def judged(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
-    """Those of `selectors` that were run again on other draws."""
+    """Those of `selectors` that were run again on resampled questions."""
     return [s for s in selectors if len(means(tables, model, s))]
 
 
@@ -85,9 +85,25 @@ def _look(i: int) -> tuple[str, str]:
     return style.SERIES[i % len(style.SERIES)], style.MARKERS[i % len(style.MARKERS)]
 
 
+def caption_stability(tables: Tables, model: str) -> str:
+    """What `plot_stability` shows."""
+    return (
+        f"{named(tables, model)}: what two masks share (Jaccard index), mean over cultures, by selector and size of "
+        f"the mask: masks of two random halves of the images of {basis(tables, model)}, and the mask and those of "
+        f"bootstrap resamples of these. Dashed: masks of these sizes anywhere in the model, for the selector where "
+        f"that is most."
+    )
+
+
+def no_stability(tables: Tables, model: str, selectors: Sequence[str]) -> str:
+    """Why there is nothing to draw, "" where there is something."""
+    known = any(means(tables, model, s)[list(PANELS)].notna().any(axis=None) for s in selectors)
+    return "" if known else "no culture's questions could be resampled"
+
+
 @style.with_style
 def plot_stability(tables: Tables, model: str, selectors: list[str], ax: Axes | None = None) -> Figure:
-    """Jaccard index of halves and of bootstrap draws by selector and top fraction. With `ax`, that of halves on it."""
+    """Jaccard index of halves and bootstrap resamples by selector and top fraction. With `ax`, that of halves on it."""
     if ax is not None:
         draw_stability(ax, tables, model, selectors, "jaccard_halves")
         ax.set_ylabel("Jaccard index")

@@ -11,70 +11,10 @@ import pandas as pd
 
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.files import read_csv
+from culture_neurons.tables import TABLES, TEXT
 
-KEYS = ["model", "selector", "top_fraction"]
-
-#: Columns that each table must have.
-COLUMNS = {
-    "effects": [
-        *KEYS, "mask_culture", "eval_culture", "n", "baseline_accuracy", "masked_accuracy", "drop", "logprob_drop",
-        "flip_rate", "well_formed_rate",
-    ],
-    "summary": [*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop"],
-    "layers": [*KEYS, "culture", "site", "layer", "count", "units"],
-    "baseline": ["model", "culture", "n", "accuracy"],
-    "evidence": [
-        *KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict",
-    ],
-    "planted": [*KEYS, "culture", "n_selected", "n_planted", "hits", "precision", "recall"],
-}  # fmt: skip
-
-#: Tables that a run may have as well, with the columns that each must have: name -> columns.
-OPTIONAL: dict[str, list[str]] = {
-    "benchmark": [
-        *KEYS, "target", "samples_per_culture", "label_noise", "repeats", "n_target", "chance", "precision",
-        "precision_sd", "recall", "average_precision", "average_precision_sd",
-    ],
-    "finetuning": [
-        "model", "task", "set", "choice", "seed", "culture", "n", "change", "change_low", "change_high",
-        "change_vs_poorest", "change_vs_poorest_p_adjusted", "task_accuracy_before", "task_accuracy_after",
-    ],
-    "finetuning_modules": [
-        "model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters",
-    ],
-    "images": ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"],
-    "cultures": [*KEYS, "culture", "measure", "self", "self_low", "self_high", "specificity", "p_value", "p_adjusted"],
-    "differences": [
-        "model", "selector", "other_selector", "top_fraction", "measure", "what", "difference", "ci_low", "ci_high",
-    ],
-    "permutations": [
-        *KEYS, "culture", "measure", "permutations", "observed", "null", "null_low", "null_high", "p_value",
-    ],
-    "overlaps": [
-        "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap",
-        "expected",
-    ],
-    "related": [*KEYS, "measure", "n_cultures", "overlapping", "correlation", "p_value", "p_adjusted", "verdict"],
-    "sets": [
-        *KEYS, "set", "factor", "n", "n_cultures", "shared", "chance", "baseline_accuracy", "masked_accuracy", "change",
-        "change_low", "change_high", "change_p_adjusted", "random_change", "random_change_low", "random_change_high",
-        "difference", "difference_low", "difference_high", "difference_p_adjusted",
-    ],
-    "sets_effects": [*KEYS, "set", "factor", "mask_culture", "eval_culture", "n", "drop", "logprob_drop", "rank"],
-    "sets_transfer": [*KEYS, "set", "other_set", "factor", "n_cultures", "correlation", "p_value", "p_adjusted"],
-    "stability": [
-        *KEYS, "culture", "n_samples", "n_images", "n_neurons", "selected_again", "jaccard_bootstrap", "jaccard_halves",
-        "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
-    ],
-    "strengths": [*KEYS, "strength", "measure", "self", "self_low", "self_high", "cross", "cross_low", "cross_high"],
-}  # fmt: skip
-
-#: Columns that hold names: never read as numbers, whatever a culture is called.
-TEXT = (
-    "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
-    "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
-    "samples_per_culture", "task", "method", "choice", "seed", "level", "open_reasoning",
-)  # fmt: skip
+#: Tables that nothing is drawn or said without; any other is read where it is named.
+NEEDED = ("effects", "summary", "layers", "baseline", "evidence", "planted")
 
 #: Words of the column `level` of `baseline.csv` and `analysis.transfer.csv`.
 AT_CHANCE, BELOW_CHANCE = "at chance", "below chance"
@@ -94,13 +34,13 @@ class Tables:
     baseline: pd.DataFrame
     evidence: pd.DataFrame
     planted: pd.DataFrame
-    #: Those of `OPTIONAL` that were read, by name.
+    #: Other tables that were read, by name.
     more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     texts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         found: set[str] = set()
-        for table in (*(getattr(self, name) for name in COLUMNS), *self.more.values()):
+        for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
                     found.update(str(value) for value in table[column].dropna().unique())
@@ -117,7 +57,15 @@ class Tables:
 
     def table(self, name: str) -> pd.DataFrame | None:
         """The table tables/{name}.csv, or None where it was not read."""
-        return getattr(self, name) if name in COLUMNS else self.more.get(name)
+        return getattr(self, name) if name in NEEDED else self.more.get(name)
+
+    def named(self, column: str) -> list[str]:
+        """Names of models or selectors that any table has, in order."""
+        found: dict[str, None] = {}
+        for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
+            if column in table:
+                found |= dict.fromkeys(table[column].dropna())
+        return list(found)
 
     def is_planted(self, model: str) -> bool:
         """Whether the tables mark this model as the planted control."""
@@ -131,27 +79,28 @@ class Tables:
 
 
 def read(folder: str | Path, more: Iterable[str] = ()) -> Tables:
-    """Read the tables of `folder`, and those of `OPTIONAL` that `more` names.
+    """Read the tables of `folder` that are needed, and those that `more` names.
 
     A table that an earlier run with other settings left there is read by nobody who does not name it.
     Raises FileError when one is missing, damaged, or lacks a column; ConfigError for an unknown name.
     """
 
-    def one(name: str, columns: Sequence[str]) -> pd.DataFrame:
-        return read_csv(Path(folder) / f"{name}.csv", columns, text=TEXT)
+    def one(name: str) -> pd.DataFrame:
+        table = read_csv(Path(folder) / f"{name}.csv", TABLES[name].columns, text=TEXT)
+        # Rows are looked up thousands of times: by plain texts in a fifth of the time that Arrow's take.
+        return table.astype({column: object for column in TEXT if column in table})
 
     more = list(more)
     for name in more:
-        require(list(OPTIONAL), name, "table")
-    return Tables(
-        **{name: one(name, columns) for name, columns in COLUMNS.items()},
-        more={name: one(name, OPTIONAL[name]) for name in more},
-    )
+        require(list(TABLES), name, "table")
+    return Tables(**{name: one(name) for name in NEEDED}, more={name: one(name) for name in more if name not in NEEDED})
 
 
-def rows(table: pd.DataFrame, model: str, selector: str | None = None, top_fraction: float | None = None):
-    """Rows of one model, and of one selector and top fraction where given."""
-    keep = table["model"] == model
+def rows(
+    table: pd.DataFrame, model: str | None, selector: str | None = None, top_fraction: float | None = None
+) -> pd.DataFrame:
+    """Rows of one model, selector and top fraction, of each where given."""
+    keep = np.ones(len(table), dtype=bool) if model is None else table["model"] == model
     if selector is not None:
         keep &= table["selector"] == selector
     if top_fraction is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,18 @@ def title(tables: Tables, model: str, width: int = 40) -> str:
     if not tables.is_planted(model):
         return fonts.label(model, width)
     return f"{fonts.label(model, max(10, width - len(PLANTED) - 3))} ({PLANTED})"
+
+
+def named(tables: Tables, model: str) -> str:
+    """A model's name in a sentence: the planted control always says so."""
+    return f"{model} ({PLANTED})" if tables.is_planted(model) else model
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b, and c"."""
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}"
 
 
 def plural(n: int, noun: str) -> str:

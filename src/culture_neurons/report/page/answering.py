@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import AT_CHANCE, BELOW_CHANCE, Tables, level, rows
-from culture_neurons.report.figures.titles import number
+from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.words import bracket
 
 #: A share of well-formed answers below this is said.
@@ -15,7 +14,7 @@ FORMED = 0.5
 
 def warnings(tables: Tables, model: str) -> list[str]:
     """What to know before any result of a model is read; none where it answers above chance, and with letters."""
-    who, base = captions.named(tables, model), rows(tables.baseline, model)
+    who, base = named(tables, model), rows(tables.baseline, model)
     result = []
     found = level(tables, model)
     if found in (AT_CHANCE, BELOW_CHANCE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from markupsafe import Markup
 
 from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import Tables, percent, questions
-from culture_neurons.report.figures.titles import plural
+from culture_neurons.report.figures.titles import named, plural
 from culture_neurons.report.page import grids, neurons, pictures, summary
+from culture_neurons.report.registry import FigureFile
 from culture_neurons.report.words import plain, visible
+from culture_neurons.tables import TABLES
 
 FOLDER = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "h5py", "matplotlib", "snakemake")
@@ -32,9 +34,10 @@ def render(
     run: Mapping[str, Any],
     training: Mapping[str, Mapping[str, Any]] | None = None,
     cards: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Sequence[FigureFile] = (),
 ) -> str:
     """The page. `run` may hold dataset, config, models, selectors, top_fraction, code and what else it likes; `cards`
-    has, per model, what `steps.cards` wrote.
+    has, per model, what `steps.cards` wrote; `files` are the figures to show, of the folder `figures`.
 
     Every text from data is escaped. The same input gives the same page.
     """
@@ -55,7 +58,7 @@ def render(
             script_digest=_digest(script),
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
-            models=[captions.named(tables, m) for m in tables.models],
+            models=[named(tables, m) for m in tables.models],
             findings=summary.findings(tables, top_fraction),
             cultures=summary.by_culture(tables, selector, top_fraction) if selector else None,
             controls=plain(captions.controls(config.get("selectors"))),
@@ -69,13 +72,13 @@ def render(
             counts=grids.table(grids.counts_table(counts), "counts") if len(counts) else None,
             dropped=grids.table(grids.dropped_table(dropped), "dropped") if len(dropped) else None,
             model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
-            figures=pictures.groups(tables, Path(figures), selectors, top_fraction),
+            figures=pictures.groups(tables, Path(figures), files, selectors, top_fraction),
             neurons=neurons.cards(tables, cards or {}),
             tables=grids.sections(tables),
             elsewhere=[
                 (f"{name}.csv", len(table))
-                for name in ("effects", "layers", *grids.TOO_LONG)
-                if (table := tables.table(name)) is not None
+                for name, known in TABLES.items()
+                if not known.shown and (table := tables.table(name)) is not None
             ],
             versions=versions(),
             code=dict(sorted((run.get("code") or {}).items())),

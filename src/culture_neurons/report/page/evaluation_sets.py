@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.analysis.significance import HIGHER, LOWER, direction
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.sets import before_and_after, does, factors
 from culture_neurons.report.figures.tables import AT_CHANCE, Tables, is_control, percent, rows, selector_name
-from culture_neurons.report.figures.titles import number
+from culture_neurons.report.figures.titles import named, number
 
 #: What is said of sets that a model guesses on.
 GUESSED = "at chance without masks, and not judged,"
@@ -40,7 +39,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
         said = [f"{word} on {', '.join(names)}" for word, names in found.items() if names]
         first = mine.iloc[0]
         result.append(
-            f"{captions.named(tables, model)}, on several data sets ({selector_name(str(selector))}, top "
+            f"{named(tables, model)}, on several data sets ({selector_name(str(selector))}, top "
             f"{percent(float(first['top_fraction']))}, neurons {does(float(first['factor']))}, mean of all masks "
             f"over all questions; in brackets accuracy without masks and with them): against answers {against}, "
             f"accuracy is {'; '.join(said)}. That speaks of new questions under these very masks."

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.finetuning import differing, whole
 from culture_neurons.report.figures.tables import Tables
-from culture_neurons.report.figures.titles import number
+from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.words import bracket, chance
 
 
@@ -32,7 +31,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
             before, after = (number(100 * row[f"task_accuracy_{when}"], 1) for when in ("before", "after"))
             learned.append(f"{before} to {after} % with the {choice}")
         result.append(
-            f"{captions.named(tables, model)}, trained on {task}: the modules richest in chosen neurons cost "
+            f"{named(tables, model)}, trained on {task}: the modules richest in chosen neurons cost "
             f"more accuracy than the poorest on {more} of {len(rich)} data sets, and less on {less} (adjusted p < "
             f"{LEVEL:g}): "
             f"{'; '.join(said)}. Accuracy on the task itself: {', '.join(learned)} modules."

@@ -1,14 +1,9 @@
-"""Tables of the page: which ones it shows, and what a reader sees of each.
-
-To show one more table of a run: a line in `figures.tables.OPTIONAL`, so that it is read, and one in `SECTIONS`. A
-table that is missing or has no rows is left out.
-"""
+"""Tables of the page: what a reader sees of each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -16,6 +11,7 @@ import pandas as pd
 from culture_neurons.report.figures.tables import Tables, questions, rows
 from culture_neurons.report.figures.titles import DASH, number
 from culture_neurons.report.words import bracket, plain
+from culture_neurons.tables import TABLES
 
 #: Rows of a table that the page shows; longer ones are named with their file.
 MOST_ROWS = 2000
@@ -33,161 +29,12 @@ DECIMALS = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A table of the run that the page shows.
-
-    name       tables/{name}.csv
-    title      of the table on the page
-    note       a sentence or two on how it is read
-    left_out   pattern of columns that the page leaves to the file
-    decimals   of columns that `DECIMALS` does not suit
-    whole      columns that are empty in the rows that the page shows, those of single cultures are left to the file
-    """
-
-    name: str
-    title: str
-    note: str = ""
-    left_out: str = ""
-    decimals: Mapping[str, int] = field(default_factory=dict)
-    whole: tuple[str, ...] = ()
-
-
-#: Tables of thousands of rows, which the page leaves to their files and figures.
-TOO_LONG = ("overlaps", "sets_effects")
-
-SECTIONS = (
-    Section(
-        "summary",
-        "Self and cross drops",
-        "Means over cultures: a culture's own mask on its own questions (self) and on the other cultures' (cross), and "
-        "random masks on its own questions.",
-        left_out=r"well_formed|flip",
-    ),
-    Section(
-        "evidence",
-        "Comparisons and verdicts",
-        "The own mask held against random masks and against the other cultures' masks; a negative difference: the own "
-        "mask does more harm.",
-        left_out=r"^(unit|n_controls|n_cultures)$",
-        decimals={"difference": 3},
-    ),
-    Section(
-        "cultures",
-        "Culture by culture",
-        "The change of a culture's own questions under its own mask (self) and under the other cultures' (cross); "
-        "specificity is their difference, with its two-sided p-value; negative: the own mask does more harm. It speaks "
-        "of luck of the questions, under these masks.",
-        left_out=r"^unit$",
-        decimals={"self": 3, "cross": 3, "specificity": 3},
-    ),
-    Section(
-        "permutations",
-        "Shuffled labels",
-        "The own culture's change against what masks of shuffled culture labels do (the whole chain repeated, from "
-        "statistics to masks to drops); null: their mean, and in brackets where 95 % of them lie. A culture left empty "
-        "is the mean over cultures. One-sided p-values: of a loss as large.",
-        left_out=r"^unit$",
-        decimals={"observed": 3, "null": 3},
-    ),
-    Section(
-        "strengths",
-        "Strength of the intervention",
-        "Own and other cultures' change when g becomes (1 - strength) g; strength 1 is zero ablation, as in all other "
-        "results.",
-        left_out=r"^unit$",
-        decimals={"self": 3, "cross": 3, "specificity": 3},
-    ),
-    Section(
-        "differences",
-        "Differences between selectors",
-        "One selector's change minus another's, on the same questions; of the own culture's change (self), and of "
-        "own - other cultures' (specificity). Negative: the first does more harm.",
-        left_out=r"^unit$",
-        decimals={"difference": 3},
-    ),
-    Section(
-        "stability",
-        "Would other questions have chosen the same neurons?",
-        "Selected again: the share of bootstrap draws of the recorded questions in which a neuron of a mask is chosen "
-        "again. Jaccard: what two masks share, of all that either has; of the mask and those of the draws (bootstrap), "
-        "of masks from random halves of the questions, with the middle 95 % of splits, and of random masks (chance). "
-        "Rank correlation: Spearman's, of the halves' scores of all neurons. Left empty where a culture's recorded "
-        "questions are about one image (n images), which drawn again never changes, or its mask is empty.",
-        decimals={"jaccard_chance": 3},
-    ),
-    Section(
-        "related",
-        "Does a mask hurt the cultures that it shares neurons with?",
-        "Over pairs of cultures: Spearman's correlation of how many neurons their masks share (Jaccard index) and what "
-        "the mask of the one does to the questions of the other; negative: shared neurons hurt. Overlapping: share of "
-        "pairs with a neuron in common. p by exchanging the names of cultures (Mantel), two-sided.",
-        left_out=r"^n_pairs$",
-    ),
-    Section(
-        "sets",
-        "On other benchmarks",
-        "All questions of each data set count the same; the run's own take part with their evaluate half. Factor 0 "
-        "suppresses the chosen neurons, 2 enhances them. Change: masked - baseline, mean over the masks; own and "
-        "other: each question under its own culture's mask and under the others'; difference: change - that under "
-        "random masks of the same size. p-values are two-sided and speak of new questions under these masks.",
-        left_out=r"^(n_.*|shared|neurons)$|well_formed|_p$|logprob_(?!change|diff)|_logprob",
-    ),
-    Section(
-        "sets_transfer",
-        "Do masks harm the same other cultures on two data sets?",
-        "Over pairs of cultures: Spearman's correlation of what the mask of the one does to the questions of the other "
-        "(log-probability), without what is due to the mask or to the evaluated culture alone. p by exchanging the "
-        "names of cultures (Mantel).",
-    ),
-    Section("baseline", "Baseline", "Accuracy without any mask, and how many answered questions neurons come from."),
-    Section(
-        "images",
-        "With and without the image",
-        "The same questions as they are (shown), with a grey image of the same size (blank) and as text alone (none); "
-        "questions without an image are left out. A row without a culture is the mean over cultures. Negative "
-        "changes: the image helped.",
-        left_out=r"^(gained|lost|well_formed_rate|n_without_image)$",
-        decimals={"change": 1},
-    ),
-    Section(
-        "finetuning",
-        "After training on another task",
-        "A few modules of the model, those richest or poorest in chosen neurons or random ones, were trained "
-        "on a task that has nothing to do with culture; then each data set was asked again. Means over all "
-        "questions and over seeds; single cultures and seeds are in the file. Vs poorest: paired difference on the "
-        "same questions, negative: more is lost; p by sign flips, two-sided. Task: accuracy on its held-out questions.",
-        left_out=r"^(culture|seed)$|well_formed|_loss|^task_n$|logprob_change_vs_poorest_p$|^change_vs_poorest_p$",
-        decimals={"change": 2, "change_vs_poorest": 2},
-        whole=("culture", "seed"),
-    ),
-    Section(
-        "finetuning_modules",
-        "Modules that were trained",
-        "Chosen: output units of the module that the mask names; richness is their share. Parameters: numbers that "
-        "were trained, of all modules of the choice together.",
-        decimals={"richness": 4},
-    ),
-    Section(
-        "benchmark",
-        "Selectors on planted neurons",
-        "Of the planted models alone, whose culture neurons are known. Effective ones cost their culture at least 0.1 "
-        "nats when they alone are zeroed. Means and standard deviations (sd) over draws of questions; label noise is "
-        "the share of questions with a shuffled culture, chance the precision of a random choice.",
-        left_out=r"^(repeats|n_cultures)$",
-    ),
-    Section(
-        "planted", "Planted neurons found", "Of the planted control alone: which of its known neurons were chosen."
-    ),
-)
-
-
 def sections(tables: Tables) -> list[dict[str, Any]]:
-    """The tables of `SECTIONS` that the run has, ready for the page."""
+    """The tables that the page shows and the run has, ready for it; those without rows are left out."""
     result = []
-    for section in SECTIONS:
+    for section in TABLES.values():
         frame = tables.table(section.name)
-        if frame is not None and len(frame):
+        if section.shown and frame is not None and len(frame):
             frame = frame[frame[list(section.whole)].isna().all(axis=1)]
             shown = frame[[c for c in frame if not (section.left_out and re.search(section.left_out, c))]]
             result.append(table(shown, section.name, section.decimals)

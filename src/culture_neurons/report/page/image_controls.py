@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.images import asked, overall
 from culture_neurons.report.figures.tables import Tables
-from culture_neurons.report.figures.titles import number, plural
+from culture_neurons.report.figures.titles import named, number, plural
 from culture_neurons.report.words import bracket
 
 #: How questions were asked, in the words of the sentence.
@@ -23,6 +22,6 @@ def sentence(tables: Tables, model: str) -> str:
         parts.append(f"{number(100 * row['accuracy'], 1)} % {HOW[control]}{interval and f' {interval}'}")
     guessing = number(100 * float(means["chance"].iloc[0]), 1)
     return (
-        f"{captions.named(tables, model)}, does it need the image: accuracy is {', '.join(parts)}; guessing gives "
+        f"{named(tables, model)}, does it need the image: accuracy is {', '.join(parts)}; guessing gives "
         f"{guessing} % ({plural(asked(tables, model), 'question')} with an image)."
     )

@@ -10,9 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from culture_neurons.errors import FileError
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import Tables, percent, selector_name
-from culture_neurons.report.figures.titles import DASH, number
+from culture_neurons.report.figures.titles import DASH, named, number
 from culture_neurons.report.words import bracket, plain
 from culture_neurons.types import FEWEST_UNITS
 
@@ -42,7 +41,7 @@ def _model(tables: Tables, model: str, content: Mapping[str, Any]) -> dict[str, 
     for card in content["cards"]:
         by_culture.setdefault(plain(card["culture"]), []).append(_card(card, content))
     return {
-        "who": captions.named(tables, model),
+        "who": named(tables, model),
         "selector": selector_name(plain(content["selector"])),
         "top": percent(float(content["top_fraction"])),
         "cultures": list(by_culture.items()),

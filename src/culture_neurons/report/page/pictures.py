@@ -1,54 +1,59 @@
-"""Figures of the page, each with its caption, as `figures.captions` lists them; those that were not drawn are left
-out."""
+"""Figures of the page, each with its caption, in the order of the run's list."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from culture_neurons.errors import FileError
 from culture_neurons.files import damaged
-from culture_neurons.report.figures import captions
+from culture_neurons.report.figures import drawing
 from culture_neurons.report.figures.tables import Tables, selector_name
+from culture_neurons.report.figures.titles import named
+from culture_neurons.report.registry import FigureFile
 from culture_neurons.report.words import plain
 
 #: Figures of all models that have a place of their own on the page; any other is shown with the figures.
 PLACED = ("overview", "baseline")
 
 
-def image(folder: Path, entry: captions.Entry) -> dict[str, Any] | None:
-    """One figure for the page, its PNG inline; None when the folder does not have it."""
-    path = folder / f"{entry.stem}.png"
+def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
+    """One figure for the page, its PNG inline. Raises FileError where it is missing or damaged."""
+    path = folder / f"{file.stem}.png"
     if not path.is_file():
-        return None
+        raise FileError(f"{path}: no such file")
     data = path.read_bytes()
     if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
         raise damaged(path, "damaged or no PNG file")
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     return {
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
-        "caption": plain(entry.caption),
-        "alt": plain(f"{entry.kind.replace('-', ' ')} figure. {entry.caption}"),
+        "caption": plain(caption),
+        "alt": plain(f"{file.kind.replace('-', ' ')} figure. {caption}"),
         "width": width,
         "height": height,
         "wide": width > 900,
     }
 
 
-def groups(tables: Tables, folder: Path, selectors: list[str], top_fraction: float) -> dict[str, Any]:
+def groups(
+    tables: Tables, folder: Path, files: Sequence[FigureFile], selectors: Sequence[str], top_fraction: float
+) -> dict[str, Any]:
     """The figures of the page: those of `PLACED` by name, the others of all models, then per model its own and those
     of each selector."""
-    overall = {e.stem: i for e in captions.overview_entries(tables, top_fraction) if (i := image(folder, e))}
+    shown = {file: image(folder, file, drawing.caption(tables, file, selectors, top_fraction)) for file in files}
+    placed = {kind: shown.pop(FigureFile(kind), None) for kind in PLACED}
     models = []
-    for model in tables.models:
-        known = [s for s in selectors if s in tables.selectors(model)]
-        first: list[dict[str, Any]] = []
-        by_selector: dict[str, list[dict[str, Any]]] = {}
-        for entry in captions.model_entries(tables, model, known, top_fraction):
-            if shown := image(folder, entry):
-                (by_selector.setdefault(selector_name(entry.selector), []) if entry.selector else first).append(shown)
-        models.append({"who": captions.named(tables, model), "first": first, "groups": by_selector})
-    placed = {name: overall.pop(name, None) for name in PLACED}
-    return {**placed, "overall": list(overall.values()), "models": models}
+    for model in dict.fromkeys(file.model for file in shown if file.model):
+        of: dict[str, list[dict[str, Any]]] = {}
+        for file, picture in shown.items():
+            if file.model == model:
+                of.setdefault(file.selector, []).append(picture)
+        first = of.pop("", [])
+        by_selector = {selector_name(selector): pictures for selector, pictures in of.items()}
+        models.append({"who": named(tables, model), "first": first, "groups": by_selector})
+    return {**placed, "overall": [picture for file, picture in shown.items() if not file.model], "models": models}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import number
+from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.words import MEASURES, bracket, chance
 
 
@@ -32,7 +31,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
             )
         first = part.iloc[0]
         result.append(
-            f"{captions.named(tables, model)}, against shuffled culture labels ({selector_name(str(selector))}, top "
+            f"{named(tables, model)}, against shuffled culture labels ({selector_name(str(selector))}, top "
             f"{percent(float(first['top_fraction']))}, {int(first['permutations']):,} times; in brackets where "
             f"95 % of these lie; p one-sided, of a loss as large): {'; '.join(said)}."
         )

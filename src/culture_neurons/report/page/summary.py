@@ -14,9 +14,8 @@ import pandas as pd
 
 from culture_neurons.analysis.significance import HIGHER, LOWER, direction
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.report.figures import captions
 from culture_neurons.report.figures.tables import Tables, at_chance, drops, percent, rows, selector_name
-from culture_neurons.report.figures.titles import number
+from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.page import answering, evaluation_sets, finetuning, image_controls, shuffled_labels
 from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
 
@@ -58,6 +57,8 @@ def _interval(row: pd.Series, unit: str, decimals: int) -> str:
 def main_fraction(tables: Tables, wanted: Any = None) -> float:
     """The top fraction of the summary: the wanted one, or the one closest to 1 %."""
     known = sorted(set(tables.summary["top_fraction"].astype(float)))
+    if not known and wanted is not None:
+        return float(wanted)
     if not known:
         raise FileError("summary.csv holds no result; run the ablations again")
     if wanted is None:
@@ -75,7 +76,7 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
     """
     result = []
     for model in tables.models:
-        who = captions.named(tables, model)
+        who = named(tables, model)
         evidence = rows(tables.evidence, model, None, top_fraction)
         items = []
         for selector, part in evidence.groupby("selector", sort=False):
@@ -185,7 +186,7 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
     return {
         "selector": selector_name(selector),
-        "models": [{"who": captions.named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
+        "models": [{"who": named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
         "counts": {
             key: [

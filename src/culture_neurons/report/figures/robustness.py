@@ -1,8 +1,6 @@
-"""The chain repeated: own changes against those under shuffled labels, and against the strength of ablation."""
+"""How robust an effect is: own changes against those under shuffled labels, and against the strength of ablation."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,15 +12,17 @@ from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.effects import KINDS, MEASURES, SMALLEST
 from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, drops, percent, rows, selector_name
-from culture_neurons.report.figures.titles import CHANGE, MINUS, plural, title
+from culture_neurons.report.figures.titles import CHANGE, MINUS, named, plural, title
 
 MEAN = "mean over cultures"
 
 
-def repeated(tables: Tables, model: str, selectors: Sequence[str], name: str) -> list[str]:
-    """Those of `selectors` that a further table (`permutations`, `strengths`) has rows of, for this model."""
-    table = tables.more.get(name)
-    return [] if table is None else [s for s in selectors if len(rows(table, model, s))]
+def panels(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
+    """Rows of `permutations` and of `strengths`, of each where there are some."""
+    found = {
+        name: rows(tables.more[name], model, selector) for name in ("permutations", "strengths") if name in tables.more
+    }
+    return {name: part for name, part in found.items() if len(part)}
 
 
 def shuffled(tables: Tables, model: str, selector: str, measure: str) -> pd.DataFrame:
@@ -69,40 +69,6 @@ def draw_permutations(ax: Axes, tables: Tables, model: str, selector: str, measu
     style.fixed_ticks(ax)
 
 
-@style.with_style
-def plot_permutations(
-    tables: Tables, model: str, selector: str, ax: Axes | None = None, measure: str = "accuracy"
-) -> Figure:
-    """Own changes against shuffled labels, both measures beside each other. With `ax`, one `measure` on it."""
-    name = selector_name(selector)
-    if ax is not None:
-        draw_permutations(ax, tables, model, selector, measure)
-        ax.set_title(f"{title(tables, model)}: {name}", loc="left")
-        return ax.figure
-    part = shuffled(tables, model, selector, "logprob")
-    left, right, gap, head, foot = 1.5, 0.12, 0.25, 0.5, 0.62
-    height = max(2, len(part)) * 0.19
-    width = (style.DOUBLE - left - right - gap) / 2
-    fig = style.figure(style.DOUBLE, head + height + foot)
-    times = int(part["permutations"].max()) if len(part) else 0
-    style.heading(fig, title(tables, model, 60), [
-        f"Own culture's change ({CHANGE}), {name}{_top(part)}, against masks of shuffled labels ({times:,} times)",
-    ])  # fmt: skip
-    for i, measure in enumerate(MEASURES):
-        ax = style.axes(fig, left + i * (width + gap), foot, width, height)
-        draw_permutations(ax, tables, model, selector, measure)
-        ax.tick_params(labelleft=i == 0)
-    handles = [
-        Line2D([], [], linestyle="none", **style.mark("self", 5)),
-        Line2D([], [], color=style.FAINT, linewidth=5.5),
-        Line2D([], [], linestyle="none", marker="|", markersize=6, color=style.GREY),
-    ]
-    fig.legend(handles, ["own culture", "95\N{NO-BREAK SPACE}% of the shuffles", "their mean"], loc="lower center",
-               ncols=3, bbox_to_anchor=(0.5, 0.01 / fig.get_size_inches()[1]), columnspacing=1.2,
-               borderaxespad=0.1)  # fmt: skip
-    return fig
-
-
 def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure: str = "accuracy") -> None:
     """Own and other cultures' change against the strength of the intervention, with 95 % intervals, on `ax`."""
     part = rows(tables.more["strengths"], model, selector)
@@ -131,36 +97,81 @@ def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure:
     style.fixed_ticks(ax)
 
 
+def caption_robustness(tables: Tables, model: str, selector: str) -> str:
+    """What `plot_robustness` shows."""
+    found = panels(tables, model, selector)
+    first = next(iter(found.values()))
+    parts = []
+    if "permutations" in found:
+        parts.append(
+            f"change of each culture's own questions under its own mask (dots with 95 % intervals over questions) "
+            f"against what masks of shuffled culture labels do: the chain from statistics over scores to masks and "
+            f"answers, repeated {int(found['permutations']['permutations'].max()):,} times (grey: 95 % of these)"
+        )
+    if "strengths" in found:
+        parts.append(
+            "change against the strength s of the intervention, g becomes (1 - s) g on the masked neurons: s = 1 is "
+            "zero ablation, beyond it their sign is turned (means over cultures, with 95 % intervals)"
+        )
+    return (
+        f"{named(tables, model)} ({selector_name(selector)}, top {percent(float(first['top_fraction'].iloc[0]))}): "
+        f"{'; and '.join(parts)}. {plural(_asked(first), 'evaluated question')}."
+    )
+
+
+def no_robustness(tables: Tables, model: str, selector: str) -> str:
+    """Why there is nothing to draw, "" where there is something."""
+    return "" if panels(tables, model, selector) else "no mask was ablated again"
+
+
 @style.with_style
-def plot_strengths(
-    tables: Tables, model: str, selector: str, ax: Axes | None = None, measure: str = "accuracy"
-) -> Figure:
-    """Change against the strength of the intervention, both measures beside each other. With `ax`, one `measure`."""
-    name = selector_name(selector)
-    if ax is not None:
-        draw_strengths(ax, tables, model, selector, measure)
-        ax.set_title(f"{title(tables, model)}: {name}", loc="left")
-        return ax.figure
-    part = rows(tables.more["strengths"], model, selector)
-    left, right, gap, head, height, foot = 0.62, 0.12, 0.72, 0.5, 1.6, 0.66
+def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
+    """Own changes against shuffled labels, culture by culture, and below them changes against the strength of the
+    intervention; accuracy on the left, log-probability on the right."""
+    found = panels(tables, model, selector)
+    left, right, gap, head, above, tall, below, foot = 1.5, 0.12, 0.55, 0.36, 0.3, 1.45, 0.4, 0.3
+    cultures = max((found["permutations"].groupby("measure").size()), default=0) if "permutations" in found else 0
+    heights = {"permutations": max(2, cultures) * 0.17, "strengths": tall}
+    fig = style.figure(style.DOUBLE, head + sum(above + heights[name] + below for name in found) + foot)
+    height = fig.get_size_inches()[1]
+    first = next(iter(found.values()), None)
+    text = (
+        ""
+        if first is None
+        else (f", top {percent(float(first['top_fraction'].iloc[0]))}; {plural(_asked(first), 'question')}")
+    )
+    style.heading(fig, title(tables, model, 60), [f"Change ({CHANGE}), {selector_name(selector)}{text}"])
     width = (style.DOUBLE - left - right - gap) / 2
-    fig = style.figure(style.DOUBLE, head + height + foot)
-    n = int(part["n"].max()) if len(part) and "n" in part else 0
-    style.heading(fig, title(tables, model, 60), [
-        f"Change ({CHANGE}) against the strength of the intervention, {name}{_top(part)}; {plural(n, 'question')}",
-    ])  # fmt: skip
-    for i, measure in enumerate(MEASURES):
-        ax = style.axes(fig, left + i * (width + gap), foot, width, height)
-        draw_strengths(ax, tables, model, selector, measure)
-    handles = [Line2D([], [], linewidth=1.1, **style.mark(kind, 4.2)) for kind in ("self", "cross")]
-    handles.append(Line2D([], [], color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 2))))
-    fig.legend(handles, [KINDS["self"], KINDS["cross"], "zero ablation"], loc="lower center", ncols=3,
-               bbox_to_anchor=(0.5, 0.01 / fig.get_size_inches()[1]), columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
+    bottom = height - head
+    for name, part in found.items():
+        bottom -= above + heights[name]
+        for i, measure in enumerate(MEASURES):
+            ax = style.axes(fig, left + i * (width + gap), bottom, width, heights[name])
+            if name == "permutations":
+                draw_permutations(ax, tables, model, selector, measure)
+                ax.tick_params(labelleft=i == 0)
+                words = f"Against masks of shuffled culture labels ({int(part['permutations'].max()):,} times)"
+            else:
+                draw_strengths(ax, tables, model, selector, measure)
+                words = "Against the strength of the intervention"
+            if i == 0:
+                ax.set_title(words, loc="left", pad=3, x=-(left - 0.06) / width)
+        bottom -= below
+    marks = {KINDS["self"]: Line2D([], [], linewidth=1.1, **style.mark("self", 4.6))}
+    if "strengths" in found:
+        marks[KINDS["cross"]] = Line2D([], [], linewidth=1.1, **style.mark("cross", 4.2))
+        marks["zero ablation"] = Line2D([], [], color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 2)))
+    if "permutations" in found:
+        marks["95\N{NO-BREAK SPACE}% of shuffles"] = Line2D([], [], color=style.FAINT, linewidth=5.5)
+        marks["their mean"] = Line2D([], [], linestyle="none", marker="|", markersize=6, color=style.GREY)
+    fig.legend(marks.values(), marks.keys(), loc="lower center", ncols=len(marks), columnspacing=1.2,
+               bbox_to_anchor=(0.5, 0.01 / height), borderaxespad=0.1)  # fmt: skip
     return fig
 
 
-def _top(part: pd.DataFrame) -> str:
-    return f", top {percent(float(part['top_fraction'].iloc[0]))}" if len(part) else ""
+def _asked(part: pd.DataFrame) -> int:
+    """Evaluated questions, where the table says so: rows of the mean over cultures have those of all."""
+    return int(part["n"].max()) if "n" in part else 0
 
 
 def _limits(low: float, high: float, measure: str) -> tuple[float, float]:

@@ -14,22 +14,27 @@ from pathlib import Path
 import psutil
 import pytest
 
-from culture_neurons import warm
+import culture_neurons
+from tools import warm
 
+PACKAGE = Path(culture_neurons.__file__).parent
+RUN = [sys.executable, warm.__file__]
 SOURCE = {"type": "synthetic", "cultures": 2, "samples_per_culture": 4}
 
 
 @pytest.fixture(scope="module")
-def environment():
-    """Of processes that may use a server."""
+def cold():
+    """The environment of processes without a server."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(warm.__file__).parents[1]))
-        with warm.served() as found:
-            yield found
+        patch.setenv("PYTHONPATH", str(PACKAGE.parent))
+        yield dict(os.environ)
 
 
-def cold(environment: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key != warm.SOCKET}
+@pytest.fixture(scope="module")
+def environment(cold):
+    """The environment of processes that may use a server."""
+    with warm.served() as folder:
+        yield warm.environment(folder)
 
 
 def prepare(folder: Path, environment: dict[str, str], **source) -> subprocess.CompletedProcess:
@@ -68,24 +73,36 @@ def training(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Pope
     return step, copy
 
 
-def test_a_copy_writes_the_same_bytes_and_says_the_same(environment, tmp_path):
-    runs = [prepare(tmp_path / name, found) for name, found in (("a", environment), ("b", cold(environment)))]
+def test_a_copy_writes_the_same_bytes_and_says_the_same(environment, cold, tmp_path):
+    runs = [prepare(tmp_path / name, variables) for name, variables in (("a", environment), ("b", cold))]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
     assert (runs[0].stdout, runs[0].stderr) == (runs[1].stdout, runs[1].stderr)
-    found = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]
-    assert found[0] == found[1]
-    assert len(found[0]) == 4
+    files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]
+    assert files[0] == files[1]
+    assert len(files[0]) == 4
 
 
-def test_it_is_a_copy_that_does_the_work(environment):
-    """A module that says which process it runs in, and what that has loaded."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from types import SimpleNamespace as Of; from culture_neurons import warm;"
-         " sys.modules['__main__'].__spec__ = Of(name='platform'); sys.exit(warm.forward())"],
-        env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert "Linux" in done.stdout
+def own_imports(environment: dict[str, str]) -> str:
+    """What the process of a step imports itself."""
+    environment = environment | {"PYTHONPROFILEIMPORTTIME": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "culture_neurons.steps.prepare", "--help"], env=environment, capture_output=True,
+        text=True, check=True, timeout=120,
+    ).stderr  # fmt: skip
+
+
+def test_it_is_a_copy_that_does_the_work(environment, cold):
+    assert "argparse" in own_imports(cold)
+    imports = own_imports(environment)
+    assert "_socket" in imports
+    # What makes a start slow.
+    assert not [name for name in ("argparse", " socket\n", "culture_neurons") if name in imports]
+
+
+def test_other_programs_are_left_alone(environment):
+    program = "import os, sys; print('sitecustomize' in sys.modules, os.getpid())"
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.communicate(timeout=60)[0].split() == ["True", str(process.pid)]
 
 
 def test_errors_have_their_exit_code_and_message(environment, tmp_path):
@@ -115,22 +132,21 @@ def test_a_copy_that_is_killed_is_a_failure(environment, tmp_path):
 
 
 def test_without_a_server_a_step_does_its_work_itself(environment, tmp_path):
-    assert prepare(tmp_path / "a", environment | {warm.SOCKET: str(tmp_path / "no-socket")}).returncode == 0
+    with warm.served() as folder:
+        copied = Path(shutil.copytree(folder, tmp_path / "ended", ignore=shutil.ignore_patterns("socket")))
+    assert "argparse" in own_imports(environment | {"PYTHONPATH": f"{copied}:{PACKAGE.parent}"})
+    assert prepare(tmp_path / "a", environment | {"PYTHONPATH": f"{copied}:{PACKAGE.parent}"}).returncode == 0
 
 
 def test_with_a_server_of_other_code_too(environment, tmp_path):
     """Equal code elsewhere is served; what is not equal is not."""
     package = tmp_path / "src" / "culture_neurons"
-    shutil.copytree(Path(warm.__file__).parent, package)
-    elsewhere = environment | {"PYTHONPATH": str(package.parent)}
-    ask = "import sys; from types import SimpleNamespace as Of; from culture_neurons import warm;" \
-          " sys.modules['__main__'].__spec__ = Of(name='platform'); print(warm.forward())"  # fmt: skip
-    answers = []
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", ask], env=elsewhere, capture_output=True, text=True, check=True)
-        answers.append(done.stdout.split()[-1])
-        (package / "data" / "synthetic.py").write_text("raise SystemExit('the other code')\n", encoding="utf-8")
-    assert answers == ["0", "None"]
+    shutil.copytree(PACKAGE, package)
+    server, _, _ = environment["PYTHONPATH"].partition(os.pathsep)
+    elsewhere = environment | {"PYTHONPATH": f"{package.parent}:{server}"}  # in the order of common.smk
+    assert "argparse" not in own_imports(elsewhere)
+    (package / "data" / "readers" / "synthetic.py").write_text("raise SystemExit('the other code')\n", encoding="utf-8")
+    assert "argparse" in own_imports(elsewhere)
     other = prepare(tmp_path / "b", elsewhere)
     assert other.returncode != 0
     assert "the other code" in other.stderr
@@ -138,8 +154,9 @@ def test_with_a_server_of_other_code_too(environment, tmp_path):
 
 def test_the_command_has_a_server_while_it_runs(tmp_path):
     """And its exit code comes back; the server ends with it, also when the wrapper is killed."""
-    code = f"import os, socket, time; socket.socket(socket.AF_UNIX).connect(os.environ['{warm.SOCKET}'])"
-    run = [sys.executable, "-m", "culture_neurons.warm", sys.executable, "-c"]
+    code = "import os, socket, time; folder = os.environ['PYTHONPATH'].split(os.pathsep)[0];" \
+           " socket.socket(socket.AF_UNIX).connect(f'{folder}/socket')"  # fmt: skip
+    run = [*RUN, sys.executable, "-c"]
     before = children()
     assert subprocess.run([*run, f"{code}; raise SystemExit(5)"], check=False, timeout=120).returncode == 5
     assert children() <= before
@@ -155,7 +172,7 @@ def test_the_command_has_a_server_while_it_runs(tmp_path):
 @pytest.mark.parametrize("words", [[], ["no-such-program", "--cores", "2"]])
 def test_a_command_is_asked_for(words):
     done = subprocess.run(
-        [sys.executable, "-m", "culture_neurons.warm", *words], capture_output=True, text=True, check=False, timeout=60
+        [*RUN, *words], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
