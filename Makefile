@@ -13,10 +13,11 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pyth
 WORKERS ?= logical --maxprocesses 8
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
+.PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-faults test-slurm lint format lock clean
 
 help:
 	@echo 'make demo        set up, run the default workflow, say where the report is'
+	@echo 'make demo-all    the same with one model of each architecture of the paper (minutes)'
 	@echo 'make demo-llm    the same for a language model: CULNIG on questions in words (minutes)'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
@@ -24,7 +25,7 @@ help:
 	@echo 'make figures     draw the figures of the default run again, from its tables'
 	@echo 'make check-demo  check the results of the demo (make check-demo-llm: of the other one)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
-	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (after make demo; half an hour)'
+	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests'
 	@echo 'make test-faults  kill, fill the disk, damage files: real runs that must come through (minutes)'
@@ -44,6 +45,10 @@ setup:
 demo: setup
 	$(WARM) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo/report.html"
+
+demo-all: setup
+	$(WARM) snakemake --configfile config/demo-all.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	@echo "The report is at results/demo-all/report.html"
 
 demo-llm: setup
 	$(WARM) snakemake --configfile config/demo-llm.yaml --cores $(CORES) --rerun-incomplete --quiet rules
@@ -72,7 +77,7 @@ check-report: demo
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
 
-bench: demo
+bench: demo-all
 	$(RUN) python -m benchmarks
 
 bench-gpu: setup

@@ -1,4 +1,4 @@
-"""The demo's models, questions and masks, from results/demo."""
+"""The demo's models, questions and masks, from results/demo-all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from culture_neurons.models.loading import Loaded, load
 from culture_neurons.steps.ablate import read_masks
 from culture_neurons.types import SITES, NeuronMask, Sample
 
-RESULTS = Path("results/demo")
+RESULTS = Path("results/demo-all")
 MODELS = ("demo-qwen2.5-vl", "demo-llava-mistral")
 
 
@@ -33,5 +33,5 @@ def masks(name: str, n: int) -> list[NeuronMask]:
     files = sorted((RESULTS / name / "masks").glob("*_top*.parquet"))
     found = [mask for file in files for mask in read_masks(file)[0] if len(mask) and np.isin(mask.site, SITES).all()]
     if len(found) < n:
-        raise FileError(f"{RESULTS / name / 'masks'}: {len(found)} masks, expected {n}; run make demo first")
+        raise FileError(f"{RESULTS / name / 'masks'}: {len(found)} masks, expected {n}; run make demo-all first")
     return found[:n]

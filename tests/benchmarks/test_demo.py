@@ -33,5 +33,5 @@ def test_masks_are_those_by_statistics_that_have_neurons():
 
 
 def test_too_few_masks_are_an_error():
-    with pytest.raises(FileError, match="2 masks, expected 3; run make demo first"):
+    with pytest.raises(FileError, match="2 masks, expected 3; run make demo-all first"):
         demo.masks("m", 3)

@@ -25,7 +25,7 @@ def read(name="config.yaml"):
 
 def changed(path, value):
     config = read()
-    config["selectors"]["x_cas"] = {"method": "cas"}  # with a model demo-qwen2.5-vl_x it makes two pairs of one name
+    config["selectors"]["x_cas"] = {"method": "cas"}  # with a model demo-llava-mistral_x it makes two pairs of one name
     *parents, last = path
     node = config
     for key in parents:
@@ -81,7 +81,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
     [
         (("top_fraction",), [0.1], r"unknown key 'top_fraction' \(did you mean 'top_fractions'\?\)"),
         (("data", "filter", "min_sample"), 3, r"data: filter: unknown key 'min_sample' \(did you mean 'min_samples'"),
-        (("models", "demo-qwen2.5-vl", "batchsize"), 3, r"demo-qwen2.5-vl: unknown key 'batchsize'.*'batch_size'"),
+        (("models", "planted-control", "batchsize"), 3, r"planted-control: unknown key 'batchsize'.*'batch_size'"),
         (("selectors", "casx"), {}, r"selectors: casx: unknown selector 'casx' \(did you mean 'cas'"),
         (("selectors", "mine"), {"method": "ladle"}, r"unknown selector 'ladle' \(did you mean 'lape'"),
         (("selectors", "mad"), {"normalize": True}, r"unknown option 'normalize' \(did you mean 'normalise'"),
@@ -128,14 +128,14 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("selectors", "lape"), {"activation_quantile": 3}, r"selectors: lape: .*activation_quantile.*3"),
         (("selectors", "random"), {"seed": "x"}, r"selectors: random: .*seed.*'x'"),
         (("selectors", "CAS"), {"method": "cas"}, r"CAS and cas differ in case only"),
-        (("models", "demo-qwen2.5-vl_x"), {"path": "x"}, r"would share their figures' names"),
+        (("models", "demo-llava-mistral_x"), {"path": "x"}, r"would share their figures' names"),
         (("data", "filter", "group_by"), "category", r"planted-control: neurons are planted per culture"),
         (("dataset",), "../elsewhere", r"dataset: '../elsewhere' is not valid"),
         (("models", "a/b"), {"path": "x"}, r"models: 'a/b' is not valid; expected a name of letters"),
         (("models", "tables"), {"path": "x"}, r"'tables' is not valid; expected a name"),
         (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: expected either"),
         (("models", "neither"), {}, r"neither: expected either"),
-        (("models", "DEMO-qwen2.5-vl"), {"path": "x"}, r"differ in case only"),
+        (("models", "DEMO-llava-mistral"), {"path": "x"}, r"differ in case only"),
         (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*mean 'demo-llava"),
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
         (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
@@ -175,7 +175,7 @@ def test_split_by_category():
         ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "architecture"), "qwen2.5-vl",
          r"models: demo-qwen3: train: architecture qwen2.5-vl is trained on a source of type synthetic; data: source:"
          r" type is synthetic-text"),
-        ("config.yaml", ("models", "demo-llava-qwen2", "train", "architecture"), "llama",
+        ("config.yaml", ("models", "demo-llava-mistral", "train", "architecture"), "llama",
          r"architecture llama is trained on a source of type synthetic-text; data: source: type is synthetic"),
         ("config/demo-llm.yaml", ("data", "source", "type"), "blend", r"trained on a source of type synthetic-text"),
         ("config/demo-llm.yaml", ("models", "demo-qwen3", "train", "plant"), True,
