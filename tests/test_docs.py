@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,26 +26,21 @@ from culture_neurons.data.readers import cvqa, synthetic, synthetic_text, table
 from culture_neurons.selectors import selection
 from culture_neurons.steps import (
     benchmark_selectors,
-    overlap,
-    score,
     stability,
     tabulate,
-    tabulate_again,
-    tabulate_images,
+    tabulate_image_controls,
+    tabulate_overlaps,
+    tabulate_robustness,
     tabulate_sets,
     tabulate_stability,
 )
-from culture_neurons.steps import mask as choose
+from culture_neurons.steps import select as choose
 from culture_neurons.workflow import config
 from tests.figures_tables import finetuned
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    *(f"docs/{name}.md" for name in ("method", "outputs", "selectors", "language-models", "cluster", "faults")),
-]
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -86,6 +82,32 @@ def missing_links(page: str, text: str) -> list[str]:
 def test_links_lead_somewhere(page: str) -> None:
     assert missing_links(page, TEXT[page]) == []
     assert missing_links("README.md", "[a](docs/nowhere.md) and [b](LICENSE)") == ["docs/nowhere.md"]
+
+
+def anchor(heading: str) -> str:
+    """What a heading is called in links."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_sections_lead_to_headings(page: str) -> None:
+    for target, name in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", TEXT[page]):
+        if "://" not in target:
+            other = (ROOT / page).parent.joinpath(target).resolve() if target else ROOT / page
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.M)
+            assert name in map(anchor, headings), f"{page}: {target}#{name}"
+
+
+def test_readme_is_short_and_leads_to_every_page() -> None:
+    assert len(TEXT["README.md"].splitlines()) <= 200
+    table = section(TEXT["README.md"], "## Where to read on")
+    assert set(re.findall(r"^\| \[.*?\]\((.*?)\) \|", table, re.M)) == {*PAGES} - {"README.md"}
+
+
+@pytest.mark.parametrize("page", ["README.md", *DOCS])
+def test_lines_are_not_too_long(page: str) -> None:
+    lines = TEXT[page].splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -144,11 +166,54 @@ def test_dotted_settings_are_in_the_schema(page: str) -> None:
 
 
 def test_settings_named_in_the_rerun_table_are_in_the_schema() -> None:
-    rows = re.findall(r"^\| (.*?) \|", section(TEXT["README.md"], "## What runs again after a change"), re.M)
+    rows = re.findall(r"^\| (.*?) \|", section(TEXT["docs/cost.md"], "## What runs again after a change"), re.M)
     named = {word for row in rows for word in re.findall(r"`([\w.*]+)`", row)}
     stanza = set(SCHEMA["properties"]["models"]["additionalProperties"]["properties"])
     assert {"top_fractions", "batch_size"} <= named
     assert {n for n in named if n not in stanza and not setting_exists(n)} == set()
+
+
+ARCHITECTURE = TEXT["docs/architecture.md"]
+
+
+def test_every_rule_is_in_the_architecture() -> None:
+    files = (ROOT / "workflow/rules").glob("*.smk")
+    rules = {rule for file in files for rule in re.findall(
+        r"^(?:rule|use rule \w+ as) (\w+)", file.read_text(encoding="utf-8"), re.M
+    )}  # fmt: skip
+    assert {"prepare", "select", "gather_robustness", "verify"} <= rules
+    (drawing,) = re.findall(r"^```\n(.*?)^```", section(ARCHITECTURE, "## The way of the data"), re.M | re.S)
+    assert rules - set(re.findall(r"\w+", drawing)) == set()
+
+
+def test_rules_are_in_the_files_that_the_architecture_names() -> None:
+    rows = re.findall(r"^\| `(workflow/rules/\w+\.smk)` \| (.*) \|$", ARCHITECTURE, re.M)
+    assert {file for file, _ in rows} == {f"workflow/rules/{path.name}" for path in (ROOT / "workflow/rules").iterdir()}
+    for file, rules in rows:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        there = re.findall(r"^(?:rule|use rule \w+ as) (\w+)", text, re.M)
+        named = [name for name in re.findall(r"`(\w+)`", rules) if name != "run"]
+        assert set(named) <= set(there), file
+        assert set(named) == set(there) or "and the others" in rules, file
+
+
+def test_rooms_are_those_of_the_import_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    floors: dict[int, set[str]] = {}
+    for floor, room in re.findall(r"^\| (\d+) \| `(\w+)(?:/|\.py)` \|", section(ARCHITECTURE, "## Rooms"), re.M):
+        floors.setdefault(int(floor), set()).add(room)
+    assert [floors[floor] for floor in sorted(floors, reverse=True)] == [set(layer.split(" | ")) for layer in layers]
+
+
+def test_code_that_the_architecture_names_is_there() -> None:
+    touched = section(ARCHITECTURE, "## To add, touch")
+    paths = set(re.findall(r"`([\w./-]+/[\w./-]*|[\w-]+\.(?:py|toml|yaml))`", touched))
+    assert "src/culture_neurons/tables.py" in paths
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    rooms = re.findall(r"^\| \d+ \| `([\w./]+)` \|", ARCHITECTURE, re.M)
+    assert {room for room in rooms if not (ROOT / "src/culture_neurons" / room).exists()} == set()
 
 
 def problem(snippet: dict[str, Any]) -> str:
@@ -166,9 +231,13 @@ def problem(snippet: dict[str, Any]) -> str:
 
 
 def test_config_snippets_are_accepted(example: ModuleType) -> None:
-    snippets = [yaml.safe_load(block) for block in blocks(TEXT["README.md"], "yaml")]
-    assert {key for snippet in snippets for key in snippet} >= {"models", "data", "selectors"}
-    assert [problem(snippet) for snippet in snippets] == [""] * len(snippets)
+    snippets = {page: [yaml.safe_load(block) for block in blocks(TEXT[page], "yaml")] for page in PAGES}
+    assert {key for snippet in snippets["README.md"] for key in snippet} >= {"models", "data", "selectors"}
+    together = {key: value for snippet in snippets["README.md"] for key, value in snippet.items()}
+    config.check(together, SCHEMA)  # a whole config
+    assert snippets["docs/data.md"]
+    assert snippets["docs/models.md"]
+    assert [found for page in PAGES for found in map(problem, snippets[page]) if found] == []
     assert "tabel" in problem({"data": {"source": {"type": "tabel"}}})
     assert "colums" in problem({"data": {"source": {"type": "table", "colums": {}}}})
 
@@ -193,7 +262,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_selector_example_runs(example: ModuleType) -> None:
-    test = blocks(section(TEXT["README.md"], "## Add a selector"), "python")[1]
+    (test,) = blocks(section(TEXT["docs/selectors.md"], "## Add one"), "python")
     namespace: dict[str, Any] = {}
     exec(test, namespace)
     run = [function for name, function in namespace.items() if name.startswith("test_")]
@@ -235,58 +304,42 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fired = rng.integers(0, 10, (12, 2, 50))
         writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5, fired * -0.1)
     store.merge_statistics([model / "statistics/0.h5"], model / "statistics.h5", {})
-    call(score, "--statistics", model / "statistics.h5", "--selector", "cas", "--out", model / "scores/cas.h5")
     mask = model / "masks/cas_top0.01.parquet"
-    call(choose, "--scores", model / "scores/cas.h5", "--selector", "cas", "--top-fraction", "0.01", "--out", mask)
+    call(
+        choose, "--statistics", model / "statistics.h5", "--selector", "cas", "--top-fraction", "0.01", "--scores-out",
+        model / "scores/cas.h5", "--masks-out", mask,
+    )  # fmt: skip
     asked = answers[answers["split"] == "evaluate"].drop(columns=["split", "option_order"])
     masked = pd.concat([asked.assign(mask_culture=name) for name in CULTURES])
     ablation = model / "ablation/cas_top0.01.parquet"
     files.write_table(ablation, masked[["mask_culture", *asked.columns]], identity)
     chosen = pd.read_parquet(mask)[["culture", "site", "layer", "neuron"]]
     files.write_csv(model / "planted.csv", chosen)
+    questions = ("--samples", results / "samples.parquet", "--predictions", model / "predictions.parquet")
+    tables = ("--out-dir", results / "tables")
     call(
-        tabulate, "--samples", results / "samples.parquet", "--predictions", f"{MODEL}={model}/predictions.parquet",
-        "--masks", f"{MODEL}/cas/0.01={mask}", "--ablations", f"{MODEL}/cas/0.01={ablation}",
-        "--planted", f"{MODEL}={model}/planted.csv", "--replicates", "20", "--out-dir", results / "tables",
+        tabulate, *questions, "--masks", mask, "--outcomes", ablation, "--planted", model / "planted.csv",
+        "--replicates", "20", *tables,
     )  # fmt: skip
     controls = [model / f"controls/{name}.parquet" for name in ("blank", "none")]
     for path in controls:  # no question has an image
         files.write_table(path, answers.iloc[:0], {**identity, "rows": 0, "without_image": 12})
-    call(
-        tabulate_images, "--samples", results / "samples.parquet", "--predictions",
-        f"{MODEL}={model}/predictions.parquet", "--controls", *(f"{MODEL}/{path.stem}={path}" for path in controls),
-        "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
-    )  # fmt: skip
+    call(tabulate_image_controls, *questions, "--controls", *controls, *tables)
     call(
         stability, "--statistics", model / "statistics.h5", "--samples", results / "samples.parquet", "--selectors",
-        '{"cas": {"method": "cas", "options": {}}}', "--masks", f"cas/0.01={mask}", "--resamples", "5",
-        "--neurons-out", model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
+        '{"cas": {"method": "cas", "options": {}}}', "--masks", mask, "--resamples", "5", "--neurons-out",
+        model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
-    call(
-        tabulate_stability, "--parts", f"{MODEL}={model}/stability_cultures.parquet", "--out",
-        results / "tables/stability.csv", "--provenance-out", results / "tables/provenance_stability.json",
-    )  # fmt: skip
-    call(
-        overlap, "--masks", f"{MODEL}/cas/0.01={mask}", "--effects", results / "tables/effects.csv", "--overlaps-out",
-        results / "tables/overlaps.csv", "--related-out", results / "tables/related.csv", "--provenance-out",
-        results / "tables/provenance_overlaps.json",
-    )  # fmt: skip
+    call(tabulate_stability, "--cultures", model / "stability_cultures.parquet", *tables)
+    call(tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", *tables)
     made = files.read_table(mask)[1]
-    files.write_table(model / "judged.parquet", masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
+    outcomes = model / "sets/demo/cas_x0.parquet"
+    files.write_table(outcomes, masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
+    call(tabulate_sets, *questions, "--masks", mask, "--outcomes", outcomes, "--replicates", "20", *tables)
+    call(tabulate_robustness, "--samples", results / "samples.parquet", *tables)
     call(
-        tabulate_sets, "--samples", f"demo={results}/samples.parquet", "--predictions",
-        f"{MODEL}/demo={model}/predictions.parquet", "--masks", f"{MODEL}/cas={mask}", "--outcomes",
-        f"{MODEL}/cas/demo/0={model}/judged.parquet", "--replicates", "20", "--top-fraction", "0.01",
-        "--sets-out", results / "tables/sets.csv", "--effects-out", results / "tables/sets_effects.csv",
-        "--transfer-out", results / "tables/sets_transfer.csv",
-        "--provenance-out", results / "tables/provenance_sets.json",
-    )  # fmt: skip
-    call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
-    call(
-        benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
-        "--planted", f"{MODEL}={model}/planted.csv",
-        "--selectors", '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2",
-        "--out", results / "tables/benchmark.csv", "--provenance-out", results / "tables/provenance_benchmark.json",
+        benchmark_selectors, "--statistics", model / "statistics.h5", "--planted", model / "planted.csv", "--selectors",
+        '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2", *tables,
     )  # fmt: skip
     finetuned(results / "tables", (MODEL,), CULTURES)
     return folder
