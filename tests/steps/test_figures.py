@@ -64,9 +64,9 @@ def test_docutils_reads_the_captions(folder):
     from docutils.core import publish_parts
 
     out = run(folder, SOME)
-    page = publish_parts(
-        f".. include:: {out}/captions.rst\n", writer="html", settings_overrides={"halt_level": 2}
-    )["body"]
+    page = publish_parts(f".. include:: {out}/captions.rst\n", writer="html", settings_overrides={"halt_level": 2})[
+        "body"
+    ]
     assert f"layers_{MODEL}" in page
     assert "planted" in page
     assert page.count("<li>") == 2
