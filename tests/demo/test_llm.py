@@ -89,7 +89,7 @@ def test_neurons_are_judged_on_other_topics_than_they_were_chosen_on():
 
 def test_figures_and_report_are_there():
     figures = RESULTS / "figures"
-    for stem in (f"sets_{MODEL}", f"modules_{MODEL}_culnig-general", f"related_{MODEL}_culnig-specific"):
+    for stem in (f"sets_{MODEL}", f"layers_{MODEL}", f"related_{MODEL}_culnig-specific"):
         assert (figures / f"{stem}.png").stat().st_size > 5000, stem
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
     assert "culnig-general" in page

@@ -65,7 +65,7 @@ def test_masks_are_judged_on_further_data_sets(wide_finished):
     assert general["difference"].notna().all()
     assert set(general["shared"]) == {"yes"}
     stems = {path.stem for path in project.results("figures").glob("*.pdf")}
-    assert {"sets_loaded", "related_loaded_cas", "modules_loaded_culnig-general"} <= stems
+    assert {"sets_loaded", "layers_loaded"} <= stems
     assert "related_loaded_culnig-general" not in stems
     assert "On other benchmarks" in project.results("report.html").read_text(encoding="utf-8")
 
