@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,25 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
           fractions: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.05),
           selectors: list[str] = SELECTORS) -> Path:  # fmt: skip
     """Write all tables to `folder`; a model whose name starts with "planted" has a strong effect."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _made(tuple(cultures), n_layers, width, n, models, fractions, tuple(selectors)).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _made(*arguments) -> dict[str, bytes]:
+    """Contents of the files: tests that ask for the same tables share them."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), *(list(a) if isinstance(a, tuple) else a for a in arguments))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _write(
+    folder: Path, cultures: list[str], n_layers: int, width: int, n: int, models: list[str], fractions: list[float],
+    selectors: list[str],
+) -> None:  # fmt: skip
+    """Write the tables."""
     rng = np.random.default_rng(7)
     effects, summary, layers, baseline, evidence, planted, images, benchmark = [], [], [], [], [], [], [], []
     for model in models:
@@ -135,7 +156,6 @@ def build(folder: Path, cultures: list[str] = NAMES, n_layers: int = 4, width: i
     finetuned(folder, models, cultures)
     overlapping(folder, models, cultures, selectors)
     judged_on_sets(folder, models, cultures, selectors, n)
-    return folder
 
 
 def further(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str], n: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -14,8 +15,9 @@ from matplotlib.figure import Figure
 
 from culture_neurons import results
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.report import figures
-from culture_neurons.report.figures.tables import OPTIONAL
+from culture_neurons.report.figures import drawing, read
+from culture_neurons.report.registry import FIGURES
+from culture_neurons.tables import TABLES
 from tests import figures_tables
 
 MODEL = "planted-control"
@@ -60,27 +62,30 @@ def test_tables_are_as_they_were_written(folder, run):
         run.effect  # noqa: B018
 
 
-def test_a_table_that_the_run_has_not_is_named(folder, run):
-    for name in OPTIONAL:
-        if not (folder / f"tables/{name}.csv").exists():
+def test_a_table_that_the_run_has_not_is_named(folder, tmp_path):
+    (tmp_path / "tables").symlink_to(folder / "tables")
+    bare = dataclasses.replace(results.load(tmp_path), tables=read(folder / "tables"))
+    for name in TABLES:
+        if bare.tables.table(name) is None:
             with pytest.raises(FileError, match=rf"{name}\.csv: this run has no such table"):
-                getattr(run, name)
-            if name in results.KINDS:
-                with pytest.raises(FileError, match=rf"{name}\.csv"):
-                    run.plot(name)
+                getattr(bare, name)
+    for kind, figure in FIGURES.items():
+        if figure.reads:
+            with pytest.raises(FileError, match=rf"{figure.reads[0]}\.csv"):
+                bare.plot(kind)
 
 
-def test_every_figure_has_a_name():
-    functions = {getattr(figures, name) for name in figures.__all__ if name.startswith("plot_")}
-    assert set(results.KINDS.values()) == functions
+def test_what_has_nothing_to_draw_says_so(run):
+    empty = dataclasses.replace(run, tables=dataclasses.replace(run.tables, effects=run.effects.iloc[:0]))
+    with pytest.raises(FileError, match="demo: matrix: no question was asked under a mask"):
+        empty.plot("matrix", MODEL, "cas")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in results.KINDS if kind not in OPTIONAL])
+@pytest.mark.parametrize("kind", [kind for kind, figure in FIGURES.items() if not figure.reads])
 def test_every_kind_is_an_axis(run, kind):
-    assert isinstance(run.plot(kind), Axes)
     assert isinstance(run.plot(kind, MODEL, "cas", top_fraction=0.005), Axes)
     mine = Figure().add_subplot()
-    if "ax" in inspect.signature(results.KINDS[kind]).parameters:
+    if "ax" in inspect.signature(drawing.function(FIGURES[kind].plot)).parameters:
         assert run.plot(kind, MODEL, "cas", ax=mine) is mine
         assert mine.has_data()
     else:

@@ -15,9 +15,11 @@ import pytest
 
 from culture_neurons.analysis import overlaps, planted_benchmark, verdicts
 from culture_neurons.report import figures, latex, latex_sets
-from culture_neurons.report.figures import captions, related, style
+from culture_neurons.report.figures import drawing, related, style
 from culture_neurons.report.figures import tables as contents
 from culture_neurons.report.page import evaluation_sets, finetuning, grids, shuffled_labels, summary
+from culture_neurons.report.registry import FIGURES, FigureFile
+from culture_neurons.tables import KEYS, TABLES
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
 
@@ -31,7 +33,7 @@ Tables = figures.Tables
 
 def each(tables: Tables, change: Callable[[str, pd.DataFrame], pd.DataFrame]) -> Tables:
     """The tables with `change` (name, table -> table) applied to all of them."""
-    own = {name: change(name, getattr(tables, name)) for name in contents.COLUMNS}
+    own = {name: change(name, getattr(tables, name)) for name in contents.NEEDED}
     return Tables(**own, more={name: change(name, table) for name, table in tables.more.items()})
 
 
@@ -45,7 +47,7 @@ def with_verdicts(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Tables that have verdicts, with those that their numbers give."""
     table = table.copy()
     if name == "evidence":
-        for _, part in table.groupby([*contents.KEYS, "measure"]):
+        for _, part in table.groupby([*KEYS, "measure"]):
             of = part.assign(least=SURE).set_index("comparison")
             table.loc[part.index, "verdict"] = verdicts.decide_verdict(*(of.loc[c] for c in verdicts.COMPARISONS))
     if name == "related":
@@ -82,7 +84,7 @@ def turned(tables: Tables) -> Tables:
 def harmed(folder, cultures: list[str]) -> Tables:
     """Masks harm everything that was measured, beyond any doubt."""
     build(folder, cultures=cultures, models=(MODEL,), selectors=["cas", "random-matched"], fractions=(0.01,))
-    made = figures.read(folder, contents.OPTIONAL)
+    made = figures.read(folder, TABLES)
     tests = ["mcnemar_p_adjusted", "logprob_p_adjusted", "drop_low", "drop_high", "logprob_drop_low",
              "logprob_drop_high"]  # fmt: skip
     made = dataclasses.replace(made, effects=made.effects.assign(**dict.fromkeys(tests, 1.0)))
@@ -289,7 +291,7 @@ def alone(tables: Tables) -> Tables:
 
 def test_turning_twice_gives_the_tables_again(tables):
     once, again = turned(tables), turned(turned(tables))
-    for name in (*contents.COLUMNS, *contents.OPTIONAL):
+    for name in TABLES:
         pd.testing.assert_frame_equal(tables.table(name), again.table(name), check_dtype=False)
     for name in ("effects", "summary", "evidence", *("cultures", "sets", "finetuning", "permutations", "related")):
         found = [c for c in once.table(name) if CHANGE.match(c)]
@@ -350,16 +352,21 @@ def test_a_loss_of_more_than_other_masks_and_less_than_shuffled_ones_has_no_dire
     assert {change["fares"] for row in rows for cell in row["cells"] for change in cell["changes"]} == {""}
 
 
+def every_figure() -> list[FigureFile]:
+    """One of each kind."""
+    of = {"run": (), "model": (MODEL,), "selector": (MODEL, "cas")}
+    return [FigureFile(kind, *of[figure.per]) for kind, figure in FIGURES.items()]
+
+
 def test_captions_explain_and_do_not_judge(tables):
-    for of in (captions.overview_entries, lambda t, r: captions.model_entries(t, MODEL, ["cas"], r)):
-        assert of(tables, 0.01) == of(turned(tables), 0.01)
+    other = turned(tables)
+    for file in every_figure():
+        assert drawing.caption(tables, file, ["cas"], 0.01) == drawing.caption(other, file, ["cas"], 0.01)
 
 
 def test_other_figures_have_no_marks_of_significance(tables):
-    selectors = ["cas"]
-    made = [*figures.model_figures(tables, MODEL, selectors, 0.01), *figures.overview_figures(tables, selectors, 0.01)]
-    marked = {stem.partition("_")[0] for stem, figure in made if any(
-        re.search(r"[*†‡§]", text) or "<" in text for text in drawn(figure)[0]
+    marked = {file.kind for file in every_figure() if any(
+        re.search(r"[*†‡§]", text) or "<" in text for text in drawn(drawing.draw(tables, file, ["cas"], 0.01))[0]
     )}  # fmt: skip
     assert marked == {"finetuning"}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from culture_neurons.report import figures
+from culture_neurons.report.registry import FigureFile
 from tests.browser.chromium import program, running
 from tests.figures_tables import build
 from tests.report.page.test_neurons import content
@@ -37,13 +38,14 @@ def made_up(tmp_path_factory) -> Path:
     cultures = [LONG, "<b onclick=alert(1)>", *(f"culture {i:02d}" for i in range(23))]
     models = ("demo-qwen2.5-vl", "planted-qwen2.5-vl", f"planted-{LONG}")
     build(folder / "tables", cultures=cultures, models=models, selectors=["cas", "mad", "random"], fractions=(0.01,))
-    for stem in ("overview", "baseline", f"matrix_{models[0]}_cas"):
-        (folder / f"{stem}.png").write_bytes(PNG)
+    files = [FigureFile("overview"), FigureFile("baseline"), FigureFile("matrix", models[0], "cas")]
+    for file in files:
+        (folder / f"{file.stem}.png").write_bytes(PNG)
     cards = content(culture=cultures[0])
     cards["cultures"] = [cultures[0], "B"]
     cards["samples"]["q1"] |= {"culture": LONG, "question": LONG}
     html = page(folder, figures.read(folder / "tables"), counts=counts(cultures), cards={models[1]: cards},
-                run={"dataset": LONG, "config": {"a": LONG}})  # fmt: skip
+                files=files, run={"dataset": LONG, "config": {"a": LONG}})  # fmt: skip
     (folder / "report.html").write_text(html, encoding="utf-8")
     return folder / "report.html"
 

@@ -72,7 +72,7 @@ def test_figures_are_there_with_words(browser, report):
 def test_all_figures_of_the_demo_are_shown(browser, demo):
     browser.open(demo)
     drawn = {path.stem for path in (demo.parent / "figures").glob("*.png")}
-    assert len(drawn) > 50
+    assert len(drawn) == 20
     assert browser.do("document.querySelectorAll('figure img').length") == len(drawn)
 
 

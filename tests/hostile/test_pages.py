@@ -18,6 +18,7 @@ from culture_neurons.errors import printable
 from culture_neurons.report import figures, words
 from culture_neurons.report.figures import captions
 from culture_neurons.report.page import document, grids
+from culture_neurons.report.registry import FigureFile
 from tests.figures_tables import build
 from tests.hostile.conftest import cases
 from tests.report.test_page import PNG
@@ -76,6 +77,7 @@ def made(folder: Path, names: list[str]) -> Elements:
     page = document.render(
         tables, folder, files.read_csv(folder / "counts.csv", text=text),
         files.read_csv(folder / "dropped.csv", text=text), run, {model: {f"accuracy {names[5]}": 0.5}},
+        files=[FigureFile("overview")],
     )  # fmt: skip
     files.write_text(folder / "report.html", page)
     assert not any(character in page for character in "\u202e\u2066\x1b\x0c\x0b")
@@ -106,17 +108,16 @@ markup = st.text(st.sampled_from('*`_|:<>\\[]().#=-~^ a1\n\t\r\u00a0\u2028\u202e
 @given(st.one_of(markup, st.sampled_from([*NAMES, "|x|", "`a`_", "x_", "__x", ".. raw:: html", "[1]_", "http://x.org",
                                           "a*b*", "**", "::", "- x", "\\", "me@x.org", ":sub:`2`"])))  # fmt: skip
 def test_captions_show_names_literally(name: str) -> None:
-    entries = [captions.Entry(f"drops_{name}", "drops", name, "", f"{name}: of {name} and {name}. {name}")] * 2
-    page = docutils.core.publish_doctree(captions.as_rst(entries), settings_overrides={"report_level": 5})
+    said = {f"drops_{name}": f"{name}: of {name} and {name}. {name}", "other": f"of {name}."}
+    page = docutils.core.publish_doctree(captions.as_rst(said), settings_overrides={"report_level": 5})
     kinds = {type(node).__name__ for node in page.findall()}
     assert kinds == {"document", "bullet_list", "list_item", "paragraph", "strong", "Text"}
-    one = printable(" ".join(f"drops_{name}".split()))
-    two = printable(" ".join(entries[0].caption.split()))
-    assert [item.astext() for item in page.findall(docutils.nodes.list_item)] == [f"{one}: {two}"] * 2
+    shown = [": ".join(printable(" ".join(text.split())) for text in pair) for pair in said.items()]
+    assert [item.astext() for item in page.findall(docutils.nodes.list_item)] == shown
 
 
 @pytest.mark.parametrize("name", ["x\u202ey", "x\ny"])
 def test_captions_are_one_line(name: str) -> None:
-    text = captions.as_rst([captions.Entry(name, "", "", "", name)])
+    text = captions.as_rst({name: name})
     assert text.count("\n") == 1
     assert "\u202e" not in text

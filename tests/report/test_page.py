@@ -12,10 +12,12 @@ import pytest
 from culture_neurons.analysis import verdicts
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report import figures, words
-from culture_neurons.report.figures import captions
+from culture_neurons.report.figures import captions, drawing
 from culture_neurons.report.figures.titles import number
 from culture_neurons.report.page import document, grids, summary
 from culture_neurons.report.page.document import versions
+from culture_neurons.report.registry import FIGURES, FigureFile
+from culture_neurons.tables import TABLES
 from tests.figures_tables import VERDICTS, build
 
 EVIL = '"><img src=x onerror=alert(1)> {{ 7*7 }}'
@@ -79,7 +81,8 @@ def test_text_from_data_is_escaped(tmp_path):
     made.baseline["model"] = f"m{EVIL}"
     (tmp_path / "overview.png").write_bytes(PNG)
     html = page(
-        tmp_path, made, counts=counts(names), run={"dataset": EVIL, "config": {EVIL: EVIL}, "code": {EVIL: EVIL}},
+        tmp_path, made, files=[FigureFile("overview")], counts=counts(names),
+        run={"dataset": EVIL, "config": {EVIL: EVIL}, "code": {EVIL: EVIL}},
         dropped=pd.DataFrame({"sample_id": ["1"], "culture": [EVIL], "reason": [f"label {EVIL}"]}),
         training={f"m{EVIL}": {f"accuracy {EVIL}": 0.5}},
     )  # fmt: skip
@@ -125,9 +128,11 @@ def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
 
 
 def test_everything_that_shows_the_planted_model_says_so(tmp_path, tables):
-    for stem in ("overview", "baseline", "drops_planted-qwen2.5-vl", "matrix_planted-qwen2.5-vl_cas"):
-        (tmp_path / f"{stem}.png").write_bytes(PNG)
-    html = page(tmp_path, tables, run={"models": {"planted-qwen2.5-vl": {"train": {}}}})
+    files = [FigureFile("overview"), FigureFile("baseline"), FigureFile("drops", "planted-qwen2.5-vl"),
+             FigureFile("matrix", "planted-qwen2.5-vl", "cas")]  # fmt: skip
+    for file in files:
+        (tmp_path / f"{file.stem}.png").write_bytes(PNG)
+    html = page(tmp_path, tables, run={"models": {"planted-qwen2.5-vl": {"train": {}}}}, files=files)
     parsed = Page(html)
     shown = [
         text for name in ("li", "p", "figcaption", "tr") for text in parsed.parts[name] if "planted-qwen2.5-vl" in text
@@ -316,4 +321,18 @@ def test_the_top_fraction_of_the_summary(tmp_path, tables):
 def test_a_damaged_figure_is_an_error_that_names_it(tmp_path, tables):
     (tmp_path / "baseline.png").write_bytes(b"half a fi")
     with pytest.raises(FileError, match=r"baseline\.png: damaged"):
-        page(tmp_path, tables)
+        page(tmp_path, tables, files=[FigureFile("baseline")])
+    with pytest.raises(FileError, match=r"overview\.png: no such file"):
+        page(tmp_path, tables, files=[FigureFile("overview")])
+
+
+def test_every_figure_is_on_the_page_with_its_caption(tmp_path):
+    made = figures.read(folder(tmp_path, models=MODELS[1:], selectors=["cas"], fractions=(0.01,), cultures=["A", "B"]),
+                        TABLES)  # fmt: skip
+    of = {"run": (), "model": MODELS[1:], "selector": (MODELS[1], "cas")}
+    files = [FigureFile(kind, *of[figure.per]) for kind, figure in FIGURES.items()]
+    for file in files:
+        (tmp_path / f"{file.stem}.png").write_bytes(PNG)
+    shown = Page(page(tmp_path, made, files=files)).parts["figcaption"]
+    said = [words.plain(drawing.caption(made, file, ["cas"], 0.01)) for file in files]
+    assert sorted(text.strip() for text in shown) == sorted(said)

@@ -90,7 +90,10 @@ def write_list(files: Iterable[FigureFile]) -> str:
 def read_list(text: str) -> list[FigureFile]:
     """The figures of such a list. Raises ConfigError for anything else."""
     try:
-        found = [FigureFile(**entry) for entry in json.loads(text)]
+        listed = json.loads(text)
+        if not isinstance(listed, list):
+            raise TypeError(f"found {text[:60]}")
+        found = [FigureFile(**entry) for entry in listed]
     except (ValueError, TypeError) as error:
         raise ConfigError(f"figures: expected a JSON list of objects with kind, model and selector ({error})") from None
     for file in found:

@@ -10,6 +10,7 @@ from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report import figures
 from culture_neurons.report.figures import tables as known
 from culture_neurons.report.page import grids
+from culture_neurons.tables import TABLES, Table
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
 
@@ -57,8 +58,9 @@ def test_decimals_go_by_the_name_of_a_column(column, decimals):
 @pytest.fixture
 def further(tmp_path, monkeypatch):
     """A run with one more table, that the page is to show."""
-    monkeypatch.setitem(known.OPTIONAL, "doses", ["model", "strength"])
-    monkeypatch.setattr(grids, "SECTIONS", (*grids.SECTIONS, grids.Section("doses", "Doses", "How strong.", r"^odd$")))
+    doses = Table("doses", "tabulate", ("model", "strength"), "Doses", "How strong.", left_out=r"^odd$")
+    for module in (grids, known):
+        monkeypatch.setattr(module, "TABLES", {**TABLES, "doses": doses})
     build(tmp_path / "tables", models=("demo-qwen2.5-vl",), selectors=["cas"], fractions=(0.01,))
     path = tmp_path / "tables/doses.csv"
     path.write_text("model,strength,odd\ndemo-qwen2.5-vl,0.5,1\n", encoding="utf-8")
@@ -83,13 +85,6 @@ def test_a_further_table_has_its_columns(tmp_path, further):
         figures.read(tmp_path / "tables", ["doses"])
     with pytest.raises(ConfigError, match=r"unknown table 'dose' \(did you mean 'doses'\?\)"):
         figures.read(tmp_path / "tables", ["dose"])
-
-
-def test_every_section_is_a_table_that_is_read():
-    names = [section.name for section in grids.SECTIONS]
-    assert len(set(names)) == len(names)
-    assert set(names) <= set(known.COLUMNS) | set(known.OPTIONAL)
-    assert set(known.OPTIONAL) - set(names) == set(grids.TOO_LONG)
 
 
 def test_rows_of_single_cultures_and_seeds_are_left_to_the_file(tmp_path):

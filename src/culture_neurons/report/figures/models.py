@@ -77,7 +77,8 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         ])  # fmt: skip
         height = fig.get_size_inches()[1]
         ax = style.axes(fig, 1.36, foot, style.SINGLE - 1.36 - 0.12, height - head - foot)
-    offsets = np.linspace(-0.32, 0.32, len(models)) if len(models) > 1 else [0.0]
+    half = min(0.32, 0.18 * (len(models) - 1))
+    offsets = np.linspace(-half, half, len(models))
     at = {culture: i for i, culture in enumerate(cultures)}
     handles = []
     for i in range(0, len(cultures), 2):

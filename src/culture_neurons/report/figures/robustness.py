@@ -130,7 +130,7 @@ def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
     """Own changes against shuffled labels, culture by culture, and below them changes against the strength of the
     intervention; accuracy on the left, log-probability on the right."""
     found = panels(tables, model, selector)
-    left, right, gap, head, above, tall, below, foot = 1.5, 0.12, 0.55, 0.36, 0.3, 1.45, 0.4, 0.3
+    left, right, gap, head, above, tall, below, foot = 1.42, 0.12, 0.75, 0.36, 0.3, 1.45, 0.4, 0.3
     cultures = max((found["permutations"].groupby("measure").size()), default=0) if "permutations" in found else 0
     heights = {"permutations": max(2, cultures) * 0.17, "strengths": tall}
     fig = style.figure(style.DOUBLE, head + sum(above + heights[name] + below for name in found) + foot)
