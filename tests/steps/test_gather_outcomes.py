@@ -30,10 +30,17 @@ def outcomes(step, base, folder, shards, mask_shards):
     return [out.read_bytes() for out in outs]
 
 
-@pytest.mark.parametrize(("shards", "mask_shards"), [(3, 1), (1, 2), (2, 7)])  # 7: more than there are masks
-def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(base, tmp_path, shards, mask_shards, step):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert outcomes(step, base, whole, 1, 1) == outcomes(step, base, parts, shards, mask_shards)
+@pytest.fixture(scope="module")
+def whole(base, step, tmp_path_factory):
+    """Outcomes of one job."""
+    return outcomes(step, base, tmp_path_factory.mktemp("whole"), 1, 1)
+
+
+@pytest.mark.parametrize(("shards", "mask_shards"), [(3, 1), (1, 7), (2, 2)])  # 7: more than there are masks
+def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(
+    base, whole, tmp_path, shards, mask_shards, step
+):
+    assert outcomes(step, base, tmp_path, shards, mask_shards) == whole
 
 
 def test_outcomes_of_several_selectors_are_those_of_a_job_for_each(base, tmp_path, step):
