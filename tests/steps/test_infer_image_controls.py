@@ -4,14 +4,14 @@ import pytest
 from culture_neurons import files
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError
-from culture_neurons.steps import infer_controls
+from culture_neurons.steps import infer_image_controls
 
 
 def asked(step, base, out, samples=None):
-    names = ["--controls", "blank", "none", "--answers-out", out / "blank.parquet", out / "none.parquet"]
-    shared = step.shared(base)
-    step.run(infer_controls, *shared, *names, *(["--samples", samples] if samples else []))
-    return [files.read_table(out / f"{name}.parquet") for name in ("blank", "none")]
+    paths = [out / f"run/m/controls/{name}.parquet" for name in ("blank", "none")]
+    more = ["--samples", samples] if samples else []
+    step.run(infer_image_controls, *step.shared(base), "--answers-out", *paths, *more)
+    return [files.read_table(path) for path in paths]
 
 
 def test_answers_to_the_evaluate_questions_in_the_form_of_predictions(base, tmp_path, step):
@@ -52,7 +52,7 @@ def test_questions_without_an_image_are_left_out_and_counted(base, tmp_path, ste
 
 
 def test_controls_are_those_that_are_known(base, tmp_path, step):
-    for words in (["grey"], ["blank", "none"]):
-        with pytest.raises(ConfigError, match="expected blank and none, or one of them"):
-            step.run(infer_controls, *step.shared(base), "--controls", *words, "--answers-out", tmp_path / "a.parquet")
+    path = tmp_path / "run/m/controls/grey.parquet"
+    with pytest.raises(ConfigError, match="--answers-out: of grey; expected blank and none"):
+        step.run(infer_image_controls, *step.shared(base), "--answers-out", path)
     assert list(tmp_path.iterdir()) == []

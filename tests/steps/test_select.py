@@ -14,7 +14,7 @@ METADATA = {"model": "tiny", "revision": "abc", "dtype": "float32", "token_rule"
 
 def statistics(path, fired, metadata=METADATA):
     ids = [f"s{i}" for i in range(6)]
-    with store.statistics_writer(path, ids, list("bababa"), "act_fn", 2, 50, metadata, negative_sum=True) as writer:
+    with store.statistics_writer(path, ids, list("bacbac"), "act_fn", 2, 50, metadata, negative_sum=True) as writer:
         writer.write(ids, np.full(6, 9), fired, fired * 0.5, fired * -0.1)
 
 
@@ -44,13 +44,15 @@ def test_the_files_hold_scores_and_masks_of_them_and_where_they_are_from(folder,
     scores, cultures, site, metadata = store.read_scores(score_file)
     found, _ = store.read_statistics(folder / "statistics.h5")
     np.testing.assert_array_equal(scores, selectors.score(method, found).astype(np.float32))
-    assert (cultures, site) == (["a", "b"], "act_fn")
-    expected = {"model": "tiny", "revision": "abc", "token_rule": "all", "samples": {"a": 3, "b": 3}, "step": "select"}
+    assert (cultures, site) == (["a", "b", "c"], "act_fn")
+    expected = {
+        "model": "tiny", "revision": "abc", "token_rule": "all", "samples": {"a": 2, "b": 2, "c": 2}, "step": "select",
+    }  # fmt: skip
     assert {key: metadata[key] for key in expected} == expected
     mask, metadata = files.read_table(mask_file)
     assert list(mask.columns) == ["culture", "site", "layer", "neuron", "score", "rank"]
     expected = {
-        "model": "tiny", "revision": "abc", "cultures": ["a", "b"], "layers": 2, "neurons": 50, "budget": 10,
+        "model": "tiny", "revision": "abc", "cultures": ["a", "b", "c"], "layers": 2, "neurons": 50, "budget": 10,
         "top_fraction": "0.1", "selector": method, "options": {}, "step": "select",
     }  # fmt: skip
     assert {key: metadata[key] for key in expected} == expected
@@ -65,7 +67,7 @@ def test_every_fraction_has_a_file_that_says_which(folder, step):
     tables, made = zip(*(files.read_table(path) for path in masks), strict=True)
     assert [one["top_fraction"] for one in made] == ["0.1", "0.2"]
     assert [one["settings"]["top_fraction"] for one in made] == ["0.1", "0.2"]
-    assert [table["culture"].value_counts().to_dict() for table in tables] == [{"a": n, "b": n} for n in (10, 20)]
+    assert [table["culture"].value_counts().to_dict() for table in tables] == [{"a": n, "b": n, "c": n} for n in (10, 20)]
     alone = run(step, folder, "cas", fractions=("0.2",))[1]
     assert files.read_table(alone)[0].equals(tables[1])
 
@@ -82,7 +84,7 @@ def test_cultures_without_a_neuron_stay_in_the_metadata(folder, step):
     statistics(folder / "statistics.h5", np.zeros((6, 2, 50), int))
     mask, metadata = files.read_table(run(step, folder, "cas")[1])
     assert len(mask) == 0
-    assert metadata["cultures"] == ["a", "b"]
+    assert metadata["cultures"] == ["a", "b", "c"]
 
 
 def test_lape_original_has_one_budget_for_all(folder, step):

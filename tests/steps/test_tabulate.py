@@ -99,29 +99,29 @@ def made(tmp_path_factory):
     write_model(folder, "plain", False, 1)
     write_model(folder, "control", True, 2)
     planted = pd.DataFrame({"culture": ["c0", "c0", "c1"], "site": "act_fn", "layer": [0, 1, 2], "neuron": [0, 1, 2]})
-    files.write_csv(folder / "planted.csv", planted)
+    for model in ("control", "plain"):
+        files.write_csv(folder / model / "planted.csv", planted)
     run(folder)
     return folder
 
 
 def run(folder, *changed, out="tables", models=("plain", "control")):
-    keys = [(m, s, f) for m in models for s in SELECTORS for f in FRACTIONS]
-
-    def named(kind):
-        return [f"{m}/{s}/{f}={folder}/{m}/{kind}/{s}_top{f}.parquet" for m, s, f in keys]
-
     options = {
         "--samples": [f"{folder}/samples.parquet"],
-        "--predictions": [f"{m}={folder}/{m}/predictions.parquet" for m in models],
-        "--masks": named("masks"),
-        "--ablations": named("ablation"),
-        "--planted": [f"control={folder}/planted.csv"] if "control" in models else [],
+        "--predictions": [f"{folder}/{m}/predictions.parquet" for m in models],
+        "--masks": every(folder, "masks", models),
+        "--outcomes": every(folder, "ablation", models),
+        "--planted": [f"{folder}/control/planted.csv"] if "control" in models else [],
         "--random": ["random", "matched-1", "matched-2"],
         "--out-dir": [f"{folder}/{out}"],
         "--replicates": ["500"],
         **dict(changed),
     }
-    tabulate.main(tabulate.arguments().parse_args([a for option, values in options.items() for a in (option, *values)]))
+    tabulate.main(tabulate.arguments().parse_args([str(a) for option, values in options.items() for a in (option, *values)]))
+
+
+def every(folder, kind, models):
+    return [f"{folder}/{m}/{kind}/{s}_top{f}.parquet" for m in models for s in SELECTORS for f in FRACTIONS]
 
 
 def table(folder, name, out="tables"):
@@ -190,10 +190,11 @@ def test_summary_is_the_mean_of_the_effects(made):
 def test_a_culture_without_a_mask_is_in_no_average(made, tmp_path):
     mask, metadata = files.read_table(made / "control" / "masks" / "cas_top0.05.parquet")
     metadata = {**metadata, "cultures": CULTURES[:-1]}
-    files.write_table(tmp_path / "mask.parquet", mask, metadata)
+    paths = {kind: tmp_path / f"run/control/{kind}/cas_top0.05.parquet" for kind in ("masks", "ablation")}
+    files.write_table(paths["masks"], mask, metadata)
     ablation, found = files.read_table(made / "control" / "ablation" / "cas_top0.05.parquet")
-    files.write_table(tmp_path / "ablation.parquet", ablation, {**found, "mask": metadata})
-    chosen = [(f"--{kind}s", [f"control/cas/0.05={tmp_path}/{kind}.parquet"]) for kind in ("mask", "ablation")]
+    files.write_table(paths["ablation"], ablation, {**found, "mask": metadata})
+    chosen = [("--masks", [paths["masks"]]), ("--outcomes", [paths["ablation"]])]
     run(made, *chosen, ("--random", []), out="fewer", models=("control",))
     row = table(made, "summary", "fewer").iloc[0]
     assert (row["n_cultures"], row["n"]) == (5, 100)
@@ -225,13 +226,13 @@ def at_chance(folder, path, right):
     """Copies of the control's predictions and outcomes, in which `right` says who of 240 answered correctly."""
     rng = np.random.default_rng(3)
     changed = []
-    for kind, source in (("--predictions", "predictions.parquet"), ("--ablations", "ablation/cas_top0.05.parquet")):
+    for kind, source in (("--predictions", "predictions.parquet"), ("--outcomes", "ablation/cas_top0.05.parquet")):
         table, metadata = files.read_table(folder / "control" / source)
         table["correct"] = rng.random(len(table)) < right
         table["prediction"] = np.where(table["correct"], 1, 2)
-        files.write_table(path / kind[2:], table, metadata | {"open_reasoning": "<think>"})
-        changed.append((kind, [f"control{'/cas/0.05' * (kind == '--ablations')}={path / kind[2:]}"]))
-    return [*changed, ("--masks", [f"control/cas/0.05={folder}/control/masks/cas_top0.05.parquet"]), ("--random", [])]
+        files.write_table(path / "control" / source, table, metadata | {"open_reasoning": "<think>"})
+        changed.append((kind, [path / "control" / source]))
+    return [*changed, ("--masks", [folder / "control/masks/cas_top0.05.parquet"]), ("--random", [])]
 
 
 @pytest.mark.parametrize(("right", "word"), [(1 / 3, "at chance"), (0.1, "below chance"), (0.8, "above chance")])
@@ -252,7 +253,7 @@ def test_a_model_at_chance_is_not_judged(made, tmp_path, caplog, right, word):
 
 
 def test_verdicts_never_look_at_the_planted_column(made):
-    run(made, ("--planted", [f"plain={made}/planted.csv"]), out="swapped")
+    run(made, ("--planted", [made / "plain/planted.csv"]), out="swapped")
     swapped, usual = table(made, "evidence", "swapped"), table(made, "evidence")
     assert (swapped["planted"] != usual["planted"]).all()
     assert swapped.drop(columns="planted").equals(usual.drop(columns="planted"))
@@ -288,13 +289,13 @@ def test_another_model_changes_no_row(made):
 
 def test_same_bytes_whatever_the_order_of_arguments_and_rows(made, tmp_path):
     backwards = [
-        (option, [f"{m}/{s}/{f}={made}/{m}/{kind}/{s}_top{f}.parquet" for m in ("plain", "control")
-                  for s in reversed(SELECTORS) for f in reversed(FRACTIONS)])
-        for option, kind in (("--masks", "masks"), ("--ablations", "ablation"))
-    ]  # fmt: skip
+        ("--masks", every(made, "masks", ("plain", "control"))[::-1]),
+        ("--outcomes", every(made, "ablation", ("plain", "control"))[::-1]),
+    ]
     shuffled, metadata = files.read_table(made / "plain" / "predictions.parquet")
-    files.write_table(tmp_path / "p.parquet", shuffled.sample(frac=1, random_state=0), metadata)
-    predictions = [f"plain={tmp_path}/p.parquet", f"control={made}/control/predictions.parquet"]
+    path = tmp_path / "plain/predictions.parquet"
+    files.write_table(path, shuffled.sample(frac=1, random_state=0), metadata)
+    predictions = [path, made / "control/predictions.parquet"]
     run(made, *backwards, ("--predictions", predictions), out="backwards")
     for name in tabulate.COLUMNS:
         assert (made / "backwards" / f"{name}.csv").read_bytes() == (made / "tables" / f"{name}.csv").read_bytes()
@@ -303,33 +304,34 @@ def test_same_bytes_whatever_the_order_of_arguments_and_rows(made, tmp_path):
 def test_files_of_another_revision_are_refused(made, tmp_path):
     path = made / "plain" / "predictions.parquet"
     predictions, metadata = files.read_table(path)
-    files.write_table(tmp_path / "p.parquet", predictions, {**metadata, "revision": "r2"})
-    with pytest.raises(FileError, match=r"revision 'r1', but .*p\.parquet is from 'r2'.*another model revision"):
-        run(made, ("--predictions", [f"plain={tmp_path}/p.parquet"]), out="x", models=("plain",))
+    path = tmp_path / "run/plain/predictions.parquet"
+    files.write_table(path, predictions, {**metadata, "revision": "r2"})
+    with pytest.raises(FileError, match=r"revision 'r1', but .*run/plain.* is from 'r2'.*another model revision"):
+        run(made, ("--predictions", [path]), out="x", models=("plain",))
 
 
 def test_an_ablation_of_another_mask_is_refused(made, tmp_path):
     ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
-    files.write_table(tmp_path / "a.parquet", ablation, {**metadata, "mask": {**metadata["mask"], "layers": 5}})
-    arguments = one(made, f"{tmp_path}/a.parquet")
-    with pytest.raises(FileError, match=r"a\.parquet: made with another mask than .*cas_top0\.05\.parquet"):
-        run(made, *arguments, out="x", models=("plain",))
+    path = tmp_path / "run/plain/ablation/cas_top0.05.parquet"
+    files.write_table(path, ablation, {**metadata, "mask": {**metadata["mask"], "layers": 5}})
+    with pytest.raises(FileError, match=r"run/plain.*: made with another mask than .*masks/cas_top0\.05\.parquet"):
+        run(made, *one(made, path), out="x", models=("plain",))
 
 
 def test_other_questions_than_the_baseline_are_refused(made, tmp_path):
     ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
-    files.write_table(tmp_path / "a.parquet", ablation[ablation["sample_id"] != "c1-evaluate-03"], metadata)
-    with pytest.raises(FileError, match=r"a\.parquet and .*predictions\.parquet.*'c1-evaluate-03'"):
-        run(made, *one(made, f"{tmp_path}/a.parquet"), out="x", models=("plain",))
+    path = tmp_path / "run/plain/ablation/cas_top0.05.parquet"
+    files.write_table(path, ablation[ablation["sample_id"] != "c1-evaluate-03"], metadata)
+    with pytest.raises(FileError, match=r"run/plain.* and .*predictions\.parquet.*'c1-evaluate-03'"):
+        run(made, *one(made, path), out="x", models=("plain",))
 
 
-def one(folder, ablation):
-    mask = f"{folder}/plain/masks/cas_top0.05.parquet"
-    return ("--masks", [f"plain/cas/0.05={mask}"]), ("--ablations", [f"plain/cas/0.05={ablation}"])
+def one(folder, outcomes):
+    return ("--masks", [folder / "plain/masks/cas_top0.05.parquet"]), ("--outcomes", [outcomes])
 
 
 def test_without_random_masks_nothing_is_tested(made):
-    run(made, *one(made, f"{made}/plain/ablation/cas_top0.05.parquet"), ("--random", []), out="bare", models=("plain",))
+    run(made, *one(made, made / "plain/ablation/cas_top0.05.parquet"), ("--random", []), out="bare", models=("plain",))
     evidence = table(made, "evidence", "bare")
     assert set(evidence["verdict"]) == {"not tested"}
     assert evidence.query("comparison == 'self-vs-cross'")["p_value"].notna().all()
@@ -339,10 +341,9 @@ def test_without_random_masks_nothing_is_tested(made):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (("--masks", ["plain/cas=x"]), "expected model/selector/fraction=path, found 'plain/cas=x'"),
-        (("--masks", ["plain/cas/0.1=x", "plain/cas/0.1=y"]), "'plain/cas/0.1' is given twice"),
-        (("--masks", ["plain/cas/0.1=x"]), "given for only one of --masks and --ablations"),
-        (("--predictions", ["other=x"]), "of --predictions: other"),
+        (("--masks", ["run/plain/masks/cas_top0.1.parquet"]), "plain/.*: given for only one of --masks and --outcomes"),
+        (("--predictions", ["run/other/predictions.parquet"]), "of --predictions: other"),
+        (("--planted", ["run/other/planted.csv"]), "of --planted: other"),
     ],
 )
 def test_arguments_that_do_not_fit(made, changed, message):
@@ -351,7 +352,7 @@ def test_arguments_that_do_not_fit(made, changed, message):
 
 
 def test_provenance_says_which_code_and_which_revisions(made):
-    found = json.loads((made / "tables" / "provenance.json").read_text(encoding="utf-8"))
+    found = json.loads((made / "tables" / "provenance_tabulate.json").read_text(encoding="utf-8"))
     assert found["models"] == {name: {"revision": "r1", "dtype": "float32"} for name in ("plain", "control")}
     assert found["steps"]["tabulate"]["code"] == [code_digest("culture_neurons.steps.tabulate")]
     assert found["steps"]["infer"] == {

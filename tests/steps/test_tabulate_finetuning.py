@@ -33,52 +33,59 @@ def answers(rows, seed, right):
     )  # fmt: skip
 
 
+def of(name):
+    """The folder of a data set below that of the run, which is of the set own."""
+    return "" if name == "own" else f"sets/{name}/"
+
+
+def after(folder, choice, seed, name):
+    return folder / f"m/finetuned/task_{choice}_{seed}/{name}.parquet"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Files of one model, two sets, one task, two choices and two seeds."""
-    made = {"model": "m", "revision": "r", "dtype": "float32"}
+    folder, made = tmp_path / "own", {"model": "m", "revision": "r", "dtype": "float32"}
     for at, name in enumerate(("own", "plain")):
         rows = questions(name)
-        write_samples(tmp_path / f"{name}.parquet", rows, {"images": {}, "step": "prepare", "code": "1"})
-        files.write_table(tmp_path / f"before_{name}.parquet", answers(rows, at, 0.9), made | {"step": "infer"})
+        write_samples(folder / f"{of(name)}samples.parquet", rows, {"images": {}, "step": "prepare", "code": "1"})
+        files.write_table(folder / f"m/{of(name)}predictions.parquet", answers(rows, at, 0.9), made | {"step": "infer"})
         evaluate = rows[rows["split"] == "evaluate"]
         for i, (choice, seed) in enumerate(RUNS):
             table = answers(evaluate, 10 * at + i, 0.4)
-            files.write_table(tmp_path / f"{choice}_{seed}_{name}.parquet", table, made | {"step": "ask_finetuned"})
+            files.write_table(after(folder, choice, seed, name), table, made | {"step": "infer_finetuned"})
     for i, (choice, seed) in enumerate(RUNS):
         judged = {"n": 9, "accuracy_before": 0.5, "accuracy_after": 0.6 + i / 10, "loss_before": 2, "loss_after": i}
         modules = [{"site": "q_proj", "layer": i, "chosen": 3 - i, "units": 8, "richness": (3 - i) / 8}]
         about = {"settings": {"training": {"method": "full"}}, "held_out": judged, "modules": modules}
         text = json.dumps({**made, **about, "parameters": 64, "step": "finetune", "code": "2"})
-        files.write_text(tmp_path / f"{choice}_{seed}.json", text)
-    return tmp_path
+        files.write_text(after(folder, choice, seed, "training").with_suffix(".json"), text)
+    return folder
 
 
-def tabulated(step, folder, *more, runs=RUNS):
+def tabulated(step, folder, *more):
     sets = ("own", "plain")
-    each = [f"m/task/{choice}/{seed}" for choice, seed in runs]
-    stems = [f"{choice}_{seed}" for choice, seed in runs]
     step.run(
         tabulate_finetuning,
-        "--samples", *(f"{s}={folder}/{s}.parquet" for s in sets),
-        "--predictions", *(f"m/{s}={folder}/before_{s}.parquet" for s in sets),
-        "--answers", *(f"{e}/{s}={folder}/{t}_{s}.parquet" for e, t in zip(each, stems, strict=True) for s in sets),
-        "--training", *(f"{e}={folder}/{t}.json" for e, t in zip(each, stems, strict=True)),
-        "--replicates", 200, "--seed", 3, *more, "--out", folder / "out.csv", "--modules-out", folder / "modules.csv",
-        "--provenance-out", folder / "provenance.json",
+        "--samples", *(folder / f"{of(name)}samples.parquet" for name in sets),
+        "--predictions", *(folder / f"m/{of(name)}predictions.parquet" for name in sets),
+        "--answers", *(after(folder, *run, name) for run in RUNS for name in sets),
+        "--training", *(after(folder, *run, "training").with_suffix(".json") for run in RUNS),
+        "--replicates", 200, "--seed", 3, "--out-dir", folder / "tables", *more,
     )  # fmt: skip
     text = ("model", "task", "set", "method", "choice", "seed", "culture", "planted")
-    return files.read_csv(folder / "out.csv", text=text), files.read_csv(folder / "modules.csv")
+    tables = (folder / f"tables/{name}.csv" for name in ("finetuning", "finetuning_modules"))
+    return tuple(files.read_csv(path, text=text[:n]) for path, n in zip(tables, (len(text), 0), strict=True))
 
 
 def test_rows_are_those_of_the_comparison_with_what_was_trained(folder, step):
     table, _ = tabulated(step, folder)
     assert len(table) == 2 * 3 * 3 + 2 * 3 * 2  # choices x seeds and their mean x cultures and all, by set
     rows, base = questions("own"), None
-    before, _ = files.read_table(folder / "before_own.parquet")
+    before, _ = files.read_table(folder / "m/predictions.parquet")
     base = mask_effects.baseline(rows, before, "before")
-    after = {run: files.read_table(folder / f"{'_'.join(run)}_own.parquet")[0] for run in RUNS}
-    expected = finetuning.compare(base, after, {run: "" for run in RUNS}, "before", 200, 3)
+    found = {run: files.read_table(after(folder, *run, "own"))[0] for run in RUNS}
+    expected = finetuning.compare(base, found, {run: "" for run in RUNS}, "before", 200, 3)
     mine = table[table["set"] == "own"].reset_index(drop=True)
     for column in ("n", "accuracy_before", "change", "change_low", "logprob_change_vs_poorest", "change_vs_poorest_p"):
         np.testing.assert_allclose(mine[column], expected[column].astype(float), err_msg=column)
@@ -101,15 +108,16 @@ def test_modules_are_listed_run_by_run(folder, step):
 
 def test_what_made_the_tables_is_noted(folder, step):
     tabulated(step, folder)
-    made = files.read_json(folder / "provenance.json")
-    assert set(made["steps"]) == {"ask_finetuned", "finetune", "infer", "prepare", "tabulate_finetuning"}
+    made = files.read_json(folder / "tables/provenance_tabulate_finetuning.json")
+    assert set(made["steps"]) == {"finetune", "infer", "infer_finetuned", "prepare", "tabulate_finetuning"}
     assert made["models"] == {"m": {"revision": "r", "dtype": "float32"}}
 
 
 def test_files_that_do_not_fit_are_refused(folder, step):
-    table, made = files.read_table(folder / "richest_1_own.parquet")
-    files.write_table(folder / "richest_1_own.parquet", table, made | {"revision": "older"})
+    path = after(folder, "richest", "1", "own")
+    table, made = files.read_table(path)
+    files.write_table(path, table, made | {"revision": "older"})
     with pytest.raises(FileError, match="revision 'older'"):
         tabulated(step, folder)
     with pytest.raises(ConfigError, match="m/task/x/1/own: no --training"):
-        tabulated(step, folder, "--answers", f"m/task/x/1/own={folder}/richest_2_own.parquet")
+        tabulated(step, folder, "--answers", after(folder, "x", "1", "own"))

@@ -4,28 +4,28 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import infer_controls, tabulate_images
+from culture_neurons.steps import infer_image_controls, tabulate_image_controls
 
 
 @pytest.fixture(scope="module")
 def controls(base, tmp_path_factory, step):
-    folder = tmp_path_factory.mktemp("controls")
+    folder = tmp_path_factory.mktemp("controls") / "m/controls"
     paths = {name: folder / f"{name}.parquet" for name in ("blank", "none")}
-    step.run(infer_controls, *step.shared(base), "--controls", *paths, "--answers-out", *paths.values())
+    step.run(infer_image_controls, *step.shared(base), "--answers-out", *paths.values())
     return paths
 
 
-def arguments(base, folder, controls, *more):
-    return [
-        "--samples", base / "samples.parquet", "--predictions", f"m={base / 'predictions.parquet'}",
-        "--controls", *(f"m/{name}={path}" for name, path in controls.items()), "--replicates", 50,
-        "--out", folder / "images.csv", "--provenance-out", folder / "provenance_images.json", *more,
-    ]  # fmt: skip
+def tabulated(step, base, folder, controls, *more):
+    step.run(
+        tabulate_image_controls, "--samples", base / "samples.parquet", "--predictions",
+        base / "m/predictions.parquet", "--controls", *controls, "--replicates", 50, "--out-dir", folder, *more,
+    )  # fmt: skip
+    return folder / "images.csv"
 
 
 def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
-    step.run(tabulate_images, *arguments(base, tmp_path, controls, "--planted", "m", ""))
-    table = files.read_csv(tmp_path / "images.csv", text=["model", "culture", "control", "planted"])
+    path = tabulated(step, base, tmp_path, controls.values(), "--planted", "m")
+    table = files.read_csv(path, text=["model", "culture", "control", "planted"])
     every = table[table["culture"].isna()].set_index("control")
     assert list(every.index) == ["shown", "blank", "none"]
     assert (table["planted"] == "yes").all()
@@ -37,29 +37,27 @@ def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
     asked = table[table["control"] != "shown"]
     assert asked["mcnemar_p_adjusted"].notna().all()
     assert np.allclose(every["chance"], 0.25)
-    made = files.read_json(tmp_path / "provenance_images.json")
-    assert {"infer", "gather", "infer_controls", "tabulate_images"} <= set(made["steps"])
+    made = files.read_json(tmp_path / "provenance_tabulate_image_controls.json")
+    assert {"infer", "gather_answers", "infer_image_controls", "tabulate_image_controls"} <= set(made["steps"])
     assert set(made["models"]) == {"m"}
 
 
 def test_without_controls_there_is_only_the_heading(base, tmp_path, step):
-    step.run(tabulate_images, *arguments(base, tmp_path, {}))
-    table = pd.read_csv(tmp_path / "images.csv")
+    table = pd.read_csv(tabulated(step, base, tmp_path, []))
     assert len(table) == 0
     assert list(table.columns[:3]) == ["model", "culture", "control"]
     assert table.columns[-1] == "planted"
 
 
 def test_mistakes_and_files_of_another_revision(base, controls, tmp_path, step):
-    with pytest.raises(ConfigError, match=r"--controls: expected model/control=path"):
-        step.run(tabulate_images, *arguments(base, tmp_path, controls, "--controls", "blank=a"))
     with pytest.raises(ConfigError, match=r"--controls: no --predictions of other"):
-        step.run(tabulate_images, *arguments(base, tmp_path, controls, "--controls", "other/blank=a"))
+        tabulated(step, base, tmp_path, ["run/other/controls/blank.parquet"])
     table, made = files.read_table(controls["blank"])
-    files.write_table(tmp_path / "blank.parquet", table, {**made, "revision": "older"})
+    path = tmp_path / "m/controls/blank.parquet"
+    files.write_table(path, table, {**made, "revision": "older"})
     with pytest.raises(FileError, match=r"blank\.parquet: revision 'older'"):
-        step.run(tabulate_images, *arguments(base, tmp_path, {"blank": tmp_path / "blank.parquet"}))
-    files.write_table(tmp_path / "blank.parquet", table.iloc[1:], made)
+        tabulated(step, base, tmp_path, [path])
+    files.write_table(path, table.iloc[1:], made)
     with pytest.raises(FileError, match=r"blank\.parquet: 35 answers, expected 36 less those without an image"):
-        step.run(tabulate_images, *arguments(base, tmp_path, {"blank": tmp_path / "blank.parquet"}))
+        tabulated(step, base, tmp_path, [path])
     assert not (tmp_path / "images.csv").exists()

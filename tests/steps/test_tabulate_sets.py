@@ -17,7 +17,16 @@ SELECTORS = {"cas": "cas", "culnig": "culnig-general", "matched": "random-matche
 SETS = {"run": CULTURES, "quiz": [*CULTURES[::-1], "c9"], "reasoning": ["commonsenseqa"]}
 FACTORS = ["0", "2"]
 MODELS = ("plain", "strong")
-OUTPUTS = {"sets": "sets", "effects": "sets_effects", "transfer": "sets_transfer"}
+TABLES = ("sets", "sets_effects", "sets_transfer")
+
+
+def of(name):
+    """The folder of a data set below that of the run, or of a model."""
+    return "" if name == "run" else f"sets/{name}/"
+
+
+def outcome(folder, model, selector, name, factor):
+    return folder / model / f"sets/{name}/{selector}_x{factor}.parquet"
 
 
 def answers(rng, samples):
@@ -30,17 +39,17 @@ def answers(rng, samples):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
+    folder, rng = tmp_path_factory.mktemp("sets") / "run", np.random.default_rng(0)
     for name, cultures in SETS.items():
         halves = ("identify", "evaluate") if name == "run" else ("evaluate",)
         rows = [(f"{name}-{c}-{half}{i}", c, half, 1, "") for c in cultures for half in halves for i in range(8)]
         samples = pd.DataFrame(rows, columns=["sample_id", "culture", "split", "label", "image_id"])
-        files.write_table(folder / name / "samples.parquet", samples, {})
+        files.write_table(folder / f"{of(name)}samples.parquet", samples, {})
         for model in MODELS:
             identity = {"model": model, "revision": "r1", "dtype": "float32"}
             made_by = {**identity, "step": "infer", "code": "c0de", "version": "1", "packages": {}}
             predictions = answers(rng, samples).assign(split=samples["split"])
-            files.write_table(folder / model / f"{name}.parquet", predictions, made_by)
+            files.write_table(folder / model / f"{of(name)}predictions.parquet", predictions, made_by)
             asked = samples[samples["split"] == "evaluate"]
             for selector, method in SELECTORS.items():
                 number = len(SELECTORS) if selector == "cas" else 4
@@ -49,11 +58,11 @@ def made(tmp_path_factory):
                 options = {"match": "culnig"} if selector == "matched" else {}
                 metadata = {"model": model, "revision": "r1", "cultures": CULTURES, "layers": 2,
                             "neurons": {"gate_proj": 9}, "selector": method, "options": options}  # fmt: skip
-                files.write_table(folder / model / f"mask_{selector}.parquet", mask, metadata)
+                files.write_table(folder / model / f"masks/{selector}_top0.01.parquet", mask, metadata)
                 for factor in FACTORS:
                     table = pd.concat([answers(rng, asked).assign(mask_culture=c) for c in CULTURES])
                     noted = metadata | ({"factor": float(factor)} if factor != "0" else {})
-                    path = folder / model / f"{name}_{selector}_x{factor}.parquet"
+                    path = outcome(folder, model, selector, name, factor)
                     files.write_table(path, table, {**identity, "mask": noted})
     run(folder)
     return folder
@@ -61,20 +70,18 @@ def made(tmp_path_factory):
 
 def command(folder, out="tables"):
     keys = [(m, s, name, f) for m in MODELS for s in SELECTORS for name in SETS for f in FACTORS]
-    result = {
-        "--samples": [f"{name}={folder}/{name}/samples.parquet" for name in SETS],
-        "--predictions": [f"{m}/{name}={folder}/{m}/{name}.parquet" for m in MODELS for name in SETS],
-        "--masks": [f"{m}/{s}={folder}/{m}/mask_{s}.parquet" for m in MODELS for s in SELECTORS],
-        "--outcomes": [f"{m}/{s}/{name}/{f}={folder}/{m}/{name}_{s}_x{f}.parquet" for m, s, name, f in keys],
-        "--random": ["matched"], "--planted": ["strong"], "--replicates": ["60"], "--seed": ["3"],
-        "--top-fraction": ["0.01"], "--provenance-out": [f"{folder}/{out}/provenance_sets.json"],
+    return {
+        "--samples": [folder / f"{of(name)}samples.parquet" for name in SETS],
+        "--predictions": [folder / m / f"{of(name)}predictions.parquet" for m in MODELS for name in SETS],
+        "--masks": [folder / m / f"masks/{s}_top0.01.parquet" for m in MODELS for s in SELECTORS],
+        "--outcomes": [outcome(folder, *key) for key in keys], "--random": ["matched"], "--planted": ["strong"],
+        "--replicates": ["60"], "--seed": ["3"], "--out-dir": [folder / out],
     }  # fmt: skip
-    return result | {f"--{option}-out": [f"{folder}/{out}/{name}.csv"] for option, name in OUTPUTS.items()}
 
 
 def run(folder, out="tables", **changed):
     arguments = command(folder, out) | {f"--{key}": value for key, value in changed.items()}
-    words = [word for option, values in arguments.items() for word in (option, *values)]
+    words = [word for option, values in arguments.items() for word in (option, *map(str, values))]
     tabulate_sets.main(tabulate_sets.arguments().parse_args(words))
 
 
@@ -103,13 +110,13 @@ def test_every_model_set_selector_and_factor_has_a_row(made):
 
 
 def test_numbers_are_those_of_the_module(made):
-    samples = files.read_table(made / "quiz/samples.parquet")[0]
-    base = mask_effects.baseline(samples, files.read_table(made / "plain/quiz.parquet")[0], "p")
+    samples = files.read_table(made / "sets/quiz/samples.parquet")[0]
+    base = mask_effects.baseline(samples, files.read_table(made / "plain/sets/quiz/predictions.parquet")[0], "p")
     found = {}
     for selector in SELECTORS:
         for factor in FACTORS:
             sizes = dict.fromkeys(CULTURES, 3 if selector == "cas" else 4)
-            outcomes = files.read_table(made / f"plain/quiz_{selector}_x{factor}.parquet")[0]
+            outcomes = files.read_table(outcome(made, "plain", selector, "quiz", factor))[0]
             change = mask_effects.changes(base, outcomes, sizes, "o", "p")
             cells = transfer.effects(base, change, [])
             found[selector, factor] = transfer.reduce(base, change, sizes, cells, selector != "cas")
@@ -135,7 +142,7 @@ def test_transfer_is_between_sets_of_the_masks_cultures(made):
 
 
 def test_provenance_has_the_steps_and_models(made):
-    found = json.loads((made / "tables/provenance_sets.json").read_text())
+    found = json.loads((made / "tables/provenance_tabulate_sets.json").read_text())
     assert set(found["steps"]) == {"infer", "tabulate_sets"}
     assert set(found["models"]) == set(MODELS)
 
@@ -143,38 +150,37 @@ def test_provenance_has_the_steps_and_models(made):
 def test_sets_keep_the_order_of_the_arguments_and_nothing_else_does(made):
     arguments = command(made)
     run(made, "again", **{key[2:]: arguments[key][::-1] for key in ("--predictions", "--masks", "--outcomes")})
-    for name in OUTPUTS.values():
+    for name in TABLES:
         assert (made / f"again/{name}.csv").read_bytes() == (made / f"tables/{name}.csv").read_bytes()
     run(made, "turned", samples=arguments["--samples"][::-1])
     assert list(dict.fromkeys(table(made, "sets", "turned")["set"])) == list(SETS)[::-1]
 
 
 def test_variants_of_a_question_are_drawn_together(made, tmp_path):
-    samples, metadata = files.read_table(made / "reasoning/samples.parquet")
-    files.write_table(tmp_path / "samples.parquet", samples.assign(question_id="one"), metadata)
-    arguments = [text for text in command(made)["--samples"] if not text.startswith("reasoning=")]
-    run(made, "variants", samples=[*arguments, f"reasoning={tmp_path}/samples.parquet"])
+    samples, metadata = files.read_table(made / "sets/reasoning/samples.parquet")
+    path = tmp_path / "run/sets/reasoning/samples.parquet"
+    files.write_table(path, samples.assign(question_id="one"), metadata)
+    run(made, "variants", samples=[*command(made)["--samples"][:2], path])
     found = table(made, "sets", "variants").query("set == 'reasoning'")
     assert found["change"].notna().all()
     assert found["change_low"].isna().all()  # one unit alone
 
 
 def test_files_that_do_not_belong_together_are_refused(made, tmp_path):
-    def exchanged(option, name, path):
-        return {option: [f"{name}={path}" if text.startswith(f"{name}=") else text
-                         for text in command(made)[f"--{option}"]]}  # fmt: skip
+    asked, path = outcome(made, "plain", "cas", "quiz", "2"), outcome(tmp_path / "other", "plain", "cas", "quiz", "2")
+    others = [file for file in command(made)["--outcomes"] if file != asked]
 
-    name = "plain/cas/quiz/2"
-    with pytest.raises(FileError, match=r"quiz_cas_x0\.parquet: not made with .*mask_cas\.parquet times 2; delete it"):
-        run(made, "x", **exchanged("outcomes", name, made / "plain/quiz_cas_x0.parquet"))
-    with pytest.raises(FileError, match="model"):
-        run(made, "x", **exchanged("outcomes", name, made / "strong/quiz_cas_x2.parquet"))
-    with pytest.raises(FileError, match="do not hold the same questions"):
-        run(made, "x", **exchanged("outcomes", name, made / "plain/run_cas_x2.parquet"))
-    outcomes, metadata = files.read_table(made / "plain/quiz_cas_x2.parquet")
-    files.write_table(tmp_path / "short.parquet", outcomes[1:], metadata)
-    with pytest.raises(FileError, match=r"short\.parquet and .*quiz\.parquet do not hold the same questions"):
-        run(made, "x", **exchanged("outcomes", name, tmp_path / "short.parquet"))
+    def refused(source, message, skip=0):
+        outcomes, metadata = files.read_table(source)
+        files.write_table(path, outcomes[skip:], metadata)
+        with pytest.raises(FileError, match=message):
+            run(made, "x", outcomes=[*others, path])
+
+    of_factor = outcome(made, "plain", "cas", "quiz", "0")
+    refused(of_factor, r"other/.*quiz/cas_x2\.parquet: not made with .*masks/cas_top0\.01\.parquet times 2; delete it")
+    refused(outcome(made, "strong", "cas", "quiz", "2"), "model")
+    refused(outcome(made, "plain", "cas", "run", "2"), "do not hold the same questions")
+    refused(asked, r"other/.*cas_x2\.parquet and .*quiz/predictions\.parquet do not hold the same questions", skip=1)
 
 
 def test_arguments_must_be_complete(made):
@@ -184,8 +190,6 @@ def test_arguments_must_be_complete(made):
     with pytest.raises(ConfigError, match="--predictions: plain/run is missing"):
         run(made, "x", predictions=arguments["--predictions"][1:])
     with pytest.raises(ConfigError, match="--predictions: other/run is not expected"):
-        run(made, "x", predictions=[*arguments["--predictions"], "other/run=x"])
-    with pytest.raises(ConfigError, match="factor 'much'; expected a number"):
-        run(made, "x", outcomes=[*arguments["--outcomes"], "plain/cas/run/much=x"])
-    with pytest.raises(ConfigError, match="top fraction"):
-        run(made, "x", **{"top-fraction": ["2"]})
+        run(made, "x", predictions=[*arguments["--predictions"], "run/other/predictions.parquet"])
+    with pytest.raises(ConfigError, match=r"--masks: of top fractions 0\.01, 0\.1; expected one"):
+        run(made, "x", masks=[*arguments["--masks"], "run/plain/masks/cas_top0.1.parquet"])
