@@ -6,6 +6,7 @@ from culture_neurons import files
 from culture_neurons.errors import FileError
 from culture_neurons.models import batching
 from culture_neurons.steps import ablate, gather, infer
+from tests.conftest import slow
 from tests.steps.test_ablate import mask_file
 
 
@@ -67,7 +68,7 @@ def outcomes(step, base, folder, shards, mask_shards):
     return [out.read_bytes() for out in outs]
 
 
-@pytest.mark.parametrize(("shards", "mask_shards"), [(3, 1), (1, 2), (2, 7)])  # 7: more than there are masks
+@pytest.mark.parametrize(("shards", "mask_shards"), [slow(3, 1), slow(1, 2), (2, 7)])  # 7: more than there are masks
 def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(base, tmp_path, shards, mask_shards, step):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert outcomes(step, base, whole, 1, 1) == outcomes(step, base, parts, shards, mask_shards)
