@@ -136,8 +136,17 @@ def config() -> dict:
     # Loading torch takes about 500 MB, and Snakemake 150: too much for the first attempt, and never for the third.
     found["models"]["loaded"] |= {"gpus": 2, "mem_mb": 450}
     found["selectors"] = {"cas": {}}
-    # The demo on the cluster has all of the evidence; here each further job is a minute of waiting.
+    # Each further job is a minute of waiting: what is left out here is run by itself, in `complete`.
     found["evidence"] = {"selectors": ["cas"], "permutations": 3, "resamples": 0, "split_halves": 0, "cards": 0}
+    return found
+
+
+def complete() -> dict:
+    """The same with all of the evidence and a planted model."""
+    found = config()
+    start = found["models"]["trained"]["train"]
+    found["models"]["planted"] = {"train": {**start, "plant": True, "init": "trained"}, "batch_size": 16}
+    found["evidence"] = copy.deepcopy(CONFIG["evidence"]) | {"cards": 0}
     return found
 
 

@@ -19,6 +19,9 @@ from tests.slurm.conftest import Faults, SlurmProject, config, steps, tables, wa
 
 pytestmark = pytest.mark.slurm
 
+#: Small rules that share a job, and the name of that job in Slurm's queue.
+GROUPED, GROUP = ("score", "mask", "merge", "tabulate", "report"), "masks_mask_merge_score"
+
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, cluster) -> SimpleNamespace:
@@ -118,9 +121,9 @@ def test_gpus_are_asked_for_by_models_and_by_nothing_else(finished):
 
 def test_small_rules_share_jobs(finished):
     sent = {re.split("_wildcards", job["Comment"])[0] for job in finished.project.jobs()}
-    assert not sent & {"rule_score", "rule_mask", "rule_merge", "rule_tabulate", "rule_report"}
+    assert not sent & {f"rule_{rule}" for rule in GROUPED}
     assert not [name for name in sent if name.startswith("rule_gather")], "done where Snakemake runs"
-    assert len(finished.project.jobs_of("masks_mask_merge_score")) == 3, "one per model, and one attempt more"
+    assert len(finished.project.jobs_of(GROUP)) == 3, "one per model, and one attempt more"
 
 
 def test_a_job_killed_for_its_memory_gets_more(finished):
@@ -140,7 +143,7 @@ def test_a_job_past_its_time_gets_more(finished):
 
 
 def test_a_job_whose_process_is_killed_runs_again(finished):
-    jobs = finished.project.jobs_of("masks_mask_merge_score")
+    jobs = finished.project.jobs_of(GROUP)
     assert sorted(states(jobs)) == ["COMPLETED", "COMPLETED", "FAILED"]
     killed = next(job for job in jobs if job["JobState"] == "FAILED")
     again = next(job for job in jobs if int(job["JobId"]) > int(killed["JobId"]) and job["MinMemoryNode"] == "8000M")

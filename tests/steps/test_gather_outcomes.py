@@ -6,6 +6,7 @@ from culture_neurons import files
 from culture_neurons.errors import FileError
 from culture_neurons.models import batching
 from culture_neurons.steps import ablate, gather_outcomes
+from tests.conftest import slow
 from tests.steps.test_ablate import mask_file
 
 
@@ -36,7 +37,7 @@ def whole(base, step, tmp_path_factory):
     return outcomes(step, base, tmp_path_factory.mktemp("whole"), 1, 1)
 
 
-@pytest.mark.parametrize(("shards", "mask_shards"), [(3, 1), (1, 7), (2, 2)])  # 7: more than there are masks
+@pytest.mark.parametrize(("shards", "mask_shards"), [slow(3, 1), slow(1, 7), (2, 2)])  # 7: more than there are masks
 def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(
     base, whole, tmp_path, shards, mask_shards, step
 ):

@@ -45,8 +45,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def prefetch(home: Path, models: dict, source: dict, **environment: str):
-    words = ["--models", json.dumps(models), "--sources", json.dumps({"data": source})]
+def prefetch(home: Path, models: dict, *sources: dict, **environment: str):
+    named = dict(zip(("data", "b", "c", "d"), sources, strict=False))
+    words = ["--models", json.dumps(models), "--sources", json.dumps(named)]
     return python(home, "-m", "culture_neurons.steps.prefetch", *words, **environment)
 
 
@@ -128,10 +129,9 @@ def test_nothing_to_fetch_asks_nobody(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").touch()
     sources = [{"type": "synthetic"}, {"type": "cvqa", "path": str(tmp_path / "rows.parquet")},
                {"type": "country-mention"}, {"type": "normad", "path": str(tmp_path / "rows.parquet")}]  # fmt: skip
-    for source in sources:
-        done = prefetch(tmp_path / "home", {"own": {"train": {}}}, source, HF_ENDPOINT="http://127.0.0.1:9")
-        assert done.returncode == 0, done.stderr
-        assert "data: nothing to fetch" in done.stderr
+    done = prefetch(tmp_path / "home", {"own": {"train": {}}}, *sources, HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert all(f"{name}: nothing to fetch" in done.stderr for name in ("data", "b", "c", "d"))
 
 
 def test_model_without_safetensors_and_a_hub_that_is_not_there(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from culture_neurons.models import loading
 from culture_neurons.models.demo import planting
 from culture_neurons.steps import train
 from culture_neurons.types import TRAINED_ON
+from tests.conftest import slow_but
 
 SOURCE = json.dumps({"type": "synthetic", "cultures": 2, "categories": 1, "motifs": 2, "samples_per_culture": 4})
 WORDS = json.dumps({"type": "synthetic-text", "cultures": 2, "categories": 1, "motifs": 2})
@@ -44,7 +45,7 @@ def test_the_folder_is_a_model_that_loads(trained):
     assert 0 <= summary["dev_accuracy"] <= 1
 
 
-@pytest.mark.parametrize("architecture", TRAINED_ON["synthetic-text"])
+@pytest.mark.parametrize("architecture", slow_but(["llama"], TRAINED_ON["synthetic-text"]))
 def test_a_language_model_loads_and_has_its_accuracy_by_task(architecture, tmp_path, step):
     options = json.dumps({"facts_steps": 1, "steps": 1, "batch": 8, "min_accuracy": 0.0, "seed": 4})
     given = ["--source", WORDS, "--architecture", architecture, "--options", options]

@@ -29,6 +29,12 @@ def asked(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.Ask
     return found[:: max(1, len(found) // n)][:n]  # of several cultures
 
 
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch):
+    """To make up thousands of questions takes longer than to train on a few."""
+    monkeypatch.setattr(text_training, "_PAIRS", 200)
+
+
 @pytest.fixture(params=architectures.LANGUAGE_MODELS)
 def asking(request):
     _, tokenizer = architectures.build(request.param, WORLD, **SIZES)
