@@ -22,7 +22,7 @@ DAMAGED = {
     "loaded/predictions.parquet": ("flip", "loaded/statistics.h5"),
     # A bit in the middle may lie where nothing is read: unused space, or the sums of one sample once they are summed.
     "loaded/statistics.h5": ("cut", "loaded/scores/cas.h5"),
-    "loaded/scores/cas.h5": ("cut", "loaded/masks/cas_top0.05.parquet"),
+    "loaded/scores/cas.h5": ("cut", "loaded/cards.json"),
     "loaded/masks/mad_top0.2.parquet": ("flip", "loaded/ablation/mad_top0.2.parquet"),
     "trained/ablation/cas_top0.05.parquet": ("cut", "tables/effects.csv"),
 }

@@ -22,9 +22,9 @@ FULL = {
     "train": (["trained/model"], 200),
     "infer": (["loaded/predictions.parquet"], 0),
     "record": (["loaded/statistics.h5"], 16),
-    "score": (["loaded/scores/cas.h5"], 4),
+    "select": (["loaded/scores/cas.h5"], 4),
     "tabulate": (["tables/effects.csv"], 8),
-    "draw_overview": (["figures/overview.pdf"], 12),
+    "figures": (["figures/overview.pdf"], 12),
     "report": (["report.html"], 300),
 }
 #: A folder, a table of answers, HDF5, a table of text, and a page.
@@ -96,7 +96,7 @@ def test_read_only_results_are_said_so_and_left_as_they_are(project, before_it, 
     before = tables(project)
     target = "results/small/loaded/scores/mad.h5"
     script = (
-        f"{before_it}mount -o remount,ro results; {SNAKEMAKE} --forcerun score -- {target} > first.log 2>&1;"
+        f"{before_it}mount -o remount,ro results; {SNAKEMAKE} --forcerun select -- {target} > first.log 2>&1;"
         " echo $? > status; mount -o remount,rw results"
     )
     done = namespace(project, on_a_file_system_of_its_own(script))

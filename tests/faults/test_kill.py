@@ -22,30 +22,28 @@ from tests.pipeline.conftest import Project, build
 
 pytestmark = pytest.mark.faults
 
-#: Rules whose jobs are killed: the step, and what else their command lines have and those of no other rule have. All
-#: other rules of the run are of these kinds too (a table, a page, a gathering of shards).
+#: Rules whose jobs are killed; a rule's step has its name, and words tell rules of one step apart. All other rules of
+#: the run are of these kinds too (a table, a page, a gathering of shards).
 RULES = {
     "prepare": ["steps.prepare"],
     "train": ["steps.train"],
     "infer": ["steps.infer"],
-    "infer_controls": ["steps.infer_controls"],
-    "gather_answers": ["steps.gather", "predictions.parquet"],
+    "infer_image_controls": ["steps.infer_image_controls"],
+    "gather_answers": ["steps.gather_answers"],
     "record": ["steps.record"],
     "merge": ["steps.merge"],
-    "score": ["steps.score"],
-    "mask": ["steps.mask"],
-    "ablate": ["steps.ablate", "/ablation/"],
+    "select": ["steps.select"],
+    "ablate": ["steps.ablate"],
     "permute": ["steps.permute"],
-    "ablate_again": ["steps.ablate", "/again/"],
-    "gather_outcomes": ["steps.gather", "/ablation/"],
+    "gather_outcomes": ["steps.gather_outcomes", "/trained/ablation/"],
+    "gather_robustness": ["steps.gather_outcomes", "/robustness/"],
     "tabulate": ["steps.tabulate"],
-    "draw_model": ["steps.figures", "--model"],
-    "draw_overview": ["steps.figures", "--overview"],
+    "figures": ["steps.figures"],
     "report": ["steps.report"],
     "manifest": ["steps.manifest"],
 }
 #: A folder, a table of answers, HDF5, tables of text, figures: of these both the job and the main process are killed.
-KINDS = ["train", "infer", "record", "tabulate", "draw_model"]
+KINDS = ["train", "infer", "record", "tabulate", "figures"]
 #: Whom to kill: of the other kinds of jobs the one or the other, in turns.
 KILLS = {(rule, whom) for rule in KINDS for whom in ("job", "main")}
 KILLS |= {(rule, ("main", "job")[i % 2]) for i, rule in enumerate(sorted(RULES.keys() - KINDS))}
@@ -55,11 +53,11 @@ TABLES = (*SOME, "permutations", "strengths", "images")
 DELAYS = {
     "train": 3.0,
     "infer": 1.0,
-    "infer_controls": 1.0,
+    "infer_image_controls": 1.0,
     "record": 1.0,
     "ablate": 1.5,
     "tabulate": 0.5,
-    "draw_model": 1.0,
+    "figures": 1.0,
 }
 
 

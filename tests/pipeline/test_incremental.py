@@ -88,7 +88,8 @@ def test_model_runs_only_that_model(project):
     [("permutations", 4, {"permute": 2, **ROBUSTNESS, **DRAWN}),
      slow("strengths", [0.5], {**ROBUSTNESS, **DRAWN}),
      ("replicates", 300, {"tabulate_robustness": 1, "tabulate_image_controls": 1, **LAST}),
-     slow("split_halves", 3, {**STABILITY, "cards": 2, **DRAWN}), ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
+     slow("split_halves", 3, {**STABILITY, "cards": 2, **DRAWN}),
+     ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
     config = project.read()
