@@ -75,7 +75,9 @@ def test_strengths_reach_the_answers_and_the_table(whole):
     table = pd.read_csv(whole.parent / "tables/permutations.csv")
     assert (table["permutations"] == 3).all()
     assert table["culture"].isna().sum() == 2  # the mean over cultures, per measure
-    assert "tabulate_robustness" in files.read_json(whole.parent / "tables/provenance_tabulate_robustness.json")["steps"]
+    assert (
+        "tabulate_robustness" in files.read_json(whole.parent / "tables/provenance_tabulate_robustness.json")["steps"]
+    )
 
 
 def test_without_repeated_chains_the_tables_have_headers_alone(base, step, tmp_path):
