@@ -87,9 +87,9 @@ TREES = dict(modules(SRC))
 STEPS = [name for name, tree in TREES.items() if name.startswith("steps.") and is_step(tree)]
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
-    "steps.ablate", "steps.ask_finetuned", "steps.attribute", "steps.calibrate", "steps.export_masks",
-    "steps.finetune", "steps.import_masks", "steps.infer",
-    "steps.infer_controls", "steps.record", "steps.train",
+    "steps.ablate", "steps.attribute", "steps.calibrate", "steps.export_masks", "steps.finetune",
+    "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls", "steps.plant",
+    "steps.record", "steps.train",
 )  # fmt: skip
 
 

@@ -25,16 +25,15 @@ from culture_neurons.data.readers import cvqa, synthetic, synthetic_text, table
 from culture_neurons.selectors import selection
 from culture_neurons.steps import (
     benchmark_selectors,
-    overlap,
-    score,
+    select,
     stability,
     tabulate,
-    tabulate_again,
-    tabulate_images,
+    tabulate_image_controls,
+    tabulate_overlaps,
+    tabulate_robustness,
     tabulate_sets,
     tabulate_stability,
 )
-from culture_neurons.steps import mask as choose
 from culture_neurons.workflow import config
 from tests.figures_tables import finetuned
 
@@ -235,58 +234,41 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fired = rng.integers(0, 10, (12, 2, 50))
         writer.write(ids[:12], np.full(12, 10), fired, fired * 0.5, fired * -0.1)
     store.merge_statistics([model / "statistics/0.h5"], model / "statistics.h5", {})
-    call(score, "--statistics", model / "statistics.h5", "--selector", "cas", "--out", model / "scores/cas.h5")
     mask = model / "masks/cas_top0.01.parquet"
-    call(choose, "--scores", model / "scores/cas.h5", "--selector", "cas", "--top-fraction", "0.01", "--out", mask)
+    call(
+        select, "--statistics", model / "statistics.h5", "--selector", "cas", "--top-fraction", "0.01",
+        "--scores-out", model / "scores/cas.h5", "--masks-out", mask,
+    )  # fmt: skip
     asked = answers[answers["split"] == "evaluate"].drop(columns=["split", "option_order"])
     masked = pd.concat([asked.assign(mask_culture=name) for name in CULTURES])
     ablation = model / "ablation/cas_top0.01.parquet"
     files.write_table(ablation, masked[["mask_culture", *asked.columns]], identity)
     chosen = pd.read_parquet(mask)[["culture", "site", "layer", "neuron"]]
     files.write_csv(model / "planted.csv", chosen)
+    shared = ["--samples", results / "samples.parquet", "--predictions", model / "predictions.parquet"]
+    out = ["--out-dir", results / "tables"]
     call(
-        tabulate, "--samples", results / "samples.parquet", "--predictions", f"{MODEL}={model}/predictions.parquet",
-        "--masks", f"{MODEL}/cas/0.01={mask}", "--ablations", f"{MODEL}/cas/0.01={ablation}",
-        "--planted", f"{MODEL}={model}/planted.csv", "--replicates", "20", "--out-dir", results / "tables",
+        tabulate, *shared, "--masks", mask, "--outcomes", ablation, "--planted", model / "planted.csv",
+        "--replicates", "20", *out,
     )  # fmt: skip
     controls = [model / f"controls/{name}.parquet" for name in ("blank", "none")]
     for path in controls:  # no question has an image
         files.write_table(path, answers.iloc[:0], {**identity, "rows": 0, "without_image": 12})
-    call(
-        tabulate_images, "--samples", results / "samples.parquet", "--predictions",
-        f"{MODEL}={model}/predictions.parquet", "--controls", *(f"{MODEL}/{path.stem}={path}" for path in controls),
-        "--out", results / "tables/images.csv", "--provenance-out", results / "tables/provenance_images.json",
-    )  # fmt: skip
+    call(tabulate_image_controls, *shared, "--controls", *controls, *out)
     call(
         stability, "--statistics", model / "statistics.h5", "--samples", results / "samples.parquet", "--selectors",
-        '{"cas": {"method": "cas", "options": {}}}', "--masks", f"cas/0.01={mask}", "--resamples", "5",
+        '{"cas": {"method": "cas", "options": {}}}', "--masks", mask, "--resamples", "5",
         "--neurons-out", model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
+    call(tabulate_stability, "--cultures", model / "stability_cultures.parquet", *out)
+    call(tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", *out)
+    made, judged = files.read_table(mask)[1], model / "sets/demo/cas_x0.parquet"
+    files.write_table(judged, masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
+    call(tabulate_sets, *shared, "--masks", mask, "--outcomes", judged, "--replicates", "20", *out)
+    call(tabulate_robustness, "--samples", results / "samples.parquet", *out)
     call(
-        tabulate_stability, "--parts", f"{MODEL}={model}/stability_cultures.parquet", "--out",
-        results / "tables/stability.csv", "--provenance-out", results / "tables/provenance_stability.json",
-    )  # fmt: skip
-    call(
-        overlap, "--masks", f"{MODEL}/cas/0.01={mask}", "--effects", results / "tables/effects.csv", "--overlaps-out",
-        results / "tables/overlaps.csv", "--related-out", results / "tables/related.csv", "--provenance-out",
-        results / "tables/provenance_overlaps.json",
-    )  # fmt: skip
-    made = files.read_table(mask)[1]
-    files.write_table(model / "judged.parquet", masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
-    call(
-        tabulate_sets, "--samples", f"demo={results}/samples.parquet", "--predictions",
-        f"{MODEL}/demo={model}/predictions.parquet", "--masks", f"{MODEL}/cas={mask}", "--outcomes",
-        f"{MODEL}/cas/demo/0={model}/judged.parquet", "--replicates", "20", "--top-fraction", "0.01",
-        "--sets-out", results / "tables/sets.csv", "--effects-out", results / "tables/sets_effects.csv",
-        "--transfer-out", results / "tables/sets_transfer.csv",
-        "--provenance-out", results / "tables/provenance_sets.json",
-    )  # fmt: skip
-    call(tabulate_again, "--samples", results / "samples.parquet", "--out-dir", results / "tables")
-    call(
-        benchmark_selectors, "--statistics", f"{MODEL}={model}/statistics.h5",
-        "--planted", f"{MODEL}={model}/planted.csv",
-        "--selectors", '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2",
-        "--out", results / "tables/benchmark.csv", "--provenance-out", results / "tables/provenance_benchmark.json",
+        benchmark_selectors, "--statistics", model / "statistics.h5", "--planted", model / "planted.csv",
+        "--selectors", '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2", *out,
     )  # fmt: skip
     finetuned(results / "tables", (MODEL,), CULTURES)
     return folder
