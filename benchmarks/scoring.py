@@ -59,10 +59,10 @@ def run(size: Size | None = None) -> list[Row]:
         Row("merge, with totals per culture", merge[0], "s", f"peak {merge[1]:.2f} GB"),
         Row("totals read", read, "s", f"added up from the samples: {added_up:.1f} s"),
     ]
-    for name, (score, mask) in jobs.items():
-        note = f"score {said(score)}; mask, {len(config['top_fractions'])} fractions, {said(mask)}"
-        rows.append(Row(f"{name}: score and mask", score[0] + mask[0], "s", note))
-    every = [merge, *(job for pair in jobs.values() for job in pair)]
+    for name, job in jobs.items():
+        note = f"{len(config['top_fractions'])} fractions; peak {job[1]:.2f} GB"
+        rows.append(Row(f"{name}: select", job[0], "s", note))
+    every = [merge, *jobs.values()]
     rows.append(Row("merge and all selectors, one job after the other", sum(time for time, _ in every), "s"))
     rows.append(Row("largest peak of memory", max(peak for _, peak in every), "GB"))
     return rows
@@ -75,31 +75,22 @@ def by_statistics(config: Mapping[str, Any]) -> list[str]:
     return [name for name, options in given.items() if not {name, options.get("match")} & attributed]
 
 
-def said(job: tuple[float, float]) -> str:
-    """Seconds and peak of a job, in words."""
-    return f"{job[0]:.1f} s with a peak of {job[1]:.2f} GB"
-
-
 def step(name: str, *words: object) -> tuple[float, float]:
     """Seconds and peak memory (GB) of a step of the workflow."""
     return peak_memory([sys.executable, "-m", f"culture_neurons.steps.{name}", *map(str, words)])
 
 
-def select(
-    folder: Path, statistics: Path, config: Mapping[str, Any], name: str
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Seconds and peak memory of the jobs score and mask of one selector of the config."""
+def select(folder: Path, statistics: Path, config: Mapping[str, Any], name: str) -> tuple[float, float]:
+    """Seconds and peak memory of the job that chooses by one selector of the config."""
     options = dict(config["selectors"][name] or {})
     method = options.pop("method", name)
     fractions = config["top_fractions"]
     chosen = ["--statistics", statistics, "--selector", method, "--options", json.dumps(options)]
-    references = [folder / f"{options['match']}_top{fraction}.parquet" for fraction in fractions if "match" in options]
-    masks = [folder / f"{name}_top{fraction}.parquet" for fraction in fractions]
-    return (
-        step("score", *chosen, "--out", folder / f"{name}.h5"),
-        step("mask", *chosen, "--scores", folder / f"{name}.h5", "--top-fraction", *fractions,
-             "--reference", *references, "--out", *masks),
-    )  # fmt: skip
+    references = [folder / f"masks/{options['match']}_top{fraction}.parquet" for fraction in fractions
+                  if "match" in options]  # fmt: skip
+    masks = [folder / f"masks/{name}_top{fraction}.parquet" for fraction in fractions]
+    return step("select", *chosen, "--top-fraction", *fractions, "--reference", *references,
+                "--scores-out", folder / f"scores/{name}.h5", "--masks-out", *masks)  # fmt: skip
 
 
 def write(shards: Sequence[Path], size: Size, mantissa_bits: int, negative_sum: bool = False) -> None:

@@ -31,7 +31,9 @@ def run(size: scoring.Size | None = None) -> list[Row]:
     judged = {name: {"method": methods[name], "options": options} for name, options in able.items()
               if not selectors.resolve(methods[name]).control}  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
-        folder, statistics = Path(name), Path(name) / "statistics.h5"
+        folder = Path(name) / "run/m"
+        folder.mkdir(parents=True)
+        statistics = folder / "statistics.h5"
         shard = folder / "0.h5"
         scoring.write([shard], size, config["recording"]["mantissa_bits"], config["recording"]["negative_sum"])
         scoring.step("merge", "--shards", shard, "--statistics-out", statistics)
@@ -42,7 +44,7 @@ def run(size: scoring.Size | None = None) -> list[Row]:
         files.write_table(folder / "samples.parquet", table, {})
         for selector in judged:
             scoring.select(folder, statistics, config, selector)
-        masks = [f"{selector}/{fraction}={folder}/{selector}_top{fraction}.parquet"
+        masks = [folder / f"masks/{selector}_top{fraction}.parquet"
                  for selector in judged for fraction in config["top_fractions"]]  # fmt: skip
 
         def job(draws: int, halves: int) -> tuple[float, float]:

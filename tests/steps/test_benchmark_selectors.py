@@ -24,10 +24,10 @@ def model(tmp_path):
         tmp_path / "0.h5", ids, cultures, "act_fn", 2, 30, made_by, negative_sum=True
     ) as writer:
         writer.write(ids, np.full(8, 9), fired, fired * 0.5, (fired - 9) * 0.1)
-    store.merge_statistics([tmp_path / "0.h5"], tmp_path / "statistics.h5", {**made_by, "step": "merge"})
+    store.merge_statistics([tmp_path / "0.h5"], tmp_path / "m/statistics.h5", {**made_by, "step": "merge"})
     rows = [("a", "act_fn", 1, 4, -0.5), ("b", "act_fn", 0, 2, 0.0)]
     files.write_csv(
-        tmp_path / "planted.csv", pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron", "logprob_drop"])
+        tmp_path / "m/planted.csv", pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron", "logprob_drop"])
     )
     return tmp_path
 
@@ -35,14 +35,13 @@ def model(tmp_path):
 def run(step, folder, *more, selectors=SELECTORS):
     step.run(
         benchmark_selectors, *more, "--selectors", selectors, "--top-fraction", "0.02", "0.1", "--samples", "2",
-        "--noise", "0.5", "--repeats", "3", "--seed", "4", "--out", folder / "benchmark.csv",
-        "--provenance-out", folder / "provenance_benchmark.json",
+        "--noise", "0.5", "--repeats", "3", "--seed", "4", "--out-dir", folder,
     )  # fmt: skip
     return pd.read_csv(folder / "benchmark.csv")
 
 
 def test_table_has_every_design_and_says_planted(model, step):
-    table = run(step, model, "--statistics", f"m={model}/statistics.h5", "--planted", f"m={model}/planted.csv")
+    table = run(step, model, "--statistics", model / "m/statistics.h5", "--planted", model / "m/planted.csv")
     assert list(table) == ["model", *planted_benchmark.COLUMNS, "planted"]
     # 2 numbers of questions x 2 shares of wrong labels x 3 selectors x 2 targets x 2 fractions
     assert len(table) == 48
@@ -50,10 +49,10 @@ def test_table_has_every_design_and_says_planted(model, step):
     assert set(table["samples_per_culture"]) == {"2", "all"}
     plain = table[(table["samples_per_culture"] == "all") & (table["label_noise"] == 0) & (table["selector"] == "cas")]
     assert (plain["average_precision"] == 1).all()
-    noted = json.loads((model / "provenance_benchmark.json").read_text(encoding="utf-8"))
+    noted = json.loads((model / "provenance_benchmark_selectors.json").read_text(encoding="utf-8"))
     assert {"merge", "benchmark_selectors"} <= set(noted["steps"])
     before = (model / "benchmark.csv").read_bytes()
-    run(step, model, "--statistics", f"m={model}/statistics.h5", "--planted", f"m={model}/planted.csv")
+    run(step, model, "--statistics", model / "m/statistics.h5", "--planted", model / "m/planted.csv")
     assert (model / "benchmark.csv").read_bytes() == before
 
 
@@ -64,11 +63,11 @@ def test_only_the_heading_without_planted_models(step, tmp_path):
 
 def test_model_with_one_of_the_two_files_is_refused(model, step):
     with pytest.raises(ConfigError, match="m: given for only one of --statistics and --planted"):
-        run(step, model, "--statistics", f"m={model}/statistics.h5")
+        run(step, model, "--statistics", model / "m/statistics.h5")
 
 
 def test_selector_that_needs_more_than_was_recorded_says_so(model, step):
-    with store.statistics_writer(model / "0.h5", list("xyz"), list("aab"), "act_fn", 2, 30, {}) as writer:
+    with store.statistics_writer(model / "m/statistics.h5", list("xyz"), list("aab"), "act_fn", 2, 30, {}) as writer:
         writer.write(list("xyz"), np.full(3, 9), np.ones((3, 2, 30), int), np.ones((3, 2, 30)))
     with pytest.raises(ConfigError, match="set negative_sum: true under recording"):
-        run(step, model, "--statistics", f"m={model}/0.h5", "--planted", f"m={model}/planted.csv")
+        run(step, model, "--statistics", model / "m/statistics.h5", "--planted", model / "m/planted.csv")

@@ -45,6 +45,16 @@ def test_the_negative_part_takes_room_too(calibration, base, step, tmp_path):
     assert more > calibration["statistics_bytes_per_question"] + 100
 
 
+def test_a_model_that_the_run_trains_is_built_untrained(base, step, tmp_path):
+    words, source = step.shared(base), {"type": "synthetic", "cultures": 2, "categories": 1, "motifs": 2}
+    model = {"name": "tiny", "architecture": "llava-next-mistral", "source": source}
+    words[words.index("--model") + 1] = json.dumps(model)
+    step.run(calibrate, *words, "--calibration-out", tmp_path / "c.json")
+    found = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert (found["model"], found["layers"]) == ("tiny", 4)
+    assert str(tmp_path) not in json.dumps(found["settings"])
+
+
 def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):
     words = step.shared(base)
     words[words.index("--model") + 1] = json.dumps({"name": "gone", "path": str(tmp_path)})

@@ -11,7 +11,7 @@ from PIL import Image
 
 from culture_neurons import files, store
 from culture_neurons.data.samples import write_samples
-from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
 from culture_neurons.steps import cards
 
@@ -30,11 +30,12 @@ def folder(tmp_path):
     """Six recorded samples of two cultures, one of them without a picture and one with a damaged one."""
     rng = np.random.default_rng(0)
     fired = rng.integers(1, 10, (6, 2, 5))
-    with store.statistics_writer(tmp_path / "s.h5", IDS, list("bababa"), "act_fn", 2, 5, METADATA) as writer:
+    tmp_path /= "m"
+    with store.statistics_writer(tmp_path / "statistics.h5", IDS, list("bababa"), "act_fn", 2, 5, METADATA) as writer:
         writer.write(IDS, np.full(6, 9), fired, fired * 0.5)
     scores = rng.random((2, 2, 5))
-    store.write_scores(tmp_path / "cas.h5", scores, ["a", "b"], "act_fn", METADATA)
-    store.write_scores(tmp_path / "lap.h5", -scores, ["a", "b"], "act_fn", METADATA)
+    store.write_scores(tmp_path / "scores/cas.h5", scores, ["a", "b"], "act_fn", METADATA)
+    store.write_scores(tmp_path / "scores/lap.h5", -scores, ["a", "b"], "act_fn", METADATA)
     files.write_table(tmp_path / "mask.parquet", selection.select(scores, ["a", "b"], 0.5), METADATA)
     rows = pd.DataFrame({
         "sample_id": IDS, "culture": list("bababa"), "category": "dish", "question": "Which <dish>?",
@@ -47,9 +48,9 @@ def folder(tmp_path):
 
 def run(folder, *more):
     cards.main(cards.arguments().parse_args([
-        "--statistics", str(folder / "s.h5"), "--mask", str(folder / "mask.parquet"), "--selector", "cas",
-        "--top-fraction", "0.5", "--scores", f"cas={folder / 'cas.h5'}", f"lap={folder / 'lap.h5'}", "--samples",
-        str(folder / "samples.parquet"), "--count", "2", "--examples", "6", "--out", str(folder / "cards.json"), *more,
+        "--statistics", str(folder / "statistics.h5"), "--mask", str(folder / "mask.parquet"), "--selector", "cas",
+        "--top-fraction", "0.5", "--scores", str(folder / "scores/cas.h5"), str(folder / "scores/lap.h5"),
+        "--samples", str(folder / "samples.parquet"), "--count", "2", "--examples", "6", "--out", str(folder / "cards.json"), *more,
     ]))  # fmt: skip
     return files.read_json(folder / "cards.json")
 
@@ -58,7 +59,7 @@ def test_cards_of_the_strongest_neurons(folder):
     found = run(folder, "--resamples", "20")
     assert [(card["culture"], card["rank"]) for card in found["cards"]] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
     assert found["cultures"] == ["a", "b"]
-    sums, _ = store.read_statistics(folder / "s.h5")
+    sums, _ = store.read_statistics(folder / "statistics.h5")
     for card in found["cards"]:
         expected = sums.fired[:, card["layer"], card["neuron"]] / sums.tokens
         np.testing.assert_allclose(card["value"], expected, rtol=1e-4)
@@ -118,18 +119,20 @@ def test_a_culture_of_one_image_has_no_intervals_and_says_so(folder):
 def test_samples_of_another_run_are_refused(folder):
     rows, made = files.read_table(folder / "samples.parquet")
     files.write_table(folder / "samples.parquet", rows.iloc[1:], made)
-    with pytest.raises(FileError, match=r"s\.h5: sample 's0' is not in .*samples\.parquet; delete the older file"):
+    with pytest.raises(
+        FileError, match=r"statistics\.h5: sample 's0' is not in .*samples\.parquet; delete the older file"
+    ):
         run(folder)
 
 
 def test_imported_masks_have_no_scores(folder):
     mask, made = files.read_table(folder / "mask.parquet")
     files.write_table(folder / "mask.parquet", mask.assign(score=np.nan), made)
-    assert run(folder, "--scores", "")["cards"][0]["score"] is None
+    assert run(folder, "--scores")["cards"][0]["score"] is None
 
 
 def test_same_input_same_bytes(folder):
-    run(folder)
+    run(folder, "--planted", "--stability")  # neither: as the workflow calls it for most models
     first = (folder / "cards.json").read_bytes()
     run(folder)
     assert (folder / "cards.json").read_bytes() == first
@@ -140,8 +143,6 @@ def test_files_of_two_models_are_not_mixed(folder):
     files.write_table(folder / "mask.parquet", mask, {**made, "revision": "other"})
     with pytest.raises(FileError, match="another model revision"):
         run(folder)
-    with pytest.raises(ConfigError, match="--scores: expected selector=path, found 'cas'"):
-        run(folder, "--scores", "cas")
 
 
 def test_the_file_is_plain_json(folder):

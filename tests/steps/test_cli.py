@@ -128,7 +128,10 @@ def test_a_log_that_cannot_be_opened_is_one_line(monkeypatch: pytest.MonkeyPatch
 def test_a_log_on_a_full_disk_leaves_the_message_on_the_terminal(tmp_path: Path) -> None:
     words = ["--shards", str(tmp_path / "a.parquet"), "--out", str(tmp_path / "b"), "--log", "/dev/full"]
     done = subprocess.run(
-        [sys.executable, "-m", "culture_neurons.steps.gather_answers", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "culture_neurons.steps.gather_answers", *words],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr == f"[full] error: {tmp_path / 'a.parquet'}: no such file\n"

@@ -31,7 +31,13 @@ def mask(base, tmp_path_factory):
     table = pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
     _, made = files.read_table(base / "m/predictions.parquet")
     identity = {key: made[key] for key in ("model", "revision")}
-    more = {"step": "select_culnig", "cultures": ["a", "b"], "layers": 2, "neurons": UNITS, "selector": "culnig-general"}
+    more = {
+        "step": "select_culnig",
+        "cultures": ["a", "b"],
+        "layers": 2,
+        "neurons": UNITS,
+        "selector": "culnig-general",
+    }
     files.write_table(path, table, {**identity, **more, "top_fraction": "0.01"})
     return path
 

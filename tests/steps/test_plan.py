@@ -3,17 +3,27 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from culture_neurons.errors import FileError
 from culture_neurons.steps import calibrate, plan
+from culture_neurons.workflow import jobs
 
-RUN = {
-    "dataset": "small", "selectors": ["cas"], "top_fractions": ["0.05"], "min_correct": 1,
-    "again": {"selectors": [], "strengths": [], "permutations": 0},
-    "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1},
-    "models": {"m": {"gpus": 0, "trained": False, "planted": False}},
-}  # fmt: skip
-OUTPUTS = Path(__file__).parents[2] / "docs" / "outputs.md"
+ROOT = Path(__file__).parents[2]
+OUTPUTS = ROOT / "docs" / "outputs.md"
+JOBS = {"prepare": 1, "record": 2}
+
+
+def config():
+    """The default config with one model, one selector and two shards."""
+    found = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    more = {
+        "dataset": "small", "models": {"m": {"path": "owner/m", "gpus": 0}}, "selectors": {"cas": None},
+        "top_fractions": ["0.05"], "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1},
+    }  # fmt: skip
+    found["recording"] |= {"min_correct": 1, "negative_sum": False}
+    found["evidence"] |= {"strengths": [], "permutations": 0, "image_controls": [], "token_rules": []}
+    return found | more
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +34,20 @@ def folder(base, step, tmp_path_factory):
     return folder
 
 
-def planned(base, step, folder, calibration):
-    step.run(
-        plan, "--samples", base / "samples.parquet", "--calibrations", calibration, "--run", json.dumps(RUN),
-        "--text-out", folder / "plan.txt", "--json-out", folder / "plan.json",
-    )  # fmt: skip
+def planned(base, step, folder, calibration, *more):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "count", lambda *_: JOBS)
+        step.run(
+            plan, "--samples", base / "samples.parquet", "--calibrations", calibration, "--config",
+            json.dumps(config()), "--snakefile", ROOT / "Snakefile", "--text-out", folder / "plan.txt",
+            "--json-out", folder / "plan.json", *more,
+        )  # fmt: skip
 
 
 def test_plan_counts_the_samples_and_the_jobs(folder):
     found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     assert found["questions"] == {"total": 72, "identify": 36, "evaluate": 36, "cultures": 3}
-    assert found["jobs"]["record"] == 2
+    assert found["jobs"] == JOBS
     work = found["models"]["m"]["work"]
     assert {kind: part["passes"] for kind, part in work.items()} == {"answers": 72, "recording": 36, "ablation": 108}
     assert found["step"] == "plan"

@@ -67,7 +67,9 @@ def test_every_fraction_has_a_file_that_says_which(folder, step):
     tables, made = zip(*(files.read_table(path) for path in masks), strict=True)
     assert [one["top_fraction"] for one in made] == ["0.1", "0.2"]
     assert [one["settings"]["top_fraction"] for one in made] == ["0.1", "0.2"]
-    assert [table["culture"].value_counts().to_dict() for table in tables] == [{"a": n, "b": n, "c": n} for n in (10, 20)]
+    assert [table["culture"].value_counts().to_dict() for table in tables] == [
+        {"a": n, "b": n, "c": n} for n in (10, 20)
+    ]
     alone = run(step, folder, "cas", fractions=("0.2",))[1]
     assert files.read_table(alone)[0].equals(tables[1])
 

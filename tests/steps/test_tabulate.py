@@ -117,7 +117,9 @@ def run(folder, *changed, out="tables", models=("plain", "control")):
         "--replicates": ["500"],
         **dict(changed),
     }
-    tabulate.main(tabulate.arguments().parse_args([str(a) for option, values in options.items() for a in (option, *values)]))
+    tabulate.main(
+        tabulate.arguments().parse_args([str(a) for option, values in options.items() for a in (option, *values)])
+    )
 
 
 def every(folder, kind, models):

@@ -8,7 +8,7 @@ from culture_neurons import files, selectors, store
 from culture_neurons.analysis import overlaps
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
-from culture_neurons.steps import mask, overlap, score
+from culture_neurons.steps import select, tabulate_overlaps
 
 CULTURES = ["a", "b", "c", "日"]
 
@@ -26,15 +26,18 @@ def statistics(path, seed, rule):
     return path
 
 
+def masks(folder, name):
+    return [folder / f"masks/{name}_top{fraction}.parquet" for fraction in ("0.05", "0.2")]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("overlap")
+    folder = tmp_path_factory.mktemp("overlaps") / "m"
     statistics(folder / "statistics.h5", 0, "all")
-    statistics(folder / "image.h5", 1, "image")
+    statistics(folder / "tokens/image/statistics.h5", 1, "image")
     for name in ("cas", "lap"):
-        run(score, "--selector", name, "--statistics", folder / "statistics.h5", "--out", folder / f"{name}.h5")
-        run(mask, "--selector", name, "--scores", folder / f"{name}.h5", "--top-fraction", "0.05", "0.2",
-            "--out", folder / f"{name}_0.05.parquet", folder / f"{name}_0.2.parquet")  # fmt: skip
+        run(select, "--selector", name, "--statistics", folder / "statistics.h5", "--top-fraction", "0.05", "0.2",
+            "--scores-out", folder / f"scores/{name}.h5", "--masks-out", *masks(folder, name))  # fmt: skip
     rng = np.random.default_rng(2)
     rows = [("m", s, r, a, b, rng.normal(), rng.normal()) for s in ("cas", "lap") for r in (0.05, 0.2)
             for a in CULTURES for b in CULTURES]  # fmt: skip
@@ -44,11 +47,9 @@ def folder(tmp_path_factory):
 
 
 def tables(folder, out, *more, rule="image"):
-    masks = [f"m/{name}/{r}={folder}/{name}_{r}.parquet" for name in ("cas", "lap") for r in ("0.05", "0.2")]
     given = json.dumps({name: {"method": name, "options": {}} for name in ("cas", "lap")})
-    run(overlap, "--masks", *masks, "--effects", folder / "effects.csv", "--tokens", f"m/{rule}={folder}/image.h5",
-        "--selectors", given, "--overlaps-out", out / "overlaps.csv", "--related-out", out / "related.csv",
-        "--provenance-out", out / "p.json", *more)  # fmt: skip
+    run(tabulate_overlaps, "--masks", *masks(folder, "cas"), *masks(folder, "lap"), "--effects", folder / "effects.csv",
+        "--tokens", folder / f"tokens/{rule}/statistics.h5", "--selectors", given, "--out-dir", out, *more)  # fmt: skip
     read = {"text": ["model", "kind", "a", "b", "culture"]}
     return files.read_csv(out / "overlaps.csv", **read), files.read_csv(out / "related.csv", **read)
 
@@ -67,7 +68,7 @@ def test_tables_of_overlaps(folder, tmp_path):
     assert table["kind"].value_counts().to_dict() == {"cultures": 24, "selectors": 8, "fractions": 8, "tokens": 16}
     assert set(table["planted"]) == set(related["planted"]) == {"yes"}
     assert len(related) == 2 * 2 * 2
-    assert "overlap" in files.read_json(tmp_path / "p.json")["steps"]
+    assert "tabulate_overlaps" in files.read_json(tmp_path / "provenance_tabulate_overlaps.json")["steps"]
     (tmp_path / "again").mkdir()
     again, _ = tables(folder, tmp_path / "again")
     pd.testing.assert_frame_equal(table.drop(columns="planted"), again.drop(columns="planted"))
@@ -75,18 +76,19 @@ def test_tables_of_overlaps(folder, tmp_path):
 
 def test_masks_of_another_token_rule_are_those_that_the_pipeline_would_choose(folder, tmp_path):
     table, _ = tables(folder, tmp_path)
-    found, _ = store.read_statistics(folder / "image.h5")
+    found, _ = store.read_statistics(folder / "tokens/image/statistics.h5")
     for name in ("cas", "lap"):
         other = selection.select(selectors.score(name, found), found.cultures, 0.2)
-        mine, _ = files.read_table(folder / f"{name}_0.2.parquet")
+        mine, _ = files.read_table(folder / f"masks/{name}_top0.2.parquet")
         part = table[(table["kind"] == "tokens") & (table["selector"] == name) & (table["top_fraction"] == 0.2)]
         for row in part.itertuples():
             a, b = (set(zip(t["layer"], t["neuron"], strict=True)) for t in
-                    (mask[mask["culture"] == row.culture] for mask in (mine, other)))  # fmt: skip
+                    (one[one["culture"] == row.culture] for one in (mine, other)))  # fmt: skip
             assert (row.a, row.b, row.n_shared) == ("all", "image", len(a & b))
             assert row.overlap == pytest.approx(len(a & b) / len(a | b))
 
 
 def test_statistics_of_another_rule_than_asked_for_are_refused(folder, tmp_path):
+    statistics(folder / "tokens/text/statistics.h5", 1, "image")
     with pytest.raises(FileError, match="token rule 'image', expected 'text'"):
         tables(folder, tmp_path, rule="text")

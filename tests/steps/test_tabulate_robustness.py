@@ -75,7 +75,9 @@ def test_strengths_reach_the_answers_and_the_table(whole):
     table = pd.read_csv(whole.parent / "tables/permutations.csv")
     assert (table["permutations"] == 3).all()
     assert table["culture"].isna().sum() == 2  # the mean over cultures, per measure
-    assert "tabulate_robustness" in files.read_json(whole.parent / "tables/provenance_tabulate_robustness.json")["steps"]
+    assert (
+        "tabulate_robustness" in files.read_json(whole.parent / "tables/provenance_tabulate_robustness.json")["steps"]
+    )
 
 
 def test_without_repeated_chains_the_tables_have_headers_alone(base, step, tmp_path):
@@ -88,8 +90,8 @@ def test_without_repeated_chains_the_tables_have_headers_alone(base, step, tmp_p
 
 def test_arguments_that_do_not_fit(base, step, tmp_path):
     with pytest.raises(ConfigError, match=r"m/cas: no --outcomes, or no --predictions of the model"):
-        step.run(tabulate_robustness, "--samples", base / "samples.parquet", "--permuted", "run/m/robustness/cas_permuted.parquet",
-                 "--out-dir", tmp_path)  # fmt: skip
+        step.run(tabulate_robustness, "--samples", base / "samples.parquet", "--permuted",
+                 "run/m/robustness/cas_permuted.parquet", "--out-dir", tmp_path)  # fmt: skip
 
 
 def test_nothing_is_compared_with_labels_that_were_not_shuffled(whole, base, step, tmp_path):

@@ -6,11 +6,9 @@ import json
 
 import pytest
 
-from culture_neurons import files
 from culture_neurons.data.readers.synthetic_text import TASKS
-from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.errors import ConfigError
 from culture_neurons.models import loading
-from culture_neurons.models.demo import planting
 from culture_neurons.steps import train
 from culture_neurons.types import TRAINED_ON
 from tests.conftest import slow_but
@@ -68,58 +66,26 @@ def test_the_same_settings_give_the_same_bytes(trained, tmp_path, step):
         assert (trained / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-def test_planting_starts_from_a_trained_model(trained, tmp_path, step, monkeypatch):
-    monkeypatch.setattr(planting, "ablated_accuracy", lambda *_: (0.0, 1.0))
-    monkeypatch.setattr(planting.training, "dev_accuracy", lambda *_: 1.0)
-    folder, listed = tmp_path / "planted", tmp_path / "planted.csv"
-    step.run(train, *words(folder, "--init", trained, "--plant", "--planted-out", listed, plant_channels=2))
-    table = files.read_csv(listed, ["culture", "site", "layer", "neuron"])
-    assert len(table) == 2 * 4 * 2  # cultures, layers, channels
-    assert set(table["culture"]) == {"Aldovia", "Brenmark"}
-    summary = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    assert summary["planted"] is True
-    assert summary["architecture"] == "llava-next-mistral"
-    assert (folder / "model.safetensors").read_bytes() != (trained / "model.safetensors").read_bytes()
-
-
-def test_planting_that_fails_leaves_nothing(trained, tmp_path, step):
-    folder, listed = tmp_path / "planted", tmp_path / "planted.csv"
-    with pytest.raises(ModelError, match="planting culture neurons failed"):
-        step.run(train, *words(folder, "--init", trained, "--plant", "--planted-out", listed))
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
-    ("more", "error", "expected"),
+    ("more", "expected"),
     [
-        (["--plant"], ConfigError, "--plant and --planted-out go together"),
-        (["--source", '{"type": "cvqa"}'], ConfigError, "synthetic source only; found type 'cvqa'"),
+        (["--source", '{"type": "cvqa"}'], "synthetic source only; found type 'cvqa'"),
         (
             ["--architecture", "llava"],
-            ConfigError,
             "architecture 'llava'.*expected, for a source of type synthetic, one of",
         ),
         (
             ["--architecture", "qwen3"],
-            ConfigError,
             r"'qwen3'.*; expected, for a source of type synthetic, one of qwen2.5-vl",
         ),
         (
             ["--source", WORDS, "--architecture", "qwen2.5-vl"],
-            ConfigError,
             r"'qwen2\.5-vl'.*; expected, for a source of type synthetic-text, one of qwen3, llama",
         ),
-        (["--source", WORDS, "--architecture", "qwen3", "--init", "/nowhere"], ConfigError, "models that see images"),
-        (["--options", '{"stepz": 1}'], ConfigError, "unknown key 'stepz'"),
-        (["--init", "/nowhere"], ModelError, "/nowhere: no model that the train step wrote"),
+        (["--options", '{"stepz": 1}'], "unknown key 'stepz'"),
     ],
 )
-def test_mistakes_are_named(tmp_path, step, more, error, expected):
-    with pytest.raises(error, match=expected):
+def test_mistakes_are_named(tmp_path, step, more, expected):
+    with pytest.raises(ConfigError, match=expected):
         step.run(train, *words(tmp_path / "model", *more))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_start_of_another_architecture_is_refused(trained, tmp_path, step):
-    with pytest.raises(ModelError, match=r"a model of .llava-next-mistral.; expected .qwen2\.5-vl."):
-        step.run(train, *words(tmp_path / "m", "--init", trained, "--architecture", "qwen2.5-vl"))

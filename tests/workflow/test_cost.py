@@ -18,13 +18,13 @@ RUN = {
     "dataset": "small",
     "selectors": ["cas", "mad", "random"],
     "top_fractions": ["0.05", "0.2"],
-    "again": {"selectors": [], "strengths": [], "permutations": 0},
+    "robustness": {"selectors": [], "strengths": [], "permutations": 0},
     "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1},
     "min_correct": 5,
     "models": {
-        "a": {"gpus": 2, "trained": False, "planted": False},
-        "b": {"gpus": 0, "trained": True, "planted": False},
-        "c": {"gpus": 0, "trained": True, "planted": True},
+        "a": {"gpus": 2, "trained": False},
+        "b": {"gpus": 0, "trained": True},
+        "c": {"gpus": 0, "trained": True},
     },
 }
 SPLITS = {
@@ -42,43 +42,12 @@ CALIBRATION = {
         "ablate": [2.0, 2.0, 6.0], "ablate_mask": [1.0, 0.5, 0.5],
     },
 }  # fmt: skip
+#: Jobs by rule, as Snakemake counts them.
+JOBS = {"prepare": 1, "train": 1, "infer": 3, "gather_answers": 3, "record": 12}
 
 
 def calibrated(**changes) -> dict:
     return {**deepcopy(CALIBRATION), **changes}
-
-
-def test_jobs_of_a_run() -> None:
-    assert cost.jobs(RUN) == {
-        "prepare": 1, "train": 1, "plant": 1, "infer": 3, "gather_answers": 3, "record": 12, "merge": 3, "score": 9,
-        "mask": 9, "ablate": 9, "gather_outcomes": 9, "tabulate": 1, "draw_model": 3, "draw_overview": 1,
-        "latex": 1, "report": 1, "manifest": 1,
-    }  # fmt: skip
-    assert cost.jobs({**RUN, "cards": True})["cards"] == 3
-    assert cost.jobs({**RUN, "benchmark": True}) == {**cost.jobs(RUN), "benchmark_selectors": 1}
-    rules = cost.jobs({**RUN, "token_rules": ["image", "text"], "overlap": True})
-    assert (rules["record_tokens"], rules["merge_tokens"], rules["overlap"]) == (24, 6, 1)
-    redrawn = cost.jobs({**RUN, "redrawn": True})
-    assert (redrawn["stability"], redrawn["tabulate_stability"]) == (3, 1)
-    imported = cost.jobs({**RUN, "imported": ["mad"]})
-    assert [imported[rule] for rule in ("score", "mask", "import_masks", "ablate")] == [6, 6, 3, 9]
-    attributed = cost.jobs({**RUN, "attributed": ["mad"]})
-    assert [attributed[rule] for rule in ("score", "mask", "mask_culnig", "attribute")] == [6, 6, 3, 24]
-    matched = cost.jobs({**RUN, "attributed": ["mad"], "matched": ["random"], "mentions": True})
-    assert [matched[rule] for rule in ("score", "mask", "mask_matched", "attribute")] == [3, 3, 3, 36]
-    assert matched["prepare_mentions"] == 1
-    sets = cost.jobs({**RUN, "sets": {"further": 2, "selectors": ["cas", "random"], "factors": ["0", "2"]}})
-    rules = ("prepare_set", "infer_set", "gather_set", "ablate_set", "gather_set_outcomes", "tabulate_sets")
-    assert [sets[rule] for rule in rules] == [2, 6, 6, 18, 18, 1]
-    assert cost.jobs({**RUN, "sets": {"further": 0, "selectors": [], "factors": ["0"]}}) == cost.jobs(RUN)
-    tuned = cost.jobs({**RUN, "finetuning": {"tasks": 2, "runs": 6}})
-    new = {"prepare_task": 2, "finetune": 18, "ask_finetuned": 18, "tabulate_finetuning": 1}
-    assert tuned == {**cost.jobs(RUN), **new}
-    assert cost.jobs({**RUN, "image_controls": ["blank"]}) == {
-        **cost.jobs(RUN), "infer_controls": 3, "tabulate_images": 1,
-    }  # fmt: skip
-    hub = {**RUN, "models": {"a": RUN["models"]["a"]}}
-    assert not {"train", "plant"} & cost.jobs(hub).keys()
 
 
 def test_questions_are_an_upper_bound() -> None:
@@ -119,7 +88,6 @@ def test_work_of_a_model_by_hand() -> None:
 
 def test_shards_of_questions_and_masks_by_hand() -> None:
     run = {**RUN, "shards": {"infer": 2, "record": 1, "ablate": 5, "ablate_masks": 2}}
-    assert cost.jobs(run)["ablate"] == 3 * 3 * 5 * 2
     answers, _, ablation = cost.work(run, cost.questions(SPLITS, 5), CALIBRATION)
     assert (answers.jobs, answers.passes, answers.start_up) == (2, 40, 20)
     assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
@@ -154,17 +122,13 @@ def test_image_controls_ask_the_evaluate_questions_again() -> None:
 
 
 def test_repeated_chains_by_hand() -> None:
-    run = {**RUN, "again": {"selectors": ["cas"], "strengths": ["0.5", "2"], "permutations": 7}}
-    jobs = cost.jobs(run)
-    assert [jobs[rule] for rule in ("permute", "ablate_again", "gather_again")] == [3, 3, 3]
+    run = {**RUN, "robustness": {"selectors": ["cas"], "strengths": ["0.5", "2"], "permutations": 7}}
     *_, again = cost.work(run, cost.questions(SPLITS, 5), CALIBRATION)
     # 2 cultures at 2 strengths, and one pass per permutation for all cultures together.
-    assert (again.kind, again.jobs, again.masks, again.passes) == ("again", 1, 11, 220)
+    assert (again.kind, again.jobs, again.masks, again.passes) == ("robustness", 1, 11, 220)
     assert_allclose(again.job, [10 + 20 * 7.5, 10 + 20 * 11.5, 10 + 20 * 13])
-    size = disk.disk(run, cost.questions(SPLITS, 5), CALIBRATION)["again"]
+    size = disk.disk(run, cost.questions(SPLITS, 5), CALIBRATION)["robustness"]
     assert size == 7 * (2 * 25 * 10 + 20 * 24) + 2 * 20 * 2 * 24 + 4 * 4000
-    alone = {**run, "again": {**run["again"], "permutations": 0}}
-    assert "permute" not in cost.jobs(alone)
 
 
 def test_attribution_and_masks_at_projections_by_hand() -> None:
@@ -176,7 +140,6 @@ def test_attribution_and_masks_at_projections_by_hand() -> None:
     # 16 questions, 16 controls and 8 mentions, 13 in the mean, each in 4 shards.
     attribution = parts["attribution"]
     assert (attribution.jobs, attribution.questions, attribution.passes) == (12, 13, 39)
-    assert 3 * attribution.jobs == cost.jobs(run)["attribute"]  # of three models
     assert_allclose(attribution.job, [10 + 13 / 4 * 5, 10 + 13 / 4 * 6, 10 + 13 / 4 * 7])
     assert (parts["ablation"].jobs, parts["projections"].jobs, parts["projections"].passes) == (1, 2, 160)
     # Each of 4 masks takes as long as an answer.
@@ -199,14 +162,13 @@ def test_further_data_sets_by_hand() -> None:
     assert_allclose(ablation.job, [10 + 20 * 5, 10 + 20 * 8, 10 + 20 * 9])
     assert (whole.jobs, whole.passes) == (3, 360)
     assert_allclose(whole.job, [10 + 20 * 12, 10 + 20 * 24, 10 + 20 * 36])
-    plan = cost.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30})
+    plan = cost.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30}, {})
     assert any("further data sets are taken to be as long" in line for line in plan["assumptions"])
 
 
 def test_selectors_that_share_jobs_by_hand() -> None:
     """Three selectors in two jobs: as many passes, one start less."""
     run = {**RUN, "shards": {**RUN["shards"], "ablate_selectors": 2, "ablate": 5}}
-    assert cost.jobs(run) == cost.jobs(RUN) | {"ablate": 3 * 2 * 5}
     (alone,) = (p for p in cost.work(RUN, cost.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
     (shared,) = (p for p in cost.work(run, cost.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
     assert (alone.jobs, shared.jobs) == (3, 10)
@@ -214,7 +176,7 @@ def test_selectors_that_share_jobs_by_hand() -> None:
     # 1.5 selectors of 4 masks in the mean, on a fifth of the questions.
     assert_allclose(shared.job, [10 + 4 * 5.0, 10 + 4 * 8.0, 10 + 4 * 9.0])
     more = {**run, "shards": {**run["shards"], "ablate_selectors": 7}}
-    assert cost.jobs(more)["ablate"] == 3 * 3 * 5
+    assert cost.groups(more, 3) == 3  # no more groups than selectors
     assert any("counted as two" in line for line in cost.assumptions(run, [CALIBRATION]))
 
 
@@ -292,7 +254,8 @@ def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
 
 @pytest.fixture
 def plan() -> dict:
-    return cost.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b", device_type="cpu", peak_device_bytes=None)])
+    calibrations = [CALIBRATION, calibrated(model="b", device_type="cpu", peak_device_bytes=None)]
+    return cost.plan(RUN, SPLITS, calibrations, {}, JOBS)
 
 
 def test_plan_adds_up_and_is_json(plan) -> None:
@@ -305,7 +268,7 @@ def test_plan_adds_up_and_is_json(plan) -> None:
     assert plan["hours"] == {"GPU-hours": a["hours"], "core-hours": b["hours"]}
     kept = sum(size for model in (a, b) for kind, size in model["disk"].items() if kind != "shards")
     assert plan["disk"] == {"kept": kept, "peak": kept + 2 * 16006}
-    both = cost.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b")])
+    both = cost.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b")], {}, JOBS)
     assert_allclose(both["hours"]["GPU-hours"][1], both["models"]["a"]["hours"][1] + both["models"]["b"]["hours"][1])
 
 
@@ -320,14 +283,14 @@ def test_text_has_every_figure(plan) -> None:
     ablation = next(line for line in lines if line.startswith("  ablation"))
     assert " ".join(ablation.split()) == "ablation 3 20 4 240 24.1 k 30.0 s 2.17 min 0.217 (0.150 to 0.283)"
     assert "b: Card, 4 cores per job, bfloat16" in page
-    assert "Jobs: 68 (prepare 1, train 1, plant 1, infer 3, gather_answers 3, record 12," in page
+    assert "Jobs: 20 (prepare 1, train 1, infer 3, gather_answers 3, record 12)" in page
     assert "GPU-hours and" in page
     assert "training, prepare, merge" in page
     assert "generated" not in page
 
 
 def test_text_warns_of_another_device_and_of_generation() -> None:
-    page = cost_text.text(cost.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")]))
+    page = cost_text.text(cost.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")], {}, JOBS))
     assert "a asks for a GPU and was calibrated without one" in page
     assert "generated is counted as one pass" in page
 
