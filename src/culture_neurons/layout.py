@@ -134,6 +134,11 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
     return result
 
 
+def fraction_text(fraction: float) -> str:
+    """A top fraction as it stands in file names and tables: 0.01, never 1e-02."""
+    return f"{fraction:.10f}".rstrip("0").rstrip(".")
+
+
 def one_of(names: Iterable[str]) -> str:
     """A regular expression for one of these names; without any it matches nothing."""
     names = list(names)

@@ -50,7 +50,8 @@ def run(folder, *more):
     cards.main(cards.arguments().parse_args([
         "--statistics", str(folder / "statistics.h5"), "--mask", str(folder / "mask.parquet"), "--selector", "cas",
         "--top-fraction", "0.5", "--scores", str(folder / "scores/cas.h5"), str(folder / "scores/lap.h5"),
-        "--samples", str(folder / "samples.parquet"), "--count", "2", "--examples", "6", "--out", str(folder / "cards.json"), *more,
+        "--samples", str(folder / "samples.parquet"), "--count", "2", "--examples", "6",
+        "--out", str(folder / "cards.json"), *more,
     ]))  # fmt: skip
     return files.read_json(folder / "cards.json")
 

@@ -29,9 +29,10 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.selectors import selection
 
     samples, opener = read_samples(o.samples)
-    with _at_hand(o.model, o.prompt.get("instruction", INSTRUCTION)) as folder:
-        o.model = o.model | folder
+    given = o.model
+    with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
+    o.model = given  # as the file says it, whatever folder the model was in
     batches = calibration.spread(loaded, samples, prompt, o.batch_size)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
@@ -71,19 +72,19 @@ def main(o: argparse.Namespace) -> None:
 
 @contextmanager
 def _at_hand(model: dict[str, Any], instruction: str) -> Iterator[dict[str, Any]]:
-    """Settings that say where the model lies. One that the run trains is only built: it costs the same untrained."""
+    """The model's settings with its path. One that the run trains is only built: it costs the same untrained."""
     if "architecture" not in model:
-        yield {}
+        yield model
         return
     from culture_neurons.data.readers import synthetic, synthetic_text
     from culture_neurons.models.demo import architectures
 
-    source = model.pop("source")
+    source, left = model["source"], {k: v for k, v in model.items() if k not in ("source", "architecture")}
     world = (synthetic_text if source["type"] == "synthetic-text" else synthetic).world(source)
     with TemporaryDirectory() as folder:
-        built, processor = architectures.build(model.pop("architecture"), world, instruction=instruction)
+        built, processor = architectures.build(model["architecture"], world, instruction=instruction)
         architectures.save(Path(folder), built, processor, {})
-        yield {"path": folder}
+        yield left | {"path": folder}
 
 
 def _write(recorded: Sequence[tuple[Any, ...]], mantissa_bits: int) -> tuple[float, float]:

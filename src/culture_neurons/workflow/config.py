@@ -17,6 +17,7 @@ import yaml
 
 from culture_neurons import selectors
 from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.layout import fraction_text
 from culture_neurons.selectors import culnig, module_choice
 from culture_neurons.types import CULNIG, IMAGE_TRAINING, IMPORTED, TRAINED_ON, Statistics
 from culture_neurons.workflow import config_values
@@ -65,12 +66,6 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_evidence(config)
     _check_case("finetuning: tasks", (config.get("finetuning") or {}).get("tasks", ()))
     module_choice.check(config.get("finetuning") or {}, _methods(config["selectors"]))
-
-
-def fraction_text(fraction: float) -> str:
-    """A top fraction as it stands in file names and tables: 0.01, never 1e-02."""
-    text = f"{fraction:.10f}".rstrip("0").rstrip(".")
-    return text
 
 
 def _methods(chosen: Mapping[str, Any]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from culture_neurons import selectors
+from culture_neurons.layout import fraction_text
 from culture_neurons.types import CULNIG, IMPORTED
-from culture_neurons.workflow.config import fraction_text
 
 #: Where units are attributed to answers.
 ATTRIBUTED_SITES = ("gate_proj", "q_proj", "k_proj", "v_proj")
