@@ -1,23 +1,3 @@
-<<<<<<< HEAD
-from culture_neurons.workflow import jobs
-
-TEXT = """\
-Job stats:
-job                count
----------------  -------
-all                    1
-ablate                12
-gather_outcomes       40
-total                 53
-
-Reasons:
-"""
-
-
-def test_the_table_of_a_dry_run_is_read_without_target_and_total():
-    assert jobs.parse(f"host: x\n{TEXT}{TEXT}") == {"ablate": 12, "gather_outcomes": 40}
-    assert jobs.parse("nothing to be done") == {}
-=======
 from __future__ import annotations
 
 import pytest
@@ -35,4 +15,3 @@ def test_jobs_are_those_of_the_table_without_target_and_total() -> None:
 def test_what_snakemake_refuses_is_said_with_its_words(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"jobs can't be counted: .*nowhere"):
         jobs.count({}, tmp_path / "nowhere")
->>>>>>> w-steps
