@@ -32,8 +32,6 @@ MEASURES = {
 KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
 #: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
 SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
-
-
 #: Why nothing is drawn of a mask's effects.
 NO_EFFECT = "no question was asked under a mask"
 
