@@ -160,7 +160,7 @@ _ALL = (
         ("finetuning",),
     ),
     Figure(
-        "matrix", "selector", "effects.plot_matrix", "effects.caption_matrix", "effects.no_matrix",
+        "matrix", "selector", "matrix.plot_matrix", "matrix.caption_matrix", "matrix.no_matrix",
         "every mask on every culture's questions",
     ),
     Figure(

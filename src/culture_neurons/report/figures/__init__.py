@@ -12,10 +12,11 @@ and what draws and captions each, is in `report.registry`; `drawing` does it.
 from __future__ import annotations
 
 from culture_neurons.report.figures.benchmark import plot_benchmark
-from culture_neurons.report.figures.effects import plot_dose, plot_drops, plot_matrix
+from culture_neurons.report.figures.effects import plot_dose, plot_drops
 from culture_neurons.report.figures.finetuning import plot_finetuning
 from culture_neurons.report.figures.images import plot_images
 from culture_neurons.report.figures.layers import plot_layers, plot_layers_by_culture
+from culture_neurons.report.figures.matrix import plot_matrix
 from culture_neurons.report.figures.models import plot_baseline, plot_overview
 from culture_neurons.report.figures.overlap import plot_overlap
 from culture_neurons.report.figures.related import plot_related

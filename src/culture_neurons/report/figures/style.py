@@ -151,7 +151,7 @@ def _fonts_without_layout() -> Iterator[None]:
     """Embed fonts in PDFs without their tables of layout: nobody needs these there, and to cut them down to the glyphs
     of a figure takes longer than to draw it."""
     options = _backend_pdf_ps.subset.Options
-    before = options._drop_tables_default
+    before = getattr(options, "_drop_tables_default", [])  # no public name: without it, PDFs only take longer
     options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF", "MATH"]
     try:
         yield
