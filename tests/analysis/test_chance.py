@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from culture_neurons.analysis.chance import ABOVE, AT, BELOW, level
+from culture_neurons.analysis.chance import ABOVE, AT, BELOW, compare_with_chance
 from culture_neurons.analysis.intervals import PRIOR
 from culture_neurons.analysis.mask_effects import Baseline
 
@@ -29,7 +29,7 @@ def one_culture(right: int, n: int, options=4) -> Baseline:
     ("right", "n", "word"), [(1, 1, AT), (0, 1, AT), (2, 2, AT), (0, 6, AT), (0, 24, BELOW), (12, 12, ABOVE)]
 )
 def test_few_answers_say_little(right, n, word):
-    found = level(one_culture(right, n))
+    found = compare_with_chance(one_culture(right, n))
     assert found.word == word
     assert (found.accuracy, found.chance) == pytest.approx((right / n, 0.25))
     assert found.low <= found.accuracy <= found.high
@@ -42,16 +42,16 @@ def test_few_answers_say_little(right, n, word):
 
 @pytest.mark.parametrize(("right", "word"), [(25, AT), (33, AT), (40, ABOVE), (20, AT), (6, BELOW)])
 def test_levels_of_a_hundred_questions_with_four_options(right, word):
-    assert level(one_culture(right, 100)).word == word
+    assert compare_with_chance(one_culture(right, 100)).word == word
 
 
 def test_cultures_count_the_same_and_so_do_their_options():
     """Three of four right in a, with 2 options; one of two in b, with 4 options."""
     base = answers(["a"] * 4 + ["b"] * 2, list("123456"), [1, 1, 1, 0, 1, 0], [2, 2, 2, 2, 4, 4])
-    found = level(base)
+    found = compare_with_chance(base)
     assert (found.accuracy, found.chance) == pytest.approx(((0.75 + 0.5) / 2, (0.5 + 0.25) / 2))
     assert found.word == AT
-    alike = level(base, macro=False)
+    alike = compare_with_chance(base, macro=False)
     assert (alike.accuracy, alike.chance) == pytest.approx((4 / 6, (4 * 0.5 + 2 * 0.25) / 6))
 
 
@@ -59,19 +59,21 @@ def test_questions_about_one_image_are_one_unit():
     """Sixty right answers of 120 questions, but about six images: three all right, three all wrong."""
     unit = np.repeat([f"u{i}" for i in range(6)], 20)
     base = answers(["a"] * 120, unit, np.repeat([True, False], 60))
-    assert level(base).word == AT
-    assert level(answers(["a"] * 120, np.arange(120).astype(str), base.correct)).word == ABOVE
+    assert compare_with_chance(base).word == AT
+    assert compare_with_chance(answers(["a"] * 120, np.arange(120).astype(str), base.correct)).word == ABOVE
 
 
 def test_order_of_questions_changes_nothing():
     rng = np.random.default_rng(1)
     culture, unit, correct = np.repeat(["a", "b"], 60), np.arange(120).astype(str), rng.random(120) < 0.4
     order = rng.permutation(120)
-    assert level(answers(culture, unit, correct)) == level(answers(culture[order], unit[order], correct[order]))
+    assert compare_with_chance(answers(culture, unit, correct)) == compare_with_chance(
+        answers(culture[order], unit[order], correct[order])
+    )
 
 
 def test_without_questions_nothing_is_said():
-    found = level(answers([], [], []))
+    found = compare_with_chance(answers([], [], []))
     assert found.word == ""
     assert np.isnan([found.accuracy, found.low, found.high, found.chance]).all()
 
@@ -88,7 +90,7 @@ def test_guessing_is_at_chance_and_knowledge_is_not(cultures, units, per_unit, a
     def word(p: float) -> str:
         shared = np.repeat(rng.random(n // per_unit) < p, per_unit)
         same = np.repeat(rng.random(n // per_unit) < alike, per_unit)
-        return level(answers(culture, unit, np.where(same, shared, rng.random(n) < p)), 300).word
+        return compare_with_chance(answers(culture, unit, np.where(same, shared, rng.random(n) < p)), 300).word
 
     words = [word(0.25) for _ in range(100)]
     assert words.count(AT) >= 92

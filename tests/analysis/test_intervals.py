@@ -22,15 +22,15 @@ def one(n, per_image=1):
 def test_ends_by_hand():
     plan = resampling.design(np.array(["a"] * 4 + ["b"]), np.array(["x", "x", "y", "z", "w"]))
     values = np.array([[-4.0, 0.0, 2.0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [10, 0, 0]])
-    low, high = intervals.ends(plan, values, [NATS, MEAN_POINTS, MEAN_POINTS])
+    low, high = intervals.prior_ends(plan, values, [NATS, MEAN_POINTS, MEAN_POINTS])
     # Images of a: -2, 1 and 0, about their questions' mean -3/4; that of b is its own mean.
     np.testing.assert_allclose(low[:, 0], [-0.75 - 2 * 1.25, 10 - 2 * 1.25])
     np.testing.assert_allclose(high[:, 0], [-0.75 + 2 * 1.75, 10 + 2 * 1.75])
-    assert intervals.ends(plan, values, [MEAN_NATS, NATS, NATS])[0][0, 0] == -0.75 - 1.5 * 1.25
+    assert intervals.prior_ends(plan, values, [MEAN_NATS, NATS, NATS])[0][0, 0] == -0.75 - 1.5 * 1.25
     assert (low[:, 1].tolist(), high[:, 1].tolist()) == ([-100, -100], [100, 100])  # nothing changed
     np.testing.assert_allclose(high[:, 2], 1 * (1 + 2 / 4))  # two questions of four images: 2 and 0 make 1
     np.testing.assert_allclose(low[:, 2], -1.5)
-    low, high = intervals.ends(plan, values, [POINTS, SHARE, intervals.Scale(-2, 2, several=True)])
+    low, high = intervals.prior_ends(plan, values, [POINTS, SHARE, intervals.Scale(-2, 2, several=True)])
     assert (low[0].tolist(), high[0].tolist()) == ([-100, 0, -1.5], [100, 1, 1.5])
 
 
@@ -69,7 +69,7 @@ def test_chunks_change_nothing(monkeypatch):
     plan = resampling.design(strata, units)
     whole = intervals.bootstrap(plan, values, [NATS])
     monkeypatch.setattr(resampling, "_CHUNK", 50 * (40 + 2))
-    chunks = [rows for rows, *_ in intervals.weights("c0", 40, 5, 120, 0)]
+    chunks = [rows for rows, *_ in intervals.random_weights("c0", 40, 5, 120, 0)]
     assert [rows.stop - rows.start for rows in chunks] == [50, 50, 20]
     again = intervals.bootstrap(plan, values, [NATS])
     assert again.mean() == pytest.approx(whole.mean(), abs=0.01)
@@ -81,11 +81,11 @@ def test_bootstrap_agrees_with_a_loop():
     strata, units, values = strata[:-7], units[:-7], values[:-7]  # cultures and images of different sizes
     plan = resampling.design(strata, units)
     found = intervals.bootstrap(plan, values, [NATS], 50, 7)
-    low, high = intervals.ends(plan, values, [NATS])
+    low, high = intervals.prior_ends(plan, values, [NATS])
     drawn = {}
     for name in sorted(set(strata)):
         images = sorted(set(units[strata == name]))
-        drawn[name] = images, next(iter(intervals.weights(name, len(images), 3, 50, 7)))
+        drawn[name] = images, next(iter(intervals.random_weights(name, len(images), 3, 50, 7)))
     for replicate in range(50):
         means = []
         for s, (name, (images, (_, unit, end))) in enumerate(drawn.items()):
@@ -125,14 +125,14 @@ def test_named_estimates_are_those_of_the_columns_and_have_the_endings_that_are_
     rng = np.random.default_rng(0)
     unit, values = np.array([f"u{i // 2}" for i in range(12)]), rng.normal(size=(12, 2))
     columns = {("a", "change"): Column(values[:, 0], NATS), ("b", "rate"): Column(values[:, 1], POINTS)}
-    found = intervals.named_estimates(unit, columns, {"change_low", "change_high", "change_p"}, 50, 3)
+    found = intervals.estimate_by_name(unit, columns, {"change_low", "change_high", "change_p"}, 50, 3)
     made = intervals.estimate(resampling.design(np.full(12, ""), unit), list(columns.values()), 50, 3)
     assert found == {
         "a": {"change": made.mean[0], "change_low": made.low[0], "change_high": made.high[0], "change_p": made.p[0]},
         "b": {"rate": made.mean[1]},
     }
-    assert intervals.named_estimates(unit[:0], columns, {"change_low"}, 50, 3) == {}
-    assert intervals.named_estimates(unit, {}, {"change_low"}, 50, 3) == {}
+    assert intervals.estimate_by_name(unit[:0], columns, {"change_low"}, 50, 3) == {}
+    assert intervals.estimate_by_name(unit, {}, {"change_low"}, 50, 3) == {}
 
 
 RUNS = 1500

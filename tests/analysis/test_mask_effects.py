@@ -178,7 +178,7 @@ def test_row_order_changes_nothing(base, effects):
 
 def test_layers_lists_every_pair():
     mask = pd.DataFrame({"culture": ["a", "a", "b"], "site": "act_fn", "layer": [2, 2, 0]})
-    units = mask_effects.widths({"neurons": 7})
+    units = mask_effects.units_per_layer({"neurons": 7})
     table = mask_effects.layers(mask, ["b", "a", "c"], 3, units, "m")
     assert table["count"].tolist() == [0, 0, 2, 1, 0, 0, 0, 0, 0]
     assert table["culture"].tolist() == list("aaabbbccc")
@@ -186,7 +186,7 @@ def test_layers_lists_every_pair():
 
 
 def test_layers_of_several_sites_have_their_units():
-    units = mask_effects.widths({"neurons": {"gate_proj": 20, "q_proj": 4}})
+    units = mask_effects.units_per_layer({"neurons": {"gate_proj": 20, "q_proj": 4}})
     mask = pd.DataFrame({"culture": ["a", "a", "b"], "site": ["gate_proj", "q_proj", "q_proj"], "layer": [1, 0, 0]})
     table = mask_effects.layers(mask, ["b", "a"], 2, units, "m.parquet")
     assert table[["culture", "site", "layer", "count", "units"]].values.tolist() == [

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.analysis import mask_effects, planted_benchmark
-from culture_neurons.analysis.planted_benchmark import average_precision, benchmark, judge, masks, relabelled, targets
+from culture_neurons.analysis.planted_benchmark import (
+    average_precision,
+    benchmark,
+    degrade_labels,
+    precision_and_recall,
+    select_masks,
+    target_neurons,
+)
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
 from culture_neurons.types import Statistics
@@ -168,11 +175,11 @@ def test_average_precision_by_hand():
 def test_precision_and_recall_are_those_of_the_tables():
     cultures, sums, planted = world("fire")
     statistics = reader(cultures, sums)(lambda ids, names: names)
-    truth = targets(planted, statistics.cultures, (LAYERS, NEURONS), "")["planted"]
-    for _, of_fraction in masks(statistics, CHOSEN, ["0.02", "0.1"], "act_fn").values():
+    truth = target_neurons(planted, statistics.cultures, (LAYERS, NEURONS), "")["planted"]
+    for _, of_fraction in select_masks(statistics, CHOSEN, ["0.02", "0.1"], "act_fn").values():
         for mask in of_fraction.values():
             expected = mask_effects.recovery(mask, planted, statistics.cultures)
-            assert judge(mask, statistics.cultures, truth) == pytest.approx(
+            assert precision_and_recall(mask, statistics.cultures, truth) == pytest.approx(
                 (expected["precision"].mean(), expected["recall"].mean()), nan_ok=True
             )
 
@@ -180,7 +187,7 @@ def test_precision_and_recall_are_those_of_the_tables():
 def test_masks_are_those_of_the_run():
     cultures, sums, _ = world("fire")
     statistics = reader(cultures, sums)(lambda ids, names: names)
-    made = masks(statistics, CHOSEN, [FRACTION], "act_fn")
+    made = select_masks(statistics, CHOSEN, [FRACTION], "act_fn")
     assert list(made) == list(CHOSEN)
     scores, of_fraction = made["cas"]
     assert of_fraction[FRACTION].equals(selection.select(scores, statistics.cultures, FRACTION, selector="cas"))
@@ -192,7 +199,7 @@ def test_a_mask_of_nothing_has_no_precision():
     truth = np.zeros((2, 1, 3), dtype=bool)
     truth[0, 0, 0] = True
     empty = pd.DataFrame({"culture": [], "layer": np.empty(0, int), "neuron": np.empty(0, int)})
-    precision, recall = judge(empty, ["a", "b"], truth)
+    precision, recall = precision_and_recall(empty, ["a", "b"], truth)
     assert np.isnan(precision)
     assert recall == 0
 
@@ -200,19 +207,19 @@ def test_a_mask_of_nothing_has_no_precision():
 def test_labels_are_drawn_and_exchanged():
     ids = [f"{i:02d}" for i in range(40)]
     cultures = ["a"] * 22 + ["b"] * 15 + ["c"] * 3
-    assert relabelled(ids, cultures, None, 0.0, 1, 0) == cultures
-    few = relabelled(ids, cultures, 5, 0.0, 1, 0)
+    assert degrade_labels(ids, cultures, None, 0.0, 1, 0) == cultures
+    few = degrade_labels(ids, cultures, 5, 0.0, 1, 0)
     assert {name: few.count(name) for name in "abc"} == {"a": 5, "b": 5, "c": 3}
     assert all(new in ("", old) for new, old in zip(few, cultures, strict=True))
-    more = relabelled(ids, cultures, 10, 0.0, 1, 0)
+    more = degrade_labels(ids, cultures, 10, 0.0, 1, 0)
     assert {i for i, name in enumerate(few) if name} < {i for i, name in enumerate(more) if name}
-    assert relabelled(ids, cultures, 5, 0.0, 1, 1) != few
-    wrong = relabelled(ids, cultures, 5, 0.5, 1, 0)
+    assert degrade_labels(ids, cultures, 5, 0.0, 1, 1) != few
+    wrong = degrade_labels(ids, cultures, 5, 0.5, 1, 0)
     assert [bool(name) for name in wrong] == [bool(name) for name in few]
     assert sorted(wrong) == sorted(few)
     changed = sum(new != old for new, old in zip(wrong, few, strict=True))
     assert 0 < changed <= 6
-    assert wrong == relabelled(ids, cultures, 5, 0.5, 1, 0)
+    assert wrong == degrade_labels(ids, cultures, 5, 0.5, 1, 0)
 
 
 @pytest.mark.parametrize(("samples", "noise", "repeats"), [

@@ -41,7 +41,7 @@ def test_row_order_and_other_cultures_change_nothing():
         resampling.sign_flips(plan, values), resampling.sign_flips(moved, values[order]), atol=1e-12
     )
     masks = np.random.default_rng(2).normal(size=(len(values), 3))
-    one, other = (resampling.exchanged(p, [m], 50)[1] for p, m in ((plan, masks), (moved, masks[order])))
+    one, other = (resampling.exchange_null(p, [m], 50)[1] for p, m in ((plan, masks), (moved, masks[order])))
     np.testing.assert_allclose(one, other, atol=1e-12)
     first, second = strata == "c0", strata == "c1"
     both = first | second
@@ -53,10 +53,10 @@ def test_chunks_change_nothing(monkeypatch):
     strata, units, values = world(0)
     plan = resampling.design(strata, units)
     masks = [np.random.default_rng(2).normal(size=(len(values), n)) for n in (2, 5)]
-    whole = resampling.sign_flips(plan, values), resampling.exchanged(plan, masks)[1]
+    whole = resampling.sign_flips(plan, values), resampling.exchange_null(plan, masks)[1]
     monkeypatch.setattr(resampling, "_CHUNK", 1000)
     np.testing.assert_allclose(whole[0], resampling.sign_flips(plan, values), atol=1e-14)
-    np.testing.assert_allclose(whole[1], resampling.exchanged(plan, masks)[1], atol=1e-14)
+    np.testing.assert_allclose(whole[1], resampling.exchange_null(plan, masks)[1], atol=1e-14)
 
 
 @pytest.mark.parametrize("per_image", [1, 4])
@@ -82,8 +82,8 @@ def test_no_difference_at_all_gives_one():
     plan = resampling.design(np.array(["a"] * 5), np.arange(5).astype(str))
     zeros = np.zeros((5, 1))
     assert resampling.two_sided(resampling.macro_mean(plan, zeros), resampling.sign_flips(plan, zeros, 99))[0] == 1
-    assert resampling.exchange(np.zeros(4), np.zeros((2, 4)))[0] == 1
-    assert resampling.relabel(np.ones((4, 4)))[0] == 1
+    assert resampling.exchange_test(np.zeros(4), np.zeros((2, 4)))[0] == 1
+    assert resampling.relabel_test(np.ones((4, 4)))[0] == 1
 
 
 def test_exchange_agrees_with_a_loop():
@@ -99,7 +99,7 @@ def test_exchange_agrees_with_a_loop():
     null = np.array([statistic(picks) for picks in itertools.product(range(3), repeat=4)])
     observed = statistic((0, 0, 0, 0))
     expected = 2 * min((null <= observed + 1e-12).mean(), (null >= observed - 1e-12).mean())
-    p, least = resampling.exchange(own, controls)
+    p, least = resampling.exchange_test(own, controls)
     assert p == pytest.approx(min(1, expected))
     assert least == pytest.approx(2 / 81)
 
@@ -114,7 +114,7 @@ def test_relabel_agrees_with_a_loop():
     null = np.array([statistic(rows) for rows in itertools.permutations(range(5))])
     observed = statistic(range(5))
     expected = 2 * min((null <= observed + 1e-12).mean(), (null >= observed - 1e-12).mean())
-    p, least = resampling.relabel(matrix)
+    p, least = resampling.relabel_test(matrix)
     assert p == pytest.approx(min(1, expected))
     assert p < 0.05
     assert least == pytest.approx(2 / 120)
@@ -127,9 +127,9 @@ def test_masks_that_are_all_alike_are_seldom_told_apart(cultures, controls):
     random, cross = [], []
     for seed in range(200):
         matrix = rng.normal(0, 1, (cultures, 1)) + rng.normal(0, 1, (1, cultures)) + rng.exponential(1, (cultures,) * 2)
-        random.append(resampling.exchange(rng.exponential(1, cultures), rng.exponential(1, (controls, cultures)),
+        random.append(resampling.exchange_test(rng.exponential(1, cultures), rng.exponential(1, (controls, cultures)),
                                           499, seed)[0])  # fmt: skip
-        cross.append(resampling.relabel(matrix if cultures > 8 else matrix[:6, :6], 499, seed)[0])
+        cross.append(resampling.relabel_test(matrix if cultures > 8 else matrix[:6, :6], 499, seed)[0])
     assert np.mean(np.array(random) < 0.05) < 0.095
     assert np.mean(np.array(cross) < 0.05) < 0.095
     assert np.mean(np.array(random) < 0.5) > 0.38
@@ -138,8 +138,8 @@ def test_masks_that_are_all_alike_are_seldom_told_apart(cultures, controls):
 
 def test_many_cultures_are_drawn_at_random_and_found():
     matrix = np.random.default_rng(0).normal(size=(25, 25)) - 3 * np.eye(25)
-    assert resampling.relabel(matrix, 999) == (2 / 1000, 2 / 1000)
-    p, least = resampling.exchange(np.full(25, -2.0), np.random.default_rng(1).normal(size=(2, 25)), 999)
+    assert resampling.relabel_test(matrix, 999) == (2 / 1000, 2 / 1000)
+    p, least = resampling.exchange_test(np.full(25, -2.0), np.random.default_rng(1).normal(size=(2, 25)), 999)
     assert p == least == 2 / 1000
 
 
@@ -160,7 +160,7 @@ def test_benjamini_hochberg_by_hand():
 def test_shuffled_labels_keep_images_together_and_cultures_as_large():
     cultures = ["a"] * 6 + ["b"] * 5 + ["c"] * 4
     units = [*"xxyyzw", *"xuuvt", *"ppqr"]
-    found = [resampling.shuffled(cultures, units, 3, number) for number in range(200)]
+    found = [resampling.shuffle_labels(cultures, units, 3, number) for number in range(200)]
     for other in found:
         assert sorted(other) == sorted(cultures)
         seen = {}
@@ -171,7 +171,7 @@ def test_shuffled_labels_keep_images_together_and_cultures_as_large():
     share = np.mean([other[0] == "a" for other in found])
     assert 0.35 < share < 0.65
     order = np.random.default_rng(0).permutation(len(cultures))
-    again = resampling.shuffled([cultures[i] for i in order], [units[i] for i in order], 3, 7)
+    again = resampling.shuffle_labels([cultures[i] for i in order], [units[i] for i in order], 3, 7)
     assert again == [found[7][i] for i in order]
 
 
@@ -217,7 +217,7 @@ def test_exchanged_masks_by_a_naive_loop():
     strata, units = np.array(["a"] * 5 + ["b"] * 3), np.array(["1", "1", "2", "3", "4", "1", "2", "3"])
     plan = resampling.design(strata, units)
     masks = rng.normal(size=(8, 3))
-    observed, null = resampling.exchanged(plan, [masks[:, :3], masks[:, :2]], 20_000)
+    observed, null = resampling.exchange_null(plan, [masks[:, :3], masks[:, :2]], 20_000)
 
     def statistic(of, picks):
         means = []
@@ -304,7 +304,7 @@ def test_own_masks_that_only_scatter_more_are_no_effect(cultures):
     changes[:, :, 0] = law(rng, (0.1, 0.1), (500, n))
     p, _ = p_and_sign(plan, changes, 499)
     assert binomtest(int((p < 0.05).sum()), 500, 0.05, alternative="greater").pvalue > 0.01
-    null = resampling.exchanged(plan, list(changes), 499)
+    null = resampling.exchange_null(plan, list(changes), 499)
     assert np.mean(resampling.two_sided(*null) < 0.05) > 0.15
 
 

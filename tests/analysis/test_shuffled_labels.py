@@ -33,7 +33,7 @@ def outcomes(base, permutations, rng):
 def test_own_changes_by_hand():
     _, base = world(2, 3)
     table = outcomes(base, 2, np.random.default_rng(0))
-    own = shuffled_labels.own_changes(base, table, 2, "again", "base")
+    own = shuffled_labels.null_changes(base, table, 2, "again", "base")
     for row in table.itertuples():
         at = row.permutation, list(base.sample_id).index(row.sample_id)
         assert own["accuracy"][at] == 100.0 * (int(row.correct) - 1)
@@ -52,7 +52,7 @@ def test_questions_that_do_not_fit_are_refused(damage):
     elif damage == "strange":
         table = table.assign(sample_id=["?", *table["sample_id"].iloc[1:]])
     with pytest.raises(FileError, match=r"^again\.parquet and base\.parquet do not hold the same questions"):
-        shuffled_labels.own_changes(base, table, 3 if damage == "number" else 2, "again.parquet", "base.parquet")
+        shuffled_labels.null_changes(base, table, 3 if damage == "number" else 2, "again.parquet", "base.parquet")
 
 
 def test_p_values_by_hand():
@@ -91,7 +91,7 @@ def test_without_questions_nothing_is_compared():
         ["", "accuracy", 0, 99], ["", "logprob", 0, 99],
     ]  # fmt: skip
     assert table[["observed", "null", "null_low", "null_high", "p_value"]].isna().all(axis=None)
-    table = strengths.dose(base, {1.0: paired}, 50, 0)
+    table = strengths.dose_response(base, {1.0: paired}, 50, 0)
     assert (table["n"] == 0).all()
     assert table[strengths.COLUMNS[3:-1]].isna().all(axis=None)
 
@@ -113,12 +113,12 @@ def test_labels_that_no_shuffle_changes_are_no_null():
     paired = verdicts.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
     table = shuffled_labels.permutation_test(base, paired, {m: np.zeros((19, 12)) for m in verdicts.UNITS})
     null = ["null", "null_low", "null_high", "p_value"]
-    some = shuffled_labels.without_null(table, {"c0": 7, "c1": 0, "c2": 12})
+    some = shuffled_labels.clear_unshuffled(table, {"c0": 7, "c1": 0, "c2": 12})
     empty = some[null].isna().all(axis=1)
     assert set(some.loc[empty, "culture"]) == {"c1"}
     assert some[null].isna().any(axis=1).equals(empty)
     pd.testing.assert_frame_equal(some.drop(columns=null), table.drop(columns=null))
-    assert shuffled_labels.without_null(table, {"c0": 0, "c1": 0, "c2": 0})[null].isna().all(axis=None)
+    assert shuffled_labels.clear_unshuffled(table, {"c0": 0, "c1": 0, "c2": 0})[null].isna().all(axis=None)
 
 
 def test_doses_are_means_with_intervals_on_the_same_draws():
@@ -130,7 +130,7 @@ def test_doses_are_means_with_intervals_on_the_same_draws():
         part = Changes(part.masks, part.correct, part.gained, part.lost, part.flipped, part.well_formed,
                        part.logprob * strength)  # fmt: skip
         by_strength[strength] = verdicts.pair(base, part)
-    table = strengths.dose(base, by_strength, 300, 1)
+    table = strengths.dose_response(base, by_strength, 300, 1)
     assert table["strength"].tolist() == [0.5, 0.5, 1.0, 1.0]
     half, whole = (table[(table["strength"] == s) & (table["measure"] == "logprob")].iloc[0] for s in (0.5, 1.0))
     for column in ("self", "self_low", "self_high", "cross", "cross_low", "specificity", "specificity_high"):
@@ -185,7 +185,7 @@ class Simulation:
         paired = verdicts.pair(self.base, Changes(CULTURES, ~no, no, no, no, ~no, nats))
         own = np.empty((permutations, len(self.culture)))
         for number in range(permutations):
-            labels = np.array(resampling.shuffled(self.culture, self.base.unit, 0, number))
+            labels = np.array(resampling.shuffle_labels(self.culture, self.base.unit, 0, number))
             for name, mask in self.masks(labels).items():
                 part = self.culture == name
                 own[number, part] = self.cost(mask)[part]

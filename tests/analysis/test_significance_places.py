@@ -213,7 +213,7 @@ def effective(tables: Tables) -> int:
     """Planted neurons that count as effective, by what each does when it alone is zeroed."""
     drops = tables.effects["logprob_drop"].to_numpy()[:2]
     planted = pd.DataFrame({"culture": ["A", "A"], "layer": [0, 1], "neuron": [0, 0], "logprob_drop": drops})
-    return int(planted_benchmark.targets(planted, ["A"], (2, 1), "planted.csv")["effective"].sum())
+    return int(planted_benchmark.target_neurons(planted, ["A"], (2, 1), "planted.csv")["effective"].sum())
 
 
 #: Place -> (tables, folder) -> how often it says, or marks, that something does worse, and better.

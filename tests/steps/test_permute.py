@@ -29,7 +29,7 @@ def test_masks_are_those_of_the_chain_under_shuffled_labels(base, step, statisti
     masks = []
     for number in range(3):
         found, _ = store.read_statistics(
-            statistics, lambda ids, c, k=number: resampling.shuffled(c, [unit[i] for i in ids], 1, k)
+            statistics, lambda ids, c, k=number: resampling.shuffle_labels(c, [unit[i] for i in ids], 1, k)
         )
         masks.append(selection.select(selectors.score("cas", found), found.cultures, "0.1"))
         mine = table[table["permutation"] == number].drop(columns="permutation").reset_index(drop=True)
@@ -47,8 +47,10 @@ def test_variants_of_a_question_are_shuffled_together(base, step, statistics, tm
     variants = samples.assign(image_id="", question_id=[f"v{i % 2}" for i in range(len(samples))])
     files.write_table(tmp_path / "samples.parquet", variants, made)
     seen = []
-    real = resampling.shuffled
-    monkeypatch.setattr(resampling, "shuffled", lambda c, units, *more: seen.append(units) or real(c, units, *more))
+    real = resampling.shuffle_labels
+    monkeypatch.setattr(
+        resampling, "shuffle_labels", lambda c, units, *more: seen.append(units) or real(c, units, *more)
+    )
     step.run(permute, "--statistics", statistics, "--samples", tmp_path / "samples.parquet", "--selector", "cas",
              "--top-fraction", "0.1", "--permutations", 1, "--out", tmp_path / "out.parquet")  # fmt: skip
     assert all(name.startswith("variants v") for name in seen[0])

@@ -34,7 +34,7 @@ class Level:
     word: str
 
 
-def level(base: Baseline, replicates: int = 2000, seed: int = 0, macro: bool = True) -> Level:
+def compare_with_chance(base: Baseline, replicates: int = 2000, seed: int = 0, macro: bool = True) -> Level:
     """Compare a model's accuracy on its evaluate questions with guessing.
 
     macro   average over cultures of the mean over a culture's questions; else over all questions alike

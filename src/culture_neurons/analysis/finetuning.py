@@ -1,4 +1,4 @@
-"""How much accuracy erodes when a model is fine-tuned on something else, by which of its modules were updated.
+"""Accuracy loss when a model is fine-tuned on an unrelated task, by which of its modules were updated.
 
 A change is always fine-tuned - before, of one question: in accuracy -1, 0 or 1 (in points: times 100), in
 log-probability of the right option among the options in nats. Claim of CULNIG (Yamamoto et al. 2026, arXiv
@@ -17,7 +17,7 @@ from culture_neurons.analysis import culture_tests, intervals, mask_effects
 from culture_neurons.analysis.intervals import NATS, POINTS, SHARE, Column
 from culture_neurons.analysis.mask_effects import Baseline
 
-#: The choice that the others are held against.
+#: The choice that the others are compared with.
 REFERENCE = "poorest"
 #: Stands for the mean over seeds, and for all cultures together: neither a seed nor a culture is called so.
 ALL = ""
@@ -62,32 +62,35 @@ def compare(
     """
     runs: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for key, table in after.items():
-        found = mask_effects.changes(base, table.assign(mask_culture=ALL), {ALL: 1}, sources[key], base_source)
-        gained, lost = found.gained[0].astype(float), found.lost[0].astype(float)
+        changes = mask_effects.changes(base, table.assign(mask_culture=ALL), {ALL: 1}, sources[key], base_source)
+        gained, lost = changes.gained[0].astype(float), changes.lost[0].astype(float)
         runs[key] = {
-            "change": MEASURES["change"] * (gained - lost), "logprob_change": found.logprob[0],
-            "accuracy_after": found.correct[0].astype(float), "well_formed_rate": found.well_formed[0].astype(float),
+            "change": MEASURES["change"] * (gained - lost), "logprob_change": changes.logprob[0],
+            "accuracy_after": changes.correct[0].astype(float),
+            "well_formed_rate": changes.well_formed[0].astype(float),
         }  # fmt: skip
     averaged = {key: [key] for key in runs}  # which seeds a run is the mean of
     for choice in dict.fromkeys(choice for choice, _ in after):
         averaged[choice, ALL] = [key for key in runs if key[0] == choice]
-        mine = [runs[key] for key in averaged[choice, ALL]]
-        runs[choice, ALL] = {name: np.mean([values[name] for values in mine], axis=0) for name in mine[0]}
+        runs_of_choice = [runs[key] for key in averaged[choice, ALL]]
+        runs[choice, ALL] = {
+            name: np.mean([values[name] for values in runs_of_choice], axis=0) for name in runs_of_choice[0]
+        }
     for (choice, key), values in runs.items():
         if choice != REFERENCE and (REFERENCE, key) in runs:
-            against = runs[REFERENCE, key]
-            values |= {f"{measure}_vs_poorest": values[measure] - against[measure] for measure in MEASURES}
+            reference = runs[REFERENCE, key]
+            values |= {f"{measure}_vs_poorest": values[measure] - reference[measure] for measure in MEASURES}
     rows = []
     for culture in [*sorted(set(base.culture)), ALL]:
-        of = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
+        selected = np.ones(len(base.culture), dtype=bool) if culture == ALL else base.culture == culture
         columns = {
-            (key, name): Column(each[of], replace(SCALES[name], several=len(averaged[key]) > 1))
+            (key, name): Column(column_values[selected], replace(SCALES[name], several=len(averaged[key]) > 1))
             for key, values in runs.items()
-            for name, each in values.items()
+            for name, column_values in values.items()
         }
-        estimates = intervals.named_estimates(base.unit[of], columns, COLUMNS, replicates, seed)
-        before = float(base.correct[of].mean()) if of.any() else np.nan
-        shared = {"culture": culture, "n": int(of.sum()), "accuracy_before": before}
+        estimates = intervals.estimate_by_name(base.unit[selected], columns, COLUMNS, replicates, seed)
+        before = float(base.correct[selected].mean()) if selected.any() else np.nan
+        shared = {"culture": culture, "n": int(selected.sum()), "accuracy_before": before}
         rows += [{"choice": choice, "seed": key, **shared, **estimates.get((choice, key), {})} for choice, key in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -53,15 +53,15 @@ def compare(
 
     Raises FileError when two files do not hold the same questions.
     """
-    asked = np.isin(base.sample_id, next(iter(controls.values()))["sample_id"])
-    mine = replace(base, **{field.name: getattr(base, field.name)[asked] for field in fields(base)})
+    has_image = np.isin(base.sample_id, next(iter(controls.values()))["sample_id"])
+    with_image = replace(base, **{field.name: getattr(base, field.name)[has_image] for field in fields(base)})
     tables = [table.assign(mask_culture=name) for name, table in controls.items()]
     changes = {
-        name: mask_effects.changes(mine, table, {name: 1}, sources[name], sources[SHOWN])
+        name: mask_effects.changes(with_image, table, {name: 1}, sources[name], sources[SHOWN])
         for name, table in zip(controls, tables, strict=True)
     }
-    values = {(SHOWN, "accuracy"): mine.correct, (SHOWN, "well_formed_rate"): mine.well_formed}
-    values[SHOWN, "chance"] = 1 / mine.options
+    values = {(SHOWN, "accuracy"): with_image.correct, (SHOWN, "well_formed_rate"): with_image.well_formed}
+    values[SHOWN, "chance"] = 1 / with_image.options
     for name, change in changes.items():
         values[name, "accuracy"] = change.correct[0]
         values[name, "well_formed_rate"] = change.well_formed[0]
@@ -71,32 +71,32 @@ def compare(
     matrix = np.stack([v.astype(np.float64) for v in values.values()], axis=1)  # (question, value)
     rows = []
     for culture in [*sorted(set(cultures) | set(base.culture)), ALL]:
-        of = np.ones(len(mine.culture), dtype=bool) if culture == ALL else mine.culture == culture
-        every = len(base.culture) if culture == ALL else int((base.culture == culture).sum())
-        found = _estimates(mine, of, matrix, list(values), replicates, seed)
+        selected = np.ones(len(with_image.culture), dtype=bool) if culture == ALL else with_image.culture == culture
+        n_all = len(base.culture) if culture == ALL else int((base.culture == culture).sum())
+        estimates = _estimates(with_image, selected, matrix, list(values), replicates, seed)
         for control in (SHOWN, *controls):
-            rows.append({"culture": culture, "control": control, "n": int(of.sum()), "chance": found[SHOWN, "chance"],
-                         "n_without_image": every - int(of.sum())}
-                        | {name: value for (whose, name), value in found.items() if whose == control})  # fmt: skip
+            n, chance = int(selected.sum()), estimates[SHOWN, "chance"]
+            row = {"culture": culture, "control": control, "n": n, "chance": chance, "n_without_image": n_all - n}
+            rows.append(row | {name: value for (of, name), value in estimates.items() if of == control})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(["gained", "lost"], "Int64"))
 
 
 def _estimates(
-    base: Baseline, of: np.ndarray, matrix: np.ndarray, names: list, replicates: int, seed: int
+    base: Baseline, selected: np.ndarray, matrix: np.ndarray, names: list, replicates: int, seed: int
 ) -> dict[tuple[str, str], float]:
-    """(control, column) -> value, over the questions `of`; intervals beside the columns that have them."""
-    if not of.any():
+    """(control, column) -> value, over the questions `selected`; intervals beside the columns that have them."""
+    if not selected.any():
         return {(control, name): 0 if name in ("gained", "lost") else np.nan for control, name in names}
-    plan = resampling.design(base.culture[of], base.unit[of])
-    means = resampling.macro_mean(plan, matrix[of])
-    low, high = intervals.interval(plan, matrix[of], [SCALES[name] for _, name in names], replicates, seed)
+    plan = resampling.design(base.culture[selected], base.unit[selected])
+    means = resampling.macro_mean(plan, matrix[selected])
+    low, high = intervals.interval(plan, matrix[selected], [SCALES[name] for _, name in names], replicates, seed)
     result: dict[tuple[str, str], float] = {}
     for i, (control, name) in enumerate(names):
         if name in ("gained", "lost"):
-            result[control, name] = int(matrix[of, i].sum())
+            result[control, name] = int(matrix[selected, i].sum())
             continue
         if name == "change":
-            points = resampling.unit_sums(plan, matrix[of][:, [i]])
+            points = resampling.unit_sums(plan, matrix[selected][:, [i]])
             result[control, "mcnemar_p"] = float(resampling.mcnemar_units(np.rint(points / 100).astype(np.int64))[0])
         result[control, name] = float(means[i])
         if name in ("accuracy", "change", "logprob_change"):
@@ -113,15 +113,17 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     family = table["planted"] + np.where(table["culture"] == ALL, " all", " single")
     for name in family.unique():
-        mine = family == name
-        table.loc[mine, "mcnemar_p_adjusted"] = resampling.benjamini_hochberg(table.loc[mine, "mcnemar_p"])
+        members = family == name
+        table.loc[members, "mcnemar_p_adjusted"] = resampling.benjamini_hochberg(table.loc[members, "mcnemar_p"])
     return table
 
 
-def check_complete(table: pd.DataFrame, made: Mapping[str, object], base: Baseline, source: str) -> None:
+def check_complete(table: pd.DataFrame, metadata: Mapping[str, object], base: Baseline, source: str) -> None:
     """Raise FileError unless a control's file has as many answers as its metadata says, of all evaluate questions."""
-    rows, without = made.get("rows"), made.get("without_image")
-    if len(table) != rows or len(table) + (without if isinstance(without, int) else 0) != len(base.sample_id):
+    rows, without_image = metadata.get("rows"), metadata.get("without_image")
+    if len(table) != rows or len(table) + (without_image if isinstance(without_image, int) else 0) != len(
+        base.sample_id
+    ):
         raise FileError(
             f"{source}: {len(table)} answers, expected {len(base.sample_id)} less those without an image;"
             " delete it and run again"

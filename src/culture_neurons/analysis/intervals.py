@@ -1,10 +1,10 @@
-"""Intervals of mean changes that hold where few answers change, and where few questions were asked.
+"""Intervals of mean changes that keep their coverage with few changed answers and with few questions.
 
-A percentile bootstrap takes what was not seen for impossible: where no answer changed, its interval has no width,
-though a mask that costs 4 % of the answers changes none of 24 in every third case. So this is a Bayesian bootstrap
-(Rubin 1981, doi 10.1214/aos/1176345338) with two more images, `PRIOR` of one each: one at either end of what an image
-can show. Of answers that are right or wrong it is the interval of a beta distribution with this prior (1/2 is
-Jeffreys'; Brown, Cai and DasGupta 2001, doi 10.1214/ss/1009213286). Coverage: tests/analysis/test_intervals.py.
+A percentile bootstrap treats unobserved values as impossible: where no answer changed, its interval has no width, yet
+a mask that costs 4 % of the answers changes none of 24 in one case out of three. So this is a Bayesian bootstrap
+(Rubin 1981, doi 10.1214/aos/1176345338) with two pseudo-images of weight `PRIOR`, one at each end of the range that
+an image can show. For answers that are right or wrong this is the interval of a beta distribution with this prior (1/2
+is Jeffreys'; Brown, Cai and DasGupta 2001, doi 10.1214/ss/1009213286). Coverage: tests/analysis/test_intervals.py.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from culture_neurons.analysis import resampling
 from culture_neurons.analysis.resampling import Design
 from culture_neurons.seeds import generator
 
-#: Weight of either end, in images. With 1/2, at times only 88 % of the intervals of a loss of 2 to 9 % hold it (24 to
-#: 100 questions); with 2/3 at least 92 %.
+#: Weight of each end, in images. With 1/2, coverage of a loss of 2 to 9 % can fall to 88 % (24 to 100 questions); with
+#: 2/3 it is at least 92 %.
 PRIOR = 2 / 3
-#: Of values without bounds, the ends lie so many times as far from the mean as the farthest image that was seen: values
-#: of one mask, and means over several, whose tails are lighter.
+#: For values without bounds, the ends lie this many times as far from the mean as the farthest observed image: for
+#: values of one mask, and for means over several, whose tails are lighter.
 REACH, REACH_OF_MEANS = 2.0, 1.5
 
 
@@ -65,8 +65,8 @@ class Column:
     masks: np.ndarray | None = None
 
 
-def ends(plan: Design, values: np.ndarray, scales: Sequence[Scale]) -> tuple[np.ndarray, np.ndarray]:
-    """How far an image that was not asked about could lie: low and high, float64 [stratum, column].
+def prior_ends(plan: Design, values: np.ndarray, scales: Sequence[Scale]) -> tuple[np.ndarray, np.ndarray]:
+    """The values of the two pseudo-images of the prior: low and high, float64 [stratum, column].
 
     values [question, column]. With U images, x the mean of an image and m that of its stratum: one answer has its
     bounds. A mean over several has, on both sides, the largest |x| times 1 + 2/U, at most its bounds; these where
@@ -77,20 +77,20 @@ def ends(plan: Design, values: np.ndarray, scales: Sequence[Scale]) -> tuple[np.
     centre = resampling.stratum_means(plan, values)  # [stratum, column]
     units = len(plan.counts)
     low, high = np.empty_like(centre), np.empty_like(centre)
-    for c, of in enumerate(scales):
-        if not np.isfinite(of.low):
-            away = (means[:, c] - centre[plan.stratum, c]) * (REACH_OF_MEANS if of.several else REACH)
+    for c, scale_of_column in enumerate(scales):
+        if not np.isfinite(scale_of_column.low):
+            away = (means[:, c] - centre[plan.stratum, c]) * (REACH_OF_MEANS if scale_of_column.several else REACH)
             low[:, c] = centre[:, c] + away.min(initial=0.0)
             high[:, c] = centre[:, c] + away.max(initial=0.0)
-        elif of.several and (largest := np.abs(means[:, c]).max(initial=0.0)) > 0:
+        elif scale_of_column.several and (largest := np.abs(means[:, c]).max(initial=0.0)) > 0:
             reach = (1 + 2 / units) * largest
-            low[:, c], high[:, c] = max(of.low, -reach), min(of.high, reach)
+            low[:, c], high[:, c] = max(scale_of_column.low, -reach), min(scale_of_column.high, reach)
         else:
-            low[:, c], high[:, c] = of.low, of.high
+            low[:, c], high[:, c] = scale_of_column.low, scale_of_column.high
     return low, high
 
 
-def weights(
+def random_weights(
     name: str, units: int, strata: int, replicates: int, seed: int
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Random weights of one stratum's images and of its two ends, a block of replicates at a time.
@@ -102,7 +102,7 @@ def weights(
     """
     rng = generator("bootstrap", seed, name)
     shape = max(units - (1 if strata == 1 else 2), 0.2) / max(units, 1)
-    for rows in resampling.blocks(replicates, units + 2):
+    for rows in resampling.row_blocks(replicates, units + 2):
         size = rows.stop - rows.start
         yield rows, rng.standard_gamma(shape, (size, units)), rng.standard_gamma(PRIOR / strata, (size, 2))
 
@@ -129,12 +129,12 @@ def bootstrap(
     estimate a difference as a column, not from two of them.
     """
     sums = resampling.unit_sums(plan, values)
-    low, high = ends(plan, values, scales)
+    low, high = prior_ends(plan, values, scales)
     result = np.zeros((replicates, sums.shape[1]))
     for s, name in enumerate(plan.strata):
-        mine = plan.stratum == s
-        for rows, unit, end in weights(name, int(mine.sum()), len(plan.strata), replicates, seed):
-            result[rows] += weighted_means(sums[mine], plan.counts[mine], low[s], high[s], unit, end)
+        in_stratum = plan.stratum == s
+        for rows, unit, end in random_weights(name, int(in_stratum.sum()), len(plan.strata), replicates, seed):
+            result[rows] += weighted_means(sums[in_stratum], plan.counts[in_stratum], low[s], high[s], unit, end)
     return result / len(plan.strata)
 
 
@@ -148,10 +148,10 @@ def interval(
     if len(plan.counts) <= len(plan.strata):
         unknown = np.full(values.shape[1], np.nan)
         return unknown, unknown
-    return around(resampling.macro_mean(plan, values), bootstrap(plan, values, scales, replicates, seed))
+    return percentile_interval(resampling.macro_mean(plan, values), bootstrap(plan, values, scales, replicates, seed))
 
 
-def around(mean: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def percentile_interval(mean: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The middle 95 % of replicates [replicate, column] and the mean [column], which is past it where all are lost."""
     low, high = percentiles(replicates)
     return np.minimum(low, mean), np.maximum(high, mean)
@@ -184,27 +184,29 @@ def estimate(plan: Design, columns: Sequence[Column], replicates: int = 2000, se
     return Estimates(resampling.macro_mean(plan, values), low, high, p)
 
 
-def named_estimates(
+def estimate_by_name(
     unit: np.ndarray,
     columns: Mapping[tuple[Hashable, str], Column],
-    wanted: Container[str],
+    kept_names: Container[str],
     replicates: int,
     seed: int,
 ) -> dict[Any, dict[str, float]]:
-    """Means over all questions alike: key -> name, and its name with `_low`, `_high` and `_p` -> number.
+    """Estimate means over all questions, whatever their culture: key -> name, name_low, name_high, name_p -> number.
 
-    unit       what is drawn together [question]
+    unit       names of resampling units [question]
     columns    (key, name) -> what is estimated
-    wanted     of the names with an ending, those that are asked for
+    kept_names   names with an ending that are kept
 
     Intervals and p-values are nan where there is one unit alone.
     """
     if not columns or not len(unit):
         return {}
     plan = resampling.design(np.full(len(unit), ""), unit)  # one stratum
-    made = estimate(plan, list(columns.values()), replicates, seed)
-    found: dict[Any, dict[str, float]] = {}
-    for (key, name), *numbers in zip(columns, made.mean, made.low, made.high, made.p, strict=True):
-        named = zip((name, f"{name}_low", f"{name}_high", f"{name}_p"), map(float, numbers), strict=True)
-        found.setdefault(key, {}).update({end: value for end, value in named if end == name or end in wanted})
-    return found
+    estimates = estimate(plan, list(columns.values()), replicates, seed)
+    result: dict[Any, dict[str, float]] = {}
+    for (key, name), *numbers in zip(columns, estimates.mean, estimates.low, estimates.high, estimates.p, strict=True):
+        numbers_by_name = zip((name, f"{name}_low", f"{name}_high", f"{name}_p"), map(float, numbers), strict=True)
+        result.setdefault(key, {}).update(
+            {end: value for end, value in numbers_by_name if end == name or end in kept_names}
+        )
+    return result

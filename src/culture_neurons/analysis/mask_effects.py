@@ -19,15 +19,15 @@ from culture_neurons.errors import FileError
 from culture_neurons.question_groups import OPTIONAL, units
 from culture_neurons.types import MLP_SITES
 
-#: Normalised log-probabilities below this (1e-13) count as this, so that one hopeless answer, or -inf from a
-#: model that rounds it to nothing, does not decide a mean.
+#: Normalised log-probabilities (nats) are raised to at least this (p = 1e-13), so that one hopeless answer, or an
+#: underflow to -inf, does not decide a mean.
 LOGPROB_FLOOR = -30.0
 
 
-#: Columns of samples.parquet that `baseline` needs, and those that it heeds: `question_id` names what variants of one
-#: question have in common (other wrong options, for example).
-ASKED = ["sample_id", "culture", "split", "label", "image_id"]
-HEEDED = list(OPTIONAL)
+#: Columns of samples.parquet that `baseline` needs, and those that it uses where they exist: `question_id` is the same
+#: for variants of one question (with other wrong options, for example).
+REQUIRED_COLUMNS = ["sample_id", "culture", "split", "label", "image_id"]
+OPTIONAL_COLUMNS = list(OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,37 @@ def right_logprob(logprobs: Sequence[np.ndarray], label: np.ndarray, source: str
     if not len(logprobs):
         return np.empty(0)
     sizes = np.fromiter(map(len, logprobs), dtype=np.int64, count=len(logprobs))
-    bad = np.flatnonzero((label < 0) | (label >= sizes))
-    if bad.size:
-        raise FileError(f"{source}: row {bad[0]}: label {label[bad[0]]}, but logprobs of {sizes[bad[0]]} options")
+    invalid = np.flatnonzero((label < 0) | (label >= sizes))
+    if invalid.size:
+        raise FileError(
+            f"{source}: row {invalid[0]}: label {label[invalid[0]]}, but logprobs of {sizes[invalid[0]]} options"
+        )
     flat = np.concatenate(logprobs).astype(np.float64)
     starts = np.cumsum(sizes) - sizes
     if np.isnan(flat).any():
         row = int(np.searchsorted(starts, np.flatnonzero(np.isnan(flat))[0], side="right")) - 1
         raise FileError(f"{source}: row {row}: a log-probability is not a number (nan); try another dtype")
     largest = np.maximum.reduceat(flat, starts)
-    nothing = np.isneginf(largest)
-    flat[np.repeat(nothing, sizes)] = 0.0
-    largest[nothing] = 0.0
+    impossible = np.isneginf(largest)
+    flat[np.repeat(impossible, sizes)] = 0.0
+    largest[impossible] = 0.0
     total = largest + np.log(np.add.reduceat(np.exp(flat - np.repeat(largest, sizes)), starts))
     return np.maximum(flat[starts + label] - total, LOGPROB_FLOOR)
 
 
 def baseline(samples: pd.DataFrame, predictions: pd.DataFrame, source: str) -> Baseline:
-    """The evaluate questions of predictions.parquet, with labels and images of samples.parquet (`ASKED`, `HEEDED`).
+    """The evaluate questions of predictions.parquet, with labels and images of samples.parquet.
+
+    samples   columns `REQUIRED_COLUMNS`, and `OPTIONAL_COLUMNS` where they exist
 
     Raises FileError, naming `source`, when the two do not hold the same questions.
     """
-    known = samples.set_index("sample_id")
-    if not known.index.is_unique or not predictions["sample_id"].is_unique:
+    by_id = samples.set_index("sample_id")
+    if not by_id.index.is_unique or not predictions["sample_id"].is_unique:
         raise FileError(f"{source}: a sample id occurs twice here or in samples.parquet")
-    _same_ids(known.index, predictions["sample_id"], "samples.parquet", source)
+    _same_ids(by_id.index, predictions["sample_id"], "samples.parquet", source)
     table = predictions[predictions["split"] == "evaluate"].sort_values(["culture", "sample_id"])
-    rows = known.loc[table["sample_id"]]
+    rows = by_id.loc[table["sample_id"]]
     if (rows["culture"].to_numpy() != table["culture"].to_numpy()).any() or (rows["split"] != "evaluate").any():
         raise FileError(f"{source}: cultures or splits differ from samples.parquet; delete it and run again")
     ids = table["sample_id"].to_numpy(dtype=object)
@@ -142,8 +146,8 @@ def changes(base: Baseline, ablation: pd.DataFrame, sizes: dict[str, int], sourc
     shape = (len(masks), len(base.sample_id))
     row = pd.Index(masks).get_indexer(ablation["mask_culture"])
     if (row < 0).any():
-        strange = ablation["mask_culture"].iloc[int(np.argmax(row < 0))]
-        raise FileError(f"{source}: a mask of {strange!r}, which its mask file does not know; delete it and run again")
+        unknown = ablation["mask_culture"].iloc[int(np.argmax(row < 0))]
+        raise FileError(f"{source}: a mask of {unknown!r}, which its mask file does not know; delete it and run again")
     column = pd.Index(base.sample_id).get_indexer(ablation["sample_id"])
     cells = np.bincount(row[column >= 0] * shape[1] + column[column >= 0], minlength=shape[0] * shape[1])
     times = cells.reshape(shape)
@@ -197,9 +201,11 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     gained, lost = (values.astype(np.float64) @ group for values in (change.gained, change.lost))
     p = np.full(shape, np.nan)
     for c in np.flatnonzero(n):
-        of = base.culture == names[c]
-        plan = resampling.design(base.culture[of], base.unit[of])
-        net = resampling.unit_sums(plan, (change.gained[:, of].astype(float) - change.lost[:, of]).T)  # [unit, mask]
+        in_culture = base.culture == names[c]
+        plan = resampling.design(base.culture[in_culture], base.unit[in_culture])
+        net = resampling.unit_sums(
+            plan, (change.gained[:, in_culture].astype(float) - change.lost[:, in_culture]).T
+        )  # [unit, mask]
         p[:, c] = resampling.mcnemar_units(np.rint(net).astype(np.int64))
     columns = {
         "n": np.tile(n.astype(np.int64), (shape[0], 1)),
@@ -227,22 +233,22 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
     Only cultures that have both a mask and questions count, as in `verdicts.pair`, so that self and cross are
     over the same questions and the same masks.
     """
-    judged = set(table["mask_culture"]) & set(table.loc[table["n"] > 0, "eval_culture"])
-    asked = table[table["mask_culture"].isin(judged) & table["eval_culture"].isin(judged)]
-    same = asked["mask_culture"] == asked["eval_culture"]
+    evaluated = set(table["mask_culture"]) & set(table.loc[table["n"] > 0, "eval_culture"])
+    cells = table[table["mask_culture"].isin(evaluated) & table["eval_culture"].isin(evaluated)]
+    diagonal = cells["mask_culture"] == cells["eval_culture"]
     result = {}
     for column in ("drop", "logprob_drop", "flip_rate", "well_formed_rate"):
-        result[f"self_{column}"] = float(asked.loc[same, column].mean())
-        other = asked[~same].groupby("mask_culture")[column].mean()
-        result[f"cross_{column}"] = float(other.mean()) if len(other) else float("nan")
+        result[f"self_{column}"] = float(cells.loc[diagonal, column].mean())
+        off_diagonal = cells[~diagonal].groupby("mask_culture")[column].mean()
+        result[f"cross_{column}"] = float(off_diagonal.mean()) if len(off_diagonal) else float("nan")
     result["specificity"] = result["self_drop"] - result["cross_drop"]
     result["logprob_specificity"] = result["self_logprob_drop"] - result["cross_logprob_drop"]
     return result
 
 
-def widths(made: Mapping[str, Any]) -> dict[str, int]:
+def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, int]:
     """Units per layer by site, from a mask file's metadata: its `neurons` is one number for masks at act_fn."""
-    return dict(made["neurons"]) if isinstance(made["neurons"], Mapping) else {"act_fn": made["neurons"]}
+    return dict(metadata["neurons"]) if isinstance(metadata["neurons"], Mapping) else {"act_fn": metadata["neurons"]}
 
 
 def layers(
@@ -254,8 +260,8 @@ def layers(
 
     Raises FileError, naming `source`, for a neuron at another site.
     """
-    if strange := sorted(set(mask["site"]) - set(units)):
-        raise FileError(f"{source}: a neuron at {strange[0]!r}, but it was made for {', '.join(units)}; run again")
+    if unknown := sorted(set(mask["site"]) - set(units)):
+        raise FileError(f"{source}: a neuron at {unknown[0]!r}, but it was made for {', '.join(units)}; run again")
     names = ["culture", "site", "layer"]
     index = pd.MultiIndex.from_product([sorted(cultures), list(units), range(n_layers)], names=names)
     counts = mask.groupby(names, observed=True).size().reindex(index, fill_value=0)
@@ -272,11 +278,16 @@ def baseline_table(predictions: pd.DataFrame, base: Baseline, cultures: Sequence
     identify = predictions[predictions["split"] == "identify"]
     rows = []
     for name in sorted(set(cultures) | set(predictions["culture"])):
-        mine = base.culture == name
+        in_culture = base.culture == name
         half = identify.loc[identify["culture"] == name, "correct"]
-        values = [base.correct[mine], base.well_formed[mine], 1 / base.options[mine], base.logprob[mine]]
+        values = [
+            base.correct[in_culture],
+            base.well_formed[in_culture],
+            1 / base.options[in_culture],
+            base.logprob[in_culture],
+        ]
         means = [float(v.mean()) if len(v) else float("nan") for v in values]
-        rows.append((name, int(mine.sum()), means[0], means[1], len(half), int(half.sum()), means[2], means[3]))
+        rows.append((name, int(in_culture.sum()), means[0], means[1], len(half), int(half.sum()), means[2], means[3]))
     columns = ["culture", "n", "accuracy", "well_formed_rate", "n_identify", "n_identify_correct", "chance", "logprob"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -293,17 +304,17 @@ def recovery(mask: pd.DataFrame, planted: pd.DataFrame, cultures: Sequence[str])
         table[key].assign(site=table["site"].astype(str).replace(dict.fromkeys(MLP_SITES, "mlp"))).drop_duplicates()
         for table in (mask, planted)
     )
-    found = mask.merge(planted, on=key)
+    hits_table = mask.merge(planted, on=key)
     rows = []
     for name in sorted(set(cultures) | set(planted["culture"])):
-        selected, known, hits = (int((table["culture"] == name).sum()) for table in (mask, planted, found))
-        rows.append((name, selected, known, hits, hits / selected if selected else np.nan,
-                     hits / known if known else np.nan))  # fmt: skip
+        n_selected, n_planted, hits = (int((table["culture"] == name).sum()) for table in (mask, planted, hits_table))
+        rows.append((name, n_selected, n_planted, hits, hits / n_selected if n_selected else np.nan,
+                     hits / n_planted if n_planted else np.nan))  # fmt: skip
     return pd.DataFrame(rows, columns=["culture", "n_selected", "n_planted", "hits", "precision", "recall"])
 
 
-def _same_ids(one: pd.Index, other: pd.Series, one_source: str, other_source: str) -> None:
-    difference = sorted(set(one) ^ set(other))
+def _same_ids(ids: pd.Index, other_ids: pd.Series, one_source: str, other_source: str) -> None:
+    difference = sorted(set(ids) ^ set(other_ids))
     if difference:
         raise FileError(
             f"{other_source} and {one_source} do not hold the same questions (such as {difference[0]!r});"

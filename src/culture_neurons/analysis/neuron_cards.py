@@ -37,14 +37,14 @@ class Probabilities:
     units: list[int]
 
 
-def strongest(mask: pd.DataFrame, count: int) -> pd.DataFrame:
+def top_neurons(mask: pd.DataFrame, count: int) -> pd.DataFrame:
     """The first `count` neurons of each culture by rank; columns culture, layer, neuron, score, rank, cultures by
     name."""
     chosen = mask[mask["rank"] <= count].sort_values(["culture", "rank"], kind="stable")
     return chosen[["culture", "layer", "neuron", "score", "rank"]].reset_index(drop=True)
 
 
-def probabilities(
+def estimate_probabilities(
     cultures: Sequence[str],
     units: Sequence[str],
     tokens: np.ndarray,
@@ -61,19 +61,19 @@ def probabilities(
     names = sorted(set(cultures))
     shape = (fired.shape[1], len(names))
     value, low, high = (np.full(shape, np.nan) for _ in range(3))  # (neuron, culture)
-    drawn_by = []
+    n_units = []
     for c, name in enumerate(names):
-        own = labels == name
-        k, t = _per_unit(unit[own], fired[own]), _per_unit(unit[own], tokens[own])
-        drawn_by.append(len(t))
+        of_culture = labels == name
+        k, t = _per_unit(unit[of_culture], fired[of_culture]), _per_unit(unit[of_culture], tokens[of_culture])
+        n_units.append(len(t))
         if t.sum() > 0:
             value[:, c] = k.sum(axis=0) / t.sum()
         if resamples and len(t) >= FEWEST_UNITS and t.sum() > 0:
-            drawn = _resampled(k, t, resamples, generator(seed, "cards", name))
-            ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-            ends[:, np.isclose(np.nanmin(drawn, axis=0), np.nanmax(drawn, axis=0), rtol=1e-9, atol=0)] = np.nan
+            resampled = _resampled(k, t, resamples, generator(seed, "cards", name))
+            ends = np.nanquantile(resampled, [0.025, 0.975], axis=0)
+            ends[:, np.isclose(np.nanmin(resampled, axis=0), np.nanmax(resampled, axis=0), rtol=1e-9, atol=0)] = np.nan
             low[:, c], high[:, c] = ends
-    return Probabilities(names, value, low, high, drawn_by)
+    return Probabilities(names, value, low, high, n_units)
 
 
 def _per_unit(unit: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def _resampled(k: np.ndarray, t: np.ndarray, resamples: int, random: np.random.G
     return np.concatenate(parts)
 
 
-def ranks(
+def rank_neurons(
     scores: np.ndarray, cultures: Sequence[str], culture: Sequence[str], layer: np.ndarray, neuron: np.ndarray
 ) -> list[int | None]:
     """Place of each neuron among all by its culture's scores [culture, layer, neuron], 1 for the highest; None where a
@@ -102,9 +102,9 @@ def ranks(
     index = {name: i for i, name in enumerate(cultures)}
     result: list[int | None] = []
     for name, at_layer, at_neuron in zip(culture, layer, neuron, strict=True):
-        own = scores[index[name]] if name in index else None
-        score = own[at_layer, at_neuron] if own is not None else 0.0
-        result.append(1 + int((own > score).sum()) if score > 0 else None)
+        culture_scores = scores[index[name]] if name in index else None
+        score = culture_scores[at_layer, at_neuron] if culture_scores is not None else 0.0
+        result.append(1 + int((culture_scores > score).sum()) if score > 0 else None)
     return result
 
 

@@ -50,10 +50,10 @@ def average_precision(scores: np.ndarray, target: np.ndarray) -> float:
     return float((np.diff(hits, prepend=0) * hits / (last + 1)).sum() / hits[-1])
 
 
-def relabelled(
+def degrade_labels(
     sample_ids: Sequence[str], cultures: Sequence[str], per_culture: int | None, noise: float, seed: int, repeat: int
 ) -> list[str]:
-    """Labels of a part of the samples, some of them wrong; "" for samples that are left out.
+    """Labels of a subsample, some of them wrong; "" for samples that are left out.
 
     per_culture   how many samples to draw from each culture; None, or more than it has: all
     noise         the share of these whose labels are exchanged among each other, at random
@@ -68,19 +68,19 @@ def relabelled(
             labels[rng.permutation(np.flatnonzero(labels == name))[per_culture:]] = ""
     rng = seeds.generator("selector benchmark", seed, "noise", repeat, per_culture, noise)
     rows = np.flatnonzero(labels != "")
-    wrong = rng.choice(rows, shares.rounded(noise, len(rows)), replace=False)
-    labels[wrong] = labels[rng.permutation(wrong)]
+    mislabelled = rng.choice(rows, shares.rounded(noise, len(rows)), replace=False)
+    labels[mislabelled] = labels[rng.permutation(mislabelled)]
     return labels.tolist()
 
 
-def differs(cultures: Sequence[str], per_culture: int | None, noise: float) -> bool:
-    """Whether one draw of `relabelled` can differ from another: some samples are left out, or two labels exchanged."""
+def is_random(cultures: Sequence[str], per_culture: int | None, noise: float) -> bool:
+    """Whether repeats of `degrade_labels` can differ: some samples are left out, or labels exchanged."""
     sizes = Counter(cultures)
-    drawn = sum(sizes.values()) if per_culture is None else sum(min(n, per_culture) for n in sizes.values())
-    return drawn < len(cultures) or shares.rounded(noise, drawn) > 1
+    n_drawn = sum(sizes.values()) if per_culture is None else sum(min(n, per_culture) for n in sizes.values())
+    return n_drawn < len(cultures) or shares.rounded(noise, n_drawn) > 1
 
 
-def targets(
+def target_neurons(
     planted: pd.DataFrame, cultures: Sequence[str], shape: tuple[int, int], source: str
 ) -> dict[str, np.ndarray]:
     """The neurons to be found, by name of the target, bool [culture, layer, neuron].
@@ -93,45 +93,45 @@ def targets(
     layer, neuron = planted["layer"].to_numpy(), planted["neuron"].to_numpy()
     if ((layer < 0) | (layer >= shape[0]) | (neuron < 0) | (neuron >= shape[1])).any():
         raise FileError(f"{source}: a planted neuron is outside the model ({shape[0]} layers of {shape[1]} neurons)")
-    parts = {"planted": np.ones(len(planted), dtype=bool)}
+    by_target = {"planted": np.ones(len(planted), dtype=bool)}
     if "logprob_drop" in planted:
-        parts["effective"] = planted["logprob_drop"].to_numpy() <= -EFFECTIVE
+        by_target["effective"] = planted["logprob_drop"].to_numpy() <= -EFFECTIVE
     index = planted["culture"].map({name: c for c, name in enumerate(cultures)}).fillna(-1).to_numpy(dtype=np.int64)
     result = {}
-    for name, part in parts.items():
-        part = part & (index >= 0)
+    for name, is_target in by_target.items():
+        is_target = is_target & (index >= 0)
         result[name] = np.zeros((len(cultures), *shape), dtype=bool)
-        result[name][index[part], layer[part], neuron[part]] = True
+        result[name][index[is_target], layer[is_target], neuron[is_target]] = True
     return result
 
 
-def masks(
-    statistics: Statistics, chosen: Mapping[str, Mapping[str, Any]], fractions: Sequence[str], site: str
+def select_masks(
+    statistics: Statistics, selector_options: Mapping[str, Mapping[str, Any]], fractions: Sequence[str], site: str
 ) -> dict[str, tuple[np.ndarray, dict[str, pd.DataFrame]]]:
     """Scores [culture, layer, neuron] and the mask at each top fraction, per selector.
 
-    chosen   name -> options, as in the config: `method` where the name is none
+    selector_options   name -> options, as in the config: `method` where the name is none
     """
-    settings = {name: dict(options or {}) for name, options in chosen.items()}
+    settings = {name: dict(options or {}) for name, options in selector_options.items()}
     methods = {name: options.pop("method", name) for name, options in settings.items()}
-    made: dict[str, tuple[np.ndarray, dict[str, pd.DataFrame]]] = {}
+    results: dict[str, tuple[np.ndarray, dict[str, pd.DataFrame]]] = {}
     # Those that are matched to the mask of another come after it.
     for name in sorted(settings, key=lambda name: selectors.resolve(methods[name]).needs_reference):
         scores = selectors.score(methods[name], statistics, **settings[name])
         references: dict[str, pd.DataFrame] = {}
         if selectors.resolve(methods[name]).needs_reference:
-            references = made[settings[name].get("match", selectors.options(methods[name])["match"])][1]
-        made[name] = scores, {
+            references = results[settings[name].get("match", selectors.options(methods[name])["match"])][1]
+        results[name] = scores, {
             fraction: selection.select(
                 scores, statistics.cultures, fraction, site, selector=methods[name], statistics=statistics,
                 reference=references.get(fraction),
             )
             for fraction in fractions
         }  # fmt: skip
-    return {name: made[name] for name in chosen}
+    return {name: results[name] for name in selector_options}
 
 
-def judge(mask: pd.DataFrame, cultures: Sequence[str], target: np.ndarray) -> tuple[float, float]:
+def precision_and_recall(mask: pd.DataFrame, cultures: Sequence[str], target: np.ndarray) -> tuple[float, float]:
     """Precision and recall of a mask, means over the cultures that have a target; nan where nothing was chosen.
 
     target   bool [culture, layer, neuron]
@@ -139,22 +139,22 @@ def judge(mask: pd.DataFrame, cultures: Sequence[str], target: np.ndarray) -> tu
     culture = mask["culture"].map({name: c for c, name in enumerate(cultures)}).to_numpy(dtype=np.int64)
     hit = target[culture, mask["layer"].to_numpy(), mask["neuron"].to_numpy()]
     hits, chosen = (np.bincount(part, minlength=len(cultures)) for part in (culture[hit], culture))
-    known = target.sum(axis=(1, 2))
-    judged = (known > 0) & (chosen > 0)
-    precision = float((hits[judged] / chosen[judged]).mean()) if judged.any() else float("nan")
-    judged = known > 0
-    return precision, float((hits[judged] / known[judged]).mean()) if judged.any() else float("nan")
+    n_target = target.sum(axis=(1, 2))
+    counted = (n_target > 0) & (chosen > 0)
+    precision = float((hits[counted] / chosen[counted]).mean()) if counted.any() else float("nan")
+    counted = n_target > 0
+    return precision, float((hits[counted] / n_target[counted]).mean()) if counted.any() else float("nan")
 
 
 def benchmark(
-    read: Reader, planted: pd.DataFrame, chosen: Mapping[str, Mapping[str, Any]], fractions: Sequence[str],
+    read: Reader, planted: pd.DataFrame, selector_options: Mapping[str, Mapping[str, Any]], fractions: Sequence[str],
     samples: Sequence[int], noise: Sequence[float], repeats: int, seed: int, site: str = "act_fn", source: str = "",
 ) -> pd.DataFrame:  # fmt: skip
     """Mean and standard deviation over repeats of precision, recall and average precision: a table of COLUMNS.
 
     read       the statistics under other labels
-    planted    see `targets`; `source` names its file
-    chosen     selectors, name -> options
+    planted    see `target_neurons`; `source` names its file
+    selector_options     selectors, name -> options
     samples    numbers of questions per culture to draw, beside all
     noise      shares of labels to exchange, beside none
     repeats    draws; one alone where no draw can differ from another, as of all questions with their own labels
@@ -167,16 +167,19 @@ def benchmark(
     for number in (*samples, None):
         for share in (0.0, *noise):
             for repeat in range(repeats):
-                differing: list[bool] = []
+                varies: list[bool] = []
 
-                def draw(ids: list[str], cultures: list[str], number=number, share=share, repeat=repeat, to=differing):
-                    to.append(differs(cultures, number, share))
-                    return relabelled(ids, cultures, number, share, seed, repeat)
+                def relabel(ids: list[str], cultures: list[str], number=number, share=share, repeat=repeat, to=varies):
+                    to.append(is_random(cultures, number, share))
+                    return degrade_labels(ids, cultures, number, share, seed, repeat)
 
-                statistics = read(draw)
+                statistics = read(relabel)
                 design = {"samples_per_culture": ALL if number is None else str(number), "label_noise": share}
-                rows += [{**row, **design} for row in _once(statistics, planted, chosen, fractions, site, source)]
-                if not any(differing):
+                rows += [
+                    {**row, **design}
+                    for row in _measure(statistics, planted, selector_options, fractions, site, source)
+                ]
+                if not any(varies):
                     break
     keys = [c for c in COLUMNS[: COLUMNS.index("chance") + 1] if c != "repeats"]
     groups = pd.DataFrame(rows, columns=[*keys, *MEASURES]).groupby(keys, sort=False, dropna=False)
@@ -186,25 +189,25 @@ def benchmark(
     return table.reset_index()[COLUMNS]
 
 
-def _once(
-    statistics: Statistics, planted: pd.DataFrame, chosen: Mapping[str, Mapping[str, Any]], fractions: Sequence[str],
-    site: str, source: str,
+def _measure(
+    statistics: Statistics, planted: pd.DataFrame, selector_options: Mapping[str, Mapping[str, Any]],
+    fractions: Sequence[str], site: str, source: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Rows of one draw."""
+    """Rows of one repeat."""
     cultures, shape = statistics.cultures, statistics.fired.shape[1:]
-    known = targets(planted, cultures, shape, source)
+    truths = target_neurons(planted, cultures, shape, source)
     rows = []
-    for name, (scores, of_fraction) in masks(statistics, chosen, fractions, site).items():
-        for target, truth in known.items():
-            judged = np.flatnonzero(truth.any(axis=(1, 2)))
+    for name, (scores, of_fraction) in select_masks(statistics, selector_options, fractions, site).items():
+        for target, truth in truths.items():
+            with_target = np.flatnonzero(truth.any(axis=(1, 2)))
             n = int(truth.sum())
-            areas = [average_precision(scores[c].ravel(), truth[c].ravel()) for c in judged]
+            areas = [average_precision(scores[c].ravel(), truth[c].ravel()) for c in with_target]
             base = {
-                "selector": name, "target": target, "n_cultures": len(judged), "n_target": n,
-                "chance": n / len(judged) / np.prod(shape) if n else float("nan"),
+                "selector": name, "target": target, "n_cultures": len(with_target), "n_target": n,
+                "chance": n / len(with_target) / np.prod(shape) if n else float("nan"),
                 "average_precision": float(np.mean(areas)) if areas else float("nan"),
             }  # fmt: skip
             for fraction, mask in of_fraction.items():
-                precision, recall = judge(mask, cultures, truth)
+                precision, recall = precision_and_recall(mask, cultures, truth)
                 rows.append({**base, "top_fraction": fraction, "precision": precision, "recall": recall})
     return rows

@@ -19,9 +19,10 @@ from scipy.stats import binom, false_discovery_control, rankdata
 
 from culture_neurons.seeds import generator
 
-#: Arrangements are enumerated up to this number, and drawn at random beyond it.
+#: Up to this number of arrangements all are enumerated; beyond it they are sampled at random.
 EXACT_LIMIT = 50_000
-_CHUNK = 4_000_000  # random numbers held at a time
+#: Random numbers that are held in memory at a time.
+_CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -43,29 +44,29 @@ class Design:
 def design(strata: np.ndarray, units: np.ndarray) -> Design:
     """Group questions by the names of their stratum and, within it, of their unit (both [question])."""
     pairs = list(zip(map(str, strata), map(str, units), strict=True))
-    known = sorted(set(pairs))
-    names = sorted({s for s, _ in known})
-    place = {pair: i for i, pair in enumerate(known)}
-    unit = np.array([place[pair] for pair in pairs], dtype=np.int64)
-    stratum = np.array([names.index(s) for s, _ in known], dtype=np.int64)
-    return Design(names, stratum, unit, np.bincount(unit, minlength=len(known)))
+    distinct = sorted(set(pairs))
+    names = sorted({s for s, _ in distinct})
+    number = {pair: i for i, pair in enumerate(distinct)}
+    unit = np.array([number[pair] for pair in pairs], dtype=np.int64)
+    stratum = np.array([names.index(s) for s, _ in distinct], dtype=np.int64)
+    return Design(names, stratum, unit, np.bincount(unit, minlength=len(distinct)))
 
 
-def shuffled(cultures: Sequence[str], units: Sequence[str], seed: int, number: int) -> list[str]:
-    """Culture labels [sample] that say nothing: labels are dealt anew among units of samples (images).
+def shuffle_labels(cultures: Sequence[str], units: Sequence[str], seed: int, number: int) -> list[str]:
+    """Shuffle culture labels [sample] among units of samples (images): the labels of a permutation null.
 
-    Samples of one unit and culture stay together, and get one label. Each culture keeps its number of units of each
-    size, so numbers of samples stay as they are. Shuffle `number` of a seed is the same whatever the order of samples.
+    Samples of one unit and culture stay together and get one label. Labels are exchanged between units of equal size,
+    so every culture keeps its number of samples. Shuffle `number` of a seed does not depend on the order of samples.
     """
     pairs = list(zip(map(str, cultures), map(str, units), strict=True))
     sizes = Counter(pairs)
     rng = generator("labels", seed, number)
-    other: dict[tuple[str, str], str] = {}
+    new_label: dict[tuple[str, str], str] = {}
     for size in sorted(set(sizes.values())):
-        mine = sorted(pair for pair, n in sizes.items() if n == size)
-        labels = [culture for culture, _ in mine]
-        other |= {pair: labels[i] for pair, i in zip(mine, rng.permutation(len(mine)), strict=True)}
-    return [other[pair] for pair in pairs]
+        same_size = sorted(pair for pair, n in sizes.items() if n == size)
+        labels = [culture for culture, _ in same_size]
+        new_label |= {pair: labels[i] for pair, i in zip(same_size, rng.permutation(len(same_size)), strict=True)}
+    return [new_label[pair] for pair in pairs]
 
 
 def unit_sums(plan: Design, values: np.ndarray) -> np.ndarray:
@@ -96,20 +97,20 @@ def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed:
     weighted = _weighted(plan, values)
     result = np.zeros((permutations, weighted.shape[1]))
     for s, name in enumerate(plan.strata):
-        mine = weighted[plan.stratum == s]
-        for rows, sign in signs(name, len(mine), permutations, seed):
-            result[rows] += sign @ mine
+        in_stratum = weighted[plan.stratum == s]
+        for rows, sign in random_signs(name, len(in_stratum), permutations, seed):
+            result[rows] += sign @ in_stratum
     return result
 
 
-def signs(name: str, units: int, permutations: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+def random_signs(name: str, units: int, permutations: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Random signs of one stratum's units, a block at a time: the permutations, and float64 [permutation, unit]."""
     rng = generator("signs", seed, name)
-    for rows in blocks(permutations, units):
+    for rows in row_blocks(permutations, units):
         yield rows, np.where(rng.random((rows.stop - rows.start, units)) < 0.5, -1.0, 1.0)
 
 
-def blocks(total: int, width: int) -> Iterator[slice]:
+def row_blocks(total: int, width: int) -> Iterator[slice]:
     """Slices of `total` rows of `width` random numbers, few enough to hold."""
     step = max(1, _CHUNK // max(1, width))
     for start in range(0, total, step):
@@ -126,10 +127,10 @@ def two_sided(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(observed), p, np.nan)
 
 
-def exchanged(
+def exchange_null(
     plan: Design, masks: Sequence[np.ndarray], permutations: int = 2000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Macro averages of own - mean of the others, as they are and after every unit has drawn which mask is its own.
+    """Macro averages of own - mean of the others: observed, and under random choices, per unit, of the own mask.
 
     masks   a column each: values [question, mask], the own mask first, two masks at least
 
@@ -145,14 +146,14 @@ def exchanged(
     for c, gain in enumerate(gains):
         observed[c] = gain[:, 0].sum()
     for s, name in enumerate(plan.strata):
-        mine = np.flatnonzero(plan.stratum == s)
+        in_stratum = np.flatnonzero(plan.stratum == s)
         rng = generator("exchanged", seed, name)
-        for rows in blocks(permutations, len(mine)):
-            uniform = rng.random((rows.stop - rows.start, len(mine)))
+        for rows in row_blocks(permutations, len(in_stratum)):
+            uniform = rng.random((rows.stop - rows.start, len(in_stratum)))
             for c, gain in enumerate(gains):
                 n = gain.shape[1]
-                picks = (uniform * n).astype(np.int64) + n * np.arange(len(mine))
-                result[rows, c] += gain[mine].ravel()[picks].sum(axis=1)
+                picks = (uniform * n).astype(np.int64) + n * np.arange(len(in_stratum))
+                result[rows, c] += gain[in_stratum].ravel()[picks].sum(axis=1)
     return observed, result
 
 
@@ -163,7 +164,7 @@ def paired_p(
     permutations: int = 2000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Two-sided p-values of macro averages of paired differences, float64 [column]: luck of the questions.
+    """Two-sided p-values of macro averages of paired differences, float64 [column]: sampling noise of the questions.
 
     values   [question, column]
     masks    per column None, or for differences own - mean of several others [question, mask], the own mask first
@@ -175,14 +176,18 @@ def paired_p(
     if len(plan.counts) < 2:
         return np.full(values.shape[1], np.nan)
     p = two_sided(macro_mean(plan, values), sign_flips(plan, values, permutations, seed))
-    several = [c for c, of in enumerate(masks) if of is not None and of.shape[1] > 1]
-    if several:
-        null = exchanged(plan, [masks[c] for c in several], permutations, seed)
-        p[several] = np.maximum(p[several], two_sided(*null))
+    with_masks = [
+        c for c, columns_masks in enumerate(masks) if columns_masks is not None and columns_masks.shape[1] > 1
+    ]
+    if with_masks:
+        null = exchange_null(plan, [masks[c] for c in with_masks], permutations, seed)
+        p[with_masks] = np.maximum(p[with_masks], two_sided(*null))
     return p
 
 
-def exchange(own: np.ndarray, controls: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
+def exchange_test(
+    own: np.ndarray, controls: np.ndarray, permutations: int = 9999, seed: int = 0
+) -> tuple[float, float]:
     """Is the culture's mask more than one more random mask?
 
     own [culture] and controls [control, culture] are mean effects of the masks on the culture's own questions.
@@ -192,10 +197,10 @@ def exchange(own: np.ndarray, controls: np.ndarray, permutations: int = 9999, se
     Returns the two-sided p-value (twice the smaller tail, exact where there are few arrangements) and the
     smallest value it could have taken.
     """
-    everything = np.vstack([own[None], controls])  # [1 + control, culture]
-    n, cultures = everything.shape
+    effects = np.vstack([own[None], controls])  # [1 + control, culture]
+    n, cultures = effects.shape
     # x - (sum - x) / (n - 1), for each choice x of the own one
-    gain = (everything * n - everything.sum(axis=0)) / (n - 1)
+    gain = (effects * n - effects.sum(axis=0)) / (n - 1)
     observed = gain[0].sum()
     if n**cultures <= EXACT_LIMIT:
         null = np.zeros(1)
@@ -207,7 +212,7 @@ def exchange(own: np.ndarray, controls: np.ndarray, permutations: int = 9999, se
     return _tails(observed, null, exact=False), 2 / (permutations + 1)
 
 
-def relabel(matrix: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
+def relabel_test(matrix: np.ndarray, permutations: int = 9999, seed: int = 0) -> tuple[float, float]:
     """Does it matter which culture a mask is for?
 
     matrix [mask culture, evaluated culture] holds mean effects. Under the null hypothesis the masks' labels are
@@ -240,22 +245,24 @@ def mantel(
     two-sided p-value (twice the smaller tail, exact up to 7 cultures) and the smallest value it could have taken.
     """
     n = len(similarity)
-    off = ~np.eye(n, dtype=bool)
+    off_diagonal = ~np.eye(n, dtype=bool)
     exact = n <= 7
     rows = _all_permutations(n) if exact else generator("mantel", seed, n).permuted(
         np.tile(np.arange(n), (permutations, 1)), axis=1
     )  # fmt: skip
     # Ranks stay the same under a permutation of names, and so do their means and spreads.
     ranked = np.zeros((n, n))
-    ranked[off] = _standard_ranks(similarity[off])
-    wanted = np.stack([_standard_ranks(np.asarray(effect)[off]) for effect in effects], axis=1)  # (pair, effect)
+    ranked[off_diagonal] = _standard_ranks(similarity[off_diagonal])
+    ranked_effects = np.stack(
+        [_standard_ranks(np.asarray(effect)[off_diagonal]) for effect in effects], axis=1
+    )  # (pair, effect)
     step = max(1, _CHUNK // (n * n))
     null = np.concatenate([
-        ranked[part[:, :, None], part[:, None, :]][:, off] @ wanted
-        for part in (rows[start : start + step] for start in range(0, len(rows), step))
+        ranked[block[:, :, None], block[:, None, :]][:, off_diagonal] @ ranked_effects
+        for block in (rows[start : start + step] for start in range(0, len(rows), step))
     ])  # fmt: skip
     least = min(1.0, 2 / (len(rows) + (not exact)))
-    correlation = ranked[off] @ wanted
+    correlation = ranked[off_diagonal] @ ranked_effects
     return [
         (float(r), _tails(r, column, exact) if np.isfinite(r) else np.nan, least)
         for r, column in zip(correlation, null.T, strict=True)
@@ -280,8 +287,8 @@ def mcnemar_units(changes: np.ndarray) -> np.ndarray:
     """
     changes = np.asarray(changes)
     p = mcnemar((changes < 0).sum(axis=0), (changes > 0).sum(axis=0))
-    together = np.flatnonzero((np.abs(changes) > 1).any(axis=0))
-    p[together] = [_sign_test(changes[:, c]) for c in together]
+    grouped = np.flatnonzero((np.abs(changes) > 1).any(axis=0))
+    p[grouped] = [_sign_test(changes[:, c]) for c in grouped]
     return p
 
 
@@ -300,10 +307,10 @@ def _sign_test(changes: np.ndarray) -> float:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """p-values adjusted for the false discovery rate within one family; NaN stays NaN and does not count."""
     p = np.asarray(p, dtype=np.float64)
-    known = np.isfinite(p)
+    finite = np.isfinite(p)
     result = np.full(p.shape, np.nan)
-    if known.any():
-        result[known] = false_discovery_control(p[known], method="bh")
+    if finite.any():
+        result[finite] = false_discovery_control(p[finite], method="bh")
     return result
 
 

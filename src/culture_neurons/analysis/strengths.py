@@ -18,7 +18,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000, seed: int = 0) -> pd.DataFrame:
+def dose_response(
+    base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000, seed: int = 0
+) -> pd.DataFrame:
     """Self and cross changes by strength of the intervention, g <- (1 - strength) g: columns `COLUMNS`.
 
     paired   strength -> the changes of one mask file at it
@@ -28,16 +30,18 @@ def dose(base: Baseline, paired: Mapping[float, Paired], replicates: int = 2000,
     """
     rows = []
     for strength in sorted(paired):
-        part = paired[strength]
-        keep = np.isin(base.culture.astype(str), part.cultures)
+        changes = paired[strength]
+        keep = np.isin(base.culture.astype(str), changes.cultures)
         if not keep.any():  # no mask's own culture has a question
             rows += [(strength, measure, 0, *[np.nan] * 9, unit) for measure, unit in UNITS.items()]
             continue
         plan = resampling.design(base.culture[keep], base.unit[keep])
         for measure, unit in UNITS.items():
-            own, cross = part.own[measure], part.cross[measure]
+            own, cross = changes.own[measure], changes.cross[measure]
             values = np.stack([own, cross, own - cross], axis=1)
-            one, several = (intervals.scale(measure, many) for many in (False, len(part.cultures) > 2))
+            one, several = (
+                intervals.scale(measure, several_masks) for several_masks in (False, len(changes.cultures) > 2)
+            )
             mean = resampling.macro_mean(plan, values)
             low, high = intervals.interval(plan, values, [one, several, one], replicates, seed)
             ends = np.stack([mean, low, high], axis=1).ravel()

@@ -151,7 +151,7 @@ def compare(
             mean, masks = random.mean(axis=1), np.column_stack([values, random])
             all_columns[key, f"random_{prefix}change"] = Column(mean, scale(measure, several=True))
             all_columns[key, f"{prefix}difference"] = Column(values - mean, of, masks)
-    for key, numbers in intervals.named_estimates(base.unit, all_columns, COLUMNS, replicates, seed).items():
+    for key, numbers in intervals.estimate_by_name(base.unit, all_columns, COLUMNS, replicates, seed).items():
         estimates[key] |= numbers
     for cultures in sorted({tuple(own_columns.paired.cultures) for own_columns in reduced.values()}):
         own_columns = {}
@@ -166,7 +166,7 @@ def compare(
                     masks = np.column_stack([own, others])
                     own_columns[key, f"{prefix}specificity"] = Column(own - cross, scale(measure), masks)
         unit = base.unit[np.isin(base.culture.astype(str), cultures)]
-        for key, numbers in intervals.named_estimates(unit, own_columns, COLUMNS, replicates, seed).items():
+        for key, numbers in intervals.estimate_by_name(unit, own_columns, COLUMNS, replicates, seed).items():
             estimates[key] |= numbers
     rows = [
         {"selector": key[0], "factor": key[1], **_counts(base, reduced[key]), "n_controls": len(controls_of[key]),

@@ -15,8 +15,8 @@ p_questions   sampling noise of the questions: would the difference hold for new
               Sign flips of the questions' differences, and their masks exchanged question by question, the questions
               about one image together; the larger p (`resampling.paired_p`).
 p_masks       sampling noise of the masks: any two masks differ a little, even random ones. self-vs-random: within each
-              culture, any of its masks could have been the selector's (`resampling.exchange`). self-vs-cross: any
-              mask could have been any culture's (`resampling.relabel`).
+              culture, any of its masks could have been the selector's (`resampling.exchange_test`). self-vs-cross: any
+              mask could have been any culture's (`resampling.relabel_test`).
 
 All are two-sided; a verdict needs the sign too. p-values are adjusted (Benjamini-Hochberg) within one model
 and one measure, over selectors, fractions and both comparisons; so a planted control lends nothing to the other
@@ -324,9 +324,9 @@ def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tu
         # One random choice of a mask, not one per culture: it is exchanged with its controls as a whole.
         if masks.single_mask or any(paired[h].single_mask for h in control_keys):
             own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
-        p_masks, least = resampling.exchange(own, others, seed=seed)
+        p_masks, least = resampling.exchange_test(own, others, seed=seed)
     else:
-        p_masks, least = resampling.relabel(masks.matrix[measure], seed=seed)
+        p_masks, least = resampling.relabel_test(masks.matrix[measure], seed=seed)
     p_questions = estimate["p_value"]
     p_value = max(p_questions, p_masks) if np.isfinite(p_questions) else np.nan
     return {**estimate, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}

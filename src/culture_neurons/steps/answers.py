@@ -19,7 +19,9 @@ def samples(path: Path, history: History) -> Any:
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
 
-    table, made = files.read_table(path, mask_effects.ASKED, only=True, optional=mask_effects.HEEDED)
+    table, made = files.read_table(
+        path, mask_effects.REQUIRED_COLUMNS, only=True, optional=mask_effects.OPTIONAL_COLUMNS
+    )
     history.add(made)
     return table
 

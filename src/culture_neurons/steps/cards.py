@@ -28,7 +28,7 @@ def main(o: argparse.Namespace) -> None:
 
     scores = {name: path for (name,), path in layout.by("scores", o.scores, "selector").items()}
     mask, made = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
-    chosen = neuron_cards.strongest(mask, o.count)
+    chosen = neuron_cards.top_neurons(mask, o.count)
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     files.check_same_model(o.statistics, identity, o.mask, made)
@@ -38,14 +38,14 @@ def main(o: argparse.Namespace) -> None:
     unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
     if missing := set(sums.sample_ids) - unit.keys():
         raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
-    shown = neuron_cards.probabilities(
+    shown = neuron_cards.estimate_probabilities(
         sums.cultures, [unit[i] for i in sums.sample_ids], sums.tokens, sums.fired, o.resamples, o.seed
     )
     places = {}
     for name, path in scores.items():
         values, cultures, _, found = store.read_scores(path)
         files.check_same_model(o.statistics, identity, path, found)
-        places[name] = neuron_cards.ranks(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
+        places[name] = neuron_cards.rank_neurons(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
         del values
     planted = _planted(o.planted)
     again = _again(o.stability, o.selector, o.top_fraction)

@@ -32,7 +32,7 @@ def main(o: argparse.Namespace) -> None:
         def shuffled(ids: list[str], cultures: list[str], number: int = number) -> list[str]:
             if missing := set(ids) - unit.keys():
                 raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
-            labels = resampling.shuffled(cultures, [unit[i] for i in ids], o.seed, number)
+            labels = resampling.shuffle_labels(cultures, [unit[i] for i in ids], o.seed, number)
             changed.update({name for pair in zip(cultures, labels, strict=True) if len(set(pair)) > 1 for name in pair})
             return labels
 

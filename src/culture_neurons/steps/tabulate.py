@@ -114,7 +114,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
 
     base, identity, predictions = read.before(samples, prediction_file, history)
     cultures = sorted(samples["culture"].unique())
-    draws = culture_tests.Draws(base, o.replicates, o.seed)
+    draws = culture_tests.QuestionResamples(base, o.replicates, o.seed)
     planted = None
     if planted_file:
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
@@ -137,15 +137,17 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         names = {"selector": name, "top_fraction": fraction}
         cells = mask_effects.effects(base, change, cultures)
         parts["effects"].append(
-            pd.concat([cells, culture_tests.cells(draws, change, cultures)], axis=1).assign(**names)
+            pd.concat([cells, culture_tests.tabulate_cells(draws, change, cultures)], axis=1).assign(**names)
         )
-        where = mask_effects.layers(mask, made["cultures"], made["layers"], mask_effects.widths(made), str(masks[key]))
+        where = mask_effects.layers(
+            mask, made["cultures"], made["layers"], mask_effects.units_per_layer(made), str(masks[key])
+        )
         parts["layers"].append(where.assign(**names))
         if planted is not None:
             parts["planted"].append(mask_effects.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = verdicts.pair(base, change, size, "/".join(mask_effects.widths(made)))
+        paired[name, fraction] = verdicts.pair(base, change, size, "/".join(mask_effects.units_per_layer(made)))
         if name not in o.random:
-            parts["cultures"].append(culture_tests.by_culture(draws, paired[name, fraction]).assign(**names))
+            parts["cultures"].append(culture_tests.tabulate_cultures(draws, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size
         # Masks of another project may be of fewer cultures; all others are of those that were recorded.
         own = [paired[name, fraction].cultures] if made.get("selector") != IMPORTED else []
@@ -153,7 +155,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages, differences = verdicts.compare(base, paired, controls, o.replicates, o.seed)
-    level = chance.level(base, o.replicates, o.seed)
+    level = chance.compare_with_chance(base, o.replicates, o.seed)
     if level.word == chance.AT:
         proof["verdict"] = verdicts.AT_CHANCE
     if level.word != chance.ABOVE:

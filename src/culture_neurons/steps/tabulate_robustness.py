@@ -45,16 +45,16 @@ def main(o: argparse.Namespace) -> None:
             path = permuted[key[:2]]
             outcomes, made = _read(path, ["permutation"], source)
             number = made.get("mask", {}).get("permutations", 0)
-            own = shuffled_labels.own_changes(base, outcomes, number, str(path), str(source.path))
+            own = shuffled_labels.null_changes(base, outcomes, number, str(path), str(source.path))
             test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
             if (changed := made["mask"].get("changed")) is not None:
-                test = shuffled_labels.without_null(test, changed)
+                test = shuffled_labels.clear_unshuffled(test, changed)
             parts["permutations"].append(test.assign(**names))
         mine = {_strength(other[2]): path for other, path in weakened.items() if other[:2] == key[:2]}
         if mine:
             paired = {1.0: first} | {strength: _paired(path, source) for strength, path in mine.items()}
-            parts["strengths"].append(strengths.dose(base, paired, o.replicates, o.seed).assign(**names))
+            parts["strengths"].append(strengths.dose_response(base, paired, o.replicates, o.seed).assign(**names))
     columns = {"permutations": shuffled_labels.PERMUTED, "strengths": strengths.COLUMNS}
     for name, tables in parts.items():
         leading = [*KEYS, *columns[name], "planted"]

@@ -14,7 +14,7 @@ from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
 #: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
-#: How the accuracy without masks compares with guessing (`analysis.chance.level`).
+#: How the accuracy without masks compares with guessing (`analysis.chance.compare_with_chance`).
 LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
@@ -131,13 +131,13 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
         cells.append(transfer.effects(base, change, cultures).assign(selector=selector, factor=factor))
-        shared, place = _is_shared(masks, selector), "/".join(mask_effects.widths(made))
+        shared, place = _is_shared(masks, selector), "/".join(mask_effects.units_per_layer(made))
         found[selector, factor] = transfer.reduce(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
     table = transfer.compare(base, found, controls, o.replicates, o.seed)
-    level = chance.level(base, o.replicates, o.seed, macro=False)
+    level = chance.compare_with_chance(base, o.replicates, o.seed, macro=False)
     table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
     return table, pd.concat(cells, ignore_index=True)
 
