@@ -214,7 +214,7 @@ def finetuned(folder: Path, models: tuple[str, ...], cultures: list[str]) -> Non
             for at, name in enumerate(("demo", "culturalbench", "Ελλάδα $x$")):
                 for choice, mean in cost.items():
                     for seed in ("1", "2", ""):
-                        for culture in ("", *cultures):
+                        for culture in ("", *cultures[:2]):
                             change = float(mean / (1 + at) + rng.normal(0, 0.3))
                             against = [np.nan] * 5
                             if choice != "poorest":
