@@ -14,6 +14,7 @@ from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import answer, letters_of
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, OwnMasks
+from tests.conftest import slow
 
 PROMPT = Prompt(seed=5)
 MASKS = [
@@ -53,7 +54,7 @@ def naive(loaded, questions, n, masks=MASKS, prompt=PROMPT):
     return result
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [slow(1), 8])
 def test_outcomes_equal_a_loop_of_one_mask_and_one_sample(loaded, questions, batch_size):
     got = evaluated(loaded, questions, batch_size)
     assert len(got) == len(MASKS) * len(questions.samples)

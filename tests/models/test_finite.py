@@ -16,6 +16,7 @@ from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.models.recording import sums
 from culture_neurons.types import NeuronMask
+from tests.conftest import slow
 
 PROMPT = Prompt()
 MASKS = [NeuronMask("Ona", "act_fn", [0, 1], [3, 4]), NeuronMask("Ulm", "act_fn", [], [])]
@@ -57,7 +58,7 @@ def batch(questions):
 
 
 @pytest.mark.parametrize("work", [infer, generate, recording, ablation])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), slow(float("inf"))])
 def test_sample_and_first_layer_are_named(broken, batch, work, value):
     loaded = broken(0, value)
     whole = batch(loaded)
