@@ -28,7 +28,7 @@ def main(o: argparse.Namespace) -> None:
 
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
-    batches = calibration.spread(loaded, samples, prompt, o.batch_size)
+    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)

@@ -13,7 +13,7 @@ from culture_neurons.steps import cli, model_arguments
 def main(o: argparse.Namespace) -> None:
     """samples.parquet -> the answers under each control; questions that have no image are left out"""
     from culture_neurons import files
-    from culture_neurons.data.image_controls import CONTROLS, controlled
+    from culture_neurons.data.image_controls import CONTROLS, apply_control
     from culture_neurons.data.samples import read_samples
 
     if len(o.controls) != len(o.answers_out) or not set(o.controls) <= set(CONTROLS):
@@ -24,7 +24,7 @@ def main(o: argparse.Namespace) -> None:
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
     for control, path in zip(o.controls, o.answers_out, strict=True):
-        asked, open_image = controlled(control, samples, opener)
+        asked, open_image = apply_control(control, samples, opener)
         table = model_arguments.answers(o, loaded, asked, open_image, prompt, f"image control {control}")
         made = cli.provenance(
             "infer_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(asked),
