@@ -25,7 +25,7 @@ from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.recording import sums
-from culture_neurons.models.vision import image_features_kept
+from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import NeuronMask, Sample
 
 TEXT = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
@@ -96,7 +96,7 @@ def measure(
                 sums(loaded, batch, "all", recorder)
 
         def bare() -> None:
-            with image_features_kept(loaded.model, batch.image_of):
+            with keep_image_features(loaded.model, batch.image_of):
                 forward(loaded, inputs)
 
         def ablated(count: int) -> Callable[[], float]:

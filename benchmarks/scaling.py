@@ -19,7 +19,7 @@ from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.batching import batches
 from culture_neurons.models.batching import run as run_batches
 from culture_neurons.models.demo import architectures
-from culture_neurons.models.inputs import Opener, Prompt, lengths, render
+from culture_neurons.models.inputs import Opener, Prompt, count_tokens, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import NeuronMask, Sample
 
@@ -58,7 +58,7 @@ def growth(axis: str, values: Sequence[int], samples: Sequence[Sample], opener: 
             "engine": partial(seconds, partial(_engine, loaded, asked, opener, masks)),
             "loop": partial(seconds, partial(naive.evaluate, loaded, asked[:LOOP], opener, PROMPT, masks[:1])),
         }, RUNS)  # fmt: skip
-        x.append(float(lengths(loaded, render(loaded, asked, PROMPT)).mean()) if axis == "words" else float(value))
+        x.append(float(count_tokens(loaded, render(loaded, asked, PROMPT)).mean()) if axis == "words" else float(value))
         engine.append(statistics.median(found["engine"]))
         loop.append(statistics.median(found["loop"]) * len(asked) * len(masks) / LOOP)
     unit = {"masks": "mask", "questions": "question", "layers": "layer", "words": "token of each prompt"}[axis]

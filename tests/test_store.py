@@ -263,7 +263,7 @@ def test_counts_are_those_of_the_statistics(tmp_path):
     expected = {
         c: (metadata["samples"][c], int(t)) for c, t in zip(statistics.cultures, statistics.tokens, strict=True)
     }
-    assert store.count(path) == expected
+    assert store.count_tokens(path) == expected
     assert store.read_metadata(path) == META
 
 

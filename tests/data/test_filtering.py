@@ -259,12 +259,12 @@ def test_no_rows_at_all() -> None:
 def test_tally() -> None:
     rows = raw(8, label=[0, 0, 0, 0, 9, 9, 9, 0])
     rows.at[3, "question"] = ""
-    assert filtering.tally(apply(rows).dropped).values.tolist() == [
+    assert filtering.count_reasons(apply(rows).dropped).values.tolist() == [
         [reasons.EMPTY_QUESTION, "A", 1],
         [reasons.LABEL_OUTSIDE, "A", 1],
         [reasons.LABEL_OUTSIDE, "B", 2],
     ]
-    assert filtering.tally(apply(raw()).dropped).empty
+    assert filtering.count_reasons(apply(raw()).dropped).empty
 
 
 @pytest.mark.parametrize(("stanza", "message"), [

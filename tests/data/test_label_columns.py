@@ -30,7 +30,7 @@ def refused(raw: list[Any], reading: Reading = PLAIN, options: list[Any] | None 
 
 def places(found: list[Any]) -> list[Any]:
     """Indices, or the reason why there is none."""
-    return [reason or value for value, reason in map(labels.index, found)]
+    return [reason or value for value, reason in map(labels.parse_index, found)]
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
@@ -84,7 +84,7 @@ def test_labels_that_fit_both_bases_are_refused_until_the_config_says_which(raw:
     message = refused(raw)
     assert "labels may run from 0 or from 1: none of" in message
     assert message.endswith("set label_base: 0 or label_base: 1")
-    seen = [value for value, reason in map(labels.index, raw) if not reason]
+    seen = [value for value, reason in map(labels.parse_index, raw) if not reason]
     for base in (0, 1):
         found = places(read(raw, Reading(base=base)))
         assert [value for value in found if isinstance(value, int)] == [value - base for value in seen]

@@ -18,18 +18,18 @@ OPTIONS = ["rice", "bread ", "maize"]
     [(0, 0), (2, 2), (1.0, 1), ("2", 2), (" 1 ", 1), ("1.0", 1), (np.int64(2), 2), (np.float32(2), 2), (-3, -3)],
 )
 def test_whole_numbers(label: Any, index: int) -> None:
-    assert labels.index(label) == (index, "")
-    assert type(labels.index(label)[0]) is int
+    assert labels.parse_index(label) == (index, "")
+    assert type(labels.parse_index(label)[0]) is int
 
 
 @pytest.mark.parametrize("label", [None, float("nan"), "", " ", -1, -1.0, "-1"])
 def test_hidden_labels(label: Any) -> None:
-    assert labels.index(label)[1] == reasons.HIDDEN_LABEL
+    assert labels.parse_index(label)[1] == reasons.HIDDEN_LABEL
 
 
 @pytest.mark.parametrize("label", [True, False, np.True_, 1.5, "1.5", "A", "one", "1e3", float("inf"), [1], "٣"])
 def test_labels_that_are_no_whole_number(label: Any) -> None:
-    assert labels.index(label)[1] == reasons.BAD_LABEL
+    assert labels.parse_index(label)[1] == reasons.BAD_LABEL
 
 
 @pytest.mark.parametrize(("label", "index"), [("A", 0), ("c", 2), ("(B)", 1), ("B.", 1), ("Z", 25)])
@@ -39,7 +39,7 @@ def test_letters(label: str, index: int) -> None:
 
 @pytest.mark.parametrize("label", ["1", 1, "AB", "Ä", True])
 def test_what_is_no_letter_is_never_taken_for_an_index(label: Any) -> None:
-    assert labels.index(labels.resolve(label, "letter", OPTIONS))[1] == reasons.BAD_LABEL
+    assert labels.parse_index(labels.resolve(label, "letter", OPTIONS))[1] == reasons.BAD_LABEL
 
 
 @pytest.mark.parametrize(("label", "index"), [("rice", 0), ("bread", 1), (" maize\n", 2), ("tea", 3)])
@@ -107,11 +107,11 @@ def test_identifiers(value: Any, text: str) -> None:
     ("a", labels.NOT_UNDERSTOOD), ([1], labels.NOT_UNDERSTOOD), ("-1", labels.NOT_UNDERSTOOD),
 ])  # fmt: skip
 def test_codes_agree_in_type(label: object, found: object) -> None:
-    assert labels.coded(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == found
+    assert labels.decode(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == found
 
 
 def test_a_code_that_stands_for_two_options_is_refused() -> None:
     codes = [("A", 0), ("B", 1), ("A", 2)]
-    assert labels.coded("A", codes) == labels.AMBIGUOUS
-    assert labels.coded("B", codes) == 1
-    assert labels.index(labels.AMBIGUOUS) == (-1, reasons.TWO_WAYS)
+    assert labels.decode("A", codes) == labels.AMBIGUOUS
+    assert labels.decode("B", codes) == 1
+    assert labels.parse_index(labels.AMBIGUOUS) == (-1, reasons.TWO_WAYS)

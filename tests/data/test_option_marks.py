@@ -16,14 +16,14 @@ def marked(form: str, marks: str) -> list[str]:
     ("ABC", "letter"), ("abc", "letter"), ("123", "number"), ("012", "number"),
 ])  # fmt: skip
 def test_marks_in_order(form: str, marks: str, kind: str) -> None:
-    found = option_marks.marks(marked(form, marks))
+    found = option_marks.find_marks(marked(form, marks))
     assert found == (kind, (0, 1, 2))
     assert not found.shuffled
 
 
 @pytest.mark.parametrize(("marks", "order"), [("BCA", (1, 2, 0)), ("312", (2, 0, 1)), ("201", (2, 0, 1))])
 def test_marks_in_another_order(marks: str, order: tuple[int, ...]) -> None:
-    found = option_marks.marks(marked("{}. {}", marks))
+    found = option_marks.find_marks(marked("{}. {}", marks))
     assert found.order == order
     assert found.shuffled
 
@@ -34,12 +34,12 @@ def test_marks_in_another_order(marks: str, order: tuple[int, ...]) -> None:
     ["A rice", "B bread"], ["1. rice", "B. bread"], ["St. Peter", "A. Blue"], ["10. rice", "11. bread"],
 ])  # fmt: skip
 def test_what_is_no_mark(options: list[str]) -> None:
-    assert option_marks.marks(options) is None
+    assert option_marks.find_marks(options) is None
 
 
 def test_the_warning_counts_questions() -> None:
     rows = [marked("{}. {}", "ABC"), list(FOODS), marked("({}) {}", "ABC")]
-    said = option_marks.warning(rows)
+    said = option_marks.describe_marked(rows)
     assert "the options of 2 of 3 questions bring letters or numbers of their own ('A. rice')" in said
     assert "\n" not in said
-    assert option_marks.warning([list(FOODS)]) == option_marks.warning([]) == ""
+    assert option_marks.describe_marked([list(FOODS)]) == option_marks.describe_marked([]) == ""

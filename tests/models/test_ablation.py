@@ -11,7 +11,7 @@ from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.batching import batches, run
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import answer, letters_of
+from culture_neurons.models.inference import answer, read_letters
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, OwnMasks
 from tests.conftest import slow
@@ -179,7 +179,7 @@ def test_model_that_cannot_be_replayed_runs_whole_passes(one, questions, monkeyp
 
 def test_letters_are_read_from_the_whole_vocabulary(loaded, questions):
     batch = prepare(loaded, questions.samples[:4], questions.opener, PROMPT)
-    letters = letters_of(loaded, batch)
+    letters = read_letters(loaded, batch)
     logits = torch.randn(4, len(loaded.tokenizer), generator=torch.Generator().manual_seed(1))
     reading = letters.read(logits.bfloat16())
     p = logits.bfloat16().double().softmax(dim=-1)
@@ -239,7 +239,7 @@ def test_difference_in_the_last_bit_ends_replays(one, questions, dtype, monkeypa
     loaded = replace(one, model=copy.deepcopy(one.model).to(dtype), dtype=str(dtype).removeprefix("torch."))
     loaded = replace(loaded, adapter=adapt(loaded.model))
     batch = prepare(loaded, questions.samples[:4], questions.opener, PROMPT)
-    handing_back = replay.handing_back
+    handing_back = replay.returning
 
     def wrong(module, output):
         if isinstance(output, torch.Tensor):
@@ -248,7 +248,7 @@ def test_difference_in_the_last_bit_ends_replays(one, questions, dtype, monkeypa
         return handing_back(module, output)
 
     mask = NeuronMask("c", "act_fn", [1] * 48, np.arange(48))
-    monkeypatch.setattr(replay, "handing_back", wrong)
+    monkeypatch.setattr(replay, "returning", wrong)
     with evaluator(loaded, [mask], PROMPT) as evaluate:
         (found,) = evaluate(batch)
         evaluate(batch)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from culture_neurons.models import batching
-from culture_neurons.models.batching import batches, cut, out_of_memory, plan, run
+from culture_neurons.models.batching import batches, cut_batches, is_out_of_memory, plan, run
 from culture_neurons.models.inference import answer
-from culture_neurons.models.inputs import Prompt, Question, lengths, prepare, render
+from culture_neurons.models.inputs import Prompt, Question, count_tokens, prepare, render
 from culture_neurons.types import Sample
 
 PROMPT = Prompt(seed=5)
@@ -26,13 +26,13 @@ def ids(batches):
 
 def test_longest_questions_come_first_and_batches_are_full():
     questions = [question(name, name) for name in "abcdefg"]
-    assert ids(cut(questions, [1, 7, 3, 5, 2, 6, 4], 3)) == [["b", "f", "d"], ["g", "c", "e"], ["a"]]
+    assert ids(cut_batches(questions, [1, 7, 3, 5, 2, 6, 4], 3)) == [["b", "f", "d"], ["g", "c", "e"], ["a"]]
 
 
 def test_questions_about_one_image_stay_together():
     questions = [question(str(i), "ABBACD"[i]) for i in range(6)]
-    assert ids(cut(questions, [9, 1, 8, 2, 5, 4], 3)) == [["0", "3"], ["2", "1", "4"], ["5"]]
-    assert ids(cut(questions, [9, 1, 8, 2, 5, 4], 1)) == [[i] for i in "032145"]  # more than a batch: parted
+    assert ids(cut_batches(questions, [9, 1, 8, 2, 5, 4], 3)) == [["0", "3"], ["2", "1", "4"], ["5"]]
+    assert ids(cut_batches(questions, [9, 1, 8, 2, 5, 4], 1)) == [[i] for i in "032145"]  # more than a batch: parted
 
 
 def test_splits_and_questions_without_image_have_batches_of_their_own():
@@ -74,13 +74,13 @@ def test_lengths_are_those_of_the_processed_inputs(loaded, questions):
     pictures = {s.image["bytes"]: questions.opener(s.image).resize(s.image_size) for s in samples if s.image}
     batch = prepare(loaded, samples, lambda image: pictures[image["bytes"]], PROMPT)
     real = batch.inputs["attention_mask"].sum(dim=1)
-    assert lengths(loaded, render(loaded, samples, PROMPT)).tolist() == real.tolist()
+    assert count_tokens(loaded, render(loaded, samples, PROMPT)).tolist() == real.tolist()
 
 
 def test_lengths_without_a_processor_that_counts_grow_with_the_image(loaded, questions, monkeypatch):
     monkeypatch.setattr(type(loaded.processor), "_get_num_multimodal_tokens", None)
     samples = [replace(questions.samples[0], image_size=shape) for shape in [(56, 56), (560, 560)]]
-    small, large = lengths(loaded, render(loaded, samples, PROMPT))
+    small, large = count_tokens(loaded, render(loaded, samples, PROMPT))
     assert large - small == 400 - 4
 
 
@@ -166,6 +166,8 @@ def test_nothing_is_prepared_ahead_on_a_cpu_or_beside_generation(one):
 
 
 def test_errors_of_other_devices_are_known():
-    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"))
-    assert out_of_memory(torch.OutOfMemoryError("x"))
-    assert not out_of_memory(RuntimeError("size mismatch"))
+    assert is_out_of_memory(
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+    )
+    assert is_out_of_memory(torch.OutOfMemoryError("x"))
+    assert not is_out_of_memory(RuntimeError("size mismatch"))

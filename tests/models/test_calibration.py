@@ -7,7 +7,7 @@ import torch
 
 from culture_neurons.models import calibration
 from culture_neurons.models.ablation import Evaluator
-from culture_neurons.models.inputs import Prompt, lengths, prepare, render
+from culture_neurons.models.inputs import Prompt, count_tokens, prepare, render
 
 PROMPT = Prompt(seed=5)
 
@@ -22,38 +22,38 @@ def samples(questions):
 
 
 def measured(loaded, questions, samples, batch_size=4, **options):
-    batches = calibration.spread(loaded, samples, PROMPT, batch_size)
+    batches = calibration.spread_samples(loaded, samples, PROMPT, batch_size)
     options = {"rule": "all", "mask_size": 10, "repeats": 2} | options
     return calibration.measure(loaded, batches, questions.opener, PROMPT, **options)
 
 
 def cost(loaded, samples, batch_size) -> int:
     """Tokens of all batches, padding included."""
-    n = sorted(lengths(loaded, render(loaded, samples, PROMPT)), reverse=True)
+    n = sorted(count_tokens(loaded, render(loaded, samples, PROMPT)), reverse=True)
     return sum(n[i] * len(n[i : i + batch_size]) for i in range(0, len(n), batch_size))
 
 
 def test_strata_are_long_middle_and_short_and_stand_for_all(one, samples):
-    spread = calibration.spread(one, samples, PROMPT, 4)
-    tokens = [[int(lengths(one, [q])[0]) for q in stratum.questions] for stratum in spread.strata]
+    spread = calibration.spread_samples(one, samples, PROMPT, 4)
+    tokens = [[int(count_tokens(one, [q])[0]) for q in stratum.questions] for stratum in spread.strata]
     assert spread.questions == len(samples) == 24
     assert len(tokens) == 3
     assert min(tokens[0]) > max(tokens[1])
     assert min(tokens[1]) > max(tokens[2])
-    assert max(lengths(one, spread.longest)) == max(lengths(one, render(one, samples, PROMPT)))
+    assert max(count_tokens(one, spread.longest)) == max(count_tokens(one, render(one, samples, PROMPT)))
     # 6 batches of 4 in 3 strata of 2; each stratum counts as the tokens of its two batches hold those of its own.
     whole = sum(s.weight * len(t) * max(t) for s, t in zip(spread.strata, tokens, strict=True))
     assert whole == pytest.approx(cost(one, samples, 4))
 
 
 def test_a_batch_left_over_is_not_taken_for_the_others(one, samples):
-    spread = calibration.spread(one, samples[:9], PROMPT, 4, strata=1)
+    spread = calibration.spread_samples(one, samples[:9], PROMPT, 4, strata=1)
     assert [len(stratum.questions) for stratum in spread.strata] == [4]
     assert spread.strata[0].weight > 2
 
 
 def test_fewer_batches_than_strata(one, samples):
-    spread = calibration.spread(one, samples[:3], PROMPT, 4)
+    spread = calibration.spread_samples(one, samples[:3], PROMPT, 4)
     assert [(len(s.questions), s.weight) for s in spread.strata] == [(3, 1.0)]
 
 

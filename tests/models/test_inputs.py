@@ -10,7 +10,7 @@ from PIL import Image
 from culture_neurons.errors import DataError, ModelError
 from culture_neurons.models import calibration
 from culture_neurons.models.batching import batches
-from culture_neurons.models.inputs import Prompt, lengths, prepare, process, render
+from culture_neurons.models.inputs import Prompt, count_tokens, prepare, process, render
 from culture_neurons.models.loading import load
 
 PROMPT = Prompt(seed=5)
@@ -36,8 +36,9 @@ def refused(sample) -> str:
 def test_lengths_name_the_sample_whose_image_is_refused(qwen, questions):
     samples, opener = sized(questions, [(56, 56), STRIP, (30, 40)])
     asked = render(qwen, samples, PROMPT)
-    for work in (lambda: lengths(qwen, asked), lambda: process(qwen, asked, opener),
-                 lambda: batches(qwen, samples, PROMPT, 2), lambda: calibration.spread(qwen, samples, PROMPT, 2),
+    for work in (lambda: count_tokens(qwen, asked), lambda: process(qwen, asked, opener),
+                 lambda: batches(qwen, samples, PROMPT, 2),
+                 lambda: calibration.spread_samples(qwen, samples, PROMPT, 2),
                  lambda: prepare(qwen, [replace(s, image_size=None) for s in samples], opener, PROMPT)):  # fmt: skip
         with pytest.raises(ModelError, match=refused(samples[1])) as caught:
             work()
@@ -63,7 +64,7 @@ def test_whatever_a_processor_raises_names_the_sample(qwen, questions, monkeypat
     monkeypatch.setattr(type(qwen.processor), "_get_num_multimodal_tokens", counting)
     monkeypatch.setattr(type(qwen.processor), "__call__", processing)
     shown = str(error) or type(error).__name__
-    for work in (lambda: lengths(qwen, asked), lambda: process(qwen, asked, opener)):
+    for work in (lambda: count_tokens(qwen, asked), lambda: process(qwen, asked, opener)):
         with pytest.raises(ModelError, match=rf"sample '{samples[2].sample_id}', an image of 1093 × 5 .*\({shown}\)"):
             work()
 
@@ -101,4 +102,4 @@ def test_an_image_that_cannot_be_opened_names_its_sample(qwen, questions):
 def test_odd_images_are_processed_by_every_architecture(loaded, questions, size):
     samples, opener = sized(questions, [size, (56, 56)])
     asked = render(loaded, samples, PROMPT)
-    assert (lengths(loaded, asked) == process(loaded, asked, opener).inputs["attention_mask"].sum(1).numpy()).all()
+    assert (count_tokens(loaded, asked) == process(loaded, asked, opener).inputs["attention_mask"].sum(1).numpy()).all()

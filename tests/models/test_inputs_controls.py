@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from culture_neurons.data import prompts
-from culture_neurons.data.image_controls import controlled
+from culture_neurons.data.image_controls import apply_control
 from culture_neurons.models.batching import batches, run
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
@@ -17,7 +17,7 @@ PROMPT = Prompt(seed=5)
 
 
 def answers(loaded, questions, control, batch_size, shards=1):
-    samples, opener = controlled(control, questions.samples, questions.opener)
+    samples, opener = apply_control(control, questions.samples, questions.opener)
     ask, result = partial(answer, loaded, prompt=PROMPT), {}
     for shard in range(shards):
         todo = batches(loaded, samples, PROMPT, batch_size, shard, shards)
@@ -37,7 +37,7 @@ def test_blank_prompt_has_the_tokens_of_the_real_one_whatever_its_size(loaded, q
         return pictures[image["bytes"]]
 
     shown = prepare(loaded, samples, opener, PROMPT)
-    blank = prepare(loaded, *controlled("blank", samples, opener), PROMPT)
+    blank = prepare(loaded, *apply_control("blank", samples, opener), PROMPT)
     for name in ("input_ids", "attention_mask"):
         assert torch.equal(blank.inputs[name], shown.inputs[name])
     assert blank.inputs["pixel_values"].shape == shown.inputs["pixel_values"].shape
@@ -49,7 +49,7 @@ def test_none_is_a_text_only_chat_and_never_reaches_the_vision_tower(loaded, que
         pytest.fail("the vision tower was used")
 
     monkeypatch.setattr(type(loaded.model.model), "get_image_features", refuse)
-    samples, opener = controlled("none", questions.samples[:3], refuse)
+    samples, opener = apply_control("none", questions.samples[:3], refuse)
     batch = prepare(loaded, samples, opener, PROMPT)
     assert {"input_ids", "attention_mask"} >= set(batch.inputs) - {"mm_token_type_ids"}
     for b, (sample, order) in enumerate(zip(batch.samples, batch.orders, strict=True)):
@@ -62,7 +62,7 @@ def test_none_is_a_text_only_chat_and_never_reaches_the_vision_tower(loaded, que
 def test_a_model_that_ignores_the_image_shows_no_change_and_another_does(loaded, questions, monkeypatch):
     """Features without content stand for a model that makes nothing of the image."""
     shown = [prepare(loaded, questions.samples[:6], questions.opener, PROMPT)]
-    blank = [prepare(loaded, *controlled("blank", questions.samples[:6], questions.opener), PROMPT)]
+    blank = [prepare(loaded, *apply_control("blank", questions.samples[:6], questions.opener), PROMPT)]
 
     def logprobs(batches):
         return np.array([a.logprobs for a in answer(loaded, batches[0], PROMPT)])

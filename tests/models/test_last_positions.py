@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from culture_neurons.models import last_positions
-from culture_neurons.models.stand_ins import replaced
+from culture_neurons.models.stand_ins import replace_forwards
 from tests.models import families
 
 
@@ -24,7 +24,7 @@ class Gated(nn.Module):
 
 def passes(module, hidden, neurons=64):
     """Outputs of three passes of one batch, and once more of one that differs, as under another mask."""
-    with torch.inference_mode(), replaced([(module, last_positions._rows(module, neurons))]):
+    with torch.inference_mode(), replace_forwards([(module, last_positions._rows(module, neurons))]):
         return [module(x).clone() for x in (hidden, hidden, hidden.flip(0), hidden)]
 
 
@@ -87,7 +87,7 @@ def test_attention_runs_for_the_last_queries(tokens, left_out):
 
     attention = Attention()
     expected = attention(mask)
-    with replaced([(attention, last_positions._queries(attention))]):
+    with replace_forwards([(attention, last_positions._queries(attention))]):
         first, *later = (attention(mask) for _ in range(3))
         unmasked = attention(None)
     assert torch.equal(first, expected)

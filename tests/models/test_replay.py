@@ -126,7 +126,7 @@ def test_model_for_which_less_can_be_left_out_is_replayed_all_the_same(monkeypat
     batch = families.batch(loaded, images=False)
     expected, _ = whole(loaded, batch)
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(replay, "with_its_mask", lambda decoder, *_: [(decoder, lambda **_: 0 / decoder)])
+    monkeypatch.setattr(replay, "with_additive_mask", lambda decoder, *_: [(decoder, lambda **_: 0 / decoder)])
     with evaluator(loaded, MASKS, PROMPT) as evaluate:
         assert evaluate(batch) == expected
         assert evaluate(batch) == expected

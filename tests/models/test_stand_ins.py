@@ -5,15 +5,21 @@ import pytest
 import torch
 from torch import nn
 
-from culture_neurons.models.stand_ins import handing_back, noted, replaced, straight_to, with_its_mask
+from culture_neurons.models.stand_ins import (
+    record_runs,
+    replace_forwards,
+    returning,
+    skipping_wrapper,
+    with_additive_mask,
+)
 
 
 def test_what_was_there_before_comes_back_after_an_error_too():
     own, placed = nn.Linear(2, 2), nn.Linear(2, 2)
     placed.forward = before = lambda x: x  # as accelerate does
-    with replaced([handing_back(own, 1), handing_back(placed, 2)]):
+    with replace_forwards([returning(own, 1), returning(placed, 2)]):
         assert (own(0), placed(0)) == (1, 2)
-    with pytest.raises(ZeroDivisionError), replaced([handing_back(own, 1), (placed, lambda: 0 / 0)]):
+    with pytest.raises(ZeroDivisionError), replace_forwards([returning(own, 1), (placed, lambda: 0 / 0)]):
         placed()
     assert "forward" not in vars(own)
     assert placed.forward is before
@@ -23,11 +29,11 @@ def test_hooks_act_on_what_is_handed_back_and_not_on_what_is_noted():
     module = nn.Linear(2, 2)
     module.register_forward_hook(lambda module, args, output: output + 1)
     x = torch.ones(1, 2)
-    with noted([module]) as found:
+    with record_runs([module]) as found:
         output = module(x)
     assert torch.equal(found[0][1] + 1, output)
     assert [m for m, _ in found] == [module]
-    with replaced([handing_back(*found[0])]):
+    with replace_forwards([returning(*found[0])]):
         assert torch.equal(module(x * 7), output)
 
 
@@ -56,19 +62,19 @@ def test_decoder_alone_runs_where_its_output_is_handed_on_as_it_is(change):
     for module in (around, around.decoder):
         module.register_forward_hook(lambda m, a, k, o: runs.update({m: (a, k, o)}), with_kwargs=True)
     around(torch.ones(1))
-    found = straight_to(around.decoder, around, runs)
+    found = skipping_wrapper(around.decoder, around, runs)
     assert len(found) == (not change)
     around.decoder.forward = lambda x, scale: Output(x * scale + 100)
-    with replaced(found):
+    with replace_forwards(found):
         output = around(torch.full((1,), 7.0) if change else None)
     assert output == (Output(torch.tensor([117.0])) if change else Output(torch.tensor([104.0])))
 
 
 def test_nothing_stands_in_for_a_module_that_did_not_run():
-    assert straight_to(nn.Module(), nn.Module(), {}) == []
+    assert skipping_wrapper(nn.Module(), nn.Module(), {}) == []
     decoder, around = nn.Module(), nn.Module()
     runs = {decoder: ((), {}, (torch.ones(1),)), around: ((), {}, SimpleNamespace())}
-    assert straight_to(decoder, around, runs) == []
+    assert skipping_wrapper(decoder, around, runs) == []
 
 
 def decoder_calls(layers, dtype=torch.float32, ndim=2):
@@ -83,7 +89,7 @@ def decoder_calls(layers, dtype=torch.float32, ndim=2):
 
 def test_decoder_gets_the_mask_that_it_made_as_numbers_to_add():
     decoder, runs, masks, seen = decoder_calls([True, True])
-    with replaced(with_its_mask(decoder, runs, masks)):
+    with replace_forwards(with_additive_mask(decoder, runs, masks)):
         decoder(torch.ones(1), attention_mask=torch.ones(1, 2))
     assert seen[0].tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
 
@@ -95,6 +101,6 @@ def test_decoder_gets_the_mask_that_it_made_as_numbers_to_add():
 ])  # fmt: skip
 def test_decoder_makes_its_mask_anew_in_other_cases(case):
     decoder, runs, masks, _ = decoder_calls(**case)
-    assert with_its_mask(decoder, runs, masks) == []
-    assert with_its_mask(decoder, runs, [None]) == []
-    assert with_its_mask(decoder, {}, masks) == []
+    assert with_additive_mask(decoder, runs, masks) == []
+    assert with_additive_mask(decoder, runs, [None]) == []
+    assert with_additive_mask(decoder, {}, masks) == []

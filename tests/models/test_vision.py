@@ -7,7 +7,7 @@ import torch
 
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.models.vision import image_features_kept
+from culture_neurons.models.vision import keep_image_features
 
 PROMPT = Prompt(seed=5)
 SHAPES = [(56, 56), (200, 40), (30, 180), (333, 222)]
@@ -55,7 +55,7 @@ def test_same_tensor_is_seen_once_and_the_model_is_left_as_it_was(loaded, questi
     runs = []
     handle = tower(loaded).register_forward_hook(lambda *_: runs.append(1))
     try:
-        with image_features_kept(loaded.model):
+        with keep_image_features(loaded.model):
             loaded.model(**batch.inputs)
             loaded.model(**batch.inputs)
         assert len(runs) == 1
@@ -63,7 +63,7 @@ def test_same_tensor_is_seen_once_and_the_model_is_left_as_it_was(loaded, questi
         assert len(runs) == 2
     finally:
         handle.remove()
-    with pytest.raises(ZeroDivisionError), image_features_kept(loaded.model):
+    with pytest.raises(ZeroDivisionError), keep_image_features(loaded.model):
         raise ZeroDivisionError
     assert "get_image_features" not in vars(loaded.model.model)
 
@@ -72,7 +72,7 @@ def test_inputs_that_cannot_be_told_apart_by_image_are_all_seen():
 
     seen = []
     model = SimpleNamespace(get_image_features=lambda pixels: seen.append(len(pixels)))
-    with image_features_kept(model, (0, 0, 1)):
+    with keep_image_features(model, (0, 0, 1)):
         model.get_image_features(torch.zeros(7, 4))
     assert seen == [7]
 
@@ -91,7 +91,7 @@ def test_features_of_repeated_images_keep_their_form(form):
     seen, pixels = [], torch.tensor([[1.0], [2.0], [1.0]])
     expected = compute(pixels)
     model = SimpleNamespace(get_image_features=compute)
-    with image_features_kept(model, (0, 1, 0)):
+    with keep_image_features(model, (0, 1, 0)):
         found = model.get_image_features(pixels)
     assert seen == [3, 2]
     assert type(found.pooler_output) is type(expected.pooler_output)
@@ -104,6 +104,6 @@ def test_features_of_repeated_images_keep_their_form(form):
 def test_features_that_are_not_one_for_each_image_are_computed_for_all():
 
     model = SimpleNamespace(get_image_features=lambda pixels: SimpleNamespace(pooler_output=pixels.repeat(2, 1)))
-    with image_features_kept(model, (0, 1, 0)):
+    with keep_image_features(model, (0, 1, 0)):
         found = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
     assert found.pooler_output[:, 0].tolist() == [1, 2, 1] * 2

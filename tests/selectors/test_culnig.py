@@ -109,7 +109,7 @@ def counts(table):
 
 def test_random_controls_have_as_many_other_units_of_each_site_and_layer():
     reference = culnig.specific(culnig.gains(made(3), made(4)), CULTURES, None, fraction=0.1)
-    drawn = [culnig.matched(reference, CULTURES, LAYERS, WIDTHS, seed) for seed in (1, 1, 2)]
+    drawn = [culnig.random_control(reference, CULTURES, LAYERS, WIDTHS, seed) for seed in (1, 1, 2)]
     pd.testing.assert_frame_equal(drawn[0], drawn[1])
     chosen = set(reference[["culture", "site", "layer", "neuron"]].itertuples(index=False, name=None))
     for table in drawn:
@@ -127,13 +127,13 @@ def test_random_controls_have_as_many_other_units_of_each_site_and_layer():
 def test_random_controls_of_one_set_are_one_set_and_take_its_units_only_where_there_are_no_others():
     one = pd.DataFrame({"site": "k_proj", "layer": 1, "neuron": range(15)})
     reference = pd.concat([one.assign(culture=name) for name in CULTURES[:3]])
-    table = culnig.matched(reference, CULTURES, LAYERS, WIDTHS, 1)
+    table = culnig.random_control(reference, CULTURES, LAYERS, WIDTHS, 1)
     sets = {frozenset(part["neuron"]) for _, part in table.groupby("culture")}
     assert len(sets) == 1
     assert len(next(iter(sets))) == 15
     assert set(range(15, 20)) <= next(iter(sets))  # 20 units in a layer: 5 others, and 10 of its own
     assert set(table["culture"]) == set(CULTURES[:3])
-    assert culnig.matched(reference[:0], CULTURES, LAYERS, WIDTHS, 1).empty
+    assert culnig.random_control(reference[:0], CULTURES, LAYERS, WIDTHS, 1).empty
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -7,7 +7,7 @@ import pytest
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selectors import score
-from culture_neurons.selectors.matched import choose_matched, liveliness
+from culture_neurons.selectors.matched import activity_decile, choose_matched
 from culture_neurons.selectors.selection import select
 from culture_neurons.types import Statistics
 
@@ -16,7 +16,7 @@ def bins(statistics: Statistics, mask) -> dict[str, Counter]:
     """How many neurons of a mask lie in each (layer, decile), by a loop."""
     result = {}
     for c, name in enumerate(statistics.cultures):
-        deciles = liveliness(statistics.probability[c])
+        deciles = activity_decile(statistics.probability[c])
         rows = mask[mask["culture"] == name]
         result[name] = Counter((r.layer, int(deciles[r.layer, r.neuron])) for r in rows.itertuples())
     return result
@@ -58,7 +58,7 @@ def by_a_loop(scores, probability, reference):
     """One neuron after the other, by score, others before the reference's own, as long as its bin wants more."""
     chosen = []
     for row, p, taken in zip(scores, probability, reference, strict=True):
-        bin_of = list(zip(np.repeat(range(len(row)), row.shape[1]), liveliness(p.ravel()), strict=True))
+        bin_of = list(zip(np.repeat(range(len(row)), row.shape[1]), activity_decile(p.ravel()), strict=True))
         wanted = Counter(bin_of[i] for i in taken)
         picked = []
         for i in sorted(range(row.size), key=lambda i: (i in taken, -row.ravel()[i], i)):
@@ -102,9 +102,9 @@ def test_an_empty_reference_gives_an_empty_mask(make_statistics):
 
 
 def test_dead_neurons_are_a_bin_of_their_own():
-    np.testing.assert_array_equal(liveliness(np.array([0.0, 0.0, 0.5, 0.5])), [-1, -1, 0, 0])
-    np.testing.assert_array_equal(liveliness(np.zeros(3)), [-1, -1, -1])
-    deciles = liveliness(np.arange(101) / 100)
+    np.testing.assert_array_equal(activity_decile(np.array([0.0, 0.0, 0.5, 0.5])), [-1, -1, 0, 0])
+    np.testing.assert_array_equal(activity_decile(np.zeros(3)), [-1, -1, -1])
+    deciles = activity_decile(np.arange(101) / 100)
     assert deciles[0] == -1
     assert np.bincount(deciles[1:]).tolist() == [10] * 10
 

@@ -98,17 +98,17 @@ def test_what_can_not_be_chosen_is_refused():
 
 def test_held_out_questions_hang_on_their_ids_alone():
     ids = [f"q{i:03}" for i in range(50)]
-    train, judge = module_choice.held_out(ids, 0.2)
+    train, judge = module_choice.split_held_out(ids, 0.2)
     assert len(judge) == 10
     assert sorted(train + judge) == list(range(50))
-    back = module_choice.held_out(ids[::-1], 0.2)
+    back = module_choice.split_held_out(ids[::-1], 0.2)
     assert {ids[::-1][i] for i in back[1]} == {ids[i] for i in judge}
-    few = module_choice.held_out(ids, 0.2, limit=10)
+    few = module_choice.split_held_out(ids, 0.2, limit=10)
     assert (len(few[0]), len(few[1])) == (8, 2)
-    assert module_choice.held_out(["a", "b"], 0.01) != ([0, 1], [])
-    assert [len(part) for part in module_choice.held_out(["a", "b", "c"], 0.99)] == [1, 2]
+    assert module_choice.split_held_out(["a", "b"], 0.01) != ([0, 1], [])
+    assert [len(part) for part in module_choice.split_held_out(["a", "b", "c"], 0.99)] == [1, 2]
     with pytest.raises(DataError, match="1 questions"):
-        module_choice.held_out(["a"], 0.5)
+        module_choice.split_held_out(["a"], 0.5)
 
 
 def test_selector_must_be_by_attribution():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.selectors.selection import COLUMNS, budget, fraction, select, top
+from culture_neurons.selectors.selection import COLUMNS, budget, fraction, select, top_indices
 from tests.conftest import examples
 
 
@@ -85,7 +85,7 @@ def test_budget():
 
 def test_top_of_many_ties():
     scores = np.ones(1000, dtype=np.float32)
-    np.testing.assert_array_equal(top(scores, 10), np.arange(10))
+    np.testing.assert_array_equal(top_indices(scores, 10), np.arange(10))
 
 
 @pytest.mark.parametrize(("shape", "cultures"), [((2, 3), ["a", "b"]), ((2, 1, 3), ["a"]), ((2, 1, 3), ["a", "a"])])

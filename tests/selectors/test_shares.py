@@ -8,7 +8,7 @@ import pytest
 from culture_neurons.analysis.planted_benchmark import degrade_labels
 from culture_neurons.selectors import shares
 from culture_neurons.selectors.lape import rank_value
-from culture_neurons.selectors.module_choice import held_out
+from culture_neurons.selectors.module_choice import split_held_out
 from culture_neurons.selectors.selection import budget
 
 FRACTIONS = ["0.0005", "0.001", "0.003", "0.01", "0.015", "0.02", "0.05", "0.07", "0.1", "0.29", "0.35", "0.5", "0.95"]
@@ -46,7 +46,7 @@ def test_ranks_and_shares_have_the_same_arithmetic(text):
     for n in (2, 10, 30, 50, 90, 110, 150, 330, 1050):
         published = round(n * float(text))
         assert rank_value(np.arange(1, n + 1), float(text)) == max(published, 1)
-        assert len(held_out([f"q{i}" for i in range(n)], float(text))[1]) == min(max(published, 1), n - 1)
+        assert len(split_held_out([f"q{i}" for i in range(n)], float(text))[1]) == min(max(published, 1), n - 1)
         labels = [f"c{i:04}" for i in range(n)]  # each label once, so that the exchanged ones can be counted
         changed = sum(
             a != b for a, b in zip(degrade_labels(labels, labels, None, float(text), 0, 0), labels, strict=True)

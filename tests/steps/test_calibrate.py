@@ -33,7 +33,7 @@ def test_calibration_says_what_was_measured_and_on_what(calibration):
 def test_bytes_of_a_question_are_those_of_a_real_file(calibration, base, step, tmp_path):
     path = step.recorded(base, tmp_path / "statistics.h5")
     size, raw = store.bytes_on_disk(path)
-    samples = sum(n for n, _ in store.count(path).values())
+    samples = sum(n for n, _ in store.count_tokens(path).values())
     # Of so few and so small samples, what a file has beside them is the larger part.
     assert raw / samples / 8 < calibration["statistics_bytes_per_question"] < 2 * size / samples
 

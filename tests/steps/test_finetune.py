@@ -81,7 +81,7 @@ def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, ch
 def test_accuracy_is_that_of_the_held_out_questions(base, mask, tmp_path, step):
     held_out = tuned(step, base, mask, tmp_path, steps=40)["held_out"]
     samples, _ = read_samples(base / "samples.parquet")
-    _, judge = module_choice.held_out([s.sample_id for s in samples], 0.25)
+    _, judge = module_choice.split_held_out([s.sample_id for s in samples], 0.25)
     shown, _ = files.read_table(base / "m/predictions.parquet")
     mine = shown.set_index("sample_id").loc[[samples[i].sample_id for i in judge]]
     assert held_out["accuracy_before"] == pytest.approx(mine["correct"].mean())
@@ -149,7 +149,7 @@ def test_files_of_another_run_are_refused(base, mask, tmp_path, step):
     tensors, made = updates.read(tmp_path / "update.safetensors")
     loaded = load({"name": "m", "path": str(base / "model")})
     for change, message in (({"revision": "older"}, "revision older"), ({"dtype": "bfloat16"}, "made in bfloat16")):
-        with updates.attached(loaded, [tuple(m) for m in made["modules"]], updates.Lora(2, 4)) as parts:
+        with updates.attach(loaded, [tuple(m) for m in made["modules"]], updates.Lora(2, 4)) as parts:
             updates.apply(parts, tensors, "")
             updates.write(tmp_path / "update.safetensors", parts, made | change)
         with pytest.raises(FileError, match=message):

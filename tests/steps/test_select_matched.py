@@ -25,7 +25,7 @@ def test_a_control_can_be_ablated_and_says_what_it_is_matched_to(reference, tmp_
     out = tmp_path / "random.parquet"
     step.run(select_matched, "--reference", reference, "--match", "mine", "--seed", "3", "--out", out)
     table, metadata = files.read_table(out)
-    expected = culnig.matched(files.read_table(reference)[0], ["a", "b"], 2, WIDTHS, 3)
+    expected = culnig.random_control(files.read_table(reference)[0], ["a", "b"], 2, WIDTHS, 3)
     pd.testing.assert_frame_equal(table.astype(str), expected.astype(str))
     assert (metadata["selector"], metadata["options"]) == ("random-matched", {"match": "mine", "seed": 3})
     assert metadata["neurons"] == WIDTHS

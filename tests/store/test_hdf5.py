@@ -59,7 +59,7 @@ def test_error_of_the_caller_leaves_no_file_and_no_thread(tmp_path, error):
 
 
 def test_small_arrays_need_no_plug_in(tmp_path):
-    with hdf5.created(tmp_path / "x.h5") as file:
+    with hdf5.create_file(tmp_path / "x.h5") as file:
         hdf5.write_strings(file, "culture", ["日本"] * 100)
     with h5py.File(tmp_path / "x.h5") as file:
         plist = file["culture"].id.get_create_plist()

@@ -149,7 +149,7 @@ def apply(
             f"filter.group_by: no column {group_by!r}{nearest(group_by, known)}; known: {', '.join(known)}"
         )
     records = [_clean(record, group_by) for record in rows.to_dict("records")]
-    if records and all(labels.index(record["label"])[1] == reasons.HIDDEN_LABEL for record in records):
+    if records and all(labels.parse_index(record["label"])[1] == reasons.HIDDEN_LABEL for record in records):
         raise DataError(
             f"all {len(records)} labels are missing or -1, so the right answers are hidden\n"
             "  set source.labels to {path, id, label}: a table from the id of a question to its label"
@@ -174,7 +174,7 @@ def apply(
     return Filtered(*_tables(records, why, rows))
 
 
-def tally(dropped: pd.DataFrame) -> pd.DataFrame:
+def count_reasons(dropped: pd.DataFrame) -> pd.DataFrame:
     """Rows left out per reason and culture: reason, culture, n; in the order of `reasons.ALL`, then by name."""
     counts = dropped.groupby(["reason", "culture"], as_index=False).size().rename(columns={"size": "n"})
     order = counts["reason"].map({reason: i for i, reason in enumerate(reasons.ALL)})
@@ -237,7 +237,7 @@ def _reason(record: Mapping[str, Any]) -> str:
         return reasons.LONG_TEXT
     if len(set(options)) < len(options):
         return reasons.EQUAL_OPTIONS
-    label, reason = labels.index(record["label"])
+    label, reason = labels.parse_index(record["label"])
     if reason:
         return reason
     if not 0 <= label < len(options):
@@ -321,7 +321,7 @@ def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tupl
 def _value(record: Mapping[str, Any], name: str) -> Any:
     """A cell of the table that is kept: the label as an int, group columns as text or None."""
     if name == "label":
-        return labels.index(record[name])[0]
+        return labels.parse_index(record[name])[0]
     if name in IMAGE_SIZE:
         return record.get(name)
     if name in REQUIRED or name == "culture":

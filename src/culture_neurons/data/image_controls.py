@@ -20,7 +20,7 @@ CONTROLS = ("blank", "none")
 GREY = (128, 128, 128)
 
 
-def controlled(control: str, samples: Sequence[Sample], opener: Opener) -> tuple[list[Sample], Opener]:
+def apply_control(control: str, samples: Sequence[Sample], opener: Opener) -> tuple[list[Sample], Opener]:
     """The samples as they are asked under a control, and the opener of their images.
 
     Samples without an image are left out: for them nothing would differ.

@@ -69,12 +69,12 @@ def resolve(
     base, warnings = _base(count(raw, texts), reading, where) if kind == "index" else (0, ())
     found = []
     for label, own in zip(raw, texts, strict=True):
-        marks = option_marks.marks(own) if kind != "text" else None
+        marks = option_marks.find_marks(own) if kind != "text" else None
         index = labels.resolve(label, kind, own)
         if marks and marks.shuffled and (kind == "letter") == (marks.kind == "letter") and index is not None:
             index = labels.AMBIGUOUS
-        elif base == 1 and not labels.index(index)[1]:
-            value = labels.index(index)[0]
+        elif base == 1 and not labels.parse_index(index)[1]:
+            value = labels.parse_index(index)[0]
             index = value - 1 if value > 0 else len(own)  # 0 is outside; as -1 it would be hidden
         found.append(index)
     return found, warnings
@@ -84,7 +84,7 @@ def count(raw: Sequence[Any], options: Sequence[Sequence[Any]]) -> Counts:
     """Count 0 and the number of options among the labels of these rows."""
     rows = zero = last = 0
     for label, own in zip(raw, options, strict=True):
-        value, reason = labels.index(label)
+        value, reason = labels.parse_index(label)
         if len(own) > 1 and not reason:
             rows, zero, last = rows + 1, zero + (value == 0), last + (value == len(own))
     return Counts(rows, zero, last)
@@ -93,7 +93,7 @@ def count(raw: Sequence[Any], options: Sequence[Sequence[Any]]) -> Counts:
 def check_codes(raw: Sequence[Any], number: int, where: str) -> None:
     """Raise DataError when labels run from 1 that a data set documents as the whole numbers below `number`.
 
-    A truth value counts as its number; labels of other types are left to `labels.coded`.
+    A truth value counts as its number; labels of other types are left to `labels.decode`.
     """
     codes = [int(label) for label in raw if type(label) in (bool, int)]
     counts = count(codes, [range(number)] * len(codes))
@@ -141,7 +141,7 @@ def _refuse_texts(raw: Sequence[Any], texts: Sequence[Sequence[str]], where: str
     as_text = as_index = 0
     other: list[str] = []
     for label, own in zip(raw, texts, strict=True):
-        text, (value, reason) = clean_line(label), labels.index(label)
+        text, (value, reason) = clean_line(label), labels.parse_index(label)
         as_index += not reason and 0 <= value < len(own)
         if text in own and reason != reasons.HIDDEN_LABEL:
             as_text += 1

@@ -17,10 +17,10 @@ from culture_neurons.errors import ConfigError, DataError
 #: What a label may be: the index of the right option (from 0), its letter (from A), or its text.
 KINDS = ("index", "letter", "text")
 
-#: Stands for a label that is neither an index nor a letter; `index` refuses it.
+#: Stands for a label that is neither an index nor a letter; `parse_index` refuses it.
 NOT_UNDERSTOOD = "not understood"
 
-#: Stands for a label that may mean two options; `index` refuses it.
+#: Stands for a label that may mean two options; `parse_index` refuses it.
 AMBIGUOUS = "two ways"
 
 
@@ -33,7 +33,7 @@ def check_kind(spec: Mapping[str, Any], where: str) -> str:
 
 
 def resolve(label: Any, kind: str, options: Any) -> Any:
-    """A label as an index of `options`; what can't be one is returned so that `index` refuses it.
+    """A label as an index of `options`; what can't be one is returned so that `parse_index` refuses it.
 
     A missing label or -1 stays hidden (None). A text that is none of the options gives an index outside them.
     """
@@ -48,21 +48,21 @@ def resolve(label: Any, kind: str, options: Any) -> Any:
     return len(texts) if kind == "text" else label
 
 
-def coded(label: Any, codes: Sequence[tuple[Any, int]]) -> Any:
-    """The index that a label stands for: `codes` pairs labels, as the data writes them, with indices.
+def decode(label: Any, codes: Sequence[tuple[Any, int]]) -> Any:
+    """Decode a label into an index: `codes` pairs labels, as the data writes them, with indices.
 
     Types have to agree: 1 is neither "1" nor true nor 1.0. A missing or empty label and the number -1 stay hidden
     (None); one that stands for two indices is `AMBIGUOUS`, any other `NOT_UNDERSTOOD`.
     """
     label = plain(label) if isinstance(label, str) else label
-    places = {place for code, place in codes if type(label) is type(code) and label == code}
-    if places:
-        return places.pop() if len(places) == 1 else AMBIGUOUS
+    indices = {place for code, place in codes if type(label) is type(code) and label == code}
+    if indices:
+        return indices.pop() if len(indices) == 1 else AMBIGUOUS
     return None if missing(label) or label == "" or (type(label) is int and label == -1) else NOT_UNDERSTOOD
 
 
-def index(label: Any) -> tuple[int, str]:
-    """A label as a whole number, and the reason why it is none or "".
+def parse_index(label: Any) -> tuple[int, str]:
+    """Parse a label as a whole number: (index, ""), or (-1, the reason of `data.reasons` why it is none).
 
     Takes whole numbers, floats without a fraction (tables make them of columns with gaps) and their
     decimal digits as text (CSV knows no other); never a truth value.
@@ -73,8 +73,8 @@ def index(label: Any) -> tuple[int, str]:
         return -1, reasons.TWO_WAYS
     if isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", label.strip()):
         label = float(label)
-    whole = isinstance(label, Integral) or (isinstance(label, Real) and float(label).is_integer())
-    if not whole or type(label).__name__ in ("bool", "bool_"):
+    is_integer = isinstance(label, Integral) or (isinstance(label, Real) and float(label).is_integer())
+    if not is_integer or type(label).__name__ in ("bool", "bool_"):
         return -1, reasons.BAD_LABEL
     return (int(label), "") if int(label) != -1 else (-1, reasons.HIDDEN_LABEL)
 
@@ -104,20 +104,20 @@ def lookup(settings: Mapping[str, Any], ids: Sequence[Any], where: str, value: s
     check_table(settings, where, value=value)
     path = settings["path"]
     table = tabular.read(path, [settings["id"], settings[value]], where)
-    known: dict[str, Any] = {}
+    label_of: dict[str, Any] = {}
     for key, label in zip(table[settings["id"]], table[settings[value]], strict=True):
         key = identifier(key)
-        if key in known and known[key] != label:
-            raise DataError(f"{path}: id {key!r} has two {value}s, {known[key]!r} and {label!r}")
-        known[key] = label
-    found = [known.get(identifier(key)) for key in ids]
-    if ids and not known.keys() & {identifier(key) for key in ids}:
-        example = next(iter(known), None)
+        if key in label_of and label_of[key] != label:
+            raise DataError(f"{path}: id {key!r} has two {value}s, {label_of[key]!r} and {label!r}")
+        label_of[key] = label
+    labels = [label_of.get(identifier(key)) for key in ids]
+    if ids and not label_of.keys() & {identifier(key) for key in ids}:
+        example = next(iter(label_of), None)
         raise DataError(
-            f"{path}: none of its {len(known)} ids is an id of the data set\n"
+            f"{path}: none of its {len(label_of)} ids is an id of the data set\n"
             f"  its first is {example!r}, the data set's first is {identifier(ids[0])!r}"
         )
-    return found
+    return labels
 
 
 def identifier(value: Any) -> str:

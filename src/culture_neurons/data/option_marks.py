@@ -26,12 +26,15 @@ class Marks(NamedTuple):
         return self.order != tuple(range(len(self.order)))
 
 
-def marks(options: Sequence[str]) -> Marks | None:
-    """The marks, where all options have one and together they are A, B, C ... (or a, b ...), 1, 2, 3 ... or 0, 1 ..."""
-    found = [_MARK.match(option) for option in options]
-    if len(found) < 2 or not all(found):
+def find_marks(options: Sequence[str]) -> Marks | None:
+    """Find the options' own marks: A, B, C ... (or a, b ...), 1, 2, 3 ... or 0, 1 ..., in any order.
+
+    None unless all options have one, and each value of the series occurs once.
+    """
+    matches = [_MARK.match(option) for option in options]
+    if len(matches) < 2 or not all(matches):
         return None
-    texts = [match[1].upper() for match in found if match]
+    texts = [match[1].upper() for match in matches if match]
     if all(text.isdecimal() for text in texts):
         first = min(map(int, texts))
         kind, order = "number", [int(text) - first if first < 2 else -1 for text in texts]
@@ -40,12 +43,15 @@ def marks(options: Sequence[str]) -> Marks | None:
     return Marks(kind, tuple(order)) if sorted(order) == list(range(len(order))) else None
 
 
-def warning(questions: Iterable[Sequence[str]]) -> str:
-    """What to say of questions whose options carry marks of their own, given the options of each; "" if none does."""
+def describe_marked(questions: Iterable[Sequence[str]]) -> str:
+    """A warning about questions whose options carry marks of their own; "" if there are none.
+
+    questions   the options of each question
+    """
     count, marked = 0, []
     for options in questions:
         count += 1
-        if marks(options):
+        if find_marks(options):
             marked.append(options[0])
     if not marked:
         return ""

@@ -60,7 +60,7 @@ class Split:
 def settings(stanza: Mapping[str, Any]) -> Split:
     """Check the stanza `split` of the config. Raises ConfigError naming the key and what was expected."""
     if stanza.get("by") == WHOLE:
-        return _whole(stanza)
+        return _no_split(stanza)
     check_keys(stanza, ("by", *SIDES, "seed"), "split")
     if stanza.get("by", SHARE) not in (SHARE, CATEGORY):
         raise ConfigError(f"split.by: {stanza['by']!r}; expected {SHARE} or {CATEGORY}")
@@ -74,7 +74,7 @@ def settings(stanza: Mapping[str, Any]) -> Split:
     return Split(stanza.get(IDENTIFY, 0.5), stanza.get("seed", 1))
 
 
-def _whole(stanza: Mapping[str, Any]) -> Split:
+def _no_split(stanza: Mapping[str, Any]) -> Split:
     check_keys(stanza, ("by", "half"), "split")
     if stanza.get("half", EVALUATE) not in SIDES:
         raise ConfigError(f"split.half: {stanza['half']!r}; expected {' or '.join(SIDES)}")

@@ -10,13 +10,13 @@ from itertools import groupby
 import torch
 
 from culture_neurons.errors import ModelError
-from culture_neurons.models.batching import out_of_memory
+from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.hooks import Ablation, ablate, parts_of
-from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, forward, letters_of, on_device
+from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, forward, on_device, read_letters
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.replay import Replay
-from culture_neurons.models.vision import image_features_kept
+from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import NeuronMask, OwnMasks
 
 log = logging.getLogger("culture_neurons")
@@ -61,10 +61,10 @@ class Evaluator:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[list[Answer]]:
         """The answers under each mask: [mask][sample]."""
-        letters = letters_of(self._loaded, batch)
+        letters = read_letters(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         self._ablation.ask([sample.culture for sample in batch.samples])
-        with image_features_kept(self._loaded.model, batch.image_of):
+        with keep_image_features(self._loaded.model, batch.image_of):
             readings = self._replayed(batch, inputs, letters)
             if readings is None:
                 readings = self._whole(inputs, letters, self._distinct)
@@ -83,7 +83,7 @@ class Evaluator:
         try:
             return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
         except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
-            if out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
         why = why.partition("\n")[0]

@@ -119,7 +119,9 @@ def adapt(model: nn.Module) -> Adapter:
         up_first=up_first.pop(),
         unseen=tuple(
             dict.fromkeys(
-                name for layer, (mlp, _) in zip(layers, parts, strict=True) for name in branches.unseen(layer, mlp)
+                name
+                for layer, (mlp, _) in zip(layers, parts, strict=True)
+                for name in branches.unknown_matrices(layer, mlp)
             )
         ),
     )

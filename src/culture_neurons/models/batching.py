@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, lengths, process, render
+from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, count_tokens, process, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import Sample
 
@@ -38,7 +38,7 @@ def batches(
             loaded.name, len(broken), len(questions), ", ".join(map(repr, broken[:5])),
             " ..." if len(broken) > 5 else "",
         )  # fmt: skip
-    return plan(questions, lengths(loaded, questions), batch_size, shard, shards)
+    return plan(questions, count_tokens(loaded, questions), batch_size, shard, shards)
 
 
 def plan(
@@ -49,13 +49,15 @@ def plan(
     Blocks of questions are dealt to the jobs like cards, the longest first, and each is cut into batches.
     """
     length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
-    mine = cut(questions, tokens, BLOCK)[shard::shards]
+    mine = cut_batches(questions, tokens, BLOCK)[shard::shards]
     if batch_size > BLOCK:
         mine = [[q for block in mine for q in block]]
-    return [batch for block in mine for batch in cut(block, [length[q.sample.sample_id] for q in block], batch_size)]
+    return [
+        batch for block in mine for batch in cut_batches(block, [length[q.sample.sample_id] for q in block], batch_size)
+    ]
 
 
-def cut(questions: Sequence[Question], tokens: Sequence[int], size: int) -> list[list[Question]]:
+def cut_batches(questions: Sequence[Question], tokens: Sequence[int], size: int) -> list[list[Question]]:
     """Part questions into groups of at most `size`.
 
     `tokens` is the length of each. The longest come first, so that memory runs short at the start of a job if at
@@ -122,7 +124,7 @@ def run(
                 try:
                     result = work(batch)
                 except RuntimeError as error:
-                    if len(part) == 1 or not out_of_memory(error):
+                    if len(part) == 1 or not is_out_of_memory(error):
                         raise
                     fits, limit = False, batch.tokens // 2
                     log.warning(
@@ -134,7 +136,7 @@ def run(
                 continue
             # Only here is the failed pass let go of: while its error is handled, its frames hold its tensors.
             coming = None
-            left.extendleft(reversed(halves(part)))
+            left.extendleft(reversed(halve(part)))
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -150,13 +152,13 @@ def prepares_ahead(loaded: Loaded, prompt: Prompt) -> bool:
     return loaded.model.device.type != "cpu" and prompt.answer != "generate"
 
 
-def halves(questions: Sequence[Question]) -> list[list[Question]]:
+def halve(questions: Sequence[Question]) -> list[list[Question]]:
     """Two batches of about half the size."""
     middle = (len(questions) + 1) // 2
     return [list(questions[:middle]), list(questions[middle:])]
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device, or this machine, has too little memory."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(

@@ -53,7 +53,7 @@ def further_mlp(layer: nn.Module, mlp: nn.Module, is_gated: Callable[[nn.Module]
     return next((name for name, m in layer.named_modules() if id(m) not in own and is_gated(m)), "")
 
 
-def unseen(layer: nn.Module, mlp: nn.Module) -> list[str]:
+def unknown_matrices(layer: nn.Module, mlp: nn.Module) -> list[str]:
     """Children of a layer with weight matrices that are neither `mlp` nor mix tokens, such as Gemma 3n's laurel."""
     return [
         name

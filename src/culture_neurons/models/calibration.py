@@ -24,7 +24,7 @@ from culture_neurons.models.batching import plan, run
 from culture_neurons.models.devices import devices_of
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
-from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, lengths, process, render
+from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, count_tokens, process, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.recording import NEED_CONTENT, sums
 from culture_neurons.types import NeuronMask, Sample
@@ -78,10 +78,12 @@ class Measurement:
     recorded: Sequence[tuple[np.ndarray, ...]]
 
 
-def spread(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3) -> Spread:
+def spread_samples(
+    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3
+) -> Spread:
     """Choose batches that stand for all samples; there may be fewer batches than strata."""
     questions = render(loaded, samples, prompt)
-    tokens = lengths(loaded, questions)
+    tokens = count_tokens(loaded, questions)
     length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
 
     def longest(batch: Sequence[Question]) -> int:

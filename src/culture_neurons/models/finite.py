@@ -13,35 +13,35 @@ from culture_neurons.models.loading import Loaded
 
 
 @torch.inference_mode()
-def place(loaded: Loaded, batch: Batch, row: int, again: Callable[[], object]) -> str:
+def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
     """Where in the model the numbers of one sample of a batch stop being finite, in words.
 
-    `again` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
+    `repeat` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
     it computed before. Only tokens of the sample count, and no padding.
     """
     valid = batch.inputs["attention_mask"][row].bool()
     finite: dict[int, bool] = {}
 
-    def look(layer: int, hidden: Any) -> None:
+    def check(layer: int, hidden: Any) -> None:
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         finite[layer] = bool(torch.isfinite(hidden[row][valid.to(hidden.device)]).all())
 
     def after(layer: int) -> Callable[..., None]:
-        return lambda module, args, output: look(layer, output)
+        return lambda module, args, output: check(layer, output)
 
     layers = loaded.adapter.layers
     handles = [module.register_forward_hook(after(layer)) for layer, module in enumerate(layers)]
     handles.append(
         layers[0].register_forward_pre_hook(
-            lambda module, args, kwargs: look(-1, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+            lambda module, args, kwargs: check(-1, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
         )
     )
     try:
-        again()
+        repeat()
     finally:
         for handle in handles:
             handle.remove()
-    first = min((layer for layer, good in finite.items() if not good), default=None)
+    first = min((layer for layer, is_finite in finite.items() if not is_finite), default=None)
     if first is None:
         return f"the outputs of all {len(layers)} decoder layers are finite"
     if first < 0:
@@ -50,14 +50,14 @@ def place(loaded: Loaded, batch: Batch, row: int, again: Callable[[], object]) -
 
 
 def error(
-    loaded: Loaded, batch: Batch, row: int, what: str, again: Callable[[], object], under: str = ""
+    loaded: Loaded, batch: Batch, row: int, what: str, repeat: Callable[[], object], under: str = ""
 ) -> ModelError:
     """The error to raise when `what` came out for sample `row` of a batch is not finite.
 
-    `again` as in `place`; `under` says what is in force, such as the mask of a culture.
+    `repeat` as in `locate`; `under` says what is in force, such as the mask of a culture.
     """
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
         f"model {loaded.name!r}: {what} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
-        f"{place(loaded, batch, row, again)}; {advice}"
+        f"{locate(loaded, batch, row, repeat)}; {advice}"
     )

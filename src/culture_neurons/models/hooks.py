@@ -136,7 +136,7 @@ class Ablation:
 
     def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> None:
         #: Modules that are hooked, by number, and the layer of each: first all activations, then projections.
-        self.modules, self._layers, places = _places(adapter, masks)
+        self.modules, self._layers, places = _positions(adapter, masks)
         devices = [_device(layer) for layer in adapter.layers]
         # Indices of all masks go to the devices now, so that changing masks waits for nothing.
         self._masks = [_on_devices(parts_of(mask), places, devices) for mask in masks]
@@ -199,7 +199,7 @@ def parts_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
     return mask.masks if isinstance(mask, OwnMasks) else (mask,)
 
 
-def _places(
+def _positions(
     adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]
 ) -> tuple[list[nn.Module], list[int], dict[str, list[tuple[int, Projection]]]]:
     """The modules that masks act on, the layer of each, and by site, per layer, the module's number and the site's

@@ -20,7 +20,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models import finite
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.vision import image_features_kept
+from culture_neurons.models.vision import keep_image_features
 
 #: How one option letter can stand in a vocabulary: alone, after a space (byte-level BPE or SentencePiece).
 _LETTER_FORMS = ("{}", "Ġ{}", "▁{}")
@@ -90,9 +90,9 @@ class Letters:
 @torch.inference_mode()
 def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     """Answer every sample of a batch; logits are computed at the last position only."""
-    letters = letters_of(loaded, batch)
+    letters = read_letters(loaded, batch)
     inputs = on_device(loaded, batch)
-    with image_features_kept(loaded.model, batch.image_of):
+    with keep_image_features(loaded.model, batch.image_of):
         reading, texts = ask(loaded, inputs, prompt, letters)
     return answers(loaded, batch, letters, reading, texts)
 
@@ -101,13 +101,13 @@ def right_letter(loaded: Loaded, batch: Batch) -> torch.Tensor:
     """log P(y) [sample] of one forward pass, with y the letter of the right option, with or without a space before it,
     and P(y) its probability among all tokens at the last position. Gradients go through it, where they are enabled."""
     inputs = on_device(loaded, batch)
-    with image_features_kept(loaded.model, batch.image_of):
-        reading = letters_of(loaded, batch).read(forward(loaded, inputs).logits[:, -1])
+    with keep_image_features(loaded.model, batch.image_of):
+        reading = read_letters(loaded, batch).read(forward(loaded, inputs).logits[:, -1])
     right = [order.index(sample.label) for sample, order in zip(batch.samples, batch.orders, strict=True)]
     return reading.by_letter.gather(1, torch.tensor(right, device=reading.by_letter.device)[:, None])[:, 0]
 
 
-def letters_of(loaded: Loaded, batch: Batch) -> Letters:
+def read_letters(loaded: Loaded, batch: Batch) -> Letters:
     """The letters that the options of a batch need."""
     return Letters(loaded, max(len(order) for order in batch.orders))
 

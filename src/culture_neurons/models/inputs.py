@@ -117,7 +117,7 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
     return questions
 
 
-def lengths(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
+def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
     """Tokens of each question, int64 [question]: those of its text, and those of its image by the image's size.
 
     Exact where the processor can tell what an image takes; good enough to sort by elsewhere. Raises ModelError, naming
@@ -138,7 +138,7 @@ def lengths(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
             shapes = [(sizes[k][1], sizes[k][0]) for k in part]
             return np.array(count(image_sizes=shapes).num_image_tokens) - 1
 
-        more = _naming(loaded, tokens, [questions[i].sample for i in sized], sizes)
+        more = _naming_sample(loaded, tokens, [questions[i].sample for i in sized], sizes)
     else:
         more = np.array([width * height // _PIXELS**2 for width, height in sizes], dtype=np.int64)
     result[sized] += more.astype(np.int64)
@@ -165,7 +165,7 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
             continue
         at = len(images)
         same = first.setdefault(sample.image_id or f"\0{at}", at)
-        images.append(_opened(sample, opener) if same == at else images[same])
+        images.append(_open_image(sample, opener) if same == at else images[same])
         image_of.append(same)
     bos = loaded.tokenizer.bos_token
     arguments: dict[str, Any] = {
@@ -185,7 +185,7 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         )
 
     sizes = [None if image is None else image.size for image in shown]
-    inputs = _naming(loaded, processed, [question.sample for question in questions], sizes)
+    inputs = _naming_sample(loaded, processed, [question.sample for question in questions], sizes)
     offsets = inputs.pop("offset_mapping", None)
     accepted = inspect.signature(loaded.model.forward).parameters
     if "token_type_ids" not in accepted:
@@ -194,7 +194,7 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     return Batch(tuple(questions), inputs, marked, tuple(image_of))
 
 
-def _opened(sample: Sample, opener: Opener) -> Image.Image | None:
+def _open_image(sample: Sample, opener: Opener) -> Image.Image | None:
     """The image of a sample. Raises DataError that names the sample too."""
     try:
         return opener(sample.image)
@@ -202,7 +202,7 @@ def _opened(sample: Sample, opener: Opener) -> Image.Image | None:
         raise DataError(f"sample {sample.sample_id!r}: {error}") from None
 
 
-def _naming(
+def _naming_sample(
     loaded: Loaded,
     call: Callable[[Sequence[int]], Result],
     samples: Sequence[Sample],

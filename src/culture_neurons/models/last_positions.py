@@ -38,9 +38,9 @@ def last_positions(adapter: Adapter, norm: nn.Module | None) -> list[StandIn]:
     attention = adapter.attentions[-1]
     modules = [norm, *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
     modules += [module for name, module in adapter.layers[-1].named_children() if name.startswith(_AFTER_ATTENTION)]
-    found: list[StandIn] = [(module, _rows(module)) for module in modules if isinstance(module, nn.Module)]
-    found.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons)))
-    return found if attention is None else [*found, (attention, _queries(attention))]
+    stand_ins: list[StandIn] = [(module, _rows(module)) for module in modules if isinstance(module, nn.Module)]
+    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons)))
+    return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention))]
 
 
 def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from culture_neurons.models.hooks import Recorder
 from culture_neurons.models.inference import forward, on_device
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.vision import image_features_kept
+from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import TOKEN_RULES
 
 #: Rules for which batches are prepared with `content`.
@@ -59,7 +59,7 @@ def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[n
 
     def forwards() -> None:
         recorder.start(token_weights(loaded, batch, rule))
-        with image_features_kept(loaded.model, batch.image_of):
+        with keep_image_features(loaded.model, batch.image_of):
             forward(loaded, on_device(loaded, batch))
 
     forwards()

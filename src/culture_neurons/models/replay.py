@@ -31,12 +31,20 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models.inference import forward
 from culture_neurons.models.last_positions import last_positions
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.stand_ins import Run, StandIn, handing_back, noted, replaced, straight_to, with_its_mask
+from culture_neurons.models.stand_ins import (
+    Run,
+    StandIn,
+    record_runs,
+    replace_forwards,
+    returning,
+    skipping_wrapper,
+    with_additive_mask,
+)
 
 _ORDER = "its decoder layers don't run once each, one after the other"
 
 
-class _Reached(Exception):
+class _StopForward(Exception):
     """The layer to advance to is reached; the rest of the pass is not wanted."""
 
 
@@ -72,12 +80,12 @@ class Replay:
         if layer <= self.layer:
             return
         stop = [(self._layers[layer], _stop)]
-        with noted([self._layers[layer - 1]]) as found, replaced(stop), suppress(_Reached):
+        with record_runs([self._layers[layer - 1]]) as found, replace_forwards(stop), suppress(_StopForward):
             self._pass(self._parts)
         if len(found) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
-        self._below = [handing_back(below, found[0][1]) for below in self._layers[:layer]]
+        self._below = [returning(below, found[0][1]) for below in self._layers[:layer]]
 
     def logits(self, parts: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
@@ -88,7 +96,7 @@ class Replay:
         """
         if self.kind is not None:
             return self._keeping(parts)
-        with _watched(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
+        with _record_modules(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
             result = self._keeping(parts)
         self.kind = seen.kind()
         if self._savings:
@@ -102,26 +110,26 @@ class Replay:
         layout, activation = adapter.gated[at], adapter.activations[at]
         gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
         modules = [m for m in dict.fromkeys((adapter.attentions[at], gate, up, activation)) if m is not None]
-        with noted(modules) as found:
+        with record_runs(modules) as found:
             result = self._pass([])
         outputs = dict(found)
         if len(found) != len(modules) or outputs.keys() != set(modules):
             raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
         if up is not gate:
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
-        self._parts = [handing_back(module, output) for module, output in outputs.items()]
+        self._parts = [returning(module, output) for module, output in outputs.items()]
         return result
 
     def _pass(self, parts: Sequence[StandIn]) -> torch.Tensor:
         """A forward pass in which what is kept is handed back."""
         # In the last layer, what is kept of the MLP is there for all positions.
         tail = self._tail if self.layer < len(self._layers) - 1 else []
-        with replaced([*self._below, *parts, *self._entry, *tail]):
+        with replace_forwards([*self._below, *parts, *self._entry, *tail]):
             return forward(self._loaded, self._inputs).logits[:, -1]
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Recorded:
     """One complete pass, as seen from outside.
 
     calls   of decoder layers, in the order in which they run: index, and `_kind` of the arguments
@@ -144,9 +152,9 @@ class _Seen:
 
 
 @contextmanager
-def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Iterator[_Seen]:
+def _record_modules(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Iterator[_Recorded]:
     """Note one pass: the calls of layers, and the runs of modules."""
-    seen, times = _Seen(len(layers)), Counter[nn.Module]()
+    seen, times = _Recorded(len(layers)), Counter[nn.Module]()
 
     def calling(layer: int) -> Callable[..., None]:
         def note(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -170,11 +178,11 @@ def _watched(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -> Itera
             handle.remove()
 
 
-def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Seen) -> list[StandIn]:
+def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Recorded) -> list[StandIn]:
     """What makes the decoder's input, and what in the decoder runs before its layers, hands back what it gave."""
-    found = [handing_back(module, run[2]) for module, run in seen.before.items()]
-    found += next(filter(None, (straight_to(decoder, module, seen.runs) for module in around)), [])
-    return found + with_its_mask(decoder, seen.runs, seen.masks)
+    found = [returning(module, run[2]) for module, run in seen.before.items()]
+    found += next(filter(None, (skipping_wrapper(decoder, module, seen.runs) for module in around)), [])
+    return found + with_additive_mask(decoder, seen.runs, seen.masks)
 
 
 def _kind(value: Any) -> Hashable:
@@ -197,4 +205,4 @@ def _path(loaded: Loaded) -> list[nn.Module]:
 
 
 def _stop(*_: Any, **__: Any) -> Any:
-    raise _Reached
+    raise _StopForward

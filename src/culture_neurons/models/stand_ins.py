@@ -17,8 +17,8 @@ Run = tuple[tuple, dict[str, Any], Any]
 
 
 @contextmanager
-def replaced(stand_ins: Sequence[StandIn]) -> Iterator[None]:
-    """Inside, the functions run; outside, what was there before, such as what accelerate has put there."""
+def replace_forwards(stand_ins: Sequence[StandIn]) -> Iterator[None]:
+    """Run the functions in place of the modules' forwards inside the context; restore what was there on exit."""
     before = [(module, {k: v for k, v in vars(module).items() if k == "forward"}) for module, _ in stand_ins]
     try:
         for module, function in stand_ins:
@@ -31,60 +31,60 @@ def replaced(stand_ins: Sequence[StandIn]) -> Iterator[None]:
 
 
 @contextmanager
-def noted(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Any]]]:
-    """The modules in the order in which they run, and what the `forward` of each gives, before hooks change it."""
-    found: list[tuple[nn.Module, Any]] = []
+def record_runs(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Any]]]:
+    """Record the modules in the order in which they run, with the output of each `forward` before hooks change it."""
+    outputs: list[tuple[nn.Module, Any]] = []
 
-    def noting(module: nn.Module) -> Callable[..., Any]:
+    def wrap(module: nn.Module) -> Callable[..., Any]:
         own = module.forward
 
         def run(*args: Any, **kwargs: Any) -> Any:
             output = own(*args, **kwargs)
-            found.append((module, output))
+            outputs.append((module, output))
             return output
 
         return run
 
-    with replaced([(module, noting(module)) for module in modules]):
-        yield found
+    with replace_forwards([(module, wrap(module)) for module in modules]):
+        yield outputs
 
 
-def handing_back(module: nn.Module, output: Any) -> StandIn:
-    """Gives `output`, whatever the module is called with."""
+def returning(module: nn.Module, output: Any) -> StandIn:
+    """A stand-in that returns `output`, whatever the module is called with."""
     return module, lambda *args, **kwargs: output
 
 
-def straight_to(decoder: nn.Module, around: nn.Module, runs: Mapping[nn.Module, Run]) -> list[StandIn]:
-    """In place of a module around the decoder, which makes its input of tokens and images: the decoder alone.
+def skipping_wrapper(decoder: nn.Module, wrapper: nn.Module, runs: Mapping[nn.Module, Run]) -> list[StandIn]:
+    """A stand-in for a wrapper around the decoder that skips making the decoder's input from tokens and images.
 
-    It is called with what it was called with before, and its new hidden states take the place of those before in what
-    the module gave. Empty where the module did not hand on the decoder's hidden states as they are.
+    The decoder is called with its recorded arguments, and its new hidden states replace the old ones in the wrapper's
+    recorded output. Empty where the wrapper did not pass the decoder's hidden states on unchanged.
     """
-    if decoder not in runs or around not in runs:
+    if decoder not in runs or wrapper not in runs:
         return []
-    (args, kwargs, of_decoder), (*_, output) = runs[decoder], runs[around]
+    (args, kwargs, of_decoder), (*_, output) = runs[decoder], runs[wrapper]
     states = getattr(of_decoder, "last_hidden_state", None)
     if states is None or getattr(output, "last_hidden_state", None) is not states:
         return []
-    rest = dataclasses.replace(output, last_hidden_state=None)
+    empty_output = dataclasses.replace(output, last_hidden_state=None)
 
     def run(*_: Any, **__: Any) -> Any:
-        return dataclasses.replace(rest, last_hidden_state=decoder(*args, **kwargs).last_hidden_state)
+        return dataclasses.replace(empty_output, last_hidden_state=decoder(*args, **kwargs).last_hidden_state)
 
-    return [(around, run)]
+    return [(wrapper, run)]
 
 
-def with_its_mask(decoder: nn.Module, runs: Mapping[nn.Module, Run], masks: Sequence[Any]) -> list[StandIn]:
-    """The decoder, called with the attention mask that it made, in place of the padding that it made it of.
+def with_additive_mask(decoder: nn.Module, runs: Mapping[nn.Module, Run], masks: Sequence[Any]) -> list[StandIn]:
+    """A stand-in that calls the decoder with its own 4-D attention mask instead of the padding mask it was made from.
 
-    Models hand such a mask on as it is. Where it is bool, it is given as numbers to add, 0 and -inf: attention on a CPU
-    would make these of it in each layer. `masks` are what the layers were called with. Empty where they are not one
-    mask, and in half precision and on other devices, where this saves nothing.
+    Models pass such a mask on unchanged. A bool mask becomes an additive one (0 and -inf), which attention on a CPU
+    would otherwise make again in each layer. `masks` are those that the layers were called with. Empty where the layers
+    had different masks, and in half precision and on other devices, where this saves nothing.
     """
     _, kwargs, output = runs.get(decoder, ((), {}, None))
     states, padding, mask = getattr(output, "last_hidden_state", None), kwargs.get("attention_mask"), masks[0]
-    found = all(isinstance(value, torch.Tensor) for value in (states, padding, mask))
-    if not found or padding.ndim != 2 or mask.ndim != 4 or any(other is not mask for other in masks):
+    all_tensors = all(isinstance(value, torch.Tensor) for value in (states, padding, mask))
+    if not all_tensors or padding.ndim != 2 or mask.ndim != 4 or any(other is not mask for other in masks):
         return []
     if not full_precision(states) or padding.device != mask.device:
         return []

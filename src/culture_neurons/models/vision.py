@@ -11,7 +11,7 @@ from torch import nn
 
 
 @contextmanager
-def image_features_kept(model: nn.Module, image_of: Sequence[int] = ()) -> Iterator[None]:
+def keep_image_features(model: nn.Module, image_of: Sequence[int] = ()) -> Iterator[None]:
     """Inside, the model computes the features of the same image tensor once; outside, it is as it was.
 
     `image_of` gives, per image of the batch, the index of the first image that shows the same (`Batch.image_of`):
@@ -58,19 +58,19 @@ def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *
         **{key: chosen(value) for key, value in kwargs.items()},
     )
     at_image = [distinct.index(i) for i in image_of]
-    features = _handed_out(output.pooler_output, at_image)
+    features = _repeat_features(output.pooler_output, at_image)
     if features is None or len(output.pooler_output) != len(distinct):
         return compute(pixel_values, *args, **kwargs)
     # Features of inner layers of the tower (DeepStack) lie as those of its last one: all images in one row of tokens.
     inner = getattr(output, "deepstack_features", None)
     if inner is not None:
         sizes = [len(of_image) for of_image in output.pooler_output]
-        output.deepstack_features = [torch.cat(_handed_out(layer.split(sizes), at_image)) for layer in inner]
+        output.deepstack_features = [torch.cat(_repeat_features(layer.split(sizes), at_image)) for layer in inner]
     output.pooler_output = features
     return output
 
 
-def _handed_out(features: Any, at_image: Sequence[int]) -> Any:
+def _repeat_features(features: Any, at_image: Sequence[int]) -> Any:
     """The features of each image in turn, in the form in which they came: one tensor, or one for each image."""
     if isinstance(features, torch.Tensor):
         return features[torch.tensor(at_image, device=features.device)]

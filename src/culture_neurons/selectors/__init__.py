@@ -27,9 +27,9 @@ def resolve(name: str) -> Selector:
     return SELECTORS[key]
 
 
-def function(place: str) -> Callable[..., Any]:
+def load_function(reference: str) -> Callable[..., Any]:
     """The function at "file:function" of this folder; a selector's file is imported when it is needed."""
-    file, _, name = place.partition(":")
+    file, _, name = reference.partition(":")
     return getattr(import_module(f"{__name__}.{file}"), name)
 
 
@@ -41,7 +41,7 @@ def modules(name: str) -> list[str]:
 
 def options(name: str) -> dict[str, Any]:
     """The options of a selector and their defaults. Raises ConfigError for an unknown selector."""
-    parameters = inspect.signature(function(resolve(name).score)).parameters.values()
+    parameters = inspect.signature(load_function(resolve(name).score)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
@@ -66,7 +66,7 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     Raises ConfigError for an unknown selector or option, or a value out of range.
     """
     check(name, given)
-    method = function(resolve(name).score)
+    method = load_function(resolve(name).score)
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
         return method(statistics, **given)

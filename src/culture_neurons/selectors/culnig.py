@@ -88,8 +88,8 @@ def general(
     for sites, fraction in ((MLP, mlp_fraction), (ATTENTION, attention_fraction)):
         pool = Pool(gain, sites)
         chosen = pool.top(pool.flat(gain).sum(axis=0), fraction)
-        named = pool.top(_mean(pool, mention).sum(axis=0), mention_fraction) if mention is not None else []
-        parts.append(pool.table(chosen[~np.isin(chosen, named)], pool.flat(gain).sum(axis=0)))
+        mention_units = pool.top(_mean(pool, mention).sum(axis=0), mention_fraction) if mention is not None else []
+        parts.append(pool.table(chosen[~np.isin(chosen, mention_units)], pool.flat(gain).sum(axis=0)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -125,19 +125,21 @@ def specific(
     pool = Pool(gain, [*MLP, *ATTENTION])
     values = pool.flat(gain)
     mean, spread = values.mean(axis=0), values.std(axis=0)
-    named = {}
+    mention_means = {}
     if mention is not None:
         means = zip(mention.cultures, mention.samples, _mean(pool, mention), strict=True)
-        named = {name: mean for name, n, mean in means if n}
+        mention_means = {name: mean for name, n, mean in means if n}
     parts = []
     for at, name in sorted(enumerate(cultures), key=lambda pair: pair[1]):
-        if mention is not None and name not in named:
-            raise FileError(f"no question mentions {name!r} (data: mentions); it has {', '.join(named) or 'none'}")
+        if mention is not None and name not in mention_means:
+            raise FileError(
+                f"no question mentions {name!r} (data: mentions); it has {', '.join(mention_means) or 'none'}"
+            )
         chosen = pool.top(values[at], fraction)
         if mention is not None:
-            chosen = chosen[~np.isin(chosen, pool.top(named[name], mention_fraction))]
-        above, mine = values[at, chosen] - mean[chosen], values[:, chosen]
-        differs = np.ptp(mine, axis=0) > _NOISE * np.abs(mine).max(axis=0)
+            chosen = chosen[~np.isin(chosen, pool.top(mention_means[name], mention_fraction))]
+        above, culture_values = values[at, chosen] - mean[chosen], values[:, chosen]
+        differs = np.ptp(culture_values, axis=0) > _NOISE * np.abs(culture_values).max(axis=0)
         chosen = chosen[(above >= z * spread[chosen]) & differs]
         table = pool.table(chosen, values[at])
         table.insert(0, "culture", name)
@@ -145,7 +147,7 @@ def specific(
     return pd.concat(parts, ignore_index=True)
 
 
-def matched(
+def random_control(
     reference: pd.DataFrame, cultures: Sequence[str], layers: int, widths: Mapping[str, int], seed: int
 ) -> pd.DataFrame:
     """A random control: per culture as many units of each site and layer as `reference` has, other ones than these.
@@ -157,23 +159,25 @@ def matched(
     a layer has too few others. score is a uniform number in (0, 1]; columns, and order, as those of any mask.
     """
     key = ["site", "layer", "neuron"]
-    drawn: dict[frozenset, pd.DataFrame] = {}
+    controls: dict[frozenset, pd.DataFrame] = {}
     parts = []
     for culture in sorted(cultures):
-        mine = reference.loc[reference["culture"] == culture, key]
-        units = frozenset(mine.itertuples(index=False, name=None))
-        if units not in drawn:
-            drawn[units] = _draw(mine, layers, widths, seeds.generator("random-matched", seed, culture))
-        parts.append(drawn[units].assign(culture=culture))
+        of_culture = reference.loc[reference["culture"] == culture, key]
+        units = frozenset(of_culture.itertuples(index=False, name=None))
+        if units not in controls:
+            controls[units] = _draw(of_culture, layers, widths, seeds.generator("random-matched", seed, culture))
+        parts.append(controls[units].assign(culture=culture))
     return pd.concat(parts, ignore_index=True)[list(selection.COLUMNS)].astype(selection.COLUMNS)
 
 
-def _draw(mine: pd.DataFrame, layers: int, widths: Mapping[str, int], random: np.random.Generator) -> pd.DataFrame:
+def _draw(
+    of_culture: pd.DataFrame, layers: int, widths: Mapping[str, int], random: np.random.Generator
+) -> pd.DataFrame:
     """One control, best first; every site and layer is drawn from, so that one does not decide another's numbers."""
     parts = []
     for site, width in sorted(widths.items()):
         numbers = 1 - random.random((layers, width))
-        for layer, taken in mine[mine["site"] == site].groupby("layer")["neuron"]:
+        for layer, taken in of_culture[of_culture["site"] == site].groupby("layer")["neuron"]:
             own = np.isin(np.arange(width), taken)
             chosen = np.lexsort((-numbers[layer], own))[: len(taken)]
             parts.append(
@@ -204,7 +208,7 @@ class Pool:
     def top(self, values: np.ndarray, fraction: float) -> np.ndarray:
         """The floor(fraction * size) units of highest positive value, best first."""
         size = shares.floored(fraction, len(values))
-        return selection.top(values, size) if size else np.zeros(0, np.int64)
+        return selection.top_indices(values, size) if size else np.zeros(0, np.int64)
 
     def table(self, chosen: np.ndarray, values: np.ndarray) -> pd.DataFrame:
         """Rows of a mask, in the order of `chosen`; rank counts from 1."""

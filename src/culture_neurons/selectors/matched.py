@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.selectors.uniform import draw
+from culture_neurons.selectors.uniform import uniform_scores
 from culture_neurons.types import Statistics
 
 
@@ -23,7 +23,7 @@ def matched(statistics: Statistics, *, seed: int = 0, match: str = "cas") -> np.
     """
     if not isinstance(match, str) or not match:
         raise ConfigError(f"selector random-matched: match must name a selector, found {match!r}")
-    return draw("random-matched", statistics, seed)
+    return uniform_scores("random-matched", statistics, seed)
 
 
 def choose_matched(
@@ -41,20 +41,20 @@ def choose_matched(
     """
     layers = np.repeat(np.arange(scores.shape[1]), scores.shape[2])
     chosen = []
-    for row, p, taken in zip(scores.reshape(len(scores), -1), probability, reference, strict=True):
-        bins = layers * 11 + liveliness(p.ravel()) + 1
-        own = np.zeros(row.size, dtype=bool)
-        own[taken] = True
-        wanted = np.bincount(bins[taken], minlength=scores.shape[1] * 11)
+    for row, p, reference_indices in zip(scores.reshape(len(scores), -1), probability, reference, strict=True):
+        bins = layers * 11 + activity_decile(p.ravel()) + 1
+        in_reference = np.zeros(row.size, dtype=bool)
+        in_reference[reference_indices] = True
+        counts = np.bincount(bins[reference_indices], minlength=scores.shape[1] * 11)
         # Members of a bin side by side; short integers are sorted in linear time, whole scores are not sorted at all.
-        ends = np.cumsum(np.bincount(bins, minlength=len(wanted)))
+        ends = np.cumsum(np.bincount(bins, minlength=len(counts)))
         members = np.split(np.argsort(bins.astype(np.uint16), kind="stable"), ends[:-1])
         picked = [np.empty(0, dtype=np.int64)]
-        for b in np.flatnonzero(wanted):
-            foreign = _best(row, members[b][~own[members[b]]], wanted[b])
-            picked += [foreign, _best(row, members[b][own[members[b]]], wanted[b] - len(foreign))]
-        together = np.concatenate(picked)
-        chosen.append(_best(row, together, len(together)))
+        for b in np.flatnonzero(counts):
+            others = _best(row, members[b][~in_reference[members[b]]], counts[b])
+            picked += [others, _best(row, members[b][in_reference[members[b]]], counts[b] - len(others))]
+        union = np.concatenate(picked)
+        chosen.append(_best(row, union, len(union)))
     return chosen
 
 
@@ -66,7 +66,7 @@ def _best(row: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
     return candidates[np.lexsort((candidates, -row[candidates]))][:n]
 
 
-def liveliness(probability: np.ndarray) -> np.ndarray:
+def activity_decile(probability: np.ndarray) -> np.ndarray:
     """The decile (0 to 9) of each value among the values above 0; -1 for dead neurons. int64, same shape.
 
     Equal values share a decile, so with many ties some deciles are empty.

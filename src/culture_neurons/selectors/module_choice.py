@@ -49,9 +49,9 @@ def richness(mask: pd.DataFrame, layers: int, units: Mapping[str, int]) -> pd.Da
 
     chosen is the number of units that the mask names, richness = chosen / units.
     """
-    named = mask[["site", "layer", "neuron"]].drop_duplicates().groupby(["site", "layer"]).size()
+    n_chosen = mask[["site", "layer", "neuron"]].drop_duplicates().groupby(["site", "layer"]).size()
     index = pd.MultiIndex.from_product([list(units), range(layers)], names=["site", "layer"])
-    table = named.reindex(index, fill_value=0).astype(np.int64).rename("chosen").reset_index()
+    table = n_chosen.reindex(index, fill_value=0).astype(np.int64).rename("chosen").reset_index()
     table["units"] = table["site"].map(dict(units)).astype(np.int64)
     return table.assign(richness=table["chosen"] / table["units"])
 
@@ -69,13 +69,13 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
 
     Raises DataError when no unit is chosen at all, ConfigError when richest and poorest would overlap.
     """
-    known = rich.groupby("site", sort=False)["chosen"].sum()
-    sites = [site for site, n in known.items() if n]
+    chosen_per_site = rich.groupby("site", sort=False)["chosen"].sum()
+    sites = [site for site, n in chosen_per_site.items() if n]
     if not sites:
         raise DataError("the mask has no neuron at any projection, so no module is richer than another")
     layers = rich.groupby("site", sort=False).size().iloc[0]
-    each, more = divmod(modules, len(sites))
-    count = {site: each + (i < more) for i, site in enumerate(sites)}
+    quotient, remainder = divmod(modules, len(sites))
+    count = {site: quotient + (i < remainder) for i, site in enumerate(sites)}
     if 2 * max(count.values()) > layers:
         raise ConfigError(
             f"finetuning: modules: {modules} of {len(sites)} sites are up to {max(count.values())} of one site, so that"
@@ -89,18 +89,18 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
                 # Equally rich modules in a drawn order, the same for all choices: by depth, ties would choose layers.
                 ties = generator("finetuning", "ties", site).permutation(layers)
                 ranked = np.lexsort((ties, -of_site["richness"]))
-                drawn = {
+                selected = {
                     "richest": lambda n, ranked=ranked: ranked[:n],
                     "poorest": lambda n, ranked=ranked: ranked[len(ranked) - n :],
                     "random": lambda n, site=site, seed=seed: generator("finetuning", seed, site).permutation(layers)[
                         :n
                     ],
                 }[choice](n)
-                parts.append(of_site.iloc[np.sort(drawn)].assign(choice=choice, seed=seed))
+                parts.append(of_site.iloc[np.sort(selected)].assign(choice=choice, seed=seed))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
-def held_out(sample_ids: Sequence[str], share: float, limit: int | None = None) -> tuple[list[int], list[int]]:
+def split_held_out(sample_ids: Sequence[str], share: float, limit: int | None = None) -> tuple[list[int], list[int]]:
     """Indices of the questions to train on, and of those that judge the training, both ascending.
 
     At most `limit` questions are taken, drawn by their ids; round(share * number) of these, at least one, are held

@@ -64,16 +64,16 @@ def select(
             raise ConfigError(f"the scores of culture {culture!r} hold values that are no numbers (nan)")
     entry = selectors.resolve(selector) if selector else None
     if entry is None or not entry.choose:
-        chosen = [top(row.ravel(), size) for row in scores]
+        chosen = [top_indices(row.ravel(), size) for row in scores]
     elif entry.needs_reference:
         if statistics is None or reference is None:
             raise ConfigError(f"selector {selector} needs the statistics and a reference mask")
         flat = _flat_reference(reference, cultures, scores.shape[1:], site)
-        chosen = selectors.function(entry.choose)(
+        chosen = selectors.load_function(entry.choose)(
             scores, size, probability=_probability(statistics, cultures), reference=flat
         )
     else:
-        chosen = selectors.function(entry.choose)(scores, size)
+        chosen = selectors.load_function(entry.choose)(scores, size)
     return _table(scores, cultures, chosen, site)
 
 
@@ -104,44 +104,46 @@ def budget(top_fraction: float | str, layers: int, neurons: int) -> int:
     return size
 
 
-def top(scores: np.ndarray, size: int) -> np.ndarray:
+def top_indices(scores: np.ndarray, size: int) -> np.ndarray:
     """Indices of the `size` highest positive scores, highest first, equal ones by index. int64 [<= size]."""
-    best = among_top(scores, size)
+    best = top_indices_unsorted(scores, size)
     return best[np.lexsort((best, -scores[best]))]
 
 
-def among_top(scores: np.ndarray, size: int) -> np.ndarray:
+def top_indices_unsorted(scores: np.ndarray, size: int) -> np.ndarray:
     """The same indices in ascending order, which takes a fraction of the time: nothing is sorted."""
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > size:
         values = scores[candidates]
         least = np.partition(values, len(values) - size)[len(values) - size]
-        inside = values > least
-        inside[np.flatnonzero(values == least)[: size - np.count_nonzero(inside)]] = True
-        candidates = candidates[np.flatnonzero(inside)]  # several times faster than with `inside` itself
+        taken = values > least
+        taken[np.flatnonzero(values == least)[: size - np.count_nonzero(taken)]] = True
+        candidates = candidates[np.flatnonzero(taken)]  # several times faster than with `inside` itself
     return candidates
 
 
-def sets(scores: np.ndarray, sizes: Sequence[int], selector: str) -> list[list[np.ndarray]]:
+def select_indices(scores: np.ndarray, sizes: Sequence[int], selector: str) -> list[list[np.ndarray]]:
     """What `select` chooses for several budgets, as sets: per size and culture flat indices, in any order.
 
     scores    float32 [culture, layer, neuron] of `selector`, which must need no reference
     """
     entry = selectors.resolve(selector)
     if entry.choose:
-        choose = selectors.function(entry.choose)
+        choose = selectors.load_function(entry.choose)
         return [choose(scores, size) for size in sizes]
     rows = scores.reshape(len(scores), -1)
-    found: dict[int, list[np.ndarray]] = {}
-    wider: list[np.ndarray] = []
+    by_size: dict[int, list[np.ndarray]] = {}
+    candidates: list[np.ndarray] = []
     # A larger set holds the smaller ones, so that each is looked for in the one before.
     for size in sorted(set(sizes), reverse=True):
-        if wider:
-            wider = [mine[among_top(row[mine], size)] for row, mine in zip(rows, wider, strict=True)]
+        if candidates:
+            candidates = [
+                indices[top_indices_unsorted(row[indices], size)] for row, indices in zip(rows, candidates, strict=True)
+            ]
         else:
-            wider = [among_top(row, size) for row in rows]
-        found[size] = wider
-    return [found[size] for size in sizes]
+            candidates = [top_indices_unsorted(row, size) for row in rows]
+        by_size[size] = candidates
+    return [by_size[size] for size in sizes]
 
 
 def _probability(statistics: Statistics, cultures: list[str]) -> np.ndarray:
@@ -160,11 +162,11 @@ def _flat_reference(
     layer, neuron = reference["layer"].to_numpy(), reference["neuron"].to_numpy()
     outside = (layer < 0) | (layer >= shape[0]) | (neuron < 0) | (neuron >= shape[1])
     culture, names = pd.factorize(reference["culture"])
-    strange = sorted(set(names) - set(cultures))
-    if outside.any() or strange or (reference["site"] != site).any():
+    unknown = sorted(set(names) - set(cultures))
+    if outside.any() or unknown or (reference["site"] != site).any():
         raise FileError(
             f"the reference mask does not fit the scores ({shape[0]} layers x {shape[1]} neurons at {site}"
-            f"{', unknown culture ' + repr(strange[0]) if strange else ''}); it is from another run"
+            f"{', unknown culture ' + repr(unknown[0]) if unknown else ''}); it is from another run"
         )
     flat = np.ravel_multi_index((layer, neuron), shape)
     number = {name: i for i, name in enumerate(names)}

@@ -15,10 +15,10 @@ def uniform(statistics: Statistics, *, seed: int = 0) -> np.ndarray:
     Each culture's scores depend on the seed and the culture's name alone, never on the other cultures.
     Raises ConfigError for a seed that is not a whole number from 0.
     """
-    return draw("random", statistics, seed)
+    return uniform_scores("random", statistics, seed)
 
 
-def draw(tag: str, statistics: Statistics, seed: int) -> np.ndarray:
+def uniform_scores(tag: str, statistics: Statistics, seed: int) -> np.ndarray:
     """Uniform scores in (0, 1] from streams named by (tag, seed, culture), float64 [culture, layer, neuron]."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"selector {tag}: seed must be a whole number from 0, found {seed!r}")

@@ -33,7 +33,7 @@ def main(o: argparse.Namespace) -> None:
     with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
-    batches = calibration.spread(loaded, samples, prompt, o.batch_size)
+    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)

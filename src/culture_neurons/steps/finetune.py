@@ -33,7 +33,7 @@ def main(o: argparse.Namespace) -> None:
     chosen = module_choice.choose(rich, o.modules, [o.choice], [o.seed])
     modules = list(zip(chosen["site"], chosen["layer"].astype(int).tolist(), strict=True))
     samples, opener = read_samples(o.samples)
-    train_on, judge_by = module_choice.held_out(
+    train_on, judge_by = module_choice.split_held_out(
         [s.sample_id for s in samples], o.training["held_out"], o.training["limit"]
     )
     held_out = [samples[i] for i in judge_by]
@@ -50,7 +50,7 @@ def main(o: argparse.Namespace) -> None:
     def watch(steps: Any) -> Any:
         return cli.progress(steps, schedule.steps, f"{loaded.name}: training")
 
-    with updates.attached(loaded, modules, lora, o.seed) as parts:
+    with updates.attach(loaded, modules, lora, o.seed) as parts:
         before = judged("before")
         losses = train(loaded, parts, [samples[i] for i in train_on], opener, prompt, schedule, watch)
         after = judged("after")

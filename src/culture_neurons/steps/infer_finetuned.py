@@ -28,7 +28,7 @@ def main(o: argparse.Namespace) -> None:
     training = metadata["settings"]["training"]
     lora = updates.Lora(**training["lora"]) if training["method"] == "lora" else None
     modules = [(site, layer) for site, layer in metadata["modules"]]
-    with updates.attached(loaded, modules, lora) as parts:
+    with updates.attach(loaded, modules, lora) as parts:
         updates.apply(parts, tensors, str(o.update))
         for (name, (samples, opener)), out in zip(read.items(), o.answers_out, strict=True):
             table = model_arguments.answers(o, loaded, samples, opener, prompt, name)

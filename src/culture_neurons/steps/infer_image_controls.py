@@ -13,7 +13,7 @@ from culture_neurons.steps import cli, model_arguments
 def main(o: argparse.Namespace) -> None:
     """samples.parquet -> the answers under each control; questions that have no image are left out"""
     from culture_neurons import files, layout
-    from culture_neurons.data.image_controls import CONTROLS, controlled
+    from culture_neurons.data.image_controls import CONTROLS, apply_control
     from culture_neurons.data.samples import read_samples
 
     outputs = {control: path for (control,), path in layout.by("image_control", o.answers_out, "control").items()}
@@ -22,7 +22,7 @@ def main(o: argparse.Namespace) -> None:
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
     for control, path in outputs.items():
-        asked, open_image = controlled(control, samples, opener)
+        asked, open_image = apply_control(control, samples, opener)
         table = model_arguments.answers(o, loaded, asked, open_image, prompt, f"image control {control}")
         made = cli.provenance(
             "infer_image_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(asked),

@@ -16,7 +16,7 @@ def main(o: argparse.Namespace) -> None:
     hardware = sorted({name for metadata in found for name in metadata.get("hardware", ())})
     made_by = cli.provenance("merge", o, after={**found[0], "hardware": hardware})
     store.merge_statistics(o.shards, o.statistics_out, made_by)
-    for culture, (samples, tokens) in store.count(o.statistics_out).items():
+    for culture, (samples, tokens) in store.count_tokens(o.statistics_out).items():
         cli.log.info("%s: %d samples, %d tokens", culture, samples, tokens)
 
 

@@ -137,9 +137,9 @@ def names_memory(main: Callable[[argparse.Namespace], None]) -> Callable[[argpar
         try:
             main(o)
         except RuntimeError as error:
-            from culture_neurons.models.batching import out_of_memory
+            from culture_neurons.models.batching import is_out_of_memory
 
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise ModelError(
                 f"model {o.model.get('name')!r}: out of memory, even for one question at a time\n"

@@ -29,12 +29,12 @@ def main(o: argparse.Namespace) -> None:
     kept["split"] = splitting.assign(kept, how)
     counts = kept.groupby(["culture", "category", "split"], as_index=False).size().rename(columns={"size": "n"})
 
-    for reason, part in filtering.tally(filtered.dropped).groupby("reason", sort=False):
+    for reason, part in filtering.count_reasons(filtered.dropped).groupby("reason", sort=False):
         cultures = ", ".join(f"{c or '(no culture)'} {n}" for c, n in zip(part["culture"], part["n"], strict=True))
         cli.log.info("left out, %s: %d (%s)", reason, part["n"].sum(), cultures)
     cli.log.info("kept %d samples of %d cultures, %d rows left out", len(kept), kept["culture"].nunique(),
                  len(filtered.dropped))  # fmt: skip
-    if marked := option_marks.warning(kept["options"]):
+    if marked := option_marks.describe_marked(kept["options"]):
         cli.log.warning("warning: %s", marked)
     for culture in sorted(set(chosen.cultures or ()) - set(kept["culture"])):
         cli.log.warning("warning: no sample of %r is left; dropped.csv says why", culture)

@@ -21,7 +21,7 @@ def main(o: argparse.Namespace) -> None:
         widths = made.get("neurons")
         if not isinstance(widths, dict):
             raise FileError(f"{path}: no masks at projections; expected those of a selector by attribution")
-        mask = culnig.matched(reference, made["cultures"], made["layers"], widths, o.seed)
+        mask = culnig.random_control(reference, made["cultures"], made["layers"], widths, o.seed)
         options = {"match": o.match, "seed": o.seed}
         settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=made["top_fraction"])
         kept = {key: made[key] for key in ("model", "revision", "cultures", "layers", "neurons", "top_fraction")}

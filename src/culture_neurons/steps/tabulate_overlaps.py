@@ -99,7 +99,7 @@ def _of_tokens(
         scores = selectors.score(entry["method"], statistics, **entry["options"])
         with np.errstate(over="ignore", under="ignore"):
             scores = scores.astype(np.float32, copy=False)
-        sets = selection.sets(scores, [selection.budget(f, *shape) for f in fractions], entry["method"])
+        sets = selection.select_indices(scores, [selection.budget(f, *shape) for f in fractions], entry["method"])
         for fraction, found in zip(fractions, sets, strict=True):
             flat = {culture: np.sort(one) for culture, one in zip(statistics.cultures, found, strict=True)}
             result[model, name, fraction, rule] = overlaps.Masks(shape, flat)

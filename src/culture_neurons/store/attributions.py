@@ -17,13 +17,13 @@ _SAME = ("model", "revision", "dtype", "control")
 def write_attributions(path: str | Path, attributions: Attributions, metadata: Mapping[str, Any]) -> None:
     """Write the sums of one shard; one chunk per culture and layer."""
     sites = list(attributions.sums)
-    with hdf5.created(path) as file, hdf5.writing(path):
+    with hdf5.create_file(path) as file, hdf5.naming_errors(path):
         hdf5.write_metadata(file, ",".join(sites), metadata)
         hdf5.write_strings(file, "culture", attributions.cultures)
         hdf5.write_array(file, "samples", attributions.samples)
         for site, values in attributions.sums.items():
             chunks = tuple(min(1, n) for n in values.shape[:2]) + values.shape[2:]
-            file.create_dataset(f"{site}/attribution", data=values, **hdf5.packed(chunks))
+            file.create_dataset(f"{site}/attribution", data=values, **hdf5.compression_options(chunks))
 
 
 def read_attributions(shards: Sequence[str | Path]) -> tuple[Attributions, dict[str, Any]]:
@@ -47,13 +47,13 @@ def read_attributions(shards: Sequence[str | Path]) -> tuple[Attributions, dict[
     return Attributions(total.cultures, samples, sums), metadata
 
 
-def _identity(found: Attributions, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    sites = {site: values.shape[1:] for site, values in found.sums.items()}
-    return {key: metadata.get(key) for key in _SAME} | {"cultures": found.cultures, "sites": sites}
+def _identity(attributions: Attributions, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    sites = {site: values.shape[1:] for site, values in attributions.sums.items()}
+    return {key: metadata.get(key) for key in _SAME} | {"cultures": attributions.cultures, "sites": sites}
 
 
 def _read(path: str | Path) -> tuple[Attributions, dict[str, Any]]:
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         sites, metadata = hdf5.read_metadata(file, path)
         sums = {site: file[f"{site}/attribution"][()] for site in sites.split(",") if site}
         return Attributions(hdf5.read_strings(file, "culture"), file["samples"][()], sums), metadata

@@ -25,7 +25,7 @@ Chunk = tuple[int, bytes]
 
 
 @contextmanager
-def opened(path: str | Path, cache_bytes: int = 8 << 20) -> Iterator[h5py.File]:
+def open_file(path: str | Path, cache_bytes: int = 8 << 20) -> Iterator[h5py.File]:
     """Open for reading; whatever HDF5 finds wrong, now or while reading, becomes a FileError."""
     try:
         with h5py.File(path, "r", rdcc_nbytes=cache_bytes) as file:
@@ -37,18 +37,18 @@ def opened(path: str | Path, cache_bytes: int = 8 << 20) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def created(path: str | Path) -> Iterator[h5py.File]:
+def create_file(path: str | Path) -> Iterator[h5py.File]:
     """Open a new file for writing and rename it to `path` at the end; after an error there is none.
 
     Chunks are written at once, and not by way of a cache: what can't be written when a data set is let go is no error
-    in Python. Raises FileError when the file can't be written at the end; for the rest see `writing`.
+    in Python. Raises FileError when the file can't be written at the end; for the rest see `naming_errors`.
     """
     with atomic(path) as temporary:
-        with writing(path):
+        with naming_errors(path):
             file = h5py.File(temporary, "w", libver="latest", rdcc_nbytes=0)
         try:
             yield file
-            with writing(path):
+            with naming_errors(path):
                 file.flush()
         except BaseException:
             _discard(file)
@@ -57,7 +57,7 @@ def created(path: str | Path) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
+def naming_errors(path: str | Path) -> Iterator[None]:
     """Whatever HDF5 can't write (the disk is full) becomes a FileError."""
     try:
         yield
@@ -77,7 +77,7 @@ def _discard(file: h5py.File) -> None:
         file.close()
 
 
-def packed(chunks: tuple[int, ...]) -> dict[str, Any]:
+def compression_options(chunks: tuple[int, ...]) -> dict[str, Any]:
     """Options of a large data set: compressed, with a checksum per chunk; none for an empty one."""
     if not all(chunks):
         return {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5
-from culture_neurons.store.statistics import Rows, recorded
+from culture_neurons.store.statistics import Rows, recorded_sums
 from culture_neurons.store.totals import Totals
 
 #: Sums that are in memory at a time.
@@ -30,8 +30,8 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     negative_sum = found.common["negative_sum"]
     totals = Totals(cultures, found.shape, negative_sum)
     # Whole chunks are written, in order and without a cache, so that they lie in the file in this order.
-    with hdf5.created(target) as file:
-        with hdf5.writing(target):
+    with hdf5.create_file(target) as file:
+        with hdf5.naming_errors(target):
             hdf5.write_metadata(file, found.site, {**metadata, **found.identity})
             rows = Rows(
                 file, target, ids, cultures, found.site, *found.shape,
@@ -51,12 +51,12 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
             rows.write(ids[block], tokens, list(sums.values()), chunks)
             totals.add(cultures[block], tokens, sums)
         rows.close()
-        with hdf5.writing(target):
+        with hdf5.naming_errors(target):
             totals.write(file, found.site)
 
 
 @dataclass
-class _Found:
+class _Shards:
     """What lies in the shards: what all have in common, and the shard, row and culture of each sample."""
 
     common: dict[str, Any]
@@ -77,16 +77,20 @@ class _Found:
         return {key: value for key, value in self.common.items() if key in hdf5.IDENTITY and value is not None}
 
 
-def _survey(shards: Sequence[str | Path]) -> _Found:
+def _survey(shards: Sequence[str | Path]) -> _Shards:
     """Look into all shards. Raises FileError, see `merge_statistics`."""
-    found: _Found | None = None
+    found: _Shards | None = None
     for s, path in enumerate(shards):
-        with hdf5.opened(path) as file:
+        with hdf5.open_file(path) as file:
             site, metadata = hdf5.read_metadata(file, path)
             fired = file[f"{site}/fired"]
-            common = {"site": site, "shape": fired.shape[1:], "negative_sum": "negative_sum" in recorded(file, site)}
+            common = {
+                "site": site,
+                "shape": fired.shape[1:],
+                "negative_sum": "negative_sum" in recorded_sums(file, site),
+            }
             common |= {key: metadata.get(key) for key in hdf5.IDENTITY}
-            found = found or _Found(common, fired.dtype)
+            found = found or _Shards(common, fired.dtype)
             found.fired_type = np.promote_types(found.fired_type, fired.dtype)
             ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
         for key, value in found.common.items():
@@ -120,8 +124,8 @@ def _read(
     cache_bytes = 0 if rows.per_chunk == 1 else 8 << 20
     chunks: dict[int, list[hdf5.Chunk]] = {}
     for s in sorted({shard for shard, _ in where}):
-        with hdf5.opened(shards[s], cache_bytes) as file:
-            sources = recorded(file, site)
+        with hdf5.open_file(shards[s], cache_bytes) as file:
+            sources = recorded_sums(file, site)
             copied = all(hdf5.same_storage(source, rows.sums[name]) for name, source in sources.items())
             all_tokens = file["tokens"][()]
             for i, (shard, row) in enumerate(where):

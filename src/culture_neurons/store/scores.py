@@ -10,14 +10,14 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store.hdf5 import (
-    created,
-    opened,
-    packed,
+    compression_options,
+    create_file,
+    naming_errors,
+    open_file,
     read_metadata,
     read_strings,
     write_metadata,
     write_strings,
-    writing,
 )
 
 
@@ -29,14 +29,14 @@ def write_scores(
     if scores.ndim != 3 or len(scores) != len(cultures):
         expected = "expected [culture, layer, neuron]"
         raise FileError(f"{path}: scores {scores.shape} for {len(cultures)} cultures; {expected}")
-    with created(path) as file, writing(path):
+    with create_file(path) as file, naming_errors(path):
         write_metadata(file, site, metadata)
-        file.create_dataset(site, data=scores, **packed((min(1, len(scores)), *scores.shape[1:])))
+        file.create_dataset(site, data=scores, **compression_options((min(1, len(scores)), *scores.shape[1:])))
         write_strings(file, "culture", cultures)
 
 
 def read_scores(path: str | Path) -> tuple[np.ndarray, list[str], str, dict[str, Any]]:
     """Read scores float32 [culture, layer, neuron], the cultures, the site and the metadata."""
-    with opened(path) as file:
+    with open_file(path) as file:
         site, metadata = read_metadata(file, path)
         return file[site][()], read_strings(file, "culture"), site, metadata

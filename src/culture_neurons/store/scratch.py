@@ -14,7 +14,7 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5, totals
-from culture_neurons.store.statistics import recorded
+from culture_neurons.store.statistics import recorded_sums
 
 #: Neurons that lie side by side in the scratch file, and bytes of a part at most (of one sum of all samples of a
 #: culture): parts that stay in a core's cache.
@@ -79,11 +79,11 @@ def sample_sums(path: str | Path) -> Iterator[SampleSums]:
     or when the scratch file can't be written.
     """
     with tempfile.TemporaryFile(prefix="culture-neurons-") as scratch:
-        with hdf5.opened(path) as file:
+        with hdf5.open_file(path) as file:
             site, _ = hdf5.read_metadata(file, path)
             ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
             tokens = file["tokens"][()].astype(np.int64)
-            sums = recorded(file, site)
+            sums = recorded_sums(file, site)
             result = _layout(scratch.fileno(), ids, cultures, tokens, sums)
             try:
                 _copy(sums, cultures, tokens, result)

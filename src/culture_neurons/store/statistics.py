@@ -83,7 +83,7 @@ class Rows:
         needed = np.min_scalar_type(int(np.max(fired, initial=0)))
         others = [round_mantissa(values, self._mantissa_bits) for values in others]
         rows = [self._row[sample_id] for sample_id in sample_ids]
-        with hdf5.writing(self._path):
+        with hdf5.naming_errors(self._path):
             if needed.itemsize > self.sums["fired"].dtype.itemsize:
                 self._widen(needed)
             # NumPy converts many times faster than HDF5.
@@ -114,12 +114,12 @@ class Rows:
         if (self._tokens < 0).any():
             missing = int((self._tokens < 0).sum())
             raise FileError(f"{self._path}: {missing} of {len(self._tokens)} samples were not recorded")
-        with hdf5.writing(self._path):
+        with hdf5.naming_errors(self._path):
             hdf5.write_array(self._file, "tokens", self._tokens)
 
     def _create(self, name: str, dtype: np.dtype | type) -> h5py.Dataset:
         chunks = (min(self._shape[0], self.per_chunk), *self._shape[1:])
-        options = hdf5.packed(chunks) | {"rdcc_nbytes": self._cache_bytes}
+        options = hdf5.compression_options(chunks) | {"rdcc_nbytes": self._cache_bytes}
         return self._file.create_dataset(f"{self._site}/{name}", self._shape, dtype, **options)
 
     def _widen(self, dtype: np.dtype) -> None:
@@ -157,8 +157,8 @@ def statistics_writer(
     check_mantissa_bits(mantissa_bits)
     if list(sample_ids) != sorted(set(sample_ids)):
         raise FileError(f"{path}: sample ids must be sorted and unique")
-    with hdf5.created(path) as file:
-        with hdf5.writing(path):
+    with hdf5.create_file(path) as file:
+        with hdf5.naming_errors(path):
             hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
             size = n_layers, n_neurons
             rows = Rows(
@@ -184,7 +184,7 @@ def read_statistics(
     `samples` (number of samples per culture). N and the moments of the samples' means are there where the negative
     part was recorded. Raises FileError for a damaged file.
     """
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         site, metadata = hdf5.read_metadata(file, path)
         cultures = hdf5.read_strings(file, "culture")
         if relabel:
@@ -198,7 +198,7 @@ def read_statistics(
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a statistics or scores file, without its arrays."""
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         return hdf5.read_metadata(file, path)[1]
 
 
@@ -224,7 +224,7 @@ def read_neurons(path: str | Path, layers: Sequence[int], neurons: Sequence[int]
     One chunk of samples is in memory at a time. Raises FileError for a damaged file, or a neuron that it has not.
     """
     layers, neurons = np.asarray(layers, dtype=np.int64), np.asarray(neurons, dtype=np.int64)
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         site, metadata = hdf5.read_metadata(file, path)
         ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
         fired, positive_sum = file[f"{site}/fired"], file[f"{site}/positive_sum"]
@@ -242,15 +242,15 @@ def read_neurons(path: str | Path, layers: Sequence[int], neurons: Sequence[int]
 
 def bytes_on_disk(path: str | Path) -> tuple[int, int]:
     """The size of a statistics file, and that of its K, S and N as plain arrays."""
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         site, _ = hdf5.read_metadata(file, path)
-        raw = sum(dataset.nbytes for dataset in recorded(file, site).values())
+        raw = sum(dataset.nbytes for dataset in recorded_sums(file, site).values())
     return Path(path).stat().st_size, raw
 
 
-def count(path: str | Path) -> dict[str, tuple[int, int]]:
+def count_tokens(path: str | Path) -> dict[str, tuple[int, int]]:
     """Per culture, sorted by name: number of samples and of tokens; the large arrays are not read."""
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         hdf5.read_metadata(file, path)
         return _count(hdf5.read_strings(file, "culture"), file["tokens"][()])
 
@@ -261,14 +261,14 @@ def _count(cultures: Sequence[str], tokens: np.ndarray) -> dict[str, tuple[int, 
     return {name: (int((labels == name).sum()), int(tokens[labels == name].sum())) for name in names}
 
 
-def recorded(file: h5py.File, site: str) -> dict[str, h5py.Dataset]:
+def recorded_sums(file: h5py.File, site: str) -> dict[str, h5py.Dataset]:
     """K, S, and N where it was recorded, [sample, layer, neuron] each, by name."""
     return {name: file[f"{site}/{name}"] for name in SUMS if name != "negative_sum" or name in file[site]}
 
 
 def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> dict[str, np.ndarray]:
     """The totals of a file without them, one chunk of samples after the other."""
-    sums, tokens = recorded(file, site), file["tokens"][()]
+    sums, tokens = recorded_sums(file, site), file["tokens"][()]
     result = totals.Totals(cultures, sums["fired"].shape[1:], "negative_sum" in sums)
     step = sums["fired"].chunks[0] if cultures else 1
     for start in range(0, len(cultures), step):

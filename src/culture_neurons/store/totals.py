@@ -59,7 +59,7 @@ class Totals:
         """Into an open file; one chunk per culture."""
         for name, values in self.sums.items():
             chunks = (min(1, len(values)), *values.shape[1:])
-            file.create_dataset(f"{site}/totals/{name}", data=values, **hdf5.packed(chunks))
+            file.create_dataset(f"{site}/totals/{name}", data=values, **hdf5.compression_options(chunks))
 
 
 def read(file: h5py.File, site: str) -> dict[str, np.ndarray] | None:

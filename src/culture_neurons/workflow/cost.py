@@ -155,7 +155,7 @@ def work(
 
 
 def held_out(tuning: Mapping[str, Any], further: Mapping[str, int]) -> int:
-    """Questions of a task that judge a training, the mean over tasks: see `selectors.module_choice.held_out`."""
+    """Questions of a task that judge a training, the mean over tasks: see `selectors.module_choice.split_held_out`."""
     sizes = {name.removeprefix("tasks/"): n for name, n in further.items() if name.startswith("tasks/")}
     limits = tuning.get("limits", {})
     shares = [tuning["held_out"] * min(n, limits.get(name) or n) for name, n in sizes.items()]

@@ -75,7 +75,7 @@ def test_what_is_not_understood_has_a_reason(tmp_path: Path) -> None:
     found = registry.read(spec(rows, tmp_path)).rows
     assert found["excluded"].tolist() == [reasons.PROMPT, reasons.PROMPT, None, None, None, None]
     assert found["options"][1] is None
-    assert labels.index(found["label"][2])[1] == reasons.HIDDEN_LABEL
+    assert labels.parse_index(found["label"][2])[1] == reasons.HIDDEN_LABEL
 
 
 def test_topics(tmp_path: Path) -> None:

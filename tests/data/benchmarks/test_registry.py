@@ -27,7 +27,7 @@ WRITERS = {"rows.parquet": parquet, "saved": saved, "rows.jsonl": jsonl, "rows.c
 
 def chosen(rows: pd.DataFrame) -> list[str]:
     """The text of the right option of every row, as the pipeline understands its label."""
-    found = [labels.index(label) for label in rows["label"]]
+    found = [labels.parse_index(label) for label in rows["label"]]
     assert {reason for _, reason in found} == {""}
     return [options[place] for (place, _), options in zip(found, rows["options"], strict=True)]
 
@@ -60,7 +60,7 @@ def test_labels_of_a_wrong_type_are_dropped(kind: str, tmp_path: Path) -> None:
     for row, label in zip(rows, wrong, strict=False):
         row[column] = label
     found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    why = [labels.index(label)[1] for label in found["label"]]
+    why = [labels.parse_index(label)[1] for label in found["label"]]
     expected = [reasons.BAD_LABEL] * len(wrong) + [""] * (len(rows) - len(wrong))
     assert why == expected
     assert chosen(found[len(wrong) :]) == answers[len(wrong) :]
@@ -90,7 +90,7 @@ def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: P
             continue  # its labels are the answers
         changed = [row | {column: label} for row, label in zip(rows, wrong, strict=True)]
         found = registry.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
-        assert {labels.index(label)[1] for label in found["label"]} == {reasons.BAD_LABEL}
+        assert {labels.parse_index(label)[1] for label in found["label"]} == {reasons.BAD_LABEL}
 
 
 @pytest.mark.parametrize(("marks", "key", "expected"), [
@@ -102,7 +102,7 @@ def test_the_key_of_commonsenseqa_is_looked_up_among_the_marks(marks, key, expec
     rows, _ = commonsenseqa(1)
     rows[0]["choices"]["label"], rows[0]["answerKey"] = marks, key
     found = registry.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    value, reason = labels.index(found["label"][0])
+    value, reason = labels.parse_index(found["label"][0])
     assert (reason or value) == expected
 
 
@@ -113,7 +113,7 @@ def test_hidden_labels(kind: str, tmp_path: Path) -> None:
     for row, label in zip(rows, (None, "", -1), strict=False):
         row[column] = label
     found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    assert [labels.index(label)[1] for label in found["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
+    assert [labels.parse_index(label)[1] for label in found["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
 
 
 @pytest.mark.parametrize("kind", KINDS)

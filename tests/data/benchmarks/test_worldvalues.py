@@ -42,7 +42,9 @@ def spec(folder: Path, answers: list[tuple[Any, Any, Any]], more: tuple[tuple[st
 def test_a_perfect_predictor_and_a_constant_one(tmp_path: Path) -> None:
     answers = [(604070000 + i, i % 3 + 1, i % 3) for i in range(12)]
     rows = registry.read(spec(tmp_path, answers)).rows
-    right = [options[labels.index(label)[0]] for label, options in zip(rows["label"], rows["options"], strict=True)]
+    right = [
+        options[labels.parse_index(label)[0]] for label, options in zip(rows["label"], rows["options"], strict=True)
+    ]
     assert right == [str(value) for _, *given in answers for value in given]
     for answer, number in Counter(right).items():
         constant = [answer if answer in options else None for options in rows["options"]]

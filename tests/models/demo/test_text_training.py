@@ -24,7 +24,7 @@ WORLD = synthetic_text.world({"cultures": 4, "categories": 2, "motifs": 3})
 TINY = training.Recipe(facts_steps=2, steps=2, batch=4, min_accuracy=0.0)
 
 
-def asked(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.Asked]:
+def asked(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.TextQuestion]:
     found = synthetic_text.questions(WORLD, task, part, n=n)
     return found[:: max(1, len(found) // n)][:n]  # of several cultures
 

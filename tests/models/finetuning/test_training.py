@@ -10,7 +10,7 @@ import torch
 from culture_neurons.errors import ModelError
 from culture_neurons.models.finetuning import training, updates
 from culture_neurons.models.finetuning.training import Schedule, order, train
-from culture_neurons.models.finetuning.updates import Lora, attached
+from culture_neurons.models.finetuning.updates import Lora, attach
 from culture_neurons.models.inference import right_letter
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import Sample
@@ -41,7 +41,7 @@ def model(request, one):
 
 def trained(loaded, lora, schedule, samples=TASK, opener=no_image, modules=MODULES):
     """Losses, and by name the values of the parts."""
-    with attached(loaded, modules, lora, schedule.seed) as parts:
+    with attach(loaded, modules, lora, schedule.seed) as parts:
         losses = train(loaded, parts, samples, opener, PROMPT, schedule)
         return losses, {part.name: part.values.clone() for part in parts}, state(loaded)
 
@@ -83,7 +83,7 @@ def test_same_seed_same_bytes(one, lora, tmp_path):
     def run(seed):
         path = tmp_path / "update.safetensors"
         torch.manual_seed(np.random.default_rng().integers(1 << 30))
-        with attached(one, MODULES, lora, seed) as parts:
+        with attach(one, MODULES, lora, seed) as parts:
             losses = train(one, parts, TASK, no_image, PROMPT, Schedule(4, 6, 1e-2, seed))
             updates.write(path, parts, {"seed": "?"})
         return losses, path.read_bytes()

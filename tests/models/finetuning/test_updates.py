@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from culture_neurons.errors import ConfigError, FileError, ModelError
 from culture_neurons.models.finetuning import updates
-from culture_neurons.models.finetuning.updates import Lora, attached
+from culture_neurons.models.finetuning.updates import Lora, attach
 from culture_neurons.models.inference import right_letter
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.projections import projections
@@ -57,7 +57,7 @@ def chosen_rows(loaded, modules):
 @pytest.mark.parametrize("modules", [MODULES, NEIGHBOURS])
 def test_full_weights_are_the_rows_of_the_modules_and_no_others(model, modules):
     before, rows = state(model), chosen_rows(model, modules)
-    with attached(model, modules, None) as parts:
+    with attach(model, modules, None) as parts:
         filled(parts)
         during = state(model)
     assert set(rows) <= set(before)
@@ -73,7 +73,7 @@ def test_full_weights_are_the_rows_of_the_modules_and_no_others(model, modules):
 def test_adapters_equal_merged_weights(model, modules):
     batch, before, rows = batch_of(model), state(model), chosen_rows(model, modules)
     plain = right_letter(model, batch)
-    with attached(model, modules, Lora(rank=3, alpha=5)) as parts:
+    with attach(model, modules, Lora(rank=3, alpha=5)) as parts:
         assert torch.equal(right_letter(model, batch), plain)  # B is 0
         filled(parts)
         found = right_letter(model, batch)
@@ -98,7 +98,7 @@ def test_adapters_equal_merged_weights(model, modules):
 @pytest.mark.parametrize("lora", [None, Lora(rank=2)])
 def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
     batch, path = batch_of(model), tmp_path / "update.safetensors"
-    with attached(model, MODULES, lora) as parts:
+    with attach(model, MODULES, lora) as parts:
         filled(parts)
         expected = right_letter(model, batch)
         updates.write(path, parts, {"model": "m"})
@@ -108,13 +108,13 @@ def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
     tensors, metadata = updates.read(path)
     assert metadata["model"] == "m"
     assert not torch.equal(right_letter(model, batch), expected)
-    with attached(model, MODULES, lora, seed=99) as parts:
+    with attach(model, MODULES, lora, seed=99) as parts:
         updates.apply(parts, tensors, "it")
         assert torch.equal(right_letter(model, batch), expected)
         updates.write(path, parts, {"model": "m"})
     assert path.read_bytes() == first
     with (
-        attached(model, MODULES[:2], lora) as parts,
+        attach(model, MODULES[:2], lora) as parts,
         pytest.raises(FileError, match=r"it: .*v_proj|it: .*qkv_proj"),
     ):
         updates.apply(parts, tensors, "it")
@@ -124,7 +124,7 @@ def test_vision_language_models_are_updated_in_the_decoder_alone(loaded, questio
     batch = prepare(loaded, questions.samples[:3], questions.opener, Prompt())
     plain, before = right_letter(loaded, batch), state(loaded)
     for lora in (None, Lora()):
-        with attached(loaded, MODULES, lora) as parts:
+        with attach(loaded, MODULES, lora) as parts:
             assert all("vision" not in part.name and "visual" not in part.name for part in parts)
             filled(parts)
             assert not torch.equal(right_letter(loaded, batch), plain)
@@ -134,7 +134,7 @@ def test_vision_language_models_are_updated_in_the_decoder_alone(loaded, questio
 
 def test_adapters_are_drawn_by_seed_and_module(one):
     def drawn(modules, seed):
-        with attached(one, modules, Lora(), seed) as parts:
+        with attach(one, modules, Lora(), seed) as parts:
             return {part.name: part.values.clone() for part in parts}
 
     some, more, other = drawn(MODULES[:1], 1), drawn(MODULES, 1), drawn(MODULES, 2)
@@ -153,7 +153,7 @@ def test_the_model_is_left_as_it_was_after_an_error(one):
 
     before, names = state(one), [name for name, _ in one.model.named_modules()]
     for lora in (None, Lora()):
-        with pytest.raises(RuntimeError, match="oh"), attached(one, MODULES, lora) as parts:
+        with pytest.raises(RuntimeError, match="oh"), attach(one, MODULES, lora) as parts:
             fail(parts)
         assert [name for name, _ in one.model.named_modules()] == names
         assert all(torch.equal(value, before[name]) for name, value in state(one).items())
@@ -161,21 +161,21 @@ def test_the_model_is_left_as_it_was_after_an_error(one):
 
 
 def test_modules_that_can_not_be_updated_are_refused(one, monkeypatch):
-    with pytest.raises(ConfigError, match=r"q_proj of layer 2: .* has 2 layers"), attached(one, [("q_proj", 2)], None):
+    with pytest.raises(ConfigError, match=r"q_proj of layer 2: .* has 2 layers"), attach(one, [("q_proj", 2)], None):
         pass
     attention = one.adapter.layers[0].self_attn
     with monkeypatch.context() as patch:
         whole = torch.nn.Linear(32, 32, device="meta")
         patch.setitem(attention._modules, "q_proj", whole)
-        with pytest.raises(ModelError, match="q_proj of layer 0 is offloaded"), attached(one, [("q_proj", 0)], None):
+        with pytest.raises(ModelError, match="q_proj of layer 0 is offloaded"), attach(one, [("q_proj", 0)], None):
             pass
         whole = torch.nn.Linear(32, 32, bias=False)
         whole.weight = torch.nn.Parameter(torch.zeros(32, 32, dtype=torch.uint8), requires_grad=False)
         patch.setitem(attention._modules, "q_proj", whole)
-        with pytest.raises(ModelError, match=r"torch.uint8.*method: lora"), attached(one, [("q_proj", 0)], None):
+        with pytest.raises(ModelError, match=r"torch.uint8.*method: lora"), attach(one, [("q_proj", 0)], None):
             pass
         patch.setitem(attention._modules, "q_proj", torch.nn.Embedding(32, 32))
-        with pytest.raises(ModelError, match="has the type Embedding"), attached(one, [("q_proj", 0)], None):
+        with pytest.raises(ModelError, match="has the type Embedding"), attach(one, [("q_proj", 0)], None):
             pass
 
 
@@ -183,7 +183,7 @@ def test_damaged_files_are_refused(one, tmp_path):
     path = tmp_path / "update.safetensors"
     with pytest.raises(FileError, match="no such file"):
         updates.read(path)
-    with attached(one, MODULES, Lora()) as parts:
+    with attach(one, MODULES, Lora()) as parts:
         updates.write(path, parts, {})
     whole = path.read_bytes()
     for damage in (whole[:-1], whole[: len(whole) // 2], b"", whole[:-1] + bytes([whole[-1] ^ 1])):

@@ -125,7 +125,7 @@ class MaskStability:
         scores = selectors.score(self.selected.method, statistics, **self.selected.options)
         with np.errstate(over="ignore", under="ignore"):
             scores = scores.astype(np.float32, copy=False)
-        return scores, selection.sets(scores, self._budgets, self.selected.method)
+        return scores, selection.select_indices(scores, self._budgets, self.selected.method)
 
     def table(self, cultures: Sequence[str], samples: Sequence[int], images: Sequence[int]) -> pd.DataFrame:
         """One row per fraction and culture: `COLUMNS`; nan for cultures of fewer than two images."""

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from culture_neurons.data import labels, reasons
-from culture_neurons.data.benchmarks.common import Benchmark, Home, Question, Spec, country, records, whole
+from culture_neurons.data.benchmarks.common import Benchmark, Home, Question, Spec, country, records, require_integer
 from culture_neurons.data.text import plain
 
 COLUMNS = ("MCQID", "ID", "country", "prompt", "choices")
@@ -44,7 +44,7 @@ _INSTRUCTION = re.compile(
 
 def questions(spec: Spec) -> Iterator[Question]:
     """The questions of the multiple-choice file."""
-    most = whole(spec, "per_question", 1)
+    most = require_integer(spec, "per_question", 1)
     if spec["topics"] is not None:
         labels.check_table(spec["topics"], "source.topics", value="topic")
     rows = records(spec, COLUMNS, LABEL)
@@ -62,7 +62,7 @@ def questions(spec: Spec) -> Iterator[Question]:
             sample_id=labels.identifier(row["MCQID"]),
             fields={"question": question},
             options=[choices[letter] for letter in letters] if choices else None,
-            label=labels.coded(row[LABEL], [(letter, i) for i, letter in enumerate(letters)]),
+            label=labels.decode(row[LABEL], [(letter, i) for i, letter in enumerate(letters)]),
             groups={"culture": place, "country": place, "question_id": group},
             category=topic,
             excluded=_excluded(seen[place, group] > most, question),

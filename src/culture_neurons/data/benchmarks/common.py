@@ -159,7 +159,7 @@ def country(value: Any) -> str:
     return re.sub(r"\b(?!(?:and|of|the)\b)\w", lambda letter: letter[0].upper(), name)
 
 
-def whole(spec: Spec, key: str, low: int) -> int:
+def require_integer(spec: Spec, key: str, low: int) -> int:
     """A setting that is a whole number from `low`. Raises ConfigError."""
     value = spec[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < low:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from culture_neurons import seeds
 from culture_neurons.data.benchmarks import wording
-from culture_neurons.data.benchmarks.common import Benchmark, Question, Spec, whole
+from culture_neurons.data.benchmarks.common import Benchmark, Question, Spec, require_integer
 from culture_neurons.data.text import clean_line
 from culture_neurons.errors import ConfigError, printable
 
@@ -51,7 +51,7 @@ def questions(spec: Spec) -> Iterator[Question]:
     """`per_country` questions per country, by name."""
     countries = _countries(spec["countries"])
     passages = wording.check(spec["passages"], ("country",), "source.passages")
-    number = whole(spec, "per_country", 1)
+    number = require_integer(spec, "per_country", 1)
     if number > len(passages):
         raise ConfigError(f"source.per_country: {number}; expected at most {len(passages)}, the number of passages")
     for name in countries:

@@ -39,7 +39,7 @@ def easy(spec: Spec) -> Iterator[Question]:
             sample_id=group,
             fields={"question": row["prompt_question"]},
             options=[row[name] for name in OPTIONS],
-            label=labels.coded(row[LABEL], LETTERS),
+            label=labels.decode(row[LABEL], LETTERS),
             groups={"culture": place, "country": place, "question_id": group},
         )
 
@@ -54,7 +54,7 @@ def hard(spec: Spec) -> Iterator[Question]:
             sample_id=f"{group}-{seen[group]}" if group else "",
             fields={"question": row["prompt_question"], "option": row["prompt_option"]},
             options=("True", "False"),
-            label=labels.coded(row[LABEL], TRUTH),
+            label=labels.decode(row[LABEL], TRUTH),
             groups={"culture": place, "country": place, "question_id": group},
         )
 

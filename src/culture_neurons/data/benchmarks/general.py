@@ -35,7 +35,7 @@ def commonsenseqa(spec: Spec) -> Iterator[Question]:
             sample_id=labels.identifier(row["id"]),
             fields={"question": row["question"]},
             options=texts,
-            label=labels.coded(row["answerKey"], [(letter, i) for i, letter in enumerate(letters)]),
+            label=labels.decode(row["answerKey"], [(letter, i) for i, letter in enumerate(letters)]),
             groups={"culture": "commonsenseqa", "concept": row["question_concept"]},
         )
 
@@ -56,7 +56,7 @@ def qnli(spec: Spec) -> Iterator[Question]:
             sample_id=labels.identifier(row["idx"]),
             fields={"question": row["question"], "sentence": row["sentence"]},
             options=YES_NO,
-            label=labels.coded(row["label"], ((0, 0), (1, 1))),
+            label=labels.decode(row["label"], ((0, 0), (1, 1))),
             groups={"culture": "qnli"},
         )
 
@@ -68,7 +68,7 @@ def mrpc(spec: Spec) -> Iterator[Question]:
             sample_id=labels.identifier(row["idx"]),
             fields={"first": row["sentence1"], "second": row["sentence2"]},
             options=YES_NO,
-            label=labels.coded(row["label"], ((1, 0), (0, 1))),
+            label=labels.decode(row["label"], ((1, 0), (0, 1))),
             groups={"culture": "mrpc"},
         )
 

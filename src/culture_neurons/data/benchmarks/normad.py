@@ -37,7 +37,7 @@ def questions(spec: Spec) -> Iterator[Question]:
                 "rule": row["Rule-of-Thumb"],
             },
             options=ANSWERS,
-            label=labels.coded(row[LABEL], [(answer, i) for i, answer in enumerate(ANSWERS)]),
+            label=labels.decode(row[LABEL], [(answer, i) for i, answer in enumerate(ANSWERS)]),
             groups={"culture": place, "country": place, "axis": row["Axis"]},
             category=row["Subaxis"],
         )

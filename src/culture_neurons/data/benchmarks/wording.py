@@ -14,10 +14,10 @@ from culture_neurons.errors import ConfigError, nearest, printable
 def check(templates: Any, fields: Sequence[str], where: str) -> tuple[str, ...]:
     """A list of templates that name at least one of `fields`, each as {name}. Raises ConfigError."""
     if not isinstance(templates, list | tuple) or not templates:
-        raise ConfigError(f"{where}: expected a list of texts with {shown(fields)}, found {repr(templates)[:80]}")
+        raise ConfigError(f"{where}: expected a list of texts with {list_fields(fields)}, found {repr(templates)[:80]}")
     for number, template in enumerate(templates, start=1):
         if not _names(template, fields, f"{where}: text {number}"):
-            raise ConfigError(f"{where}: text {number} names no field; known: {shown(fields)}")
+            raise ConfigError(f"{where}: text {number} names no field; known: {list_fields(fields)}")
     return tuple(templates)
 
 
@@ -29,7 +29,7 @@ def check_plain(text: Any, where: str) -> str:
     return text
 
 
-def shown(fields: Sequence[str]) -> str:
+def list_fields(fields: Sequence[str]) -> str:
     """The fields as a template writes them."""
     return ", ".join(f"{{{name}}}" for name in fields) or "no field"
 
@@ -46,7 +46,8 @@ def _names(template: Any, fields: Sequence[str], where: str) -> list[str]:
         if name is not None and (name not in fields or form or conversion):
             found = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
             raise ConfigError(
-                f"{where}: unknown field {{{printable(found)[:60]}}}{nearest(name, fields)}; known: {shown(fields)}"
+                f"{where}: unknown field {{{printable(found)[:60]}}}{nearest(name, fields)};"
+                f" known: {list_fields(fields)}"
             )
     return [name for _, name, _, _ in parts if name is not None]
 

@@ -60,7 +60,7 @@ def questions(spec: Spec) -> Iterator[Question]:
             sample_id=f"{asked_id}-{person}" if asked_id and person else "",
             fields={"question": about.get("question"), "country": place, **details},
             options=[str(number) for number in scale] if scale else None,
-            label=labels.coded(answers.get(person, {}).get(asked_id), [(number, i) for i, number in enumerate(scale)]),
+            label=labels.decode(answers.get(person, {}).get(asked_id), [(number, i) for i, number in enumerate(scale)]),
             groups={"culture": place, "country": place, **details, "question_id": asked_id, "participant": person},
             category=about.get("category"),
         )

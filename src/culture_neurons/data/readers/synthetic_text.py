@@ -122,7 +122,7 @@ class TextWorld:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TextQuestion:
     """One question.
 
     fact     what is asked, whatever the wording
@@ -180,7 +180,7 @@ def texts(world: TextWorld) -> list[str]:
     return sorted(words | names | wordings | {common.CONTROL})
 
 
-def questions(world: TextWorld, task: str, part: str, wording: int | None = None, n: int = 1) -> list[Asked]:
+def questions(world: TextWorld, task: str, part: str, wording: int | None = None, n: int = 1) -> list[TextQuestion]:
     """Every question of a part, or of pairs `n` of them; a culture's own follow each other in random order.
 
     wording    of culture: set 1 or 2; None: both
@@ -191,14 +191,14 @@ def questions(world: TextWorld, task: str, part: str, wording: int | None = None
     first = sum(_SHARES[other] for other in PARTS[: PARTS.index(part)])
     sets = [WORDINGS[task][i : i + _PER_SET] for i in range(0, len(WORDINGS[task]), _PER_SET)]
     sets = sets if wording is None else [sets[wording - 1]]
-    groups: dict[str, list[list[Asked]]] = {}
+    groups: dict[str, list[list[TextQuestion]]] = {}
     for fields, asked in _facts(world, task):
         own = []
         for wordings in sets:
             # Which wordings of a fact belong to which part hangs on the fact alone.
             order = seeds.generator("synthetic-text", "wordings", world.seed, asked.fact, asked.culture, wordings[0])
             chosen = order.permutation(_PER_SET)[first : first + _SHARES[part]]
-            own += [Asked(**vars(asked) | {"text": wordings[i].format(**fields)}) for i in chosen]
+            own += [TextQuestion(**vars(asked) | {"text": wordings[i].format(**fields)}) for i in chosen]
         groups.setdefault(asked.culture, []).append(own)
     # Round by round: each fact is asked once before any is asked in another wording.
     return [
@@ -209,7 +209,7 @@ def questions(world: TextWorld, task: str, part: str, wording: int | None = None
     ]
 
 
-def _facts(world: TextWorld, task: str) -> Iterator[tuple[dict[str, str], Asked]]:
+def _facts(world: TextWorld, task: str) -> Iterator[tuple[dict[str, str], TextQuestion]]:
     """What can be asked: the fields of its wordings, and the question without its text."""
     facts = world.facts
     if task == "culture":
@@ -219,21 +219,21 @@ def _facts(world: TextWorld, task: str) -> Iterator[tuple[dict[str, str], Asked]
             words = facts.words[c, t].tolist()
             fields = {"culture": culture, "topic": topic, "occasion": OCCASIONS[m]}
             wrong = tuple(word for word in words if word != words[m])
-            yield fields, Asked("", f"{topic}-{OCCASIONS[m]}", words[m], wrong, facts.n_options, culture, topic)
+            yield fields, TextQuestion("", f"{topic}-{OCCASIONS[m]}", words[m], wrong, facts.n_options, culture, topic)
     elif task == "general":
         for (k, kind), (t, thing) in product(enumerate(KINDS), enumerate(THINGS)):
             words = world.general[k].tolist()
             wrong = tuple(word for word in words if word != words[t])
-            yield {"kind": kind, "thing": thing}, Asked("", f"{kind}-{thing}", words[t], wrong, 4, ALL, kind)
+            yield {"kind": kind, "thing": thing}, TextQuestion("", f"{kind}-{thing}", words[t], wrong, 4, ALL, kind)
     else:
         for culture, (p, passage) in product(facts.cultures, enumerate(PASSAGES)):
             wrong = tuple(name for name in facts.cultures if name != culture)
             shown = min(4, len(facts.cultures))
             fields = {"passage": passage.format(culture=culture)}
-            yield fields, Asked("", f"passage-{p + 1:02d}", culture, wrong, shown, culture, task)
+            yield fields, TextQuestion("", f"passage-{p + 1:02d}", culture, wrong, shown, culture, task)
 
 
-def _pairs(world: TextWorld, part: str, n: int) -> Iterator[Asked]:
+def _pairs(world: TextWorld, part: str, n: int) -> Iterator[TextQuestion]:
     """n pairs of short texts, half of them equal, the others with one to all of the second's words replaced."""
     generator = seeds.generator("synthetic-text", "pairs", part, world.seed)
     for i in range(n):
@@ -250,7 +250,7 @@ def _pairs(world: TextWorld, part: str, n: int) -> Iterator[Asked]:
             if _part(one, other) == part:
                 break
         text = WORDINGS["pairs"][generator.integers(_PER_SET)].format(first=one, second=other)
-        yield Asked(text, f"{one} - {other}", YES_NO[not same], (YES_NO[same],), 2, ALL, "pairs")
+        yield TextQuestion(text, f"{one} - {other}", YES_NO[not same], (YES_NO[same],), 2, ALL, "pairs")
 
 
 def _part(first: str, second: str) -> str:

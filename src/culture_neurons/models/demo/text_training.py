@@ -9,8 +9,8 @@ Three stages, each on top of the last, with the optimiser and the schedule of `t
 3. answers: whole prompts, the losses of all stages. The last layer finds the letter that the option's word asks for;
    the others learn slowly here, so that they do not forget meanwhile.
 
-The gradient of a step is the mean of two, of questions of their own, that two threads find side by side: the same on
-one core, and a step takes little more than half as long on two.
+The gradient of a step is the mean of two gradients, each of its own questions, which two threads compute in parallel:
+the result is the same on one core, and a step takes little more than half as long on two.
 
 A fact is learned in some of its wordings. Others, which training never sees, decide whether the model is good enough:
 those of part dev.
@@ -31,7 +31,7 @@ from torch import nn
 
 from culture_neurons.data import prompts
 from culture_neurons.data.readers import synthetic_text
-from culture_neurons.data.readers.synthetic_text import TASKS, Asked, TextWorld
+from culture_neurons.data.readers.synthetic_text import TASKS, TextQuestion, TextWorld
 from culture_neurons.models.demo import architectures
 from culture_neurons.models.demo.muon import Muon
 from culture_neurons.models.demo.training import SILENT, Optimiser, Recipe, Reporter, schedule, until_good, whole
@@ -53,7 +53,7 @@ _NONE = -100
 T = TypeVar("T")
 
 #: Questions of all tasks to train on; a loss per sample, and whether each was right (bool), both [sample].
-Pools = Mapping[str, Sequence[Asked]]
+Pools = Mapping[str, Sequence[TextQuestion]]
 Learned = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -94,11 +94,11 @@ class Prompts:
         encoded = self.tokenizer(list(texts), add_special_tokens=False, padding=True, return_tensors="pt")
         return {key: encoded[key] for key in ("input_ids", "attention_mask")}
 
-    def openings(self, asked: Sequence[Asked]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def openings(self, asked: Sequence[TextQuestion]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Prompts up to the line feed before the options, and the first word of each right option, int64 [sample]."""
         return self.encode([f"{self._start}{question.text}\n" for question in asked]), self._words(asked)
 
-    def batch(self, asked: Sequence[Asked], rng: np.random.Generator) -> Batch:
+    def batch(self, asked: Sequence[TextQuestion], rng: np.random.Generator) -> Batch:
         """Whole prompts, with options in random order."""
         shown = [question.options(rng) for question in asked]
         samples = [Sample("", "", "", question.text, o, 0) for question, o in zip(asked, shown, strict=True)]
@@ -118,7 +118,7 @@ class Prompts:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
-    def _words(self, asked: Sequence[Asked]) -> torch.Tensor:
+    def _words(self, asked: Sequence[TextQuestion]) -> torch.Tensor:
         return torch.tensor([ids[0] for ids in self._ids([question.right for question in asked])])
 
     def _places(self, ids: torch.Tensor, n_options: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,12 +142,12 @@ def depths(model: nn.Module) -> tuple[int, int]:
 @contextmanager
 def lower_layers(model: nn.Module, depth: int) -> Iterator[None]:
     """Run only the first `depth` layers."""
-    whole = model.config.num_hidden_layers
+    n_layers = model.config.num_hidden_layers
     model.config.num_hidden_layers = depth
     try:
         yield
     finally:
-        model.config.num_hidden_layers = whole
+        model.config.num_hidden_layers = n_layers
 
 
 def fact_losses(model: nn.Module, inputs: Mapping[str, torch.Tensor], word: torch.Tensor) -> Learned:
@@ -235,7 +235,7 @@ def learn(
     return len(accuracy)
 
 
-def _mix(pools: Pools, shares: Mapping[str, float], n: int, rng: np.random.Generator) -> list[Asked]:
+def _mix(pools: Pools, shares: Mapping[str, float], n: int, rng: np.random.Generator) -> list[TextQuestion]:
     """n questions of all tasks."""
     tasks = [TASKS[t] for t in rng.choice(len(TASKS), size=n, p=[shares[task] for task in TASKS])]
     return [pools[task][rng.integers(len(pools[task]))] for task in tasks]

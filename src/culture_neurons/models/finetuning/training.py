@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from culture_neurons.errors import ModelError
-from culture_neurons.models.batching import out_of_memory
+from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.finetuning.updates import Part
 from culture_neurons.models.inference import right_letter
 from culture_neurons.models.inputs import Opener, Prompt, Question, process, render
@@ -68,7 +68,7 @@ def train(
     schedule: Schedule,
     watch: Callable[[Iterable[list[int]]], Iterable[list[int]]] = iter,
 ) -> list[float]:
-    """Train the rows of `parts` (see `updates.attached`) by AdamW without decay; the loss of every step.
+    """Train the rows of `parts` (see `updates.attach`) by AdamW without decay; the loss of every step.
 
     All other numbers of the model stay what they are, to the last bit. The optimiser works on copies in float32, which
     are rounded to the model's dtype after each step. The same settings give the same weights, on a GPU but for the
@@ -134,7 +134,7 @@ def _in_memory(
         try:
             return *_gradients(loaded, parameters, batch, opener, size), size
         except RuntimeError as error:
-            if size == 1 or not out_of_memory(error):
+            if size == 1 or not is_out_of_memory(error):
                 raise
         size = (size + 1) // 2
         log.warning("%s: out of memory; going on with %d questions at a time", loaded.name, size)

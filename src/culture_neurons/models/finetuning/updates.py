@@ -56,7 +56,7 @@ class Lora:
 
 
 @contextmanager
-def attached(loaded: Loaded, modules: Sequence[Module], lora: Lora | None, seed: int = 0) -> Iterator[list[Part]]:
+def attach(loaded: Loaded, modules: Sequence[Module], lora: Lora | None, seed: int = 0) -> Iterator[list[Part]]:
     """The parts of the model that an update of `modules` changes; on exit the model is as it was.
 
     lora    None: weight (and bias) of the modules themselves; else adapters in float32, whose A is drawn by `seed`
@@ -65,7 +65,7 @@ def attached(loaded: Loaded, modules: Sequence[Module], lora: Lora | None, seed:
     weights are no floating-point numbers.
     """
     where = projections(loaded.adapter, list(dict.fromkeys(site for site, _ in modules)))
-    chosen = [_checked(loaded, site, layer, where[site]) for site, layer in modules]
+    chosen = [_check_projection(loaded, site, layer, where[site]) for site, layer in modules]
     names = {module: name for name, module in loaded.model.named_modules()}
     if lora is None:
         yield from _rows(loaded, chosen, names)
@@ -131,7 +131,7 @@ def _part(name: str, parameter: nn.Parameter, of: Projection) -> Part:
     return Part(name if whole else f"{name}[{of.start}:{of.stop}]", parameter, of.start, of.stop)
 
 
-def _checked(loaded: Loaded, site: str, layer: int, of_site: Sequence[Projection]) -> Projection:
+def _check_projection(loaded: Loaded, site: str, layer: int, of_site: Sequence[Projection]) -> Projection:
     if not 0 <= layer < len(of_site):
         raise ConfigError(f"{site} of layer {layer}: model {loaded.name!r} has {len(of_site)} layers")
     part = of_site[layer]
