@@ -17,7 +17,8 @@ def folder(tmp_path):
     build(tmp_path / "tables", models=(MODEL,), selectors=["cas"], fractions=(0.01,))
     (tmp_path / "counts.csv").write_text("culture,category,split,n\n007,food,identify,4\n", encoding="utf-8")
     (tmp_path / "dropped.csv").write_text("sample_id,culture,reason\nq1,NA,empty question\n", encoding="utf-8")
-    (tmp_path / "training.json").write_text(json.dumps({"dev_accuracy": 0.9}), encoding="utf-8")
+    (tmp_path / MODEL / "model").mkdir(parents=True)
+    (tmp_path / MODEL / "model" / "training.json").write_text(json.dumps({"dev_accuracy": 0.9}), encoding="utf-8")
     return tmp_path
 
 
@@ -31,7 +32,7 @@ def run(folder, *more):
 
 def test_the_page_has_what_was_run(folder):
     settings = json.dumps({"dataset": "my <data>", "config": {"seed": 11}, "code": {"infer": "0123456789ab"}})
-    page = run(folder, "--run", settings, "--training", f"{MODEL}={folder / 'training.json'}")
+    page = run(folder, "--run", settings, "--training", str(folder / MODEL / "model/training.json"))
     assert "my &lt;data&gt;" in page
     assert "&#34;seed&#34;: 11" in page
     assert "code of infer" in page
@@ -50,14 +51,12 @@ def test_same_bytes(folder):
 
 
 def test_mistakes(folder):
-    with pytest.raises(FileError, match=r"nothing\.json: no readable JSON"):
-        run(folder, "--training", f"{MODEL}={folder / 'nothing.json'}")
+    with pytest.raises(FileError, match=r"m/model/training\.json: no readable JSON"):
+        run(folder, "--training", str(folder / "m/model/training.json"))
     with pytest.raises(argparse.ArgumentTypeError, match="neither a JSON object nor a readable file"):
         report.run_settings("nothing.json")
     with pytest.raises(argparse.ArgumentTypeError, match="expected a JSON object"):
         report.cli.json_object("[1]")
-    with pytest.raises(argparse.ArgumentTypeError, match="expected model=path, found 'model'"):
-        report.named_path("model")
     (folder / "counts.csv").unlink()
     with pytest.raises(FileError, match=r"counts\.csv: no such file"):
         run(folder)
