@@ -12,7 +12,7 @@ WARM := $(RUN) python tools/warm.py
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m pytest -q
 WORKERS ?= logical --maxprocesses 8
 # What is left out of the tests, but for make test-all.
-TIER = -m 'not slow'
+FAST = and not slow
 CONFIG ?= config.yaml
 
 .PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
@@ -88,20 +88,23 @@ bench-gpu: setup
 	$(RUN) python -m benchmarks gpu
 
 test: setup
-	$(PYTEST) $(TIER) -n $(WORKERS) --dist worksteal $(addprefix --ignore=tests/,browser demo faults pipeline slurm)
+	$(PYTEST) $(PROFILE) -m 'not workflow $(FAST)' -n $(WORKERS) --dist worksteal \
+	    $(addprefix --ignore=tests/,browser demo faults pipeline slurm)
 
 # By files, so that the two projects that are run once are run at the same time.
 test-workflow: setup
-	$(PYTEST) $(TIER) -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline
+	$(PYTEST) $(PROFILE) -m 'workflow $(FAST)' -n 2 --dist loadfile --no-loadscope-reorder \
+	    $(shell grep -rl 'mark.workflow' tests --include='test_*.py')
 
 test-faults: setup
-	$(PYTEST) $(TIER) -n 2 --dist worksteal tests/faults
+	$(PYTEST) -m 'faults $(FAST)' -n 2 --dist worksteal tests/faults
 
 test-slurm: setup
 	@tools/install_slurm.sh
-	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) $(TIER) tests/slurm
+	PATH="$$PATH:/usr/sbin:/sbin"; $(PYTEST) -m 'slurm $(FAST)' tests/slurm
 
-test-all: TIER = --hypothesis-profile=all
+test-all: FAST =
+test-all: PROFILE = --hypothesis-profile=all
 test-all: test test-workflow test-faults test-slurm demo check-demo demo-llm check-demo-llm check-report
 
 lint: setup

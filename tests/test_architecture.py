@@ -71,6 +71,7 @@ BAD = [
 ROOMLESS = [("extra.py", "import json", "extra")]
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("bad", [BAD, ROOMLESS], ids=["imports", "no room"])
 def test_a_bad_import_is_noticed(tmp_path: Path, bad: list[tuple[str, str, str]]) -> None:
     copy = tmp_path / "culture_neurons"
@@ -135,6 +136,7 @@ def test_help_of_all_steps_is_light() -> None:
     assert out.splitlines() == steps()
 
 
+@pytest.mark.workflow
 def test_only_models_and_their_steps_load_torch() -> None:
     names = [f"culture_neurons.{n}" for n in trees() if n and n.partition(".")[0] not in ("models", "steps")]
     # Of the other steps, each import statement that they could reach is run, those in functions too. All in one

@@ -17,14 +17,16 @@ from culture_neurons import hub
 from culture_neurons.errors import ModelError
 from tests.fake_hub import COMMIT, python, serve
 
+pytestmark = pytest.mark.workflow
+
 #: Prints, as JSON, what each call gives and the seconds that it took.
 CALLS = """
 import json, sys, time
-from culture_neurons import remote
-from culture_neurons.data import hub
+from culture_neurons import hub
+from culture_neurons.data import hub_rows
 from culture_neurons.errors import CultureNeuronsError
 def data(path, revision=None, split="test"):
-    rows = hub.open_rows(path, revision, split)
+    rows = hub_rows.open_rows(path, revision, split)
     return [rows.revision, rows.files, rows.read(["a"])["a"].to_pylist()]
 found = []
 for call in sys.argv[1:]:
@@ -65,7 +67,7 @@ def root(tmp_path: Path) -> Path:
 def test_data_set_that_was_fetched_is_read_without_network(root: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serve(root) as (address, asked):
-        commit, files = ask(home, 'hub.fetch("some/set", None, "test")', HF_ENDPOINT=address)[0]
+        commit, files = ask(home, 'hub_rows.fetch("some/set", None, "test")', HF_ENDPOINT=address)[0]
         assert commit == COMMIT
         assert [Path(file).name for file in files] == [Path(name).name for name in NAMES]
         assert not any("train" in line for line in asked)
@@ -77,7 +79,7 @@ def test_data_set_that_was_fetched_is_read_without_network(root: Path, tmp_path:
     assert train.startswith("DataError: some/set: no split 'train' on the hub; it has test")
     assert other.startswith("DataError: some/set at revision v2: not, or not all of it, in the hub's cache")
     # Images are read by other steps, from files that are named: without asking, whether offline or not.
-    again = f'hub.open_rows("some/set", "{COMMIT}", "test", {NAMES}).cell("a", 2)'
+    again = f'hub_rows.open_rows("some/set", "{COMMIT}", "test", {NAMES}).cell("a", 2)'
     assert ask(home, again, HF_ENDPOINT=CLOSED) == [3]
     # A part that an interrupted download did not bring.
     next(home.rglob(Path(NAMES[1]).name)).unlink()
@@ -96,9 +98,9 @@ def test_data_set_that_was_read_with_network_is_read_again_without(root: Path, t
 def test_names_of_the_hub_that_are_wrong(root: Path, tmp_path: Path) -> None:
     with serve(root) as (address, _):
         good, short, revision, name, odd, model = ask(
-            tmp_path / "home", 'remote.commit("some/set", "dataset")',
-            f'remote.commit("some/set", "dataset", "{COMMIT[:7]}")', 'data("some/set", "v2")', 'data("some/sett")',
-            'remote.commit("a--b", "model")', 'remote.commit("some/none", "model")', HF_ENDPOINT=address,
+            tmp_path / "home", 'hub.commit("some/set", "dataset")',
+            f'hub.commit("some/set", "dataset", "{COMMIT[:7]}")', 'data("some/set", "v2")', 'data("some/sett")',
+            'hub.commit("a--b", "model")', 'hub.commit("some/none", "model")', HF_ENDPOINT=address,
         )  # fmt: skip
     assert good == short == COMMIT
     assert revision == "DataError: some/set at revision v2: the dataset is on the hub, but this revision is not"
@@ -109,9 +111,9 @@ def test_names_of_the_hub_that_are_wrong(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [{"HF_ENDPOINT": CLOSED}, {"HF_HUB_OFFLINE": "1"}])
 def test_hub_that_cannot_be_reached_is_two_lines_at_once(tmp_path: Path, how: dict[str, str]) -> None:
-    known = f'hub.open_rows("some/set", "{COMMIT}", "test", ["a.parquet"])'
-    calls = ['data("some/set")', 'data("some/set", "main")', known, 'hub.fetch("some/set", None, "test")',
-             'remote.commit("some/model", "model")']  # fmt: skip
+    known = f'hub_rows.open_rows("some/set", "{COMMIT}", "test", ["a.parquet"])'
+    calls = ['data("some/set")', 'data("some/set", "main")', known, 'hub_rows.fetch("some/set", None, "test")',
+             'hub.commit("some/model", "model")']  # fmt: skip
     for value in ask(tmp_path / "home", *calls, **how):
         first, second = value.splitlines()
         assert first.startswith(("DataError: some/set", "ModelError: some/model"))

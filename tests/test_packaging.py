@@ -182,6 +182,7 @@ def test_imports_are_declared() -> None:
     assert set(RUNTIME) - distributions(imported) == set(NOT_IMPORTED)
 
 
+@pytest.mark.workflow
 def test_imports_of_a_step_are_in_its_environment() -> None:
     steps = environments_of_steps()
     assert steps

@@ -44,6 +44,6 @@ def test_nobody_else_compares_a_p_value_with_the_level():
             # The least p that any arrangement of the masks can give is no p-value of an effect.
             if "least" not in ast.unparse(node.left):
                 found.setdefault(str(path.relative_to(SRC)), []).append(ast.unparse(node))
-    assert found == {"significance.py": ["float(p) < LEVEL"]}
+    assert found == {"analysis/significance.py": ["float(p) < LEVEL"]}
     assert levels(ast.parse("sure = table['p_adjusted'] < 0.05"))
     assert levels(ast.parse("x = significance.LEVEL > p"))

@@ -3,6 +3,7 @@ import numpy as np
 from benchmarks import scoring
 
 
+@pytest.mark.workflow
 def test_whole_benchmark_runs_on_a_small_model():
     rows = scoring.run(scoring.Size(samples=60, cultures=4, layers=3, neurons=200, shards=2))
     values = {row.name: row.value for row in rows}

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 
 from benchmarks import scoring, stability
 
 
+@pytest.mark.workflow
 def test_whole_benchmark_runs_on_a_small_model(monkeypatch):
     monkeypatch.setattr(stability, "FEW", 2)
     monkeypatch.setattr(stability, "MANY", 60)

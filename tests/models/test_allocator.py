@@ -67,6 +67,7 @@ for how in sys.argv[1:]:
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 
 
+@pytest.mark.workflow
 @linux
 def test_memory_of_freed_arrays_is_kept_and_used_again():
     """What the process holds after two arrays of one size were made and freed, in that size; and what more after

@@ -6,7 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.fake_hub import python
+
+pytestmark = pytest.mark.workflow
 
 LOAD = """
 import json, sys

@@ -161,5 +161,5 @@ def test_moments_differ_in_all_parts_of_a_date():
 def test_every_place_that_renders_a_question_goes_through_one_function():
     """What trains the demo models has templates of its own."""
     source = Path(templates.__file__).parent
-    found = {path.name for path in source.glob("*.py") if "apply_chat_template(" in path.read_text(encoding="utf-8")}
+    found = {path.name for path in source.rglob("*.py") if "apply_chat_template(" in path.read_text(encoding="utf-8")}
     assert found == {"templates.py", "lessons.py", "training.py", "text_training.py"}

@@ -508,6 +508,7 @@ def test_names_are_literal_shortened_and_on_one_line():
     assert text._preprocess_math(text.get_text()) == ("costs $5 and $6$", False)
 
 
+@pytest.mark.workflow
 def test_same_bytes_in_another_process(tmp_path):
     program = (
         "import sys; from culture_neurons.report import figures as f; t = f.read(sys.argv[1]);"

@@ -45,6 +45,7 @@ def test_the_negative_part_takes_room_too(calibration, base, step, tmp_path):
     assert more > calibration["statistics_bytes_per_question"] + 100
 
 
+@pytest.mark.workflow
 def test_a_model_that_the_run_trains_is_built_untrained(base, step, tmp_path):
     words, source = step.shared(base), {"type": "synthetic", "cultures": 2, "categories": 1, "motifs": 2}
     model = {"name": "tiny", "architecture": "llava-next-mistral", "source": source}

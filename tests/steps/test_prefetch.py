@@ -13,6 +13,8 @@ import pytest
 from culture_neurons.models.demo import architectures
 from tests.fake_hub import COMMIT, python, serve
 
+pytestmark = pytest.mark.workflow
+
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 1, "vision_hidden": 32}
 LOAD = """
 import json, sys
@@ -75,7 +77,7 @@ def test_models_and_data_load_offline_after_they_were_fetched(root: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [part[:2] for part in found] == [[COMMIT, 2], [COMMIT, 2]]
-    read = "from culture_neurons.data import hub; print(hub.open_rows('tiny/cvqa', None, 'test').revision)"
+    read = "from culture_neurons.data import hub_rows; print(hub_rows.open_rows('tiny/cvqa', None, 'test').revision)"
     assert python(home, "-c", read, **offline).stdout.strip() == COMMIT
 
 
@@ -116,11 +118,11 @@ def test_one_split_of_one_config(tmp_path: Path) -> None:
 
 READ = """
 import sys
-from culture_neurons.data import hub
+from culture_neurons.data import hub_rows
 for config, split in (sys.argv[1:3], sys.argv[3:]):
     try:
-        print(hub.read_columns("tiny/glue", ["idx"], split=split, config=config, literal=["idx"]))
-    except hub.DataError as error:
+        print(hub_rows.read_columns("tiny/glue", ["idx"], split=split, config=config, literal=["idx"]))
+    except hub_rows.DataError as error:
         print(error)
 """
 

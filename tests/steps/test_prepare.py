@@ -191,6 +191,7 @@ def test_an_error_is_short_and_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("kind", ["table", "synthetic"])
 def test_neither_torch_nor_datasets_is_imported(tmp_path: Path, kind: str) -> None:
     spec = source(tmp_path / "in", rows()) if kind == "table" else {"type": "synthetic", "cultures": 2}

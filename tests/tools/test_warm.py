@@ -17,6 +17,8 @@ import pytest
 import culture_neurons
 from tools import warm
 
+pytestmark = pytest.mark.workflow
+
 PACKAGE = Path(culture_neurons.__file__).parent
 RUN = [sys.executable, warm.__file__]
 SOURCE = {"type": "synthetic", "cultures": 2, "samples_per_culture": 4}
