@@ -114,6 +114,7 @@ def test_content_tokens_can_be_recorded(one, questions, samples):
     assert all((tokens < found.tokens[1]).all() for tokens, _, _ in found.recorded)
 
 
+@pytest.mark.slow
 def test_batches_that_do_not_fit_are_halved(one, questions, samples, monkeypatch):
     real = calibration.answer
 

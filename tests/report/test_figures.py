@@ -21,6 +21,7 @@ from culture_neurons.report.figures import tables as contents
 from culture_neurons.report.figures.models import wilson
 from culture_neurons.report.registry import FIGURES, FigureFile
 from culture_neurons.tables import TABLES
+from tests.conftest import slow_but
 from tests.figures_tables import NAMES, SELECTORS, build
 
 PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
@@ -133,7 +134,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-@pytest.mark.parametrize("otherwise", WORDS)
+@pytest.mark.parametrize("otherwise", slow_but([no_rows], WORDS))
 def test_where_there_is_nothing_to_draw_figure_and_caption_say_so(small, kind, otherwise):
     tables = otherwise(small)
     words = drawing.empty(tables, file_of(kind), ["cas"], 0.01)

@@ -6,6 +6,8 @@ from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import ablate, gather_outcomes
 
+pytestmark = pytest.mark.workflow
+
 
 def mask_file(base, path, rows, cultures, revision=None):
     _, metadata = files.read_table(base / "m/predictions.parquet")

@@ -12,6 +12,8 @@ from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.steps import attribute
 
+pytestmark = pytest.mark.workflow
+
 SITES = ["gate_proj", "k_proj"]
 
 

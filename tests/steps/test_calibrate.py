@@ -6,6 +6,8 @@ from culture_neurons import store
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.steps import calibrate
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(scope="module")
 def calibration(base, step, tmp_path_factory):

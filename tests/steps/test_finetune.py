@@ -16,6 +16,8 @@ from culture_neurons.models.loading import load
 from culture_neurons.selectors import module_choice
 from culture_neurons.steps import finetune, infer_finetuned
 
+pytestmark = pytest.mark.workflow
+
 TRAINING = {
     "method": "lora", "lora": {"rank": 2, "alpha": 4, "dropout": 0}, "steps": 4, "batch_size": 6,
     "learning_rate": 0.01, "held_out": 0.25, "limit": None,

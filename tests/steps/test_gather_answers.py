@@ -7,6 +7,8 @@ from culture_neurons.errors import FileError
 from culture_neurons.models import batching
 from culture_neurons.steps import gather_answers, infer
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):

@@ -9,6 +9,8 @@ from culture_neurons.steps import ablate, gather_outcomes
 from tests.conftest import slow
 from tests.steps.test_ablate import mask_file
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):

@@ -7,6 +7,8 @@ from culture_neurons import files
 from culture_neurons.errors import ModelError
 from culture_neurons.steps import gather_answers, infer
 
+pytestmark = pytest.mark.workflow
+
 
 def test_predictions_have_every_sample_once_and_say_what_made_them(base, step):
     table, metadata = files.read_table(base / "m/predictions.parquet")

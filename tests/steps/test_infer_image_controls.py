@@ -6,6 +6,8 @@ from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError
 from culture_neurons.steps import infer_image_controls
 
+pytestmark = pytest.mark.workflow
+
 
 def asked(step, base, out, samples=None):
     paths = [out / f"run/m/controls/{name}.parquet" for name in ("blank", "none")]

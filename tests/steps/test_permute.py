@@ -10,6 +10,8 @@ from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
 from culture_neurons.steps import ablate, permute
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(scope="module")
 def statistics(base, step, tmp_path_factory):

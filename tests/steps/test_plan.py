@@ -9,6 +9,8 @@ from culture_neurons.errors import FileError
 from culture_neurons.steps import calibrate, plan
 from culture_neurons.workflow import jobs
 
+pytestmark = pytest.mark.workflow
+
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ROOT / "docs" / "outputs.md"
 JOBS = {"prepare": 1, "record": 2}

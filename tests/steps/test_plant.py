@@ -12,6 +12,8 @@ from culture_neurons.models.demo import planting
 from culture_neurons.steps import plant, train
 from tests.steps.test_train import WORDS, words
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, step):

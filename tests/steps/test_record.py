@@ -5,6 +5,8 @@ from culture_neurons import files, store
 from culture_neurons.errors import ConfigError, DataError, FileError
 from culture_neurons.steps import record
 
+pytestmark = pytest.mark.workflow
+
 
 def test_statistics_hold_the_correct_identify_samples_and_nothing_else(base, tmp_path, step):
     step.recorded(base, tmp_path / "s.h5", "--token-rule", "content")

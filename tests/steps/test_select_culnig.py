@@ -10,6 +10,8 @@ from culture_neurons.selectors import culnig
 from culture_neurons.steps import ablate, select_culnig
 from culture_neurons.types import Attributions
 
+pytestmark = pytest.mark.workflow
+
 WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
 OPTIONS = {
     "general": {"mlp_fraction": 0.1, "attention_fraction": 0.1},

@@ -7,6 +7,8 @@ from culture_neurons.errors import FileError
 from culture_neurons.selectors import culnig, selection
 from culture_neurons.steps import ablate, select_matched
 
+pytestmark = pytest.mark.workflow
+
 WIDTHS = {"gate_proj": 48, "q_proj": 32, "k_proj": 16, "v_proj": 16}
 MADE_BY = {"model": "m", "revision": "r", "cultures": ["a", "b"], "layers": 2, "neurons": WIDTHS, "top_fraction": "0.1",
            "selector": "culnig-specific", "options": {}, "settings": {}, "code": "x"}  # fmt: skip

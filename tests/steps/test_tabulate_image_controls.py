@@ -6,6 +6,8 @@ from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.steps import infer_image_controls, tabulate_image_controls
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.fixture(scope="module")
 def controls(base, tmp_path_factory, step):

@@ -10,6 +10,8 @@ from culture_neurons import files
 from culture_neurons.errors import ConfigError
 from culture_neurons.steps import ablate, gather_outcomes, permute, tabulate_robustness
 
+pytestmark = pytest.mark.workflow
+
 FACTORS = ("0.5", "-0.5")
 
 

@@ -147,6 +147,7 @@ def test_provenance_has_the_steps_and_models(made):
     assert set(found["models"]) == set(MODELS)
 
 
+@pytest.mark.slow
 def test_sets_keep_the_order_of_the_arguments_and_nothing_else_does(made):
     arguments = command(made)
     run(made, "again", **{key[2:]: arguments[key][::-1] for key in ("--predictions", "--masks", "--outcomes")})

@@ -13,6 +13,8 @@ from culture_neurons.steps import train
 from culture_neurons.types import TRAINED_ON
 from tests.conftest import slow_but
 
+pytestmark = pytest.mark.workflow
+
 SOURCE = json.dumps({"type": "synthetic", "cultures": 2, "categories": 1, "motifs": 2, "samples_per_culture": 4})
 WORDS = json.dumps({"type": "synthetic-text", "cultures": 2, "categories": 1, "motifs": 2})
 SHORT = {

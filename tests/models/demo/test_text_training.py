@@ -169,6 +169,7 @@ def test_two_runs_give_the_same_weights(architecture):
     assert summary["dev_accuracy"] == min(summary["dev_accuracy_by_task"].values())
 
 
+@pytest.mark.slow
 def test_training_learns_what_is_easy():
     """Some steps on a world of few facts: the facts stage must do far better than chance, which is 1 in 100 words."""
     recipe = replace(TINY, facts_steps=60, batch=16)
@@ -178,6 +179,7 @@ def test_training_learns_what_is_easy():
     assert float(facts.split("steps, ")[1].split(" %")[0]) > 25, facts
 
 
+@pytest.mark.slow
 def test_a_model_that_learns_nothing_is_an_error_that_says_how_far_it_came():
     recipe = replace(TINY, attempts=2, min_accuracy=1.0)
     with pytest.raises(ModelError, match=r"qwen3: training reached \d+.\d % on dev questions in 2 attempts; expected"):

@@ -121,6 +121,7 @@ def test_one_step_is_that_of_adamw_on_the_gradient(model):
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pieces_of_a_batch_add_up(one, monkeypatch):
     whole = trained(one, Lora(), Schedule(3, 12, 1e-2))
     real, sizes = training.right_letter, []
@@ -142,6 +143,7 @@ def test_pieces_of_a_batch_add_up(one, monkeypatch):
         trained(one, Lora(), Schedule(1, 4))
 
 
+@pytest.mark.slow
 def test_half_precision(one):
     half = language_model("qwen3", one.tokenizer, torch.bfloat16)
     for lora in (None, Lora()):
