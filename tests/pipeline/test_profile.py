@@ -14,9 +14,9 @@ pytestmark = pytest.mark.workflow
 
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-WITH_MODEL = {"infer", "infer_controls", "record", "record_tokens", "ablate", "ablate_again", "calibrate"}
-#: The same, where the config asks for them.
-IF_ASKED = {"attribute", "infer_set", "ablate_set", "finetune", "ask_finetuned"}
+#: Rules whose jobs hold a model, and those of them that only some configs ask for.
+WITH_MODEL = {"infer", "infer_image_controls", "record", "ablate", "calibrate"}
+IF_ASKED = {"attribute", "finetune", "infer_finetuned"}
 CONFIGS = {
     name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper-vlm.yaml")
 }
@@ -33,7 +33,7 @@ def jobs(folder, profile, *words: str) -> list[tuple[str, str, dict[str, str]]]:
         if start := re.fullmatch(r" *rule (\w+):", line):
             rule, model = start[1], ""
         elif word == "wildcards":
-            model = re.search(r"model=([^,\n]+)", rest)[1]
+            model = next(iter(re.findall(r"model=([^,\n]+)", rest)), "")
         elif word == "resources" and rule not in here:
             found.append((rule, model, dict(pair.split("=", 1) for pair in rest.split(", "))))
     return sorted(found, key=lambda job: job[:2])
@@ -53,20 +53,19 @@ def test_both_names_are_one_profile():
     assert os.readlink(ROOT / "slurm") == "profiles/slurm"
 
 
-def test_the_profile_names_every_rule_that_is_sent():
+def test_the_profile_bundles_rules_that_are_sent_and_states_nothing_that_rules_state():
     sent, here = rules()
-    assert {"infer", "score", "report"} <= sent
-    assert {"gather_answers", "gather_outcomes", "gather_again", "gather_set", "gather_set_outcomes", "plan"} <= here
-    assert sent - set(SETTINGS["set-resources"]) == set()
-    assert set(SETTINGS["groups"]) <= set(SETTINGS["set-resources"]) - WITH_MODEL - IF_ASKED
-    assert not here & set(SETTINGS["set-resources"])
+    assert {"infer", "select", "report"} <= sent
+    assert {"gather_answers", "gather_outcomes", "gather_robustness", "gather_set_outcomes", "plan"} <= here
+    assert set(SETTINGS["groups"]) <= sent - WITH_MODEL - IF_ASKED
+    assert not {"set-resources", "default-resources", "set-threads"} & SETTINGS.keys()
 
 
 @pytest.mark.parametrize("config", slow_but(["config/paper-vlm.yaml"], CONFIGS))
 def test_gpus_cores_and_memory_are_those_of_the_model(tmp_path, config):
     models = CONFIGS[config]["models"]
-    found = jobs(tmp_path, "slurm", "all", "estimate", "--configfile", config)
-    assert {rule for rule, _, _ in found} >= WITH_MODEL | {"prepare", "score", "report"}
+    found = jobs(tmp_path, "slurm", "all", "plan", "--configfile", config)
+    assert {rule for rule, _, _ in found} >= WITH_MODEL | {"prepare", "select", "report"}
     for rule, model, resources in found:
         assert int(resources["runtime"]) >= 10, rule
         if rule in WITH_MODEL | IF_ASKED:
@@ -92,21 +91,12 @@ def test_memory_and_time_grow_with_the_attempt(tmp_path):
 
 def test_lines_that_are_commented_out_work(tmp_path):
     text = PROFILE.read_text(encoding="utf-8")
-    used, count = re.subn(r"^( +)# (\w+: \"'.*)$", r"\1\2", text, flags=re.M)
-    assert count >= 10
-    # Of two lines for one key the first is kept.
-    lines, seen = [], set()
-    for line in used.splitlines():
-        key = re.match(r"( +)(\w+):", line)
-        if (key and key[1] == "  ") or not line.startswith(" "):
-            seen = set()
-        if not (key and key[0] in seen):
-            lines.append(line)
-        if key:
-            seen.add(key[0])
+    used, count = re.subn(r"^# (default-resources:.*|set-resources:.*|  +\w+: .*)$", r"\1", text, flags=re.M)
+    assert count >= 14
     profile = tmp_path / "profile"
     profile.mkdir()
-    (profile / "config.yaml").write_text("\n".join(lines), encoding="utf-8")
+    (profile / "config.yaml").write_text(used, encoding="utf-8")
+    assert yaml.safe_load(used)["set-resources"].keys() == WITH_MODEL | IF_ASKED
     for rule, _, resources in jobs(tmp_path, str(profile), "--configfile", "config/paper-vlm.yaml"):
         assert resources["slurm_account"] == "my-account"
         assert resources["slurm_partition"] == ("gpu" if rule in WITH_MODEL else "cpu"), rule

@@ -37,10 +37,10 @@ class SlurmProject(Project):
         (folder / "slurm").symlink_to(os.readlink(ROOT / "slurm"))
 
     def ask(self, rule: str, **resources: str) -> None:
-        """Change what the profile asks for a rule. On the command line it would take the place of all other rules'."""
+        """Let the profile ask for something else than the rule."""
         path = self.folder / "profiles" / "slurm" / "config.yaml"
         profile = yaml.safe_load(path.read_text(encoding="utf-8"))
-        profile["set-resources"][rule] |= resources
+        profile.setdefault("set-resources", {}).setdefault(rule, {}).update(resources)
         path.write_text(yaml.safe_dump(profile), encoding="utf-8")
 
     @contextlib.contextmanager

@@ -20,7 +20,7 @@ from tests.slurm.conftest import Faults, SlurmProject, config, steps, tables, wa
 pytestmark = pytest.mark.slurm
 
 #: Small rules that share a job, and the name of that job in Slurm's queue.
-GROUPED, GROUP = ("score", "mask", "merge", "tabulate", "report"), "masks_mask_merge_score"
+GROUPED, GROUP = ("select", "merge", "tabulate", "report"), "masks_merge_select"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def finished(killed) -> SimpleNamespace:
     cluster.command("scontrol", "update", f"nodename={','.join(NODES)}", "state=resume")
     project.ask("train", runtime="attempt")
     project.ask("infer", gpu_model="'large'")
-    with Faults(cluster, {"train": signal.SIGSTOP, "score": signal.SIGKILL}) as faults:
+    with Faults(cluster, {"train": signal.SIGSTOP, "select": signal.SIGKILL}) as faults:
         status, log = project.submit()
     assert status == 0, log[-5000:]
     assert not faults.due
