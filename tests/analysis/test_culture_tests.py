@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects, resampling, verdicts
+from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, verdicts
 from tests.analysis.test_verdicts import change, world
 from tests.conftest import slow
 
@@ -24,7 +24,7 @@ def test_cells_agree_with_a_loop_over_draws():
             assert row.isna().all()
             continue
         values = some.logprob[names.index(cell["mask_culture"]), part]
-        plan = resampling.design(base.culture[part], base.unit[part])
+        plan = p_values.design(base.culture[part], base.unit[part])
         far = [side[0, 0] for side in intervals.prior_ends(plan, values[:, None], [intervals.NATS])]
         _, unit, end = next(iter(intervals.random_weights(cell["eval_culture"], len(plan.counts), 1, 400, 3)))
         means = []
@@ -105,7 +105,7 @@ def test_the_p_value_of_a_culture_is_that_of_its_questions():
         masks = values[np.ix_(order, mine)].T
         specific = masks[:, 0] - masks[:, 1:].mean(axis=1)
         made = intervals.estimate(
-            resampling.design(base.culture[mine], base.unit[mine]),
+            p_values.design(base.culture[mine], base.unit[mine]),
             [intervals.Column(specific, intervals.scale(row.measure), masks)], 300, 5,
         )  # fmt: skip
         assert row.p_value == made.p[0]

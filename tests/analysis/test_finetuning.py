@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons.analysis import finetuning, intervals, resampling
+from culture_neurons.analysis import finetuning, intervals, p_values
 from culture_neurons.analysis.mask_effects import LOGPROB_FLOOR, baseline
 from culture_neurons.errors import FileError
 
@@ -97,14 +97,14 @@ def test_intervals_draw_questions_about_one_image_together(made):
     other, _ = naive(samples, before, after["poorest", "1"], "c")
     of = samples[samples["culture"] == "c"].sort_values("sample_id")
     unit = [f"image {i}" if i else f"question {q}" for i, q in zip(of["image_id"], of["sample_id"], strict=True)]
-    plan = resampling.design(np.full(len(unit), ""), np.array(unit, object))
+    plan = p_values.design(np.full(len(unit), ""), np.array(unit, object))
     difference = np.array([[points[q], points[q] - other[q]] for q in of["sample_id"]])
     low, high = intervals.interval(plan, difference, [intervals.POINTS] * 2, 300, 4)
     row = row_of(table, "richest", "1", "c")
     assert row[["change_low", "change_high"]].tolist() == pytest.approx([low[0], high[0]])
     assert row[["change_vs_poorest_low", "change_vs_poorest_high"]].tolist() == pytest.approx([low[1], high[1]])
-    null = resampling.sign_flips(plan, difference[:, 1:], 300, 4)
-    p = resampling.two_sided(difference[:, 1:].mean(axis=0), null)
+    null = p_values.sign_flips(plan, difference[:, 1:], 300, 4)
+    p = p_values.two_sided(difference[:, 1:].mean(axis=0), null)
     assert row["change_vs_poorest_p"] == pytest.approx(p[0])
 
 
@@ -155,5 +155,5 @@ def test_values_of_p_are_adjusted_in_families(made):
                 mine &= (table["seed"] == "") == mean
                 for measure in finetuning.MEASURES:
                     p = table.loc[mine, f"{measure}_vs_poorest_p"].to_numpy(float)
-                    expected = resampling.benjamini_hochberg(p)
+                    expected = p_values.benjamini_hochberg(p)
                     np.testing.assert_allclose(found.loc[mine, f"{measure}_vs_poorest_p_adjusted"], expected)

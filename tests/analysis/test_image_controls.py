@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from culture_neurons.analysis import image_controls, intervals, resampling
+from culture_neurons.analysis import image_controls, intervals, p_values
 from culture_neurons.analysis.image_controls import ALL, SHOWN, adjust, check_complete, compare
 from culture_neurons.analysis.mask_effects import baseline
 from culture_neurons.errors import FileError
@@ -70,13 +70,13 @@ def test_changes_are_of_questions_with_an_image_and_averaged_over_cultures(table
 
 
 def test_intervals_and_p_are_those_of_the_resampling_of_images(table) -> None:
-    plan = resampling.design(np.array(["A", "A", "A", "B"]), np.array(["image x", "image x", "image y", "image z"]))
+    plan = p_values.design(np.array(["A", "A", "A", "B"]), np.array(["image x", "image x", "image y", "image z"]))
     change = np.array([[-100.0], [0], [0], [100]])
     low, high = intervals.interval(plan, change, [intervals.POINTS], 500, 0)
     found = rows(table, ALL, "blank")
     assert_allclose([found["change_low"], found["change_high"]], [low[0], high[0]])
     assert found["mcnemar_p"] == 1.0
-    assert rows(table, "A", "blank")["mcnemar_p"] == resampling.mcnemar(1, 0)
+    assert rows(table, "A", "blank")["mcnemar_p"] == p_values.mcnemar(1, 0)
 
 
 def test_a_model_that_ignores_the_image_shows_no_change(table) -> None:
@@ -126,7 +126,7 @@ def test_p_is_adjusted_in_four_families() -> None:
     ]
     every.append(pd.DataFrame({"culture": ["A"], "control": [SHOWN], "mcnemar_p": [np.nan], "planted": ["no"]}))
     found = adjust(pd.concat(every, ignore_index=True))["mcnemar_p_adjusted"]
-    assert_allclose(found[:16], list(resampling.benjamini_hochberg(np.array(p))) * 4)
+    assert_allclose(found[:16], list(p_values.benjamini_hochberg(np.array(p))) * 4)
     assert np.isnan(found[16])
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
 
-from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, SHARE, Column
-from tests.analysis.test_resampling import world
+from tests.analysis.test_p_values import world
 from tests.conftest import slow_but
 
 MEAN_POINTS, MEAN_NATS = (intervals.scale(measure, several=True) for measure in ("accuracy", "logprob"))
@@ -16,11 +16,11 @@ MEAN_POINTS, MEAN_NATS = (intervals.scale(measure, several=True) for measure in 
 
 def one(n, per_image=1):
     """The design of one culture with n questions, `per_image` about each image."""
-    return resampling.design(np.full(n, "c"), np.array([f"u{i // per_image:03}" for i in range(n)]))
+    return p_values.design(np.full(n, "c"), np.array([f"u{i // per_image:03}" for i in range(n)]))
 
 
 def test_ends_by_hand():
-    plan = resampling.design(np.array(["a"] * 4 + ["b"]), np.array(["x", "x", "y", "z", "w"]))
+    plan = p_values.design(np.array(["a"] * 4 + ["b"]), np.array(["x", "x", "y", "z", "w"]))
     values = np.array([[-4.0, 0.0, 2.0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [10, 0, 0]])
     low, high = intervals.prior_ends(plan, values, [NATS, MEAN_POINTS, MEAN_POINTS])
     # Images of a: -2, 1 and 0, about their questions' mean -3/4; that of b is its own mean.
@@ -46,7 +46,7 @@ def test_answers_have_the_interval_of_a_beta_distribution(right, n):
 @pytest.mark.parametrize(("n", "per_image"), [(200, 1), (200, 4), (24, 4), (24, 1)])
 def test_a_mean_over_strata_varies_as_its_standard_error_says(n, per_image):
     cultures = 20
-    plan = resampling.design(np.repeat(np.arange(cultures), n), np.tile(np.arange(n) // per_image, cultures))
+    plan = p_values.design(np.repeat(np.arange(cultures), n), np.tile(np.arange(n) // per_image, cultures))
     values = np.random.default_rng(n).normal(size=(cultures * n, 1))
     images = values.reshape(cultures, -1, per_image).mean(axis=2)
     expected = np.sqrt((images.var(axis=1, ddof=1) / images.shape[1]).sum()) / cultures
@@ -57,7 +57,7 @@ def test_a_mean_over_strata_varies_as_its_standard_error_says(n, per_image):
 def test_row_order_other_cultures_and_other_columns_change_nothing():
     strata, units, values = world(0)
     order = np.random.default_rng(1).permutation(len(values))
-    plan, moved = resampling.design(strata, units), resampling.design(strata[order], units[order])
+    plan, moved = p_values.design(strata, units), p_values.design(strata[order], units[order])
     whole = intervals.bootstrap(plan, values, [NATS])
     np.testing.assert_allclose(whole, intervals.bootstrap(moved, values[order], [NATS]), atol=1e-12)
     both = intervals.bootstrap(plan, np.column_stack([values * 3, values]), [POINTS, NATS])
@@ -66,9 +66,9 @@ def test_row_order_other_cultures_and_other_columns_change_nothing():
 
 def test_chunks_change_nothing(monkeypatch):
     strata, units, values = world(0)
-    plan = resampling.design(strata, units)
+    plan = p_values.design(strata, units)
     whole = intervals.bootstrap(plan, values, [NATS])
-    monkeypatch.setattr(resampling, "_CHUNK", 50 * (40 + 2))
+    monkeypatch.setattr(p_values, "_CHUNK", 50 * (40 + 2))
     chunks = [rows for rows, *_ in intervals.random_weights("c0", 40, 5, 120, 0)]
     assert [rows.stop - rows.start for rows in chunks] == [50, 50, 20]
     again = intervals.bootstrap(plan, values, [NATS])
@@ -79,7 +79,7 @@ def test_chunks_change_nothing(monkeypatch):
 def test_bootstrap_agrees_with_a_loop():
     strata, units, values = world(3, cultures=3, questions=30, per_image=2)
     strata, units, values = strata[:-7], units[:-7], values[:-7]  # cultures and images of different sizes
-    plan = resampling.design(strata, units)
+    plan = p_values.design(strata, units)
     found = intervals.bootstrap(plan, values, [NATS], 50, 7)
     low, high = intervals.prior_ends(plan, values, [NATS])
     drawn = {}
@@ -101,9 +101,9 @@ def test_bootstrap_agrees_with_a_loop():
 
 
 def test_one_image_per_culture_has_no_interval():
-    plan = resampling.design(np.array(["a", "a", "b"]), np.array(["x", "x", "y"]))
+    plan = p_values.design(np.array(["a", "a", "b"]), np.array(["x", "x", "y"]))
     assert np.isnan(intervals.interval(plan, np.ones((3, 2)), [POINTS, NATS])).all()
-    plan = resampling.design(np.array(["a", "a", "b"]), np.array(["x", "z", "y"]))
+    plan = p_values.design(np.array(["a", "a", "b"]), np.array(["x", "z", "y"]))
     assert np.isfinite(intervals.interval(plan, np.ones((3, 2)), [POINTS, NATS])).all()
 
 
@@ -126,7 +126,7 @@ def test_named_estimates_are_those_of_the_columns_and_have_the_endings_that_are_
     unit, values = np.array([f"u{i // 2}" for i in range(12)]), rng.normal(size=(12, 2))
     columns = {("a", "change"): Column(values[:, 0], NATS), ("b", "rate"): Column(values[:, 1], POINTS)}
     found = intervals.estimate_by_name(unit, columns, {"change_low", "change_high", "change_p"}, 50, 3)
-    made = intervals.estimate(resampling.design(np.full(12, ""), unit), list(columns.values()), 50, 3)
+    made = intervals.estimate(p_values.design(np.full(12, ""), unit), list(columns.values()), 50, 3)
     assert found == {
         "a": {"change": made.mean[0], "change_low": made.low[0], "change_high": made.high[0], "change_p": made.p[0]},
         "b": {"rate": made.mean[1]},
@@ -217,7 +217,7 @@ def test_intervals_of_log_probabilities_with_heavy_tails_cover_the_truth(culture
 def test_means_over_cultures_cover_the_truth(cultures, per_image, loss):
     rng = np.random.default_rng(3)
     strata = np.repeat([f"c{i:02}" for i in range(cultures)], 24)
-    plan = resampling.design(strata, np.array([f"u{i // per_image}" for i in range(len(strata))]))
+    plan = p_values.design(strata, np.array([f"u{i // per_image}" for i in range(len(strata))]))
     changes, truth = answers(rng, len(strata), 4, loss, 0, per_image)
     changes = changes[:, :400]
     for values, scale, expected in (

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from culture_neurons import selectors
-from culture_neurons.analysis import resampling, shuffled_labels, strengths, verdicts
+from culture_neurons.analysis import p_values, shuffled_labels, strengths, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
@@ -185,7 +185,7 @@ class Simulation:
         paired = verdicts.pair(self.base, Changes(CULTURES, ~no, no, no, no, ~no, nats))
         own = np.empty((permutations, len(self.culture)))
         for number in range(permutations):
-            labels = np.array(resampling.shuffle_labels(self.culture, self.base.unit, 0, number))
+            labels = np.array(p_values.shuffle_labels(self.culture, self.base.unit, 0, number))
             for name, mask in self.masks(labels).items():
                 part = self.culture == name
                 own[number, part] = self.cost(mask)[part]
@@ -204,7 +204,7 @@ def test_without_a_culture_effect_the_chain_finds_one_as_often_as_it_may(runs):
         half = int((p <= 0.5).sum())
         assert binomtest(half, len(p), 0.5).pvalue > 0.001, (whole, half, len(p))
     cultures = found[found["culture"] != ""]
-    adjusted = cultures.groupby("run")["p_value"].transform(resampling.benjamini_hochberg)
+    adjusted = cultures.groupby("run")["p_value"].transform(p_values.benjamini_hochberg)
     assert (adjusted <= 0.05).groupby(cultures["run"]).any().mean() <= 0.1
 
 

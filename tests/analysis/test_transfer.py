@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, false_discovery_control, spearmanr
 
-from culture_neurons.analysis import intervals, mask_effects, resampling, transfer
+from culture_neurons.analysis import intervals, mask_effects, p_values, transfer
 from tests.conftest import slow
 
 CULTURES = ["a", "b", "c"]  # masks are of these; the questions are of b, c and d
@@ -126,7 +126,7 @@ def test_intervals_draw_the_questions_of_an_image_together(everything):
     rng, values = np.random.default_rng(5), found["cas", "0"].change["logprob"]
     units = [np.flatnonzero(base.unit == unit) for unit in sorted(set(base.unit))]
     assert len(units) < len(base.unit)
-    plan = resampling.design(np.full(len(base.unit), ""), base.unit)
+    plan = p_values.design(np.full(len(base.unit), ""), base.unit)
     several = intervals.scale("logprob", several=True)
     low, high = intervals.interval(plan, values[:, None], [several], 4000, 1)
     np.testing.assert_allclose([row["logprob_change_low"], row["logprob_change_high"]], [low[0], high[0]])

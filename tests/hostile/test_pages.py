@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from culture_neurons import files
 from culture_neurons.errors import printable
 from culture_neurons.report import figures, words
-from culture_neurons.report.figures import captions
+from culture_neurons.report.figures import caption_text
 from culture_neurons.report.page import document, grids
 from culture_neurons.report.registry import FigureFile
 from tests.figures_tables import build
@@ -109,7 +109,7 @@ markup = st.text(st.sampled_from('*`_|:<>\\[]().#=-~^ a1\n\t\r\u00a0\u2028\u202e
                                           "a*b*", "**", "::", "- x", "\\", "me@x.org", ":sub:`2`"])))  # fmt: skip
 def test_captions_show_names_literally(name: str) -> None:
     said = {f"drops_{name}": f"{name}: of {name} and {name}. {name}", "other": f"of {name}."}
-    page = docutils.core.publish_doctree(captions.as_rst(said), settings_overrides={"report_level": 5})
+    page = docutils.core.publish_doctree(caption_text.as_rst(said), settings_overrides={"report_level": 5})
     kinds = {type(node).__name__ for node in page.findall()}
     assert kinds == {"document", "bullet_list", "list_item", "paragraph", "strong", "Text"}
     shown = [": ".join(printable(" ".join(text.split())) for text in pair) for pair in said.items()]
@@ -118,6 +118,6 @@ def test_captions_show_names_literally(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["x\u202ey", "x\ny"])
 def test_captions_are_one_line(name: str) -> None:
-    text = captions.as_rst({name: name})
+    text = caption_text.as_rst({name: name})
     assert text.count("\n") == 1
     assert "\u202e" not in text

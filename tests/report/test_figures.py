@@ -16,7 +16,17 @@ from matplotlib.text import Text
 
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report import figures
-from culture_neurons.report.figures import captions, drawing, fonts, layers, overlap, related, robustness, style, titles
+from culture_neurons.report.figures import (
+    caption_text,
+    drawing,
+    fonts,
+    layers,
+    overlap,
+    related,
+    robustness,
+    style,
+    titles,
+)
 from culture_neurons.report.figures import tables as contents
 from culture_neurons.report.figures.models import wilson
 from culture_neurons.report.registry import FIGURES, FigureFile
@@ -71,7 +81,7 @@ def test_every_figure_is_readable_at_column_width_and_says_planted(small, kind):
     assert "planted" in caption
     assert any(character.isdigit() for character in caption)
     assert caption.count(". ") <= 2, caption
-    assert r"planted\-qwen2\.5\-vl" in captions.as_rst({kind: caption})
+    assert r"planted\-qwen2\.5\-vl" in caption_text.as_rst({kind: caption})
     if FIGURES[kind].per != "run":
         assert "planted" not in said_of(small, kind, DEMO)
 

@@ -12,7 +12,7 @@ import pytest
 from culture_neurons.analysis import verdicts
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report import figures, words
-from culture_neurons.report.figures import captions, drawing
+from culture_neurons.report.figures import caption_text, drawing
 from culture_neurons.report.figures.titles import number
 from culture_neurons.report.page import document, grids, summary
 from culture_neurons.report.page.document import versions
@@ -244,12 +244,11 @@ def test_unknown_controls_are_not_described(tmp_path, tables):
     html = page(tmp_path, tables)
     assert "whichever selector" not in html
     assert "of the same size" not in html
-    assert captions.controls({"cas": {}}) == captions.controls(None) == ""
+    assert caption_text.controls({"cas": {}}) == caption_text.controls(None) == ""
     by_attribution = {"general": {"method": "culnig-general"}, "random-matched": {"match": "general"}}
-    assert (
-        captions.controls(by_attribution) == "Random masks of general have as many units of each projection and layer."
-    )
-    both = captions.controls({**by_attribution, "random": {}})
+    expected = "Random masks of general have as many units of each projection and layer."
+    assert caption_text.controls(by_attribution) == expected
+    both = caption_text.controls({**by_attribution, "random": {}})
     assert both.startswith(
         "Random masks take as many neurons as a mask may have, anywhere in the model. Random masks of"
     )

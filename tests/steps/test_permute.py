@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from culture_neurons import files, selectors, store
-from culture_neurons.analysis import resampling
+from culture_neurons.analysis import p_values
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
 from culture_neurons.steps import ablate, permute
@@ -31,7 +31,7 @@ def test_masks_are_those_of_the_chain_under_shuffled_labels(base, step, statisti
     masks = []
     for number in range(3):
         found, _ = store.read_statistics(
-            statistics, lambda ids, c, k=number: resampling.shuffle_labels(c, [unit[i] for i in ids], 1, k)
+            statistics, lambda ids, c, k=number: p_values.shuffle_labels(c, [unit[i] for i in ids], 1, k)
         )
         masks.append(selection.select(selectors.score("cas", found), found.cultures, "0.1"))
         mine = table[table["permutation"] == number].drop(columns="permutation").reset_index(drop=True)
@@ -49,9 +49,9 @@ def test_variants_of_a_question_are_shuffled_together(base, step, statistics, tm
     variants = samples.assign(image_id="", question_id=[f"v{i % 2}" for i in range(len(samples))])
     files.write_table(tmp_path / "samples.parquet", variants, made)
     seen = []
-    real = resampling.shuffle_labels
+    real = p_values.shuffle_labels
     monkeypatch.setattr(
-        resampling, "shuffle_labels", lambda c, units, *more: seen.append(units) or real(c, units, *more)
+        p_values, "shuffle_labels", lambda c, units, *more: seen.append(units) or real(c, units, *more)
     )
     step.run(permute, "--statistics", statistics, "--samples", tmp_path / "samples.parquet", "--selector", "cas",
              "--top-fraction", "0.1", "--permutations", 1, "--out", tmp_path / "out.parquet")  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import SHARE
 from culture_neurons.analysis.mask_effects import Baseline
 
@@ -43,9 +43,9 @@ def compare_with_chance(base: Baseline, replicates: int = 2000, seed: int = 0, m
     """
     if not len(base.culture):
         return Level(np.nan, np.nan, np.nan, np.nan, "")
-    plan = resampling.design(base.culture if macro else np.full(len(base.culture), ""), base.unit)
+    plan = p_values.design(base.culture if macro else np.full(len(base.culture), ""), base.unit)
     values = np.stack([base.correct, 1 / base.options], axis=1).astype(np.float64)
-    accuracy, chance = map(float, resampling.macro_mean(plan, values))
+    accuracy, chance = map(float, p_values.macro_mean(plan, values))
     low, high = (float(end[0]) for end in intervals.interval(plan, values[:, :1], [SHARE], replicates, seed))
     if np.isnan(low):
         low, high = 0.0, 1.0

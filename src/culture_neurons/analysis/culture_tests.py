@@ -3,7 +3,7 @@
 All of it is about sampling noise of the questions, given these masks; for sampling noise of the masks see `verdicts`
 and `shuffled_labels`. Questions about one image are resampled together, within their culture. p-values are two-sided:
 exact (McNemar) for accuracy, by sign flips for log-probabilities, and for own - other masks the larger of that by sign
-flips and that by exchanging the masks question by question (`resampling.paired_p`). They are adjusted
+flips and that by exchanging the masks question by question (`p_values.paired_p`). They are adjusted
 (Benjamini-Hochberg) over cultures and models (`adjust`); planted models are a family of their own.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, Scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.verdicts import UNITS, Paired
@@ -35,13 +35,13 @@ class QuestionResamples:
     def __init__(self, base: Baseline, replicates: int = 2000, seed: int = 0) -> None:
         self.base, self._replicates, self._seed = base, replicates, seed
         self._part = {str(name): np.flatnonzero(base.culture == name) for name in sorted(set(base.culture))}
-        self._plan = {name: resampling.design(base.culture[p], base.unit[p]) for name, p in self._part.items()}
+        self._plan = {name: p_values.design(base.culture[p], base.unit[p]) for name, p in self._part.items()}
         self._weights, self._signs = {}, {}
         for name, plan in self._plan.items():
             images = len(plan.counts)
             blocks = list(intervals.random_weights(name, images, 1, replicates, seed))
             self._weights[name] = tuple(np.concatenate(part) for part in list(zip(*blocks, strict=True))[1:])
-            self._signs[name] = np.concatenate([s for _, s in resampling.random_signs(name, images, replicates, seed)])
+            self._signs[name] = np.concatenate([s for _, s in p_values.random_signs(name, images, replicates, seed)])
 
     def questions(self, culture: str) -> np.ndarray:
         """Indices of a culture's questions in the baseline, int64."""
@@ -57,19 +57,19 @@ class QuestionResamples:
         plan = self._plan[culture]
         if len(plan.counts) < 2:
             return (np.full(values.shape[1], np.nan),) * 3
-        sums = resampling.unit_sums(plan, values)
+        sums = p_values.unit_sums(plan, values)
         ends = (end_of_strata[0] for end_of_strata in intervals.prior_ends(plan, values, scales))
         means, replicates = (
             values.mean(axis=0),
             intervals.weighted_means(sums, plan.counts, *ends, *self._weights[culture]),
         )
         flipped = self._signs[culture] @ (sums / len(values))
-        return *intervals.percentile_interval(means, replicates), resampling.two_sided(means, flipped)
+        return *intervals.percentile_interval(means, replicates), p_values.two_sided(means, flipped)
 
     def exchange(self, culture: str, masks: np.ndarray) -> float:
         """p-value of own - mean of the others by exchanging them: values [question of the culture, mask], own first."""
-        null = resampling.exchange_null(self._plan[culture], [masks], self._replicates, self._seed)
-        return float(resampling.two_sided(*null)[0])
+        null = p_values.exchange_null(self._plan[culture], [masks], self._replicates, self._seed)
+        return float(p_values.two_sided(*null)[0])
 
 
 def tabulate_cells(resamples: QuestionResamples, change: Changes, cultures: Sequence[str]) -> pd.DataFrame:
@@ -131,5 +131,5 @@ def adjust(table: pd.DataFrame, family: Sequence[str], pairs: Sequence[tuple[str
     for p, adjusted in pairs:
         table[adjusted] = np.nan
         for _, group in table.groupby(list(family), sort=False):
-            table.loc[group.index, adjusted] = resampling.benjamini_hochberg(group[p].to_numpy(float))
+            table.loc[group.index, adjusted] = p_values.benjamini_hochberg(group[p].to_numpy(float))
     return table

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import intervals, mask_effects, resampling
+from culture_neurons.analysis import intervals, mask_effects, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, SHARE
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.errors import FileError
@@ -87,8 +87,8 @@ def _estimates(
     """(control, column) -> value, over the questions `selected`; intervals beside the columns that have them."""
     if not selected.any():
         return {(control, name): 0 if name in ("gained", "lost") else np.nan for control, name in names}
-    plan = resampling.design(base.culture[selected], base.unit[selected])
-    means = resampling.macro_mean(plan, matrix[selected])
+    plan = p_values.design(base.culture[selected], base.unit[selected])
+    means = p_values.macro_mean(plan, matrix[selected])
     low, high = intervals.interval(plan, matrix[selected], [SCALES[name] for _, name in names], replicates, seed)
     result: dict[tuple[str, str], float] = {}
     for i, (control, name) in enumerate(names):
@@ -96,8 +96,8 @@ def _estimates(
             result[control, name] = int(matrix[selected, i].sum())
             continue
         if name == "change":
-            points = resampling.unit_sums(plan, matrix[selected][:, [i]])
-            result[control, "mcnemar_p"] = float(resampling.mcnemar_units(np.rint(points / 100).astype(np.int64))[0])
+            points = p_values.unit_sums(plan, matrix[selected][:, [i]])
+            result[control, "mcnemar_p"] = float(p_values.mcnemar_units(np.rint(points / 100).astype(np.int64))[0])
         result[control, name] = float(means[i])
         if name in ("accuracy", "change", "logprob_change"):
             result[control, f"{name}_low"], result[control, f"{name}_high"] = float(low[i]), float(high[i])
@@ -114,7 +114,7 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     family = table["planted"] + np.where(table["culture"] == ALL, " all", " single")
     for name in family.unique():
         members = family == name
-        table.loc[members, "mcnemar_p_adjusted"] = resampling.benjamini_hochberg(table.loc[members, "mcnemar_p"])
+        table.loc[members, "mcnemar_p_adjusted"] = p_values.benjamini_hochberg(table.loc[members, "mcnemar_p"])
     return table
 
 

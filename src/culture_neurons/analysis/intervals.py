@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from culture_neurons.analysis import resampling
-from culture_neurons.analysis.resampling import Design
+from culture_neurons.analysis import p_values
+from culture_neurons.analysis.p_values import Design
 from culture_neurons.seeds import generator
 
 #: Weight of each end, in images. With 1/2, coverage of a loss of 2 to 9 % can fall to 88 % (24 to 100 questions); with
@@ -57,7 +57,7 @@ class Column:
     values   float64 [question]
     scale    what one question can show
     masks    float64 [question, mask] or None: for differences own - mean of others, what their p-value exchanges
-             (`resampling.paired_p`)
+             (`p_values.paired_p`)
     """
 
     values: np.ndarray
@@ -73,8 +73,8 @@ def prior_ends(plan: Design, values: np.ndarray, scales: Sequence[Scale]) -> tup
     nothing changed. Values without bounds have m plus `REACH` (means: `REACH_OF_MEANS`) times the least and the
     largest x - m of all strata.
     """
-    means = resampling.unit_sums(plan, values) / plan.counts[:, None]
-    centre = resampling.stratum_means(plan, values)  # [stratum, column]
+    means = p_values.unit_sums(plan, values) / plan.counts[:, None]
+    centre = p_values.stratum_means(plan, values)  # [stratum, column]
     units = len(plan.counts)
     low, high = np.empty_like(centre), np.empty_like(centre)
     for c, scale_of_column in enumerate(scales):
@@ -102,7 +102,7 @@ def random_weights(
     """
     rng = generator("bootstrap", seed, name)
     shape = max(units - (1 if strata == 1 else 2), 0.2) / max(units, 1)
-    for rows in resampling.row_blocks(replicates, units + 2):
+    for rows in p_values.row_blocks(replicates, units + 2):
         size = rows.stop - rows.start
         yield rows, rng.standard_gamma(shape, (size, units)), rng.standard_gamma(PRIOR / strata, (size, 2))
 
@@ -128,7 +128,7 @@ def bootstrap(
     values [question, column] -> float64 [replicate, column]. Every column is drawn alike but has ends of its own:
     estimate a difference as a column, not from two of them.
     """
-    sums = resampling.unit_sums(plan, values)
+    sums = p_values.unit_sums(plan, values)
     low, high = prior_ends(plan, values, scales)
     result = np.zeros((replicates, sums.shape[1]))
     for s, name in enumerate(plan.strata):
@@ -148,7 +148,7 @@ def interval(
     if len(plan.counts) <= len(plan.strata):
         unknown = np.full(values.shape[1], np.nan)
         return unknown, unknown
-    return percentile_interval(resampling.macro_mean(plan, values), bootstrap(plan, values, scales, replicates, seed))
+    return percentile_interval(p_values.macro_mean(plan, values), bootstrap(plan, values, scales, replicates, seed))
 
 
 def percentile_interval(mean: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,14 +174,14 @@ class Estimates:
 
 
 def estimate(plan: Design, columns: Sequence[Column], replicates: int = 2000, seed: int = 0) -> Estimates:
-    """Estimate all columns on the same random weights, signs and exchanges (`interval`, `resampling.paired_p`).
+    """Estimate all columns on the same random weights, signs and exchanges (`interval`, `p_values.paired_p`).
 
     Neither the order of columns nor the presence of another one changes what is found of one.
     """
     values = np.stack([column.values for column in columns], axis=1)
     low, high = interval(plan, values, [column.scale for column in columns], replicates, seed)
-    p = resampling.paired_p(plan, values, [column.masks for column in columns], replicates, seed)
-    return Estimates(resampling.macro_mean(plan, values), low, high, p)
+    p = p_values.paired_p(plan, values, [column.masks for column in columns], replicates, seed)
+    return Estimates(p_values.macro_mean(plan, values), low, high, p)
 
 
 def estimate_by_name(
@@ -201,7 +201,7 @@ def estimate_by_name(
     """
     if not columns or not len(unit):
         return {}
-    plan = resampling.design(np.full(len(unit), ""), unit)  # one stratum
+    plan = p_values.design(np.full(len(unit), ""), unit)  # one stratum
     estimates = estimate(plan, list(columns.values()), replicates, seed)
     result: dict[Any, dict[str, float]] = {}
     for (key, name), *numbers in zip(columns, estimates.mean, estimates.low, estimates.high, estimates.p, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import resampling
+from culture_neurons.analysis import p_values
 from culture_neurons.errors import FileError
 from culture_neurons.question_groups import OPTIONAL, units
 from culture_neurons.types import MLP_SITES
@@ -187,7 +187,7 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
 
     n questions; accuracies and rates in 0..1; drop in points and logprob_drop in nats, both masked - baseline;
     gained and lost: answers that became right and wrong; mcnemar_p: exact McNemar test of the two, the questions about
-    one image together (`resampling.mcnemar_units`). A culture without questions has n = 0 and empty values.
+    one image together (`p_values.mcnemar_units`). A culture without questions has n = 0 and empty values.
     """
     names = sorted(set(cultures) | set(base.culture))
     group = (base.culture[:, None] == np.array(names, dtype=object)).astype(np.float64)  # [question, culture]
@@ -202,11 +202,11 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     p = np.full(shape, np.nan)
     for c in np.flatnonzero(n):
         in_culture = base.culture == names[c]
-        plan = resampling.design(base.culture[in_culture], base.unit[in_culture])
-        net = resampling.unit_sums(
+        plan = p_values.design(base.culture[in_culture], base.unit[in_culture])
+        net = p_values.unit_sums(
             plan, (change.gained[:, in_culture].astype(float) - change.lost[:, in_culture]).T
         )  # [unit, mask]
-        p[:, c] = resampling.mcnemar_units(np.rint(net).astype(np.int64))
+        p[:, c] = p_values.mcnemar_units(np.rint(net).astype(np.int64))
     columns = {
         "n": np.tile(n.astype(np.int64), (shape[0], 1)),
         "baseline_accuracy": np.tile(rate(base.correct), (shape[0], 1)),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import resampling
+from culture_neurons.analysis import p_values
 from culture_neurons.analysis.significance import LEVEL, LOWER, OPEN, direction
 from culture_neurons.seeds import generator
 
@@ -164,7 +164,7 @@ def relate_to_effects(
 
     Over ordered pairs of cultures a, b with questions and a mask that is not empty: Spearman's correlation of their
     overlap and the change of b's questions under the mask of a; negative where shared neurons hurt. p by permuting the
-    names of the cultures (`resampling.mantel`), adjusted within the model and the measure.
+    names of the cultures (`p_values.mantel`), adjusted within the model and the measure.
     """
     rows = []
     for (selector, fraction), part in overlaps.groupby(["selector", "top_fraction"], sort=False):
@@ -174,7 +174,7 @@ def relate_to_effects(
         cultures, shared, changes = _changes(cultures, shared, with_neurons, own_effects)
         n = len(cultures)
         off_diagonal = ~np.eye(n, dtype=bool)
-        tests = resampling.mantel(shared, list(changes.values()), permutations, seed) if n > 2 else []
+        tests = p_values.mantel(shared, list(changes.values()), permutations, seed) if n > 2 else []
         for k, measure in enumerate(MEASURES):
             rho, p, least = tests[k] if tests else (np.nan, np.nan, 1.0)
             overlapping = float((shared[off_diagonal] > 0).mean()) if n > 1 else np.nan
@@ -183,7 +183,7 @@ def relate_to_effects(
     tabulate = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
     tabulate["p_adjusted"] = np.nan
     for _, part in tabulate.groupby("measure"):
-        tabulate.loc[part.index, "p_adjusted"] = resampling.benjamini_hochberg(part["p_value"].to_numpy())
+        tabulate.loc[part.index, "p_adjusted"] = p_values.benjamini_hochberg(part["p_value"].to_numpy())
     tabulate["verdict"] = [
         _verdict(*row) for row in tabulate[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
     ]

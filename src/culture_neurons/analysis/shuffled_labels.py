@@ -52,18 +52,18 @@ def null_changes(
     return {"accuracy": 100 * (points - base.correct), "logprob": nats - base.logprob}
 
 
-def permutation_test(base: Baseline, paired: Paired, null_changes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def permutation_test(base: Baseline, paired: Paired, shuffled: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Self drops against those under shuffled labels, per culture and as mean over cultures: columns `PERMUTED`.
 
-    paired   the changes under the masks of the true labels
-    null_changes      see `null_changes`
+    paired     the changes under the masks of the true labels
+    shuffled   what `null_changes` gives
 
     observed, null in points or nats; null_low to null_high holds 95 % of the permutations;
     p_value = (1 + how many permutations lose as much) / (1 + permutations). All are nan without a question of a culture
     that has a mask.
     """
     if not paired.cultures:
-        rows = [("", measure, 0, len(null_changes[measure]), *[np.nan] * 6, unit) for measure, unit in UNITS.items()]
+        rows = [("", measure, 0, len(shuffled[measure]), *[np.nan] * 6, unit) for measure, unit in UNITS.items()]
         return pd.DataFrame(rows, columns=PERMUTED)
     keep = np.isin(base.culture.astype(str), paired.cultures)
     culture_of_question = base.culture[keep].astype(str)
@@ -72,7 +72,7 @@ def permutation_test(base: Baseline, paired: Paired, null_changes: Mapping[str, 
     rows = []
     for measure, unit in UNITS.items():
         observed = paired.own[measure] @ member
-        null = null_changes[measure][:, keep] @ member  # [permutation, culture]
+        null = shuffled[measure][:, keep] @ member  # [permutation, culture]
         values = [("", len(culture_of_question), observed.mean(), null.mean(axis=1))]
         values += [
             (name, int((culture_of_question == name).sum()), observed[c], null[:, c])

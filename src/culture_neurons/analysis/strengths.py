@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.analysis.verdicts import UNITS, Paired
 
@@ -35,14 +35,14 @@ def dose_response(
         if not keep.any():  # no mask's own culture has a question
             rows += [(strength, measure, 0, *[np.nan] * 9, unit) for measure, unit in UNITS.items()]
             continue
-        plan = resampling.design(base.culture[keep], base.unit[keep])
+        plan = p_values.design(base.culture[keep], base.unit[keep])
         for measure, unit in UNITS.items():
             own, cross = changes.own[measure], changes.cross[measure]
             values = np.stack([own, cross, own - cross], axis=1)
             one, several = (
                 intervals.scale(measure, several_masks) for several_masks in (False, len(changes.cultures) > 2)
             )
-            mean = resampling.macro_mean(plan, values)
+            mean = p_values.macro_mean(plan, values)
             low, high = intervals.interval(plan, values, [one, several, one], replicates, seed)
             ends = np.stack([mean, low, high], axis=1).ravel()
             rows.append((strength, measure, int(keep.sum()), *ends, unit))

@@ -5,7 +5,7 @@ culture; tables of the run's own data, such as summary.csv, are means over cultu
 over the masks of a file: in accuracy points, in log-probability of the right option nats.
 
 Intervals (95 %) are of a bootstrap over questions, those about one image together (`intervals`), and p-values of sign
-flips and exchanged masks (`resampling.paired_p`): they speak of new questions under these very masks.
+flips and exchanged masks (`p_values.paired_p`): they speak of new questions under these very masks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects, resampling, verdicts
+from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, verdicts
 from culture_neurons.analysis.intervals import Column, scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
@@ -237,7 +237,7 @@ def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd
             if len(common) < FEWEST:
                 continue
             interactions = [interaction(m.loc[common, common].to_numpy(float)) for m in (first, second)]
-            ((correlation, p, _),) = resampling.mantel(interactions[0], [interactions[1]], permutations, seed)
+            ((correlation, p, _),) = p_values.mantel(interactions[0], [interactions[1]], permutations, seed)
             rows.append((*key, a, b, len(common), correlation, p, np.nan))
     return pd.DataFrame(rows, columns=TRANSFER)
 

@@ -13,10 +13,10 @@ that both kinds are excluded):
 
 p_questions   sampling noise of the questions: would the difference hold for new questions under these very masks?
               Sign flips of the questions' differences, and their masks exchanged question by question, the questions
-              about one image together; the larger p (`resampling.paired_p`).
+              about one image together; the larger p (`p_values.paired_p`).
 p_masks       sampling noise of the masks: any two masks differ a little, even random ones. self-vs-random: within each
-              culture, any of its masks could have been the selector's (`resampling.exchange_test`). self-vs-cross: any
-              mask could have been any culture's (`resampling.relabel_test`).
+              culture, any of its masks could have been the selector's (`p_values.exchange_test`). self-vs-cross: any
+              mask could have been any culture's (`p_values.relabel_test`).
 
 All are two-sided; a verdict needs the sign too. p-values are adjusted (Benjamini-Hochberg) within one model
 and one measure, over selectors, fractions and both comparisons; so a planted control lends nothing to the other
@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import intervals, resampling
+from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import Column
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
@@ -174,7 +174,7 @@ def compare(
         own_keys = table["measure"] == measure
         # Tests that can't reach significance are not counted in the family.
         p = table.loc[own_keys, "p_value"].where(table.loc[own_keys, "least"] < LEVEL)
-        adjusted = pd.Series(resampling.benjamini_hochberg(p.to_numpy(float)), index=p.index)
+        adjusted = pd.Series(p_values.benjamini_hochberg(p.to_numpy(float)), index=p.index)
         table.loc[own_keys, "p_adjusted"] = adjusted.fillna(table.loc[own_keys, "p_value"])
     table["verdict"] = table["verdict"].astype(object)
     for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
@@ -196,7 +196,7 @@ def _compare_same_cultures(
     cultures = paired[keys[0]].cultures
     keep = np.isin(base.culture.astype(str), cultures)
     n = int(keep.sum())
-    plan = resampling.design(base.culture[keep], base.unit[keep])
+    plan = p_values.design(base.culture[keep], base.unit[keep])
     controls_of = {key: _controls_of(paired, key, controls) for key in keys}
     names = [key for key in keys if key[0] not in controls]
     columns = {
@@ -281,7 +281,7 @@ def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence
 def _adjust(differences: pd.DataFrame) -> pd.DataFrame:
     """Benjamini-Hochberg within one measure of one model, over pairs, fractions, and self and specificity."""
     for _, group in differences.groupby("measure", sort=False):
-        p = resampling.benjamini_hochberg(group["p_value"].to_numpy(float))
+        p = p_values.benjamini_hochberg(group["p_value"].to_numpy(float))
         differences.loc[group.index, "p_adjusted"] = p
     return differences
 
@@ -324,9 +324,9 @@ def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tu
         # One random choice of a mask, not one per culture: it is exchanged with its controls as a whole.
         if masks.single_mask or any(paired[h].single_mask for h in control_keys):
             own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
-        p_masks, least = resampling.exchange_test(own, others, seed=seed)
+        p_masks, least = p_values.exchange_test(own, others, seed=seed)
     else:
-        p_masks, least = resampling.relabel_test(masks.matrix[measure], seed=seed)
+        p_masks, least = p_values.relabel_test(masks.matrix[measure], seed=seed)
     p_questions = estimate["p_value"]
     p_value = max(p_questions, p_masks) if np.isfinite(p_questions) else np.nan
     return {**estimate, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}

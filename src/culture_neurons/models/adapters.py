@@ -26,7 +26,7 @@ from torch import nn
 from culture_neurons.errors import ModelError, nearest
 from culture_neurons.models import branches
 
-#: Model type (`workflow.config.model_type`) -> attribute path of the list of decoder layers.
+#: Model type (`config.model_type`) -> attribute path of the list of decoder layers.
 DECODER_LAYERS = {
     "qwen2_5_vl": "model.language_model.layers",
     "llava_next": "model.language_model.layers",
@@ -54,7 +54,7 @@ _ACTIVATIONS = ("act_fn", "activation_fn", "act")
 class Adapter:
     """The decoder of one model.
 
-    model_type   `workflow.config.model_type`
+    model_type   `config.model_type`
     layers       decoder layers, input side first
     activations  the activation module of each layer's MLP, whose output is g
     n_neurons    neurons per layer (the MLP's intermediate width)

@@ -22,7 +22,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons.files import write_text
     from culture_neurons.report import figures
-    from culture_neurons.report.figures import captions, drawing
+    from culture_neurons.report.figures import caption_text, drawing
     from culture_neurons.report.figures.tables import require, require_fraction
     from culture_neurons.report.registry import read_list
 
@@ -43,7 +43,7 @@ def main(o: argparse.Namespace) -> None:
         for _ in cli.progress((workers.map if workers else map)(draw, files), len(files), "figures"):
             pass
     said = {file.stem: drawing.caption(tables, file, o.selectors, o.top_fraction) for file in files}
-    write_text(o.out_dir / "captions.rst", captions.as_rst(said))
+    write_text(o.out_dir / "captions.rst", caption_text.as_rst(said))
     cli.log.info("%d figures in %s", len(files), o.out_dir)
 
 

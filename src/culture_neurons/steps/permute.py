@@ -18,7 +18,7 @@ def main(o: argparse.Namespace) -> None:
     import pandas as pd
 
     from culture_neurons import files, question_groups, selectors, store
-    from culture_neurons.analysis import resampling
+    from culture_neurons.analysis import p_values
     from culture_neurons.selectors import selection
 
     selectors.check(o.selector, o.options)
@@ -32,7 +32,7 @@ def main(o: argparse.Namespace) -> None:
         def shuffled(ids: list[str], cultures: list[str], number: int = number) -> list[str]:
             if missing := set(ids) - unit.keys():
                 raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
-            labels = resampling.shuffle_labels(cultures, [unit[i] for i in ids], o.seed, number)
+            labels = p_values.shuffle_labels(cultures, [unit[i] for i in ids], o.seed, number)
             changed.update({name for pair in zip(cultures, labels, strict=True) if len(set(pair)) > 1 for name in pair})
             return labels
 

@@ -36,7 +36,7 @@ from culture_neurons.errors import ConfigError, DataError, nearest
 
 KEYS = (
     "type", "path", "revision", "split", "language", "one_language_per_country", "labels", "label_kind", "label_base",
-)  # fmt: skip  # fmt: skip
+)  # fmt: skip
 
 #: The hub's name and split, where none is given.
 PATH, SPLIT = "afaji/cvqa", "test"

@@ -16,7 +16,7 @@ from culture_neurons.tables import TABLES, TEXT
 #: Tables that nothing is drawn or said without; any other is read where it is named.
 NEEDED = ("effects", "summary", "layers", "baseline", "evidence", "planted")
 
-#: Words of the column `level` of `baseline.csv` and `analysis.transfer.csv`.
+#: Words of the column `level` of `baseline.csv` and `sets.csv`.
 AT_CHANCE, BELOW_CHANCE = "at chance", "below chance"
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",

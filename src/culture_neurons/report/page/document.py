@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from culture_neurons.report.figures import captions
+from culture_neurons.report.figures import caption_text
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
 from culture_neurons.report.page import grids, neurons, pictures, summary
@@ -61,7 +61,7 @@ def render(
             models=[named(tables, m) for m in tables.models],
             findings=summary.findings(tables, top_fraction),
             cultures=summary.by_culture(tables, selector, top_fraction) if selector else None,
-            controls=plain(captions.controls(config.get("selectors"))),
+            controls=plain(caption_text.controls(config.get("selectors"))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
             n_questions=plural(
                 max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"

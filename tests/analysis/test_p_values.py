@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from culture_neurons.analysis import resampling
+from culture_neurons.analysis import p_values
 from tests.conftest import examples, slow_but
 
 
@@ -21,12 +21,12 @@ def world(seed, cultures=5, questions=40, per_image=1, shift=0.0):
 
 
 def test_macro_mean_weighs_cultures_alike():
-    plan = resampling.design(np.array(["a", "a", "a", "b"]), np.array(["1", "2", "3", "1"]))
-    assert resampling.macro_mean(plan, np.array([[1.0], [2.0], [3.0], [10.0]])) == pytest.approx([6.0])
+    plan = p_values.design(np.array(["a", "a", "a", "b"]), np.array(["1", "2", "3", "1"]))
+    assert p_values.macro_mean(plan, np.array([[1.0], [2.0], [3.0], [10.0]])) == pytest.approx([6.0])
 
 
 def test_design_groups_units_within_cultures():
-    plan = resampling.design(np.array(["b", "a", "b", "b"]), np.array(["x", "x", "x", "y"]))
+    plan = p_values.design(np.array(["b", "a", "b", "b"]), np.array(["x", "x", "x", "y"]))
     assert plan.strata == ["a", "b"]
     assert plan.unit.tolist() == [1, 0, 1, 2]
     assert plan.counts.tolist() == [1, 2, 1]
@@ -36,27 +36,27 @@ def test_design_groups_units_within_cultures():
 def test_row_order_and_other_cultures_change_nothing():
     strata, units, values = world(0)
     order = np.random.default_rng(1).permutation(len(values))
-    plan, moved = resampling.design(strata, units), resampling.design(strata[order], units[order])
+    plan, moved = p_values.design(strata, units), p_values.design(strata[order], units[order])
     np.testing.assert_allclose(
-        resampling.sign_flips(plan, values), resampling.sign_flips(moved, values[order]), atol=1e-12
+        p_values.sign_flips(plan, values), p_values.sign_flips(moved, values[order]), atol=1e-12
     )
     masks = np.random.default_rng(2).normal(size=(len(values), 3))
-    one, other = (resampling.exchange_null(p, [m], 50)[1] for p, m in ((plan, masks), (moved, masks[order])))
+    one, other = (p_values.exchange_null(p, [m], 50)[1] for p, m in ((plan, masks), (moved, masks[order])))
     np.testing.assert_allclose(one, other, atol=1e-12)
     first, second = strata == "c0", strata == "c1"
     both = first | second
-    halves = [resampling.sign_flips(resampling.design(strata[m], units[m]), values[m]) for m in (first, second, both)]
+    halves = [p_values.sign_flips(p_values.design(strata[m], units[m]), values[m]) for m in (first, second, both)]
     np.testing.assert_allclose((halves[0] + halves[1]) / 2, halves[2], atol=1e-12)
 
 
 def test_chunks_change_nothing(monkeypatch):
     strata, units, values = world(0)
-    plan = resampling.design(strata, units)
+    plan = p_values.design(strata, units)
     masks = [np.random.default_rng(2).normal(size=(len(values), n)) for n in (2, 5)]
-    whole = resampling.sign_flips(plan, values), resampling.exchange_null(plan, masks)[1]
-    monkeypatch.setattr(resampling, "_CHUNK", 1000)
-    np.testing.assert_allclose(whole[0], resampling.sign_flips(plan, values), atol=1e-14)
-    np.testing.assert_allclose(whole[1], resampling.exchange_null(plan, masks)[1], atol=1e-14)
+    whole = p_values.sign_flips(plan, values), p_values.exchange_null(plan, masks)[1]
+    monkeypatch.setattr(p_values, "_CHUNK", 1000)
+    np.testing.assert_allclose(whole[0], p_values.sign_flips(plan, values), atol=1e-14)
+    np.testing.assert_allclose(whole[1], p_values.exchange_null(plan, masks)[1], atol=1e-14)
 
 
 @pytest.mark.parametrize("per_image", [1, 4])
@@ -64,26 +64,26 @@ def test_sign_flips_keep_the_nominal_level(per_image):
     p = []
     for seed in range(400):
         strata, units, values = world(seed, cultures=4, questions=20, per_image=per_image)
-        plan = resampling.design(strata, units)
-        null = resampling.sign_flips(plan, values, 199, seed)
-        p.append(resampling.two_sided(resampling.macro_mean(plan, values), null)[0])
+        plan = p_values.design(strata, units)
+        null = p_values.sign_flips(plan, values, 199, seed)
+        p.append(p_values.two_sided(p_values.macro_mean(plan, values), null)[0])
     assert np.mean(np.array(p) < 0.05) < 0.085
     assert np.mean(np.array(p) < 0.5) > 0.42
 
 
 def test_sign_flips_find_a_shift():
     strata, units, values = world(0, shift=-0.5)
-    plan = resampling.design(strata, units)
-    null = resampling.sign_flips(plan, values, 999)
-    assert resampling.two_sided(resampling.macro_mean(plan, values), null)[0] == 1 / 1000
+    plan = p_values.design(strata, units)
+    null = p_values.sign_flips(plan, values, 999)
+    assert p_values.two_sided(p_values.macro_mean(plan, values), null)[0] == 1 / 1000
 
 
 def test_no_difference_at_all_gives_one():
-    plan = resampling.design(np.array(["a"] * 5), np.arange(5).astype(str))
+    plan = p_values.design(np.array(["a"] * 5), np.arange(5).astype(str))
     zeros = np.zeros((5, 1))
-    assert resampling.two_sided(resampling.macro_mean(plan, zeros), resampling.sign_flips(plan, zeros, 99))[0] == 1
-    assert resampling.exchange_test(np.zeros(4), np.zeros((2, 4)))[0] == 1
-    assert resampling.relabel_test(np.ones((4, 4)))[0] == 1
+    assert p_values.two_sided(p_values.macro_mean(plan, zeros), p_values.sign_flips(plan, zeros, 99))[0] == 1
+    assert p_values.exchange_test(np.zeros(4), np.zeros((2, 4)))[0] == 1
+    assert p_values.relabel_test(np.ones((4, 4)))[0] == 1
 
 
 def test_exchange_agrees_with_a_loop():
@@ -99,7 +99,7 @@ def test_exchange_agrees_with_a_loop():
     null = np.array([statistic(picks) for picks in itertools.product(range(3), repeat=4)])
     observed = statistic((0, 0, 0, 0))
     expected = 2 * min((null <= observed + 1e-12).mean(), (null >= observed - 1e-12).mean())
-    p, least = resampling.exchange_test(own, controls)
+    p, least = p_values.exchange_test(own, controls)
     assert p == pytest.approx(min(1, expected))
     assert least == pytest.approx(2 / 81)
 
@@ -114,7 +114,7 @@ def test_relabel_agrees_with_a_loop():
     null = np.array([statistic(rows) for rows in itertools.permutations(range(5))])
     observed = statistic(range(5))
     expected = 2 * min((null <= observed + 1e-12).mean(), (null >= observed - 1e-12).mean())
-    p, least = resampling.relabel_test(matrix)
+    p, least = p_values.relabel_test(matrix)
     assert p == pytest.approx(min(1, expected))
     assert p < 0.05
     assert least == pytest.approx(2 / 120)
@@ -127,9 +127,9 @@ def test_masks_that_are_all_alike_are_seldom_told_apart(cultures, controls):
     random, cross = [], []
     for seed in range(200):
         matrix = rng.normal(0, 1, (cultures, 1)) + rng.normal(0, 1, (1, cultures)) + rng.exponential(1, (cultures,) * 2)
-        random.append(resampling.exchange_test(rng.exponential(1, cultures), rng.exponential(1, (controls, cultures)),
+        random.append(p_values.exchange_test(rng.exponential(1, cultures), rng.exponential(1, (controls, cultures)),
                                           499, seed)[0])  # fmt: skip
-        cross.append(resampling.relabel_test(matrix if cultures > 8 else matrix[:6, :6], 499, seed)[0])
+        cross.append(p_values.relabel_test(matrix if cultures > 8 else matrix[:6, :6], 499, seed)[0])
     assert np.mean(np.array(random) < 0.05) < 0.095
     assert np.mean(np.array(cross) < 0.05) < 0.095
     assert np.mean(np.array(random) < 0.5) > 0.38
@@ -138,8 +138,8 @@ def test_masks_that_are_all_alike_are_seldom_told_apart(cultures, controls):
 
 def test_many_cultures_are_drawn_at_random_and_found():
     matrix = np.random.default_rng(0).normal(size=(25, 25)) - 3 * np.eye(25)
-    assert resampling.relabel_test(matrix, 999) == (2 / 1000, 2 / 1000)
-    p, least = resampling.exchange_test(np.full(25, -2.0), np.random.default_rng(1).normal(size=(2, 25)), 999)
+    assert p_values.relabel_test(matrix, 999) == (2 / 1000, 2 / 1000)
+    p, least = p_values.exchange_test(np.full(25, -2.0), np.random.default_rng(1).normal(size=(2, 25)), 999)
     assert p == least == 2 / 1000
 
 
@@ -147,20 +147,20 @@ def test_many_cultures_are_drawn_at_random_and_found():
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_mcnemar_is_the_exact_binomial_test(lost, gained):
     expected = binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
-    assert resampling.mcnemar(np.array(lost), np.array(gained)) == pytest.approx(expected, rel=1e-9)
+    assert p_values.mcnemar(np.array(lost), np.array(gained)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_benjamini_hochberg_by_hand():
     # Sorted .01 .02 .03 .5 of 4 known: .04, .04, .04, .5.
     p = np.array([0.5, 0.01, np.nan, 0.03, 0.02])
-    np.testing.assert_allclose(resampling.benjamini_hochberg(p), [0.5, 0.04, np.nan, 0.04, 0.04])
-    assert np.isnan(resampling.benjamini_hochberg(np.array([np.nan]))).all()
+    np.testing.assert_allclose(p_values.benjamini_hochberg(p), [0.5, 0.04, np.nan, 0.04, 0.04])
+    assert np.isnan(p_values.benjamini_hochberg(np.array([np.nan]))).all()
 
 
 def test_shuffled_labels_keep_images_together_and_cultures_as_large():
     cultures = ["a"] * 6 + ["b"] * 5 + ["c"] * 4
     units = [*"xxyyzw", *"xuuvt", *"ppqr"]
-    found = [resampling.shuffle_labels(cultures, units, 3, number) for number in range(200)]
+    found = [p_values.shuffle_labels(cultures, units, 3, number) for number in range(200)]
     for other in found:
         assert sorted(other) == sorted(cultures)
         seen = {}
@@ -171,7 +171,7 @@ def test_shuffled_labels_keep_images_together_and_cultures_as_large():
     share = np.mean([other[0] == "a" for other in found])
     assert 0.35 < share < 0.65
     order = np.random.default_rng(0).permutation(len(cultures))
-    again = resampling.shuffle_labels([cultures[i] for i in order], [units[i] for i in order], 3, 7)
+    again = p_values.shuffle_labels([cultures[i] for i in order], [units[i] for i in order], 3, 7)
     assert again == [found[7][i] for i in order]
 
 
@@ -183,7 +183,7 @@ def test_mantel_by_a_naive_loop():
     similarity = similarity + similarity.T
     effects = [rng.normal(size=(5, 5)), rng.integers(0, 3, (5, 5)).astype(float)]
     off = ~np.eye(5, dtype=bool)
-    for effect, (rho, p, least) in zip(effects, resampling.mantel(similarity, effects), strict=True):
+    for effect, (rho, p, least) in zip(effects, p_values.mantel(similarity, effects), strict=True):
         observed = spearmanr(similarity[off], effect[off]).statistic
         null = [spearmanr(similarity[np.ix_(o, o)][off], effect[off]).statistic
                 for o in map(list, itertools.permutations(range(5)))]  # fmt: skip
@@ -200,24 +200,24 @@ def test_mantel_is_calibrated_and_notices_a_relation():
         similarity = rng.random((9, 9))
         # Some cultures are hurt more by every mask: pairs with a culture in common are not independent.
         effect = rng.normal(size=(9, 9)) + 2 * rng.normal(size=9)
-        found.append(resampling.mantel(similarity + similarity.T, [effect], permutations=299)[0][1])
+        found.append(p_values.mantel(similarity + similarity.T, [effect], permutations=299)[0][1])
     assert np.mean(np.array(found) <= 0.05) < 0.1
     assert 0.35 < np.median(found) < 0.65
     similarity = rng.random((9, 9))
     similarity += similarity.T
-    (rho, p, least), (none, unknown, _) = resampling.mantel(similarity, [-similarity, np.ones((9, 9))])
+    (rho, p, least), (none, unknown, _) = p_values.mantel(similarity, [-similarity, np.ones((9, 9))])
     assert (rho, p, least) == pytest.approx((-1, 2 / 10_000, 2 / 10_000))
     assert np.isnan(none)
     assert np.isnan(unknown)
-    assert resampling.mantel(similarity, [-similarity], seed=5) == resampling.mantel(similarity, [-similarity], seed=5)
+    assert p_values.mantel(similarity, [-similarity], seed=5) == p_values.mantel(similarity, [-similarity], seed=5)
 
 
 def test_exchanged_masks_by_a_naive_loop():
     rng = np.random.default_rng(0)
     strata, units = np.array(["a"] * 5 + ["b"] * 3), np.array(["1", "1", "2", "3", "4", "1", "2", "3"])
-    plan = resampling.design(strata, units)
+    plan = p_values.design(strata, units)
     masks = rng.normal(size=(8, 3))
-    observed, null = resampling.exchange_null(plan, [masks[:, :3], masks[:, :2]], 20_000)
+    observed, null = p_values.exchange_null(plan, [masks[:, :3], masks[:, :2]], 20_000)
 
     def statistic(of, picks):
         means = []
@@ -245,17 +245,17 @@ def test_mcnemar_of_images_by_a_naive_loop():
     changes = rng.integers(-3, 4, (7, 6))
     changes[:, 0] = 0
     changes[:, 1] = np.sign(changes[:, 1])
-    for column, p in zip(changes.T, resampling.mcnemar_units(changes), strict=True):
+    for column, p in zip(changes.T, p_values.mcnemar_units(changes), strict=True):
         sums = np.array([np.dot(signs, np.abs(column)) for signs in itertools.product((-1, 1), repeat=7)])
         tail = min(np.mean(sums <= column.sum()), np.mean(sums >= column.sum()))
         assert p == pytest.approx(min(1, 2 * tail))
-    assert resampling.mcnemar_units(changes)[1] == resampling.mcnemar(*((changes[:, 1] == s).sum() for s in (-1, 1)))
-    assert resampling.mcnemar_units(np.zeros((0, 2), int)).tolist() == [1, 1]
+    assert p_values.mcnemar_units(changes)[1] == p_values.mcnemar(*((changes[:, 1] == s).sum() for s in (-1, 1)))
+    assert p_values.mcnemar_units(np.zeros((0, 2), int)).tolist() == [1, 1]
 
 
 def test_one_unit_alone_has_no_p_value():
-    plan = resampling.design(np.array(["a", "a"]), np.array(["x", "x"]))
-    assert np.isnan(resampling.paired_p(plan, np.ones((2, 1)), [np.ones((2, 3))])).all()
+    plan = p_values.design(np.array(["a", "a"]), np.array(["x", "x"]))
+    assert np.isnan(p_values.paired_p(plan, np.ones((2, 1)), [np.ones((2, 3))])).all()
 
 
 def law(rng, kind, shape):
@@ -272,7 +272,7 @@ def law(rng, kind, shape):
 def p_and_sign(plan, changes, permutations):
     """p-values and signs of own - mean of others [run], of changes [run, question, mask]."""
     specific = changes[:, :, 0] - changes[:, :, 1:].mean(axis=2)
-    return resampling.paired_p(plan, specific.T, list(changes), permutations), np.sign(specific.mean(axis=1))
+    return p_values.paired_p(plan, specific.T, list(changes), permutations), np.sign(specific.mean(axis=1))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def p_and_sign(plan, changes, permutations):
 )
 def test_cultures_are_significant_as_seldom_as_they_should_be_without_an_effect(cultures, questions, per_image):
     """Own and other masks have one law: at most 6 % in each direction, an adjusted one in at most 6 % of runs."""
-    plan = resampling.design(np.full(questions, "c"), np.array([f"u{i // per_image:03}" for i in range(questions)]))
+    plan = p_values.design(np.full(questions, "c"), np.array([f"u{i // per_image:03}" for i in range(questions)]))
     rng = np.random.default_rng(cultures)
     runs = cultures * max(20, 160 // cultures)
     for kind in ((0.01, 0), (0.04, 0), (0.2, 0), (0.04, 0.02), "t", "rare"):
@@ -290,7 +290,7 @@ def test_cultures_are_significant_as_seldom_as_they_should_be_without_an_effect(
         for direction in (-1, 1):
             hits = int(((p < 0.05) & (sign == direction)).sum())
             assert binomtest(hits, runs, 0.06, alternative="greater").pvalue > 0.01, (kind, direction, hits / runs)
-        adjusted = np.array([resampling.benjamini_hochberg(of).min() for of in np.split(p, runs // cultures)])
+        adjusted = np.array([p_values.benjamini_hochberg(of).min() for of in np.split(p, runs // cultures)])
         hits = int((adjusted < 0.05).sum())
         assert binomtest(hits, len(adjusted), 0.06, alternative="greater").pvalue > 0.01, (kind, hits / len(adjusted))
 
@@ -299,23 +299,23 @@ def test_cultures_are_significant_as_seldom_as_they_should_be_without_an_effect(
 def test_own_masks_that_only_scatter_more_are_no_effect(cultures):
     """The own mask changes answers both ways, the others hardly any: exchanges alone would find that (20 to 54 %)."""
     rng, n = np.random.default_rng(0), 100
-    plan = resampling.design(np.full(n, "c"), np.array([f"u{i:03}" for i in range(n)]))
+    plan = p_values.design(np.full(n, "c"), np.array([f"u{i:03}" for i in range(n)]))
     changes = law(rng, (0.004, 0.004), (500, n, cultures))
     changes[:, :, 0] = law(rng, (0.1, 0.1), (500, n))
     p, _ = p_and_sign(plan, changes, 499)
     assert binomtest(int((p < 0.05).sum()), 500, 0.05, alternative="greater").pvalue > 0.01
-    null = resampling.exchange_null(plan, list(changes), 499)
-    assert np.mean(resampling.two_sided(*null) < 0.05) > 0.15
+    null = p_values.exchange_null(plan, list(changes), 499)
+    assert np.mean(p_values.two_sided(*null) < 0.05) > 0.15
 
 
 @pytest.mark.parametrize("cultures", [4, 30])
 def test_a_loss_of_15_points_more_is_found(cultures):
     """As often as by sign flips alone, which find it in 98 % of cultures with 100 questions."""
     rng, n = np.random.default_rng(1), 100
-    plan = resampling.design(np.full(n, "c"), np.array([f"u{i:03}" for i in range(n)]))
+    plan = p_values.design(np.full(n, "c"), np.array([f"u{i:03}" for i in range(n)]))
     changes = law(rng, (0.04, 0), (400, n, cultures))
     changes[:, :, 0] = law(rng, (0.19, 0), (400, n))
     p, sign = p_and_sign(plan, changes, 999)
     specific = changes[:, :, 0] - changes[:, :, 1:].mean(axis=2)
-    flips = resampling.paired_p(plan, specific.T, [None] * 400, 999)
+    flips = p_values.paired_p(plan, specific.T, [None] * 400, 999)
     assert np.mean((p < 0.05) & (sign < 0)) >= max(0.94, np.mean(flips < 0.05) - 0.005)
