@@ -144,7 +144,8 @@ def config() -> dict:
 def complete() -> dict:
     """The same with all of the evidence and another model."""
     found = config()
-    found["models"]["second"] = found["models"]["trained"] | {"train": found["models"]["trained"]["train"] | {"seed": 2}}
+    first = found["models"]["trained"]
+    found["models"]["second"] = first | {"train": first["train"] | {"seed": 2}}
     found["evidence"] = copy.deepcopy(CONFIG["evidence"]) | {"cards": 0}
     return found
 
