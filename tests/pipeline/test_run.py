@@ -116,7 +116,7 @@ def test_snakemake_report_works(project):
     assert "matrix_loaded_cas" in page
 
 
-@pytest.mark.parametrize(("words", "fewest", "most"), [((), 2, 5), slow(("--max-jobs-per-timespan", "50/1s"), 6, 1000)])
+@pytest.mark.parametrize(("words", "fewest", "most"), [((), 2, 8), slow(("--max-jobs-per-timespan", "50/1s"), 9, 1000)])
 def test_waiting_jobs_are_looked_at_when_one_has_ended_unless_a_limit_is_asked_for(project, words, fewest, most):
     # Six jobs, one by one. With its limit on jobs per second, Snakemake looks every second, and more and more often.
     output = project.run("--cores", "1", "--verbose", *words, "--forcerun", "select", "--until", "select")
