@@ -29,7 +29,7 @@ def test_it_runs_once_for_all_planted_models_and_not_without(project):
     jobs = project.planned()
     assert (jobs["plant"], jobs["benchmark_selectors"], jobs["train"]) == (1, 1, 0)
     words = command(project)
-    assert words[words.index("--statistics") + 1] == "known=results/small/known/statistics.h5"
+    assert words[words.index("--statistics") + 1] == "results/small/known/statistics.h5"
     assert words[words.index("--samples") + 1 : words.index("--noise")] == ["5", "10"]
     config["evidence"]["benchmark"] = {"repeats": 0}
     project.write(config)

@@ -30,10 +30,12 @@ rule ablate:
         shards=run.shards["ablate"],
         mask_shards=run.shards["ablate_masks"],
     shell:
-        "python -m culture_neurons.steps.ablate --samples {input.samples:q} --masks {input.masks:q}"
-        " --factors {params.factors} --permuted {input.permuted:q} --shard {wildcards.shard} --shards {params.shards}"
-        " --mask-shard {wildcards.mask_shard} --mask-shards {params.mask_shards}"
-        " --outcomes-out {output.outcomes:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.ablate --samples {input.samples:q} --masks {input.masks:q}"
+            " --factors {params.factors} --permuted {input.permuted:q} --shard {wildcards.shard} --shards {params.shards}"
+            " --mask-shard {wildcards.mask_shard} --mask-shards {params.mask_shards}"
+            " --outcomes-out {output.outcomes:q}"
+        )
 
 
 rule gather_outcomes:
@@ -83,8 +85,10 @@ use rule gather_outcomes as gather_robustness with:
         shards=lambda w: run.group_shards(w.model, "robustness/", w.selector)[0],
         code=code("gather_outcomes"),
     output:
-        outcomes=[F("strength_outcomes", factor=run.factor(strength)) for strength in run.strengths]
-        + [F("permuted_outcomes")] * bool(run.permutations or not run.strengths),
+        outcomes=[
+            *(F("strength_outcomes", factor=run.factor(strength)) for strength in run.strengths),
+            *[F("permuted_outcomes")] * bool(run.permutations or not run.strengths),
+        ],
     log:
         F("log", job="{model}/robustness/gather_outcomes_{selector}"),
     benchmark:

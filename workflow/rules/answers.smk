@@ -24,8 +24,10 @@ rule infer:
         **MODEL,
         shards=run.shards["infer"],
     shell:
-        "python -m culture_neurons.steps.infer --samples {input.samples:q} --shard {wildcards.shard}"
-        " --shards {params.shards} --answers-out {output.answers:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.infer --samples {input.samples:q} --shard {wildcards.shard}"
+            " --shards {params.shards} --answers-out {output.answers:q}"
+        )
 
 
 rule gather_answers:
@@ -73,5 +75,7 @@ rule infer_image_controls:
     params:
         **MODEL,
     shell:
-        "python -m culture_neurons.steps.infer_image_controls --samples {input.samples:q}"
-        " --answers-out {output.answers:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.infer_image_controls --samples {input.samples:q}"
+            " --answers-out {output.answers:q}"
+        )

@@ -1,13 +1,11 @@
 # What the rules share: the checked config as one record (`run`), names of files, code, and what a job asks for.
 import os
 import sys
-
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 SOURCE = os.path.relpath(os.path.join(workflow.basedir, "src"))
-# Steps run as `python -m culture_neurons.steps.X`: with this Python (a conda environment comes before it), and
-# with the package found in src, in conda environments and on cluster nodes too.
+# Steps run with this Python (a conda environment comes before it) and find the package in src, on cluster nodes too.
 sys.path.insert(0, SOURCE)
 for variable, folder in [("PYTHONPATH", os.path.abspath(SOURCE)), ("PATH", os.path.dirname(sys.executable))]:
     before = os.environ.get(variable, "").split(os.pathsep)
@@ -52,9 +50,11 @@ def model_job(minutes):
     return cpu(minutes, 0) | {key: of(key) for key in ("gpu", "mem_mb", "batch_size", "device_map", "nodes")}
 
 
-#: Parameters and arguments of every step with a model.
+#: Parameters of every step with a model.
 MODEL = {"model": lambda wildcards: run.model_settings(wildcards.model), "prompt": given(config["prompt"])}
-ASK = (
-    " --model {params.model:q} --prompt {params.prompt:q} --batch-size {resources.batch_size}"
-    " --device-map {resources.device_map:q} --threads {threads} --log {log:q}"
-)
+
+
+def ask(command):
+    """The command of a step with a model, and the arguments that all of these have."""
+    how = "--batch-size {resources.batch_size} --device-map {resources.device_map:q} --threads {threads} --log {log:q}"
+    return f"{command} --model {{params.model:q}} --prompt {{params.prompt:q}} {how}"

@@ -28,9 +28,11 @@ rule finetune:
         modules=run.tuning["modules"],
         training=lambda w: run.finetuning_settings(w.task),
     shell:
-        "python -m culture_neurons.steps.finetune --samples {input.samples:q} --mask {input.mask:q}"
-        " --modules {params.modules} --choice {wildcards.choice} --seed {wildcards.seed}"
-        " --training {params.training:q} --update-out {output.tuned:q} --training-out {output.training:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.finetune --samples {input.samples:q} --mask {input.mask:q}"
+            " --modules {params.modules} --choice {wildcards.choice} --seed {wildcards.seed}"
+            " --training {params.training:q} --update-out {output.tuned:q} --training-out {output.training:q}"
+        )
 
 
 rule infer_finetuned:
@@ -57,5 +59,7 @@ rule infer_finetuned:
     params:
         **MODEL,
     shell:
-        "python -m culture_neurons.steps.infer_finetuned --samples {input.samples:q} --update {input.tuned:q}"
-        " --answers-out {output.answers:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.infer_finetuned --samples {input.samples:q} --update {input.tuned:q}"
+            " --answers-out {output.answers:q}"
+        )

@@ -30,12 +30,12 @@ rule figures:
     resources:
         **cpu(minutes=30, mb=4000),
     params:
-        tables=run.folder("table"),
+        tables=lambda w, input: os.path.dirname(input.tables[0]),
         more=run.further_tables,
         figures=given([figure._asdict() for figure in run.figures]),
         selectors=run.shown,
         top=run.top,
-        folder=run.folder("figure"),
+        folder=subpath(output.captions, parent=True),
     shell:
         "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q} --figures {params.figures:q}"
         " --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
@@ -61,7 +61,7 @@ rule latex:
     resources:
         **cpu(minutes=10, mb=2000),
     params:
-        tables=run.folder("table"),
+        tables=lambda w, input: os.path.dirname(input.tables[0]),
         # The selector of the cards first: the table of cultures shows one.
         selectors=sorted(run.shown, key=lambda name: name != run.card_selector),
         top=run.top,
@@ -133,8 +133,8 @@ rule report:
         training=run.all("training", model=run.trained),
         more=run.further_tables,
         shown=given([figure._asdict() for figure in run.figures]),
-        tables=run.folder("table"),
-        figures=run.folder("figure"),
+        tables=lambda w, input: os.path.dirname(input.tables[0]),
+        figures=lambda w, input: os.path.dirname(input.figures[0]),
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
         " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"

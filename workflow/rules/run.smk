@@ -29,9 +29,11 @@ rule calibrate:
         # Here the way a job runs is what is measured, so a change of it measures again.
         job=lambda w: run.job_settings(w.model),
     shell:
-        "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --token-rule {params.tokens}"
-        " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --top-fraction {params.top_fraction}"
-        " --sites {params.sites} --calibration-out {output.calibration:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --token-rule {params.tokens}"
+            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --top-fraction {params.top_fraction}"
+            " --sites {params.sites} --calibration-out {output.calibration:q}"
+        )
 
 
 rule plan:

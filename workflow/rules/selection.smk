@@ -63,9 +63,11 @@ rule attribute:
         min_correct=config["recording"]["min_correct"],
         shards=run.shards["record"],
     shell:
-        "python -m culture_neurons.steps.attribute --samples {input.samples:q} --predictions {input.predictions:q}"
-        " --sites {params.sites} {params.control} --min-correct {params.min_correct} --shard {wildcards.shard}"
-        " --shards {params.shards} --attributions-out {output.attributions:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.attribute --samples {input.samples:q} --predictions {input.predictions:q}"
+            " --sites {params.sites} {params.control} --min-correct {params.min_correct} --shard {wildcards.shard}"
+            " --shards {params.shards} --attributions-out {output.attributions:q}"
+        )
 
 
 rule select_culnig:

@@ -30,10 +30,12 @@ rule record:
         negative_sum=["--negative-sum"] * config["recording"]["negative_sum"],
         shards=run.shards["record"],
     shell:
-        "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
-        " --site {params.site} --token-rule {params.tokens} --min-correct {params.min_correct}"
-        " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --shard {wildcards.shard}"
-        " --shards {params.shards} --statistics-out {output.statistics:q}" + ASK
+        ask(
+            "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
+            " --site {params.site} --token-rule {params.tokens} --min-correct {params.min_correct}"
+            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --shard {wildcards.shard}"
+            " --shards {params.shards} --statistics-out {output.statistics:q}"
+        )
 
 
 rule merge:

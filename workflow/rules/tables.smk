@@ -24,7 +24,7 @@ rule tabulate:
     params:
         **run.resampling,
         controls=sorted(run.controls),
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate --samples {input.samples:q} --predictions {input.predictions:q}"
         " --masks {input.masks:q} --outcomes {input.outcomes:q} --planted {input.planted:q}"
@@ -55,7 +55,7 @@ rule tabulate_robustness:
     params:
         **run.resampling,
         planted=run.planted,
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_robustness --samples {input.samples:q}"
         " --predictions {input.predictions:q} --outcomes {input.outcomes:q} --permuted {input.permuted:q}"
@@ -84,7 +84,7 @@ rule tabulate_image_controls:
     params:
         **run.resampling,
         planted=run.planted,
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_image_controls --samples {input.samples:q}"
         " --predictions {input.predictions:q} --controls {input.controls:q} --planted {params.planted:q}"
@@ -115,7 +115,7 @@ rule tabulate_sets:
         **run.resampling,
         controls=sorted(run.controls),
         planted=run.planted,
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_sets --samples {input.samples:q}"
         " --predictions {input.predictions:q} --masks {input.masks:q} --outcomes {input.outcomes:q}"
@@ -145,7 +145,7 @@ rule tabulate_finetuning:
     params:
         **run.resampling,
         planted=run.planted,
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_finetuning --samples {input.samples:q}"
         " --predictions {input.predictions:q} --answers {input.answers:q} --training {input.training:q}"
@@ -171,7 +171,7 @@ rule tabulate_stability:
         **cpu(minutes=10, mb=2000),
     params:
         planted=run.planted,
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_stability --cultures {input.cultures:q}"
         " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
@@ -201,7 +201,7 @@ rule tabulate_overlaps:
         rule=config["recording"]["tokens"],
         planted=run.planted,
         seed=run.evidence["seed"],
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.tabulate_overlaps --masks {input.masks:q} --effects {input.effects:q}"
         " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {input.tokens:q}"
@@ -231,7 +231,7 @@ rule benchmark_selectors:
         selectors=given({name: config["selectors"][name] for name in run.benchmarked}),
         fractions=run.fractions,
         seed=run.evidence["seed"],
-        folder=run.folder("table"),
+        folder=subpath(output.provenance, parent=True),
     shell:
         "python -m culture_neurons.steps.benchmark_selectors --statistics {input.statistics:q}"
         " --planted {input.planted:q} --selectors {params.selectors:q} --top-fraction {params.fractions}"

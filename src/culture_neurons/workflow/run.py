@@ -188,10 +188,6 @@ class Run(Settings):
             self.path(name, **dict(zip(layout.parts(name), each, strict=True))) for each in itertools.product(*lists)
         ]
 
-    def folder(self, name: str) -> str:
-        """The folder of a kind of file of all models."""
-        return os.path.dirname(self.path(name))
-
     @cached_property
     def strength_outcomes(self) -> list[str]:
         """Answers under the masks at other strengths."""
