@@ -24,7 +24,7 @@ TESTS = Path(__file__).resolve().parent
 #: Tests of no single module.
 NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
 NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks", "tools"}
-LARGEST = 20_000
+LARGEST = 18_000
 
 
 def modules(root: Path) -> Iterator[tuple[str, ast.Module]]:

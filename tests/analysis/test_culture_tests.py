@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, verdicts
+from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, paired_changes
 from tests.analysis.test_verdicts import change, world
 from tests.conftest import slow
 
@@ -43,7 +43,7 @@ def test_specificity_is_own_mask_minus_the_others_on_the_same_questions():
     rng = np.random.default_rng(2)
     names, base = world(5, 20)
     some = change(rng, names, base, own=0.6)
-    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 500), verdicts.pair(base, some))
+    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 500), paired_changes.pair(base, some))
     assert list(table.columns) == culture_tests.COLUMNS
     assert table["culture"].tolist() == [name for name in names for _ in range(2)]
     effects = mask_effects.effects(base, some, names).set_index(["mask_culture", "eval_culture"])
@@ -74,7 +74,9 @@ def test_a_mask_that_changes_nothing_is_no_effect_where_the_others_change_hardly
     others = [m for m, name in enumerate(names) if name != "c3"]
     lost[others, mine[np.arange(29) % 24]] = True
     some = losing(names, base, lost)
-    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 2000), verdicts.pair(base, some))
+    table = culture_tests.tabulate_cultures(
+        culture_tests.QuestionResamples(base, 2000), paired_changes.pair(base, some)
+    )
     row = table[(table["culture"] == "c3") & (table["measure"] == "accuracy")].iloc[0]
     assert row["specificity"] == pytest.approx(100 / 24)
     assert row["p_value"] == pytest.approx(0.62, abs=0.04)
@@ -85,7 +87,7 @@ def test_a_mask_that_changes_nothing_is_no_effect_where_the_others_change_hardly
     # One mask that loses much there says so: it is the own mask that is exchanged, and not its absence.
     lost[names.index("c3"), mine[:12]] = True
     table = culture_tests.tabulate_cultures(
-        culture_tests.QuestionResamples(base, 2000), verdicts.pair(base, losing(names, base, lost))
+        culture_tests.QuestionResamples(base, 2000), paired_changes.pair(base, losing(names, base, lost))
     )
     row = table[(table["culture"] == "c3") & (table["measure"] == "accuracy")].iloc[0]
     assert row["specificity_high"] < 0
@@ -97,7 +99,9 @@ def test_the_p_value_of_a_culture_is_that_of_its_questions():
     names, base = world(4, 10)
     base.unit[:] = [f"i{i // 2}" for i in range(len(base.unit))]
     some = change(rng, names, base, harm=0.3)
-    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 300, 5), verdicts.pair(base, some))
+    table = culture_tests.tabulate_cultures(
+        culture_tests.QuestionResamples(base, 300, 5), paired_changes.pair(base, some)
+    )
     for row in table.itertuples():
         mine = np.flatnonzero(base.culture == row.culture)
         values = some.logprob if row.measure == "logprob" else 100.0 * (some.gained.astype(int) - some.lost)
@@ -116,7 +120,7 @@ def test_masks_that_are_one_have_no_interval_of_their_difference():
     names, base = world(3, 8)
     lost = np.tile(np.arange(24) % 3 == 0, (3, 1))
     table = culture_tests.tabulate_cultures(
-        culture_tests.QuestionResamples(base, 100), verdicts.pair(base, losing(names, base, lost))
+        culture_tests.QuestionResamples(base, 100), paired_changes.pair(base, losing(names, base, lost))
     )
     assert (table["specificity"] == 0).all()
     assert table[["specificity_low", "specificity_high", "p_value"]].isna().all(axis=None)
@@ -127,11 +131,11 @@ def test_one_image_and_one_culture_give_no_interval():
     rng = np.random.default_rng(0)
     names, base = world(1, 6)
     some = change(rng, names, base)
-    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 100), verdicts.pair(base, some))
+    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 100), paired_changes.pair(base, some))
     assert table[["cross", "specificity", "specificity_low", "p_value"]].isna().all(axis=None)
     assert table["self_low"].notna().all()
     base.unit[:] = "image 1"
-    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 100), verdicts.pair(base, some))
+    table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 100), paired_changes.pair(base, some))
     assert table[["self_low", "self_high"]].isna().all(axis=None)
     assert table["self"].notna().all()
 
@@ -152,7 +156,7 @@ def test_p_values_are_calibrated_where_no_mask_is_special(runs):
         names, base = world(4, 24)
         some = exchangeable(rng, names, base)
         found.append(
-            culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 200), verdicts.pair(base, some))
+            culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 200), paired_changes.pair(base, some))
         )
     table = pd.concat(found)
     for _, part in table.groupby("measure"):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from culture_neurons import selectors
-from culture_neurons.analysis import p_values, shuffled_labels, strengths, verdicts
+from culture_neurons.analysis import p_values, paired_changes, shuffled_labels, strengths, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
@@ -57,7 +57,7 @@ def test_questions_that_do_not_fit_are_refused(damage):
 
 def test_p_values_by_hand():
     names, base = world(2, 2)
-    paired = verdicts.pair(base, change(np.random.default_rng(0), names, base))
+    paired = paired_changes.pair(base, change(np.random.default_rng(0), names, base))
     for measure, scale in (("accuracy", 10.0), ("logprob", 1.0)):
         paired.own[measure][:] = np.array([-1, -3, -4, -4]) * scale  # means -2 and -4, in all -3
     null = np.array([[-3, -2, 0, 0], [-1, -2, -4, -4], [0, 0, -9, -1], [0, 0, 0, 0]])
@@ -85,7 +85,7 @@ def unasked():
 def test_without_questions_nothing_is_compared():
     """p was 1 / (1 + permutations): a comparison with no number is none of a loss that is rare."""
     base, made = unasked()
-    paired = verdicts.pair(base, made)
+    paired = paired_changes.pair(base, made)
     table = shuffled_labels.permutation_test(base, paired, {measure: np.zeros((99, 0)) for measure in verdicts.UNITS})
     assert table[["culture", "measure", "n", "permutations"]].values.tolist() == [
         ["", "accuracy", 0, 99], ["", "logprob", 0, 99],
@@ -99,7 +99,7 @@ def test_without_questions_nothing_is_compared():
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_questions_have_a_change_and_p_no_smaller_than_permutations_say(n):
     names, base = world(2, n)
-    paired = verdicts.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
+    paired = paired_changes.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
     null = {"accuracy": np.zeros((3, 2 * n)), "logprob": np.zeros((3, 2 * n))}
     table = shuffled_labels.permutation_test(base, paired, null)
     assert (table["observed"] < 0).all()
@@ -110,7 +110,7 @@ def test_one_or_two_questions_have_a_change_and_p_no_smaller_than_permutations_s
 
 def test_labels_that_no_shuffle_changes_are_no_null():
     names, base = world(3, 4)
-    paired = verdicts.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
+    paired = paired_changes.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
     table = shuffled_labels.permutation_test(base, paired, {m: np.zeros((19, 12)) for m in verdicts.UNITS})
     null = ["null", "null_low", "null_high", "p_value"]
     some = shuffled_labels.clear_unshuffled(table, {"c0": 7, "c1": 0, "c2": 12})
@@ -129,7 +129,7 @@ def test_doses_are_means_with_intervals_on_the_same_draws():
         part = change(rng, names, base, own=0.5)
         part = Changes(part.masks, part.correct, part.gained, part.lost, part.flipped, part.well_formed,
                        part.logprob * strength)  # fmt: skip
-        by_strength[strength] = verdicts.pair(base, part)
+        by_strength[strength] = paired_changes.pair(base, part)
     table = strengths.dose_response(base, by_strength, 300, 1)
     assert table["strength"].tolist() == [0.5, 0.5, 1.0, 1.0]
     half, whole = (table[(table["strength"] == s) & (table["measure"] == "logprob")].iloc[0] for s in (0.5, 1.0))
@@ -182,7 +182,7 @@ class Simulation:
     def test(self, permutations: int) -> pd.DataFrame:
         nats = np.stack([self.cost(mask) for mask in self.masks(self.culture).values()])
         no = np.zeros(nats.shape, dtype=bool)
-        paired = verdicts.pair(self.base, Changes(CULTURES, ~no, no, no, no, ~no, nats))
+        paired = paired_changes.pair(self.base, Changes(CULTURES, ~no, no, no, no, ~no, nats))
         own = np.empty((permutations, len(self.culture)))
         for number in range(permutations):
             labels = np.array(p_values.shuffle_labels(self.culture, self.base.unit, 0, number))

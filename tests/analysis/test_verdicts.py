@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from culture_neurons.analysis import mask_effects, verdicts
+from culture_neurons.analysis import mask_effects, paired_changes, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, controls_for, is_same_size
 from tests.conftest import slow
@@ -52,7 +52,7 @@ def test_masks_are_held_against_random_ones_of_the_same_place_only():
     names, base = world(3, 5)
     made = {"cas": "act_fn", "culnig": "gate_proj", "general": "gate_proj", "m1": "act_fn", "c1": "gate_proj"}
     some = change(np.random.default_rng(0), names, base)
-    paired = {(name, "0.01"): verdicts.pair(base, some, location=place) for name, place in made.items()}
+    paired = {(name, "0.01"): paired_changes.pair(base, some, location=place) for name, place in made.items()}
     places = {key: part.location for key, part in paired.items()}
     controls = {"m1": "cas", "c1": "culnig", "gone": "cas"}
     found = {name: available_controls(places, (name, "0.01"), controls) for name in ("cas", "culnig", "general")}
@@ -81,7 +81,7 @@ def change(rng, names, base, harm=0.05, own=0.0):
 def test_pair_by_hand():
     names, base = world(3, 2)
     changes = change(np.random.default_rng(0), names, base)
-    paired = verdicts.pair(base, changes)
+    paired = paired_changes.pair(base, changes)
     assert paired.cultures == names
     for q in range(6):
         own = q // 2
@@ -97,9 +97,9 @@ def test_pair_leaves_out_cultures_without_a_mask():
     whole = change(np.random.default_rng(0), names, base)
     fewer = Changes(names[1:], *(getattr(whole, f)[1:] for f in ("correct", "gained", "lost", "flipped", "well_formed",
                                                                   "logprob")))  # fmt: skip
-    paired = verdicts.pair(base, fewer)
+    paired = paired_changes.pair(base, fewer)
     assert paired.cultures == names[1:]
-    np.testing.assert_array_equal(paired.matrix["logprob"], verdicts.pair(base, whole).matrix["logprob"][1:, 1:])
+    np.testing.assert_array_equal(paired.matrix["logprob"], paired_changes.pair(base, whole).matrix["logprob"][1:, 1:])
 
 
 def test_the_summary_is_over_the_same_questions():
@@ -108,7 +108,7 @@ def test_the_summary_is_over_the_same_questions():
     asked = whole.culture != "c3"
     base = Baseline(*(getattr(whole, f.name)[asked] for f in fields(Baseline)))
     changes = change(np.random.default_rng(0), names[1:], base, harm=0.3, own=0.2)
-    paired = verdicts.pair(base, changes)
+    paired = paired_changes.pair(base, changes)
     assert paired.cultures == ["c1", "c2"]
     result = mask_effects.summary(mask_effects.effects(base, changes, names))
 
@@ -134,7 +134,7 @@ def compare(seed, cultures=8, questions=30, selectors=None, controls=CONTROLS, r
     names, base = world(cultures, questions)
     selectors = {"cas": {}} if selectors is None else selectors
     made = {**{name: {} for name in controls}, **selectors}
-    paired = {(s, "0.01"): verdicts.pair(base, change(rng, names, base, **how)) for s, how in made.items()}
+    paired = {(s, "0.01"): paired_changes.pair(base, change(rng, names, base, **how)) for s, how in made.items()}
     return verdicts.compare(base, paired, controls, replicates)
 
 
@@ -178,22 +178,22 @@ def test_one_mask_of_all_cultures_is_one_draw_and_not_one_per_culture():
     names, base = world(8, 30)
     for controls, verdict in ((3, verdicts.TOO_FEW), (90, verdicts.UNSPECIFIC)):
         random = {f"r{i}": "one" for i in range(controls)}
-        paired = {(name, "0.01"): verdicts.pair(base, shared(rng, names, base, 0.01)) for name in random}
-        paired["one", "0.01"] = verdicts.pair(base, shared(rng, names, base, 0.6))
+        paired = {(name, "0.01"): paired_changes.pair(base, shared(rng, names, base, 0.01)) for name in random}
+        paired["one", "0.01"] = paired_changes.pair(base, shared(rng, names, base, 0.6))
         assert paired["one", "0.01"].single_mask
         table, *_ = verdicts.compare(base, paired, random, 500)
         mine = table[table["comparison"] == "self-vs-random"]
         assert mine["p_masks"].tolist() == [pytest.approx(2 / (controls + 1))] * 2
         assert set(table["verdict"]) == {verdict}
         assert table.loc[table["comparison"] == "self-vs-cross", "p_value"].isna().all()
-    assert not verdicts.pair(base, change(rng, names, base)).single_mask
+    assert not paired_changes.pair(base, change(rng, names, base)).single_mask
 
 
 def test_one_random_mask_of_all_cultures_is_one_draw_too():
     rng = np.random.default_rng(1)
     names, base = world(8, 30)
-    paired = {("r", "0.01"): verdicts.pair(base, shared(rng, names, base, 0.3))}
-    paired["mine", "0.01"] = verdicts.pair(base, change(rng, names, base, own=0.4))
+    paired = {("r", "0.01"): paired_changes.pair(base, shared(rng, names, base, 0.3))}
+    paired["mine", "0.01"] = paired_changes.pair(base, change(rng, names, base, own=0.4))
     table, *_ = verdicts.compare(base, paired, {"r": ""}, 200)
     assert (table.loc[table["comparison"] == "self-vs-random", "p_masks"] == 1).all()  # of two, either is as likely
     assert set(table["verdict"]) == {verdicts.TOO_FEW}
@@ -202,10 +202,10 @@ def test_one_random_mask_of_all_cultures_is_one_draw_too():
 def test_what_cannot_be_significant_takes_nothing_from_the_others():
     rng = np.random.default_rng(0)
     names, base = world(8, 30)
-    made = {name: verdicts.pair(base, change(rng, names, base)) for name in CONTROLS}
-    made["cas"] = verdicts.pair(base, change(rng, names, base, own=0.1))
+    made = {name: paired_changes.pair(base, change(rng, names, base)) for name in CONTROLS}
+    made["cas"] = paired_changes.pair(base, change(rng, names, base, own=0.1))
     alone, *_ = verdicts.compare(base, {(k, "0.01"): v for k, v in made.items()}, CONTROLS, 200)
-    made["one"] = verdicts.pair(base, shared(rng, names, base, 0.05))
+    made["one"] = paired_changes.pair(base, shared(rng, names, base, 0.05))
     both, *_ = verdicts.compare(base, {(k, "0.01"): v for k, v in made.items()}, CONTROLS, 200)
     both = both[both["selector"] == "cas"].reset_index(drop=True)
     pd.testing.assert_series_equal(both["p_adjusted"], alone["p_adjusted"])
@@ -253,7 +253,9 @@ def test_controls_of_another_size_are_not_used(mask, control, same):
     names, base = world(8, 20)
     made = {**{name: {} for name in CONTROLS}, "cas": {"own": 0.6}}
     sizes = {s: dict.fromkeys(names, control if s in CONTROLS else mask) for s in made}
-    paired = {(s, "0.01"): verdicts.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()}
+    paired = {
+        (s, "0.01"): paired_changes.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()
+    }
     table, averages, _ = verdicts.compare(base, paired, CONTROLS, 200)
     assert (verdicts.UNTESTED not in set(table["verdict"])) == same
     assert (table["n_controls"] == (3 if same else 0)).all()
@@ -275,7 +277,7 @@ def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alon
 
     def paired(*selectors):
         made = {s: theirs if s == "theirs" else whole[s] for s in selectors}
-        return {(s, "0.01"): verdicts.pair(base, changes, sizes[s]) for s, changes in made.items()}
+        return {(s, "0.01"): paired_changes.pair(base, changes, sizes[s]) for s, changes in made.items()}
 
     both, averages, _ = verdicts.compare(base, paired("cas", "r1", "r2", "theirs"), controls, 200)
     alone, *_ = verdicts.compare(base, paired("cas", "r1"), controls, 200)
@@ -306,7 +308,9 @@ def test_luck_of_the_questions_is_not_taken_for_an_effect_where_answers_change_s
         for name in ("cas", *CONTROLS):
             lost = rng.random((8, len(base.sample_id))) < 0.01
             none = np.zeros_like(lost)
-            paired[name, "0.01"] = verdicts.pair(base, Changes(names, ~lost, none, lost, lost, ~none, -1.0 * lost))
+            paired[name, "0.01"] = paired_changes.pair(
+                base, Changes(names, ~lost, none, lost, lost, ~none, -1.0 * lost)
+            )
         table, *_ = verdicts.compare(base, paired, CONTROLS, 299, run)
         table = table[table["measure"] == "accuracy"].set_index("comparison")
         for comparison in verdicts.COMPARISONS:

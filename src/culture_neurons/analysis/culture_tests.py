@@ -17,7 +17,8 @@ import pandas as pd
 from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, Scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
-from culture_neurons.analysis.verdicts import UNITS, Paired
+from culture_neurons.analysis.paired_changes import Paired
+from culture_neurons.analysis.verdicts import UNITS
 
 #: Columns of the table of `cultures`, without what names the mask file.
 COLUMNS = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, verdicts
+from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, paired_changes
 from culture_neurons.analysis.intervals import Column, scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
@@ -68,7 +68,7 @@ class ReducedChanges:
     correct: np.ndarray
     well_formed: np.ndarray
     change: dict[str, np.ndarray]
-    paired: verdicts.Paired
+    paired: paired_changes.Paired
     neurons: float
     masks: int
     own_rank: float
@@ -103,7 +103,7 @@ def reduce(
     sizes      culture -> number of neurons in its mask
     cells      the rows of `effects`
     shared     whether all cultures have the same mask
-    location   where the neurons lie (`verdicts.Paired`)
+    location   where the neurons lie (`paired_changes.Paired`)
     """
     points = 100.0 * (change.gained.astype(np.int64) - change.lost)
     own = cells.loc[cells["mask_culture"] == cells["eval_culture"], "rank"].dropna()
@@ -111,7 +111,7 @@ def reduce(
         correct=change.correct.mean(axis=0),
         well_formed=change.well_formed.mean(axis=0),
         change={"accuracy": points.mean(axis=0), "logprob": change.logprob.mean(axis=0)},
-        paired=verdicts.pair(base, change, sizes, location),
+        paired=paired_changes.pair(base, change, sizes, location),
         neurons=float(np.mean([sizes[name] for name in change.masks])),
         masks=len(change.masks),
         own_rank=float(own.mean()) if len(own) else float("nan"),

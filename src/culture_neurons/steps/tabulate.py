@@ -109,7 +109,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     import pandas as pd
 
     from culture_neurons import files
-    from culture_neurons.analysis import chance, culture_tests, mask_effects, verdicts
+    from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, verdicts
     from culture_neurons.types import IMPORTED
 
     base, identity, predictions = read.before(samples, prediction_file, history)
@@ -145,7 +145,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["layers"].append(where.assign(**names))
         if planted is not None:
             parts["planted"].append(mask_effects.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = verdicts.pair(base, change, size, "/".join(mask_effects.units_per_layer(made)))
+        paired[name, fraction] = paired_changes.pair(base, change, size, "/".join(mask_effects.units_per_layer(made)))
         if name not in o.random:
             parts["cultures"].append(culture_tests.tabulate_cultures(draws, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size

@@ -95,13 +95,15 @@ def _read(path: Path, more: list[str], source: _Source) -> tuple[Any, dict]:
 
 def _paired(path: Path, source: _Source) -> Any:
     """Outcomes of one mask file, reduced; an empty mask is known by its culture alone."""
-    from culture_neurons.analysis import mask_effects, verdicts
+    from culture_neurons.analysis import mask_effects, paired_changes
 
     table, made = _read(path, [], source)
     counts = table["mask_culture"].value_counts()
     # A culture without rows has an empty mask: nothing changes.
     sizes = {name: int(name in counts) for name in made["mask"]["cultures"]}
-    return verdicts.pair(source.base, mask_effects.changes(source.base, table, sizes, str(path), str(source.path)))
+    return paired_changes.pair(
+        source.base, mask_effects.changes(source.base, table, sizes, str(path), str(source.path))
+    )
 
 
 def arguments() -> argparse.ArgumentParser:
