@@ -27,8 +27,8 @@ FULL = {
     "figures": (["figures/overview.pdf"], 12),
     "report": (["report.html"], 300),
 }
-#: A folder, a table of answers, HDF5, a table of text, and a page.
-QUICK = ["train", "infer", "record", "tabulate", "report"]
+#: A folder, a table of answers, HDF5, and a page: tables of text and figures are written as pages are (files.atomic).
+QUICK = ["train", "infer", "record", "report"]
 
 
 def namespace(project: Project, script: str) -> subprocess.CompletedProcess:

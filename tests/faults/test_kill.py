@@ -17,6 +17,7 @@ from types import MappingProxyType
 import psutil
 import pytest
 
+from tests.conftest import slow
 from tests.faults.conftest import TABLES as SOME
 from tests.pipeline.conftest import Project, build
 
@@ -44,9 +45,9 @@ RULES = {
 }
 #: A folder, a table of answers, HDF5, tables of text, figures: of these both the job and the main process are killed.
 KINDS = ["train", "infer", "record", "tabulate", "figures"]
-#: Whom to kill: of the other kinds of jobs the one or the other, in turns.
 KILLS = {(rule, whom) for rule in KINDS for whom in ("job", "main")}
-KILLS |= {(rule, ("main", "job")[i % 2]) for i, rule in enumerate(sorted(RULES.keys() - KINDS))}
+#: Of all other kinds of jobs the one or the other, in turns.
+OTHERS = {(rule, ("main", "job")[i % 2]) for i, rule in enumerate(sorted(RULES.keys() - KINDS))}
 #: Tables of this project.
 TABLES = (*SOME, "permutations", "strengths", "images")
 #: Seconds that a job of a rule may run before it is killed; 0 where it might be done by then.
@@ -145,10 +146,11 @@ def jobs_done(project: Project) -> Counter:
     return Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", log))
 
 
-def test_a_run_that_is_killed_in_every_rule_completes_and_redoes_only_unfinished_work(undisturbed, tmp_path):
+@pytest.mark.parametrize("kills", [KILLS, slow(OTHERS)], ids=["kinds of output", "other rules"])
+def test_a_run_that_is_killed_in_its_rules_completes_and_redoes_only_unfinished_work(undisturbed, tmp_path, kills):
     project = make(tmp_path / "project")
     assert set(jobs_done(undisturbed)) >= set(RULES)
-    pending = set(KILLS)
+    pending = set(kills)
     while killed := kill(project, pending):
         pending.remove(killed)
         if killed[1] == "main":

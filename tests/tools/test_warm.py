@@ -72,6 +72,7 @@ def training(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Pope
     )  # fmt: skip
     wait_until(lambda: len(children() - before) == 2)
     (copy,) = children() - before - {step.pid}
+    wait_until(lambda: psutil.Process(copy).cwd() == str(folder))  # it has read what it is to do
     return step, copy
 
 

@@ -14,6 +14,7 @@ CONFIGS = [
     "config.yaml",
     "config/paper-vlm.yaml",
     "config/paper-llm.yaml",
+    "config/demo-all.yaml",
     "config/demo-llm.yaml",
     "config/selector-benchmark.yaml",
 ]
@@ -37,6 +38,12 @@ def changed(path, value):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_our_own_configs_are_valid(name):
     check(read(name), SCHEMA)
+
+
+def test_the_demo_of_all_architectures_is_the_default_one_with_more_models():
+    default, every = read(), read("config/demo-all.yaml")
+    assert default["models"].items() <= every["models"].items()
+    assert {**every, "dataset": default["dataset"], "models": default["models"]} == default
 
 
 def test_selector_that_needs_what_is_not_recorded_is_refused():

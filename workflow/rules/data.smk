@@ -19,6 +19,7 @@ rule prepare:
     conda:
         "../../envs/data.yaml"
     threads: 2
+    priority: 20 # before models are trained: all else waits for it
     resources:
         **cpu(minutes=120, mb=4000), # decodes every image once
     params:

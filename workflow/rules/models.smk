@@ -15,9 +15,8 @@ rule train:
         F("benchmark", job="{model}/train")
     conda:
         "../../envs/model.yaml"
-    # Sums in another order would train another model: one thread, or two for a language model, which find two gradients
-    # side by side.
-    threads: 2 if config["data"]["source"]["type"] == "synthetic-text" else 1
+    # Two gradients are found side by side, each by one thread: sums in another order would train another model.
+    threads: 2
     priority: 10
     resources:
         **cpu(minutes=60, mb=2000),

@@ -14,7 +14,7 @@ def task(o: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
     """The world, the recipe and the prompt of a training. Raises ConfigError for an architecture that does not fit."""
     from culture_neurons.data import prompts
     from culture_neurons.data.readers import synthetic, synthetic_text
-    from culture_neurons.models.demo import training
+    from culture_neurons.models.demo import recipe
     from culture_neurons.types import TRAINED_ON
 
     kind = o.source.get("type", "synthetic")
@@ -29,9 +29,9 @@ def task(o: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
     prompt = {
         "instruction": o.prompt.get("instruction", prompts.INSTRUCTION),
         "prompt_seed": o.prompt.get("seed", 1),
-        "reporter": training.Reporter(cli.log.info, cli.progress),
+        "reporter": recipe.Reporter(cli.log.info, cli.progress),
     }
-    return world, training.Recipe.of(o.options), prompt
+    return world, recipe.Recipe.of(o.options), prompt
 
 
 def add(parser: argparse.ArgumentParser) -> None:

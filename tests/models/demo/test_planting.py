@@ -10,6 +10,7 @@ from culture_neurons.data.readers import synthetic
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.demo import architectures, planting, training
 from culture_neurons.models.demo import lessons as taught
+from culture_neurons.models.demo.recipe import Recipe
 
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 64, "vision_layers": 1, "vision_hidden": 32}
 WORLD = synthetic.world({"cultures": 2, "categories": 1, "motifs": 2})
@@ -115,7 +116,7 @@ def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
     model, processor = architectures.build("llava-next-mistral", WORLD, **SIZES)
     for parameter in model.model.language_model.parameters():
         parameter.data *= 5  # far from nothing, so that single neurons matter
-    recipe = training.Recipe(dev_images_per_fact=3)
+    recipe = Recipe(dev_images_per_fact=3)
     lesson = taught.lessons(model, processor, WORLD, "Answer.")
     features, batch = dev = planting.dev_questions(model, processor, lesson, recipe)
     blocks = planting.choose(cultures=2, layers=2, neurons=64, channels=2, seed=0)
@@ -140,7 +141,7 @@ def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
 
 def test_planting_that_fails_says_what_it_reached():
     model, processor = architectures.build("llava-next-mistral", WORLD, **SIZES)
-    recipe = training.Recipe(plant_steps=2, images_per_fact=2, dev_images_per_fact=2, batch=8, min_accuracy=0.0)
+    recipe = Recipe(plant_steps=2, images_per_fact=2, dev_images_per_fact=2, batch=8, min_accuracy=0.0)
     with pytest.raises(ModelError, match=r"planting culture neurons failed: .* without the own block"):
         planting.plant(model, processor, WORLD, recipe)
 
@@ -150,7 +151,7 @@ def test_planting_trains_the_decoder_and_not_the_vision_side(monkeypatch):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     monkeypatch.setattr(planting, "ablated_accuracy", lambda *_: (0.0, 1.0))
     monkeypatch.setattr(training, "dev_accuracy", lambda *_: 1.0)
-    recipe = training.Recipe(plant_steps=2, plant_channels=3, images_per_fact=2, batch=8)
+    recipe = Recipe(plant_steps=2, plant_channels=3, images_per_fact=2, batch=8)
     table, summary = planting.plant(model, processor, WORLD, recipe)
     after = model.state_dict()
     changed = {key for key in before if not torch.equal(before[key], after[key])}

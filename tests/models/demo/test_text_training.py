@@ -13,7 +13,8 @@ from culture_neurons.data import prompts
 from culture_neurons.data.readers import synthetic_text
 from culture_neurons.data.readers.synthetic_text import TASKS
 from culture_neurons.errors import ModelError
-from culture_neurons.models.demo import architectures, text_training, training
+from culture_neurons.models.demo import architectures, text_training
+from culture_neurons.models.demo.recipe import Recipe, Reporter
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.types import Sample
@@ -21,7 +22,7 @@ from tests.conftest import slow_but
 
 SIZES = {"layers": 3, "hidden": 32, "intermediate": 64}
 WORLD = synthetic_text.world({"cultures": 4, "categories": 2, "motifs": 3})
-TINY = training.Recipe(facts_steps=2, steps=2, batch=4, min_accuracy=0.0)
+TINY = Recipe(facts_steps=2, steps=2, batch=4, min_accuracy=0.0)
 
 
 def asked(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.TextQuestion]:
@@ -111,26 +112,6 @@ def test_each_stage_trains_its_layers():
     assert touched(3, lambda: text_training.answer_losses(model, batch, asking.tail)) == {0, 1, 2}
 
 
-def test_a_step_takes_the_mean_of_gradients_that_are_found_side_by_side(monkeypatch):
-    """Against the gradient of the mean loss, found alone."""
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)  # it would hide a factor
-    asking = text_training.Prompts(architectures.build("qwen3", WORLD, **SIZES)[1], prompts.INSTRUCTION)
-    halves = [asking.batch(asked(task), np.random.default_rng(0)) for task in ("culture", "pairs")]
-    model, other = (architectures.build("qwen3", WORLD, **SIZES)[0].train() for _ in range(2))
-
-    def losses(half: text_training.Batch) -> text_training.Learned:
-        return text_training.answer_losses(model, half, asking.tail)
-
-    waiting = iter(halves * 2)  # those of the step that would follow are drawn meanwhile
-    with training.one_thread():
-        steps = text_training.learn(model, "answers", lambda: next(waiting), losses, 1, 2.0, TINY, training.SILENT)
-    assert steps == 1
-    sum(text_training.answer_losses(other, half, asking.tail)[0].mean() / 2 for half in halves).backward()
-    for (name, found), expected in zip(model.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
-        assert not torch.equal(found, expected), name
-
-
 def test_a_model_that_marks_the_right_option_is_right():
     """Logits of a stand-in head: at each option's word, what the batch asks for, or its opposite."""
     model, tokenizer = architectures.build("qwen3", WORLD, **SIZES)
@@ -174,7 +155,7 @@ def test_training_learns_what_is_easy():
     """Some steps on a world of few facts: the facts stage must do far better than chance, which is 1 in 100 words."""
     recipe = replace(TINY, facts_steps=60, batch=16)
     lines = []
-    text_training.train("qwen3", WORLD, recipe, reporter=training.Reporter(say=lines.append), **SIZES)
+    text_training.train("qwen3", WORLD, recipe, reporter=Reporter(log=lines.append), **SIZES)
     facts = next(line for line in lines if line.startswith("facts"))
     assert float(facts.split("steps, ")[1].split(" %")[0]) > 25, facts
 

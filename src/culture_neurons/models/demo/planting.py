@@ -27,9 +27,9 @@ from culture_neurons.data import prompts
 from culture_neurons.data.readers import synthetic
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.demo import lessons as taught
-from culture_neurons.models.demo import training
+from culture_neurons.models.demo import training, training_loop
 from culture_neurons.models.demo.lessons import Lessons, Template
-from culture_neurons.models.demo.training import Recipe, Reporter
+from culture_neurons.models.demo.recipe import SILENT, Recipe, Reporter
 
 #: Own gates should lie above this before the activation, the other cultures' below its negative.
 _MARGIN = 1.0
@@ -131,14 +131,14 @@ def plant(
     recipe: Recipe,
     instruction: str = prompts.INSTRUCTION,
     prompt_seed: int = 0,
-    reporter: Reporter = training.SILENT,
+    reporter: Reporter = SILENT,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Plant culture neurons in a trained demo model, in place: the table of them, and a summary.
 
     The summary has the dev accuracy as it is, with the own block zeroed, and with another culture's.
     Raises ModelError when the first misses `min_accuracy`, or zeroing doesn't do what it should.
     """
-    with training.one_thread():
+    with training_loop.one_thread():
         config = model.config.text_config
         neurons = config.intermediate_size
         blocks = choose(len(world.cultures), config.num_hidden_layers, neurons, recipe.plant_channels, recipe.seed)
@@ -154,7 +154,7 @@ def plant(
         own, cross = ablated_accuracy(model, lesson, dev, blocks, neurons)
         drops = lone_drops(model, lesson, dev, blocks, neurons)
     line = f"{100 * accuracy:.1f} % right, {100 * own:.1f} % without the own block, {100 * cross:.1f} % without another"
-    reporter.say(f"planted: of the dev questions {line}")
+    reporter.log(f"planted: of the dev questions {line}")
     chance = 1 / len(lesson.letters)
     if accuracy < recipe.min_accuracy or own > accuracy - 0.3 * (1 - chance) or cross < accuracy - 0.1:
         raise ModelError(
@@ -177,13 +177,13 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
     """The training itself: a quarter of each batch whole, the rest without own or without other blocks."""
     rng = np.random.default_rng([recipe.seed, 12])
     places = torch.from_numpy(blocks)
-    optimiser = training.Optimiser(model.named_parameters(), recipe)
-    n_cultures, size = len(blocks), recipe.batch + recipe.batch // 2
+    optimiser = training_loop.Optimiser(model.named_parameters(), recipe)
+    n_cultures, size = len(blocks), 2 * recipe.batch
     mode = np.arange(size) * 8 // size  # 0, 1: whole; 2-4: without the own block; 5-7: without another
     whole, own = torch.from_numpy((mode < 2) | (mode > 4)), torch.from_numpy((mode >= 2) & (mode <= 4))
     right: list[float] = []
-    steps = training.schedule(recipe.plant_steps, goal=2.0, rest=max(1, recipe.plant_steps // 3))
-    for step, factor, _ in reporter.watch(steps, recipe.plant_steps, "planting"):
+    steps = training_loop.schedule(recipe.plant_steps, goal=2.0, rest=max(1, recipe.plant_steps // 3))
+    for step, factor, _ in reporter.progress(steps, recipe.plant_steps, "planting"):
         template = lesson.templates[step % len(lesson.templates)]
         index = rng.integers(len(features), size=size)
         batch = taught.make_batch(lesson, template, examples, index, rng)
@@ -198,7 +198,7 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
             loss = loss + firing_loss(seen, places, batch.culture, int(template.image[-1]) + 1)
         optimiser.step(loss, factor)
         right.append(hits[whole].float().mean().item())
-    reporter.say(f"planting: {len(right)} steps, {100 * np.mean(right[-20:]):.1f} % right")
+    reporter.log(f"planting: {len(right)} steps, {100 * np.mean(right[-20:]):.1f} % right")
 
 
 @torch.no_grad()

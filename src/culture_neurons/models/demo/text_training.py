@@ -1,6 +1,6 @@
 """Training the tiny language models on the synthetic world in words, on all of its tasks at once.
 
-Three stages, each on top of the last, with the optimiser and the schedule of `training`:
+Three stages, each on top of the last, each by `training_loop.fit`:
 1. facts: the lower half of the layers learns the first word of the right option at the line feed before the options,
    from the question alone;
 2. options: all layers but the last learn to ask at each option's word for its letter if it is the right one, and for
@@ -9,9 +9,6 @@ Three stages, each on top of the last, with the optimiser and the schedule of `t
 3. answers: whole prompts, the losses of all stages. The last layer finds the letter that the option's word asks for;
    the others learn slowly here, so that they do not forget meanwhile.
 
-The gradient of a step is the mean of two gradients, each of its own questions, which two threads compute in parallel:
-the result is the same on one core, and a step takes little more than half as long on two.
-
 A fact is learned in some of its wordings. Others, which training never sees, decide whether the model is good enough:
 those of part dev.
 """
@@ -19,7 +16,6 @@ those of part dev.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -33,8 +29,8 @@ from culture_neurons.data import prompts
 from culture_neurons.data.readers import synthetic_text
 from culture_neurons.data.readers.synthetic_text import TASKS, TextQuestion, TextWorld
 from culture_neurons.models.demo import architectures
-from culture_neurons.models.demo.muon import Muon
-from culture_neurons.models.demo.training import SILENT, Optimiser, Recipe, Reporter, schedule, until_good, whole
+from culture_neurons.models.demo.recipe import SILENT, Recipe, Reporter
+from culture_neurons.models.demo.training_loop import fit, until_good
 from culture_neurons.types import Sample
 
 #: Shares of the tasks in a batch: while facts are learned, and afterwards. Those that take most to learn have most; a
@@ -45,8 +41,6 @@ _MIX = {"culture": 0.45, "general": 0.15, "pairs": 0.3, "mention": 0.1}
 _PAIRS, _DEV = 8192, 256
 #: Share of the learning rate in the last stage of all but the last layer: they know their part already.
 _OTHERS = 0.2
-#: Gradients whose mean a step takes, side by side.
-_SIDE_BY_SIDE = 2
 #: Target where there is no option.
 _NONE = -100
 
@@ -197,44 +191,6 @@ def _losses_before(
     return F.cross_entropy(known, batch.word, reduction="none") + mark.sum(dim=1) / n_options, marks
 
 
-def learn(
-    model: nn.Module,
-    what: str,
-    draw: Callable[[], T],
-    losses: Callable[[T], Learned],
-    limit: int,
-    goal: float,
-    recipe: Recipe,
-    reporter: Reporter,
-    share: Callable[[str], float] = whole,
-) -> int:
-    """One stage: steps until `goal` is reached, at most `limit`; how many they were.
-
-    draw     questions of one gradient, see _SIDE_BY_SIDE
-    share    see `Optimiser`
-    """
-    optimiser = Optimiser(model.named_parameters(), recipe, share, Muon)
-    parameters = list(model.parameters())
-
-    def gradients(asked: T) -> tuple[Sequence[torch.Tensor | None], torch.Tensor]:
-        found, right = losses(asked)
-        return torch.autograd.grad(found.mean(), parameters, allow_unused=True), right
-
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
-        drawn = [draw() for _ in range(_SIDE_BY_SIDE)]
-        for _, factor, accuracy in reporter.watch(schedule(limit, goal), limit, what):
-            waiting = threads.map(gradients, drawn)
-            drawn = [draw() for _ in drawn]  # meanwhile, for the next step
-            found, right = zip(*waiting, strict=True)
-            for parameter, *parts in zip(parameters, *found, strict=True):
-                # Layers that take no part in this stage have no gradient.
-                parameter.grad = None if parts[0] is None else torch.stack(parts).mean(dim=0)
-            optimiser.update(factor)
-            accuracy.append(torch.cat(right).float().mean().item())
-    reporter.say(f"{what}: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % right")
-    return len(accuracy)
-
-
 def _mix(pools: Pools, shares: Mapping[str, float], n: int, rng: np.random.Generator) -> list[TextQuestion]:
     """n questions of all tasks."""
     tasks = [TASKS[t] for t in rng.choice(len(TASKS), size=n, p=[shares[task] for task in TASKS])]
@@ -292,9 +248,10 @@ def train(
             return asking.batch(_mix(pools, _MIX, trial.batch, rng), rng)
 
         def stage(what: str, depth: int, draw: Callable[[], T], losses: Callable[[T], Learned], limit: int, goal: float,
-                  share: Callable[[str], float] = whole) -> int:  # fmt: skip
+                  share: Callable[[str], float] | None = None) -> int:  # fmt: skip
             with lower_layers(model, depth):
-                return learn(model.train(), what, draw, losses, limit, goal, trial, reporter, share)
+                parameters = model.train().named_parameters()
+                return fit(what, parameters, draw, losses, limit, goal, trial, reporter, share)
 
         lower, upper = depths(model)
         last = f"layers.{upper}."
@@ -307,7 +264,7 @@ def train(
             trial.steps, 0.97, share=lambda name: 1.0 if last in name else _OTHERS,
         )  # fmt: skip
         by_task = dev_accuracy(model.eval(), asking, world, prompt_seed)
-        reporter.say(", ".join(f"{task} {100 * value:.1f} %" for task, value in by_task.items()))
+        reporter.log(", ".join(f"{task} {100 * value:.1f} %" for task, value in by_task.items()))
         return model, tokenizer, steps, min(by_task.values()), {"dev_accuracy_by_task": by_task}
 
     return until_good(architecture, recipe, reporter, attempt)
