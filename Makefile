@@ -18,6 +18,7 @@ CONFIG ?= config.yaml
 .PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
+	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
 	@echo 'make demo        set up, run the default workflow, say where the report is'
 	@echo 'make demo-all    the same with one model of each architecture of the paper (minutes)'
 	@echo 'make demo-llm    the same for a language model: CULNIG on questions in words (minutes)'
