@@ -319,3 +319,15 @@ def test_a_loss_of_15_points_more_is_found(cultures):
     specific = changes[:, :, 0] - changes[:, :, 1:].mean(axis=2)
     flips = p_values.paired_p(plan, specific.T, [None] * 400, 999)
     assert np.mean((p < 0.05) & (sign < 0)) >= max(0.94, np.mean(flips < 0.05) - 0.005)
+
+
+def test_each_culture_has_random_numbers_of_its_own():
+    """The same questions in two cultures: the same draws would make their sum twice as wide as it is by chance."""
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    units = np.array([f"u{i}" for i in range(20)])
+    plans = [p_values.design(np.full(20, name), units) for name in ("a", "b")]
+    for first, second in (
+        [p_values.sign_flips(plan, values, 300)[:, 0] for plan in plans],
+        [p_values.exchange_null(plan, [values], 300)[1][:, 0] for plan in plans],
+    ):
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.2

@@ -82,7 +82,7 @@ def test_a_planted_effect_grows_with_the_strength_of_the_intervention():
     found = rows("strengths", model=PLANTED[0], measure="logprob").sort_values("strength")
     # It grows until the answers are at chance, and stays there: no intervention does less than a weaker one.
     assert (found["self"] - found["self"].cummin() < 0.02).all()
-    assert found["self"].iloc[0] - found["self"].min() > 0.5
+    assert found["self"].iloc[0] - found["self"].min() > 0.3
     assert (found["cross"].abs() < 0.05).all()
     one = rows("summary", model=PLANTED[0], selector="cas", top_fraction=MAIN).iloc[0]
     assert found.set_index("strength").loc[1.0, "self"] == pytest.approx(one["self_logprob_drop"])

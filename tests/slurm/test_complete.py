@@ -1,7 +1,8 @@
 """All kinds of jobs on a real Slurm: the same tables as on one machine, byte for byte.
 
 Of the models, one is trained and asked on the cluster, by all rules that a model has, and so are the tables of all
-models. What the other models gave is taken from the run on this machine. Figures and a report are made in `test_run`.
+models. What the other models gave is taken from the run on this machine. Figures and a report are made in `test_run`,
+which is the run of `make test-slurm`; this one is in `make test-all`.
 """
 
 import shutil
@@ -11,7 +12,7 @@ import pytest
 from tests.pipeline.conftest import PARTS, TABLES
 from tests.slurm.conftest import SlurmProject, complete, tables
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 MODEL = "second"
 #: Jobs of rules with a model that run on the cluster: of that model alone, recorded under two token rules.
