@@ -180,14 +180,12 @@ def relate_to_effects(
             overlapping = float((shared[off_diagonal] > 0).mean()) if n > 1 else np.nan
             p = p if least < LEVEL else np.nan
             rows.append((selector, fraction, measure, n, int(off_diagonal.sum()), overlapping, rho, p, least))
-    tabulate = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
-    tabulate["p_adjusted"] = np.nan
-    for _, part in tabulate.groupby("measure"):
-        tabulate.loc[part.index, "p_adjusted"] = p_values.benjamini_hochberg(part["p_value"].to_numpy())
-    tabulate["verdict"] = [
-        _verdict(*row) for row in tabulate[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
+    table = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
+    table = p_values.adjust_within(table, ["measure"], [("p_value", "p_adjusted")])
+    table["verdict"] = [
+        _verdict(*row) for row in table[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
     ]
-    return tabulate[list(RELATED)]
+    return table[list(RELATED)]
 
 
 def _changes(

@@ -91,15 +91,15 @@ def main(o: argparse.Namespace) -> None:
 
 def _adjusted(name: str, table: Any) -> Any:
     """Adjust p-values over cultures and models; planted models, and own and other cultures' masks, are families."""
-    from culture_neurons.analysis import culture_tests
+    from culture_neurons.analysis import p_values
 
     family = ["planted", "selector", "top_fraction"]
     if name == "cultures":
-        return culture_tests.adjust(table, [*family, "measure"], [("p_value", "p_adjusted")])
+        return p_values.adjust_within(table, [*family, "measure"], [("p_value", "p_adjusted")])
     if name == "effects" and len(table):
         own = table["mask_culture"] == table["eval_culture"]
         pairs = [(p, f"{p}_adjusted") for p in ("mcnemar_p", "logprob_p")]
-        return culture_tests.adjust(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
+        return p_values.adjust_within(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
     return table
 
 
