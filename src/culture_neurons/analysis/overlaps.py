@@ -21,7 +21,6 @@ from culture_neurons.analysis import p_values
 from culture_neurons.analysis.significance import LEVEL, LOWER, OPEN, direction
 from culture_neurons.seeds import generator
 
-KINDS = ("cultures", "selectors", "fractions", "tokens", "models")
 COLUMNS = (
     "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap", "expected",
 )  # fmt: skip

@@ -36,18 +36,20 @@ from culture_neurons.analysis.intervals import Column
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.analysis.paired_changes import UNITS, Paired, restrict_to
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
-from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
+from culture_neurons.analysis.significance import (
+    HIGHER,
+    LESS,
+    LEVEL,
+    LOWER,
+    NOTHING,
+    SPECIFIC,
+    TOO_FEW,
+    UNSPECIFIC,
+    UNTESTED,
+    direction,
+)
 
 COMPARISONS = ("self-vs-random", "self-vs-cross")
-
-SPECIFIC = "culture-specific"
-UNSPECIFIC = "unspecific damage"
-LESS = "less harm than random masks"
-NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few masks to tell"
-UNTESTED = "not tested"
-#: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate.
-AT_CHANCE = "not judged: the model answers at chance"
 
 COLUMNS = [
     "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import LEVEL
+from culture_neurons.analysis.significance import AT_CHANCE, LEVEL
 from culture_neurons.report.figures.sets import before_and_after, factors
-from culture_neurons.report.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
+from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import named
 from culture_neurons.report.latex import escape, file, marked, number, table
 

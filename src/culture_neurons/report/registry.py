@@ -2,7 +2,7 @@
 
 Which figures a run has is decided here from its config, never from its data: where these have nothing to draw, the
 figure says so in a line of words. A new figure is an entry of `FIGURES`. Light to import: what draws is loaded by
-`figures.draw`.
+`figures.drawing`.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     import pandas as pd
 
     from culture_neurons import files
-    from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, verdicts
+    from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, significance, verdicts
     from culture_neurons.types import IMPORTED
 
     base, identity, predictions = read.before(samples, prediction_file, history)
@@ -156,9 +156,9 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages, differences = verdicts.compare(base, paired, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed)
-    if level.word == chance.AT:
-        proof["verdict"] = verdicts.AT_CHANCE
-    if level.word != chance.ABOVE:
+    if level.word == significance.AT_CHANCE:
+        proof["verdict"] = significance.NOT_JUDGED
+    if level.word != significance.ABOVE_CHANCE:
         cli.log.warning(
             "warning: %s: accuracy %.3f, interval %.3f to %.3f, is %s (%.3f)", prediction_file, level.accuracy,
             level.low, level.high, level.word or "not known", level.chance,

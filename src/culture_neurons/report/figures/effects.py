@@ -32,6 +32,8 @@ MEASURES = {
 KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
 #: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
 SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
+#: Fractions with a label on the axis of a dose, at most.
+LABELLED = 4
 #: Why nothing is drawn of a mask's effects.
 NO_EFFECT = "no question was asked under a mask"
 
@@ -209,11 +211,11 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     style.fixed_ticks(ax)
 
 
-def _thin(fractions: list[float], most: int = 4) -> list[float]:
-    """At most so many of the fractions, first and last among them: room for their labels."""
-    if len(fractions) <= most:
+def _thin(fractions: list[float]) -> list[float]:
+    """At most `LABELLED` of the fractions, first and last among them: room for their labels."""
+    if len(fractions) <= LABELLED:
         return fractions
-    return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, most)]
+    return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, LABELLED)]
 
 
 def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:

@@ -25,14 +25,17 @@ from culture_neurons.report.figures.layers import named_axis
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
 
+#: The normal quantile of a 95 % interval.
+Z = 1.959964
 
-def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
+
+def wilson(correct: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's 95 % interval of a share (Wilson 1927): lower and upper ends; (0, 1) where n = 0."""
     n = np.asarray(n, dtype=float)
     p = np.where(n > 0, np.asarray(correct, dtype=float) / np.maximum(n, 1), 0.5)
-    weight = z * z / np.maximum(n, 1e-9)
+    weight = Z * Z / np.maximum(n, 1e-9)
     centre = (p + weight / 2) / (1 + weight)
-    half = z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
+    half = Z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (Z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 

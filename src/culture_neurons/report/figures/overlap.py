@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
+from culture_neurons.analysis.overlaps import overlap_matrix
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
 from culture_neurons.report.figures.tables import Tables, percent, percent_tick, rows, selector_name
@@ -24,11 +25,8 @@ def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tu
     """
     table = tables.more["overlaps"]
     part = rows(table[table["kind"] == "cultures"], model, selector, top_fraction)
-    cultures = sorted({*part["a"], *part["b"]})
-    place = {culture: i for i, culture in enumerate(cultures)}
-    values = np.full((len(cultures), len(cultures)), np.nan)
-    for a, b, overlap in part[["a", "b", "overlap"]].itertuples(index=False, name=None):
-        values[place[a], place[b]] = values[place[b], place[a]] = overlap
+    cultures, values = overlap_matrix(part)
+    np.fill_diagonal(values, np.nan)
     return cultures, values, float(part["expected"].mean()) if len(part) else float("nan")
 
 

@@ -87,11 +87,6 @@ def styled(texts: Iterable[str] = ()) -> Iterator[None]:
         yield
 
 
-def names(*columns: Iterable[object]) -> list[str]:
-    """All texts of some columns: what a figure may have to draw."""
-    return sorted({str(value) for column in columns for value in column})
-
-
 def with_style(function: Callable[..., Figure]) -> Callable[..., Figure]:
     """Run a plotting function under `styled`, with fonts for every text of its tables and arguments."""
 

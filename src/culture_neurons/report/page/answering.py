@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from culture_neurons.report.figures.tables import AT_CHANCE, BELOW_CHANCE, Tables, level, rows
+from culture_neurons.analysis.significance import AT_CHANCE, BELOW_CHANCE
+from culture_neurons.report.figures.tables import Tables, level, rows
 from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.words import bracket
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import HIGHER, LOWER, direction
+from culture_neurons.analysis.significance import AT_CHANCE, HIGHER, LOWER, direction
 from culture_neurons.report.figures.sets import before_and_after, does, factors
-from culture_neurons.report.figures.tables import AT_CHANCE, Tables, is_control, percent, rows, selector_name
+from culture_neurons.report.figures.tables import Tables, is_control, percent, rows, selector_name
 from culture_neurons.report.figures.titles import named, number
 
 #: What is said of sets that a model guesses on.

@@ -12,32 +12,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import HIGHER, LOWER, direction
-from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.report.figures.tables import Tables, at_chance, drops, percent, rows, selector_name
+from culture_neurons.analysis.significance import (
+    HIGHER,
+    LESS,
+    LOWER,
+    NOT_JUDGED,
+    NOTHING,
+    SPECIFIC,
+    TOO_FEW,
+    UNSPECIFIC,
+    UNTESTED,
+    direction,
+)
+from culture_neurons.errors import FileError
+from culture_neurons.report.figures.tables import (
+    Tables,
+    at_chance,
+    drops,
+    percent,
+    require_fraction,
+    rows,
+    selector_name,
+)
 from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.page import answering, evaluation_sets, finetuning, image_controls, shuffled_labels
 from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
 
-SPECIFIC = "culture-specific"
-DAMAGE = "unspecific damage"
-LESS = "less harm than random masks"
-NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few masks to tell"
-UNTESTED = "not tested"
-NOT_JUDGED = "not judged: the model answers at chance"
-
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
     SPECIFIC: "culture-specific",
-    DAMAGE: "damage, not shown to be specific to the culture",
+    UNSPECIFIC: "damage, not shown to be specific to the culture",
     LESS: "less harm than random masks do",
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as random masks of its size or questions are missing",
     NOT_JUDGED: "no verdict, as the model answers at chance",
 }
-BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
+BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
 
 #: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
 CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
@@ -63,8 +74,7 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
         raise FileError("summary.csv holds no result; run the ablations again")
     if wanted is None:
         return min(known, key=lambda r: (abs(math.log(r / 0.01)), r))
-    if not np.isclose(known, float(wanted), rtol=1e-9, atol=0).any():
-        raise ConfigError(f"no result at top fraction {wanted}; the tables have {known}")
+    require_fraction(tables.summary, float(wanted))
     return float(wanted)
 
 
