@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import (
     Tables,
     drops,
@@ -194,7 +193,7 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     ax.axhline(0, color="#999999", linewidth=0.7)
     ax.set_xscale("log")
     if not fractions:
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     # Before anything is drawn: matplotlib can't find limits for a single fraction by itself.
     ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)

@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 
 from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, rows
 from culture_neurons.report.figures.titles import MINUS, listed, named, plural, title
 
@@ -88,7 +87,7 @@ def plot_finetuning(tables: Tables, model: str) -> Figure:
             change.tick_params(labelbottom=False)
             gain.tick_params(labelbottom=False)
     if not tasks:
-        nothing(style.axes(fig, left, foot, middle, tall), "not fine-tuned")
+        style.empty_panel(style.axes(fig, left, foot, middle, tall), "not fine-tuned")
         return fig
     shown = [choice for choice in CHOICES if choice in set(part["choice"])]
     handles = [Line2D([], [], marker=CHOICES[c][1], color=CHOICES[c][0], markersize=4, linewidth=1) for c in shown]

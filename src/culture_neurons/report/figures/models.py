@@ -21,7 +21,6 @@ from culture_neurons.report.figures.effects import (
     most_judged,
     where,
 )
-from culture_neurons.report.figures.layers import named_axis
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
 
@@ -102,7 +101,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         lowest = min(lowest, float(low.min(initial=1.0)))
     ax.set_ylim(max(1, len(cultures)) - 0.5, -0.5)
     ax.set_xlim(100 * max(0.0, lowest - 0.03), 101)
-    named_axis(ax.yaxis, cultures)
+    style.named_axis(ax.yaxis, cultures)
     ax.set_xlabel("Accuracy (%)")
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from scipy.cluster.hierarchy import leaves_list
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
+from culture_neurons.report.figures.heat_maps import colour_bar, heat_map, name_cells, outline_diagonal
 from culture_neurons.report.figures.overlap import clustered
 from culture_neurons.report.figures.sets import cells, does, factors
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
@@ -68,8 +66,7 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
     finite = np.abs(values[np.isfinite(values)])
     limit = max(float(finite.max(initial=0.0)), SMALLEST)
     image = heat_map(ax, values, style.mpl.colormaps["PuOr"].with_extremes(bad=style.FAINT), -limit, limit)
-    ax.add_collection(PatchCollection([Rectangle((i, i), 1, 1) for i in range(n)], facecolor="none",
-                                      edgecolor=style.INK, linewidth=0.8, clip_on=False))  # fmt: skip
+    outline_diagonal(ax, n)
     side = min(ax.get_window_extent().size) / ax.figure.dpi / max(1, n)
     for i, j in zip(*np.nonzero((values < 0) & np.isfinite(ranks)), strict=True):
         colour = "white" if abs(values[i, j]) > 0.6 * limit else style.INK
@@ -79,11 +76,7 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
             )
         elif ranks[i, j] <= 3:
             ax.plot([j + 0.5], [i + 0.5], marker="o", markersize=min(2.5, 30 * side), color=colour, linestyle="none")
-    every = max(1, int(np.ceil(0.1 / max(1e-9, side))))
-    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
-    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
-    ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
-    frame(ax)
+    name_cells(ax, cultures)
     return image
 
 
@@ -155,5 +148,5 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
         if i + n_columns >= len(parts):
             ax.set_xlabel("Evaluated culture")
     if not parts:
-        nothing(style.axes(fig, left, longest + 0.28, side, side), "no culture of the masks was asked")
+        style.empty_panel(style.axes(fig, left, longest + 0.28, side, side), "no culture of the masks was asked")
     return fig

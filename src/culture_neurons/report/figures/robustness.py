@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.effects import KINDS, MEASURES, SMALLEST
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, drops, percent, rows, selector_name
 from culture_neurons.report.figures.titles import CHANGE, MINUS, named, plural, title
 
@@ -47,7 +46,7 @@ def draw_permutations(ax: Axes, tables: Tables, model: str, selector: str, measu
     part = shuffled(tables, model, selector, measure)
     ax.axvline(0, color="#999999", linewidth=0.7)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     low = high = 0.0
     for y, row in enumerate(part.itertuples()):
@@ -76,7 +75,7 @@ def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure:
     part = part[part["measure"] == measure].sort_values("strength")
     ax.axhline(0, color="#999999", linewidth=0.7)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     ax.axvline(1, color="#BBBBBB", linewidth=0.6, linestyle=(0, (2, 2)))
     # Strength 0 is the model as it is: no change, by definition.

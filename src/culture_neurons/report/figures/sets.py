@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import listed, named, plural, title
 
@@ -99,7 +98,7 @@ def draw_sets(ax: Axes, tables: Tables, model: str, selector: str) -> tuple[list
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
     return [v for v in values if np.isfinite(v)], random
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from culture_neurons.errors import FileError
 from culture_neurons.files import damaged
@@ -32,7 +32,7 @@ def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             width, height = picture.size
-    except UnidentifiedImageError:
+    except (OSError, ValueError):  # of bytes in memory: what Pillow raises for some damage
         raise damaged(path, "damaged or no PNG file") from None
     return {
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
