@@ -140,13 +140,6 @@ def test_one_image_and_one_culture_give_no_interval():
     assert table["self"].notna().all()
 
 
-def test_adjusted_within_families_alone():
-    table = pd.DataFrame({"planted": ["no"] * 4 + ["yes"] * 2, "p": [0.01, 0.02, 0.03, np.nan, 0.5, 0.04]})
-    found = p_values.adjust_within(table, ["planted"], [("p", "q")])
-    np.testing.assert_allclose(found["q"], [0.03, 0.03, 0.03, np.nan, 0.5, 0.08])
-    assert "q" not in table
-
-
 @pytest.mark.parametrize("runs", [40, slow(150)])
 def test_p_values_are_calibrated_where_no_mask_is_special(runs):
     """Own and other masks do the same harm to every question: each culture is significant as often as it may be."""

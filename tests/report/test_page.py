@@ -261,10 +261,11 @@ def test_without_evidence_nothing_is_claimed(tmp_path):
 
 
 def test_words_for_changes():
-    assert words.lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
-    assert words.lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
-    assert words.lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
-    assert "an effect on its accuracy that was not measured" in words.lowered(np.nan, "its accuracy", "points", 1)
+    assert words.change_in_words(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
+    assert words.change_in_words(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
+    assert words.change_in_words(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    unknown = words.change_in_words(np.nan, "its accuracy", "points", 1)
+    assert "an effect on its accuracy that was not measured" in unknown
     assert number(-0.04, 1) == "0.0"
     assert number(-1.25, 2) == "−1.25"
     assert number(float("nan")) == "–"

@@ -251,7 +251,7 @@ def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, int]:
     return dict(metadata["neurons"]) if isinstance(metadata["neurons"], Mapping) else {"act_fn": metadata["neurons"]}
 
 
-def layers(
+def neurons_per_layer(
     mask: pd.DataFrame, cultures: Sequence[str], n_layers: int, units: Mapping[str, int], source: str
 ) -> pd.DataFrame:
     """Number of chosen neurons per (culture, site, layer), all of them present: culture, site, layer, count, units.

@@ -120,26 +120,26 @@ def tabulate(masks: Mapping[tuple[str, str, str], Masks], tokens: Mapping[tuple[
     models, selectors, fractions = (list(dict.fromkeys(key[i] for key in masks)) for i in range(3))
     rows: list[dict[str, Any]] = []
 
-    def add(kind: str, found: Iterator[dict[str, Any]], **names: Any) -> None:
-        rows.extend({"kind": kind, **names, **row} for row in found)
+    def add(kind: str, pairs: Iterator[dict[str, Any]], **names: Any) -> None:
+        rows.extend({"kind": kind, **names, **row} for row in pairs)
 
     for (model, selector, fraction), one in masks.items():
         add("cultures", compare_cultures(one), model=model, selector=selector, top_fraction=fraction)
     for model, fraction in product(models, fractions):
         for a, b in combinations([s for s in selectors if (model, s, fraction) in masks], 2):
-            found = compare_masks(masks[model, a, fraction], masks[model, b, fraction])
-            add("selectors", found, model=model, top_fraction=fraction, a=a, b=b)
+            pairs = compare_masks(masks[model, a, fraction], masks[model, b, fraction])
+            add("selectors", pairs, model=model, top_fraction=fraction, a=a, b=b)
     for model, selector in product(models, selectors):
         for a, b in combinations([f for f in fractions if (model, selector, f) in masks], 2):
-            found = compare_masks(masks[model, selector, a], masks[model, selector, b])
-            add("fractions", found, model=model, selector=selector, a=a, b=b)
+            pairs = compare_masks(masks[model, selector, a], masks[model, selector, b])
+            add("fractions", pairs, model=model, selector=selector, a=a, b=b)
     for (model, selector, fraction, other), one in tokens.items():
-        found = compare_masks(masks[model, selector, fraction], one)
-        add("tokens", found, model=model, selector=selector, top_fraction=fraction, a=rule, b=other)
+        pairs = compare_masks(masks[model, selector, fraction], one)
+        add("tokens", pairs, model=model, selector=selector, top_fraction=fraction, a=rule, b=other)
     for selector, fraction in product(selectors, fractions):
         for a, b in combinations([m for m in models if (m, selector, fraction) in masks], 2):
-            found = compare_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
-            add("models", found, selector=selector, top_fraction=fraction, a=a, b=b)
+            pairs = compare_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
+            add("models", pairs, selector=selector, top_fraction=fraction, a=a, b=b)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -90,7 +90,7 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     return table.assign(rank=rank.where(~without_effect.loc[rank.index]))
 
 
-def reduce(
+def mean_over_masks(
     base: Baseline,
     change: Changes,
     sizes: Mapping[str, int],
@@ -214,7 +214,7 @@ def adjust(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     return p_values.adjust_within(marked, ["planted", "control"], P_VALUES).drop(columns="control")
 
 
-def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+def correlate_sets(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
     """Do masks harm the same other cultures in two sets? Columns `TRANSFER`, p_adjusted left empty.
 
     cells   rows of `effects` of one model with set, selector, top_fraction and factor; no random controls
@@ -243,7 +243,7 @@ def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd
 
 
 def adjust_transfer(table: pd.DataFrame) -> pd.DataFrame:
-    """`transfer` of all models with adjusted p-values: one family, and one of planted models."""
+    """`correlate_sets` of all models with adjusted p-values: one family, and one of planted models."""
     return p_values.adjust_within(table, ["planted"], [("p_value", "p_adjusted")]) if len(table) else table
 
 

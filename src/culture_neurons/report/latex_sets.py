@@ -33,8 +33,8 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
         for selector in (s for s in selectors if len(rows(part, model, s))):
             shown = escape(selector_name(selector))
             for factor in factors(part):
-                mine = part[(part["selector"] == selector) & (part["factor"] == factor)].set_index("set")
-                cells = [_cell(mine.loc[name]) if name in mine.index else "--" for name in names]
+                by_set = part[(part["selector"] == selector) & (part["factor"] == factor)].set_index("set")
+                cells = [_cell(by_set.loc[name]) if name in by_set.index else "--" for name in names]
                 body.append(["", shown, rf"$\times {factor:g}$", *cells])
                 shown = ""
         ends.append(len(body) - 1)

@@ -139,7 +139,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["effects"].append(
             pd.concat([cells, culture_tests.tabulate_cells(draws, change, cultures)], axis=1).assign(**names)
         )
-        where = mask_effects.layers(
+        where = mask_effects.neurons_per_layer(
             mask, made["cultures"], made["layers"], mask_effects.units_per_layer(made), str(masks[key])
         )
         parts["layers"].append(where.assign(**names))

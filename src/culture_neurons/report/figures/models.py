@@ -17,9 +17,9 @@ from culture_neurons.report.figures.effects import (
     _legend,
     compared,
     draw_drops,
-    kinds,
+    kinds_in_words,
+    known_kinds,
     most_judged,
-    where,
 )
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
@@ -119,7 +119,8 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
     shown = compared(tables, tables.models, selectors)
     n = max((most_judged(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
     words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
-    places = where([kind for m in tables.models for kind in kinds(tables, m, shown, [top_fraction])], words)
+    drawn = [kind for m in tables.models for kind in known_kinds(tables, m, shown, [top_fraction])]
+    places = kinds_in_words(drawn, words)
     return (
         f"Change {places}{places and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
         f"{plural(n, 'evaluated question')} per model."
@@ -128,7 +129,7 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
 
 def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
     """Why there are no changes to draw, "" where there are some."""
-    return "" if any(kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
+    return "" if any(known_kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
 
 
 @style.with_style
@@ -166,5 +167,5 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
             style.ticks(ax.xaxis, max(2, int(width / 0.42)))
         y = height - head - cell - row * (cell + between) - 0.3
         fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")
-    _legend(fig, [k for m in models for k in kinds(tables, m, shown, [top_fraction])], small=False)
+    _legend(fig, [k for m in models for k in known_kinds(tables, m, shown, [top_fraction])], small=False)
     return fig
