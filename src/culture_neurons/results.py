@@ -4,7 +4,7 @@
     run.effects
     ax = run.plot("matrix", "planted-control", "cas")
 
-A run is read from `tables/` and `workflow.manifest.json` alone; nothing is computed or written.
+A run is read from `tables/` and `manifest.json` alone; nothing is computed or written.
 """
 
 from __future__ import annotations

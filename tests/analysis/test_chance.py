@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from culture_neurons.analysis.chance import ABOVE, AT, BELOW, compare_with_chance
+from culture_neurons.analysis.chance import compare_with_chance
 from culture_neurons.analysis.intervals import PRIOR
 from culture_neurons.analysis.mask_effects import Baseline
+from culture_neurons.analysis.significance import ABOVE_CHANCE, AT_CHANCE, BELOW_CHANCE
 
 
 def answers(culture, unit, correct, options=4) -> Baseline:
@@ -26,7 +27,9 @@ def one_culture(right: int, n: int, options=4) -> Baseline:
 
 
 @pytest.mark.parametrize(
-    ("right", "n", "word"), [(1, 1, AT), (0, 1, AT), (2, 2, AT), (0, 6, AT), (0, 24, BELOW), (12, 12, ABOVE)]
+    ("right", "n", "word"),
+    [*((right, n, AT_CHANCE) for right, n in ((1, 1), (0, 1), (2, 2), (0, 6))),
+     (0, 24, BELOW_CHANCE), (12, 12, ABOVE_CHANCE)],
 )
 def test_few_answers_say_little(right, n, word):
     found = compare_with_chance(one_culture(right, n))
@@ -40,7 +43,10 @@ def test_few_answers_say_little(right, n, word):
         assert (found.high if right == 0 else 1 - found.low) == pytest.approx(end, abs=0.03)
 
 
-@pytest.mark.parametrize(("right", "word"), [(25, AT), (33, AT), (40, ABOVE), (20, AT), (6, BELOW)])
+@pytest.mark.parametrize(
+    ("right", "word"),
+    [(25, AT_CHANCE), (33, AT_CHANCE), (40, ABOVE_CHANCE), (20, AT_CHANCE), (6, BELOW_CHANCE)],
+)
 def test_levels_of_a_hundred_questions_with_four_options(right, word):
     assert compare_with_chance(one_culture(right, 100)).word == word
 
@@ -50,7 +56,7 @@ def test_cultures_count_the_same_and_so_do_their_options():
     base = answers(["a"] * 4 + ["b"] * 2, list("123456"), [1, 1, 1, 0, 1, 0], [2, 2, 2, 2, 4, 4])
     found = compare_with_chance(base)
     assert (found.accuracy, found.chance) == pytest.approx(((0.75 + 0.5) / 2, (0.5 + 0.25) / 2))
-    assert found.word == AT
+    assert found.word == AT_CHANCE
     alike = compare_with_chance(base, macro=False)
     assert (alike.accuracy, alike.chance) == pytest.approx((4 / 6, (4 * 0.5 + 2 * 0.25) / 6))
 
@@ -59,8 +65,8 @@ def test_questions_about_one_image_are_one_unit():
     """Sixty right answers of 120 questions, but about six images: three all right, three all wrong."""
     unit = np.repeat([f"u{i}" for i in range(6)], 20)
     base = answers(["a"] * 120, unit, np.repeat([True, False], 60))
-    assert compare_with_chance(base).word == AT
-    assert compare_with_chance(answers(["a"] * 120, np.arange(120).astype(str), base.correct)).word == ABOVE
+    assert compare_with_chance(base).word == AT_CHANCE
+    assert compare_with_chance(answers(["a"] * 120, np.arange(120).astype(str), base.correct)).word == ABOVE_CHANCE
 
 
 def test_order_of_questions_changes_nothing():
@@ -93,6 +99,6 @@ def test_guessing_is_at_chance_and_knowledge_is_not(cultures, units, per_unit, a
         return compare_with_chance(answers(culture, unit, np.where(same, shared, rng.random(n) < p)), 300).word
 
     words = [word(0.25) for _ in range(100)]
-    assert words.count(AT) >= 92
-    assert [word(0.8) for _ in range(5)] == [ABOVE] * 5
-    assert [word(0.01) for _ in range(5)] == [BELOW] * 5
+    assert words.count(AT_CHANCE) >= 92
+    assert [word(0.8) for _ in range(5)] == [ABOVE_CHANCE] * 5
+    assert [word(0.01) for _ in range(5)] == [BELOW_CHANCE] * 5

@@ -82,7 +82,7 @@ def test_a_mask_that_changes_nothing_is_no_effect_where_the_others_change_hardly
     assert row["p_value"] == pytest.approx(0.62, abs=0.04)
     assert row["specificity_low"] < 0 < row["specificity_high"]
     assert (row["self"], row["self_low"] < -8, row["self_high"] > 8) == (0, True, True)
-    adjusted = culture_tests.adjust(table, ["measure"], [("p_value", "p_adjusted")])["p_adjusted"]
+    adjusted = p_values.adjust_within(table, ["measure"], [("p_value", "p_adjusted")])["p_adjusted"]
     assert adjusted.min() > 0.5
     # One mask that loses much there says so: it is the own mask that is exchanged, and not its absence.
     lost[names.index("c3"), mine[:12]] = True
@@ -138,13 +138,6 @@ def test_one_image_and_one_culture_give_no_interval():
     table = culture_tests.tabulate_cultures(culture_tests.QuestionResamples(base, 100), paired_changes.pair(base, some))
     assert table[["self_low", "self_high"]].isna().all(axis=None)
     assert table["self"].notna().all()
-
-
-def test_adjusted_within_families_alone():
-    table = pd.DataFrame({"planted": ["no"] * 4 + ["yes"] * 2, "p": [0.01, 0.02, 0.03, np.nan, 0.5, 0.04]})
-    found = culture_tests.adjust(table, ["planted"], [("p", "q")])
-    np.testing.assert_allclose(found["q"], [0.03, 0.03, 0.03, np.nan, 0.5, 0.08])
-    assert "q" not in table
 
 
 @pytest.mark.parametrize("runs", [40, slow(150)])

@@ -179,22 +179,22 @@ def test_row_order_changes_nothing(base, effects):
 def test_layers_lists_every_pair():
     mask = pd.DataFrame({"culture": ["a", "a", "b"], "site": "act_fn", "layer": [2, 2, 0]})
     units = mask_effects.units_per_layer({"neurons": 7})
-    table = mask_effects.layers(mask, ["b", "a", "c"], 3, units, "m")
+    table = mask_effects.neurons_per_layer(mask, ["b", "a", "c"], 3, units, "m")
     assert table["count"].tolist() == [0, 0, 2, 1, 0, 0, 0, 0, 0]
     assert table["culture"].tolist() == list("aaabbbccc")
-    assert mask_effects.layers(mask.iloc[:0], ["a"], 2, units, "m")["count"].tolist() == [0, 0]
+    assert mask_effects.neurons_per_layer(mask.iloc[:0], ["a"], 2, units, "m")["count"].tolist() == [0, 0]
 
 
 def test_layers_of_several_sites_have_their_units():
     units = mask_effects.units_per_layer({"neurons": {"gate_proj": 20, "q_proj": 4}})
     mask = pd.DataFrame({"culture": ["a", "a", "b"], "site": ["gate_proj", "q_proj", "q_proj"], "layer": [1, 0, 0]})
-    table = mask_effects.layers(mask, ["b", "a"], 2, units, "m.parquet")
+    table = mask_effects.neurons_per_layer(mask, ["b", "a"], 2, units, "m.parquet")
     assert table[["culture", "site", "layer", "count", "units"]].values.tolist() == [
         ["a", "gate_proj", 0, 0, 20], ["a", "gate_proj", 1, 1, 20], ["a", "q_proj", 0, 1, 4], ["a", "q_proj", 1, 0, 4],
         ["b", "gate_proj", 0, 0, 20], ["b", "gate_proj", 1, 0, 20], ["b", "q_proj", 0, 1, 4], ["b", "q_proj", 1, 0, 4],
     ]  # fmt: skip
     with pytest.raises(FileError, match=r"m\.parquet: a neuron at 'q_proj', but it was made for gate_proj"):
-        mask_effects.layers(mask, ["a", "b"], 2, {"gate_proj": 20}, "m.parquet")
+        mask_effects.neurons_per_layer(mask, ["a", "b"], 2, {"gate_proj": 20}, "m.parquet")
 
 
 def test_baseline_table_by_hand(base):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +156,13 @@ def test_benjamini_hochberg_by_hand():
     p = np.array([0.5, 0.01, np.nan, 0.03, 0.02])
     np.testing.assert_allclose(p_values.benjamini_hochberg(p), [0.5, 0.04, np.nan, 0.04, 0.04])
     assert np.isnan(p_values.benjamini_hochberg(np.array([np.nan]))).all()
+
+
+def test_adjusted_within_families_alone():
+    table = pd.DataFrame({"planted": ["no"] * 4 + ["yes"] * 2, "p": [0.01, 0.02, 0.03, np.nan, 0.5, 0.04]})
+    found = p_values.adjust_within(table, ["planted"], [("p", "q")])
+    np.testing.assert_allclose(found["q"], [0.03, 0.03, 0.03, np.nan, 0.5, 0.08])
+    assert "q" not in table
 
 
 def test_shuffled_labels_keep_images_together_and_cultures_as_large():

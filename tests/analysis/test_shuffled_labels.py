@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from culture_neurons import selectors
-from culture_neurons.analysis import p_values, paired_changes, shuffled_labels, strengths, verdicts
+from culture_neurons.analysis import p_values, paired_changes, shuffled_labels, strengths
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import selection
@@ -86,7 +86,7 @@ def test_without_questions_nothing_is_compared():
     """p was 1 / (1 + permutations): a comparison with no number is none of a loss that is rare."""
     base, made = unasked()
     paired = paired_changes.pair(base, made)
-    table = shuffled_labels.permutation_test(base, paired, {measure: np.zeros((99, 0)) for measure in verdicts.UNITS})
+    table = shuffled_labels.permutation_test(base, paired, {m: np.zeros((99, 0)) for m in paired_changes.UNITS})
     assert table[["culture", "measure", "n", "permutations"]].values.tolist() == [
         ["", "accuracy", 0, 99], ["", "logprob", 0, 99],
     ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_one_or_two_questions_have_a_change_and_p_no_smaller_than_permutations_s
 def test_labels_that_no_shuffle_changes_are_no_null():
     names, base = world(3, 4)
     paired = paired_changes.pair(base, change(np.random.default_rng(0), names, base, own=1.0))
-    table = shuffled_labels.permutation_test(base, paired, {m: np.zeros((19, 12)) for m in verdicts.UNITS})
+    table = shuffled_labels.permutation_test(base, paired, {m: np.zeros((19, 12)) for m in paired_changes.UNITS})
     null = ["null", "null_low", "null_high", "p_value"]
     some = shuffled_labels.clear_unshuffled(table, {"c0": 7, "c1": 0, "c2": 12})
     empty = some[null].isna().all(axis=1)

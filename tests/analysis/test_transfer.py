@@ -44,7 +44,7 @@ def made(seed: int = 0, **options):
     for key, table in outcomes.items():
         sizes = dict.fromkeys(CULTURES, SIZES[key[0]])
         change = mask_effects.changes(base, table, sizes, "o", "p")
-        found[key] = transfer.reduce(base, change, sizes, transfer.effects(base, change, []))
+        found[key] = transfer.mean_over_masks(base, change, sizes, transfer.effects(base, change, []))
     return samples, predictions, outcomes, base, found
 
 
@@ -175,7 +175,7 @@ def test_ranks_go_by_log_probability_and_then_by_name():
             assert part["rank"].isna().all()
         else:
             assert part.loc[order, "rank"].tolist() == [1, 2, 3, 4], mask
-    reduced = transfer.reduce(base, change, dict.fromkeys(CULTURES, 1), cells)
+    reduced = transfer.mean_over_masks(base, change, dict.fromkeys(CULTURES, 1), cells)
     own = cells[cells["mask_culture"] == cells["eval_culture"]]
     assert reduced.own_rank == pytest.approx(own["rank"].astype(float).mean())
 
@@ -212,7 +212,7 @@ def test_transfer_sees_related_cultures_and_not_fragile_ones():
     def noisy(scale):
         return scale * alike + 0.1 * rng.normal(size=(n, n)) + fragile + strong[:, None]
 
-    table = transfer.transfer(cells_of({"one": noisy(1), "two": noisy(1), "three": noisy(0)}, names), 999)
+    table = transfer.correlate_sets(cells_of({"one": noisy(1), "two": noisy(1), "three": noisy(0)}, names), 999)
     assert table[["set", "other_set"]].values.tolist() == [["one", "two"], ["one", "three"], ["two", "three"]]
     assert table["correlation"][0] > 0.6
     assert table["p_value"][0] < 0.01
@@ -232,7 +232,7 @@ def test_what_is_compared_is_neither_of_the_mask_nor_of_the_culture_alone():
     np.testing.assert_allclose(shifted[off], rest[off], atol=1e-12)
     other = rng.normal(size=(6, 6))
     names = "abcdef"
-    row = transfer.transfer(cells_of({"one": values, "two": other}, names), 99).iloc[0]
+    row = transfer.correlate_sets(cells_of({"one": values, "two": other}, names), 99).iloc[0]
     expected = spearmanr(rest[off], transfer.interaction(other)[off]).statistic
     assert row["correlation"] == pytest.approx(expected)
 
@@ -240,12 +240,12 @@ def test_what_is_compared_is_neither_of_the_mask_nor_of_the_culture_alone():
 def test_equal_masks_and_few_cultures_are_not_compared():
     rng, names = np.random.default_rng(2), "abcdef"
     one, two = (np.tile(rng.normal(size=6), (6, 1)) for _ in range(2))
-    row = transfer.transfer(cells_of({"one": one, "two": two}, names), 99).iloc[0]
+    row = transfer.correlate_sets(cells_of({"one": one, "two": two}, names), 99).iloc[0]
     assert np.isnan(row["correlation"])
     assert np.isnan(row["p_value"])
     few = cells_of({"one": one[:4, :4], "two": two[:4, :4]}, "abcd")
-    assert list(transfer.transfer(few).columns) == transfer.TRANSFER
-    assert not len(transfer.transfer(few))
+    assert list(transfer.correlate_sets(few).columns) == transfer.TRANSFER
+    assert not len(transfer.correlate_sets(few))
 
 
 @pytest.mark.parametrize(("cultures", "runs"), [(16, 20), slow(16, 100)])
@@ -262,7 +262,7 @@ def test_own_masks_that_do_as_the_others_are_seldom_specific(cultures, runs):
         lost = np.random.default_rng(run).random((cultures, n)) < 0.01
         change = mask_effects.Changes(names, ~lost, lost & False, lost, lost, ~(lost & False), -1.0 * lost)
         sizes = dict.fromkeys(names, 5)
-        one = transfer.reduce(base, change, sizes, transfer.effects(base, change, []))
+        one = transfer.mean_over_masks(base, change, sizes, transfer.effects(base, change, []))
         row = transfer.compare(base, {("cas", "0"): one}, {}, 399, run).iloc[0]
         hits += row["specificity_p"] < 0.05
         held += row["specificity_low"] <= 0 <= row["specificity_high"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from culture_neurons.analysis import mask_effects, paired_changes, verdicts
+from culture_neurons.analysis import mask_effects, paired_changes, significance, verdicts
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, controls_for, is_same_size
 from tests.conftest import slow
@@ -20,19 +20,19 @@ def row(difference, p, least=0.001):
 @pytest.mark.parametrize(
     ("random", "cross", "expected"),
     [
-        (row(-5, 0.01), row(-5, 0.01), verdicts.SPECIFIC),
-        (row(-5, 0.01), row(-5, 0.2), verdicts.UNSPECIFIC),
-        (row(-5, 0.01), row(5, 0.01), verdicts.UNSPECIFIC),
-        (row(-5, 0.05), row(-5, 0.01), verdicts.NOTHING),
-        (row(5, 0.01), row(-5, 0.01), verdicts.LESS),
-        (row(5, 0.05), row(-5, 0.01), verdicts.NOTHING),
-        (row(0, 0.01), row(-5, 0.01), verdicts.NOTHING),
-        (row(-5, 0.01), row(0, 0.01), verdicts.UNSPECIFIC),
-        (row(-5, 0.2, least=0.2), row(-5, 0.01), verdicts.TOO_FEW),
-        (row(-5, 0.01), row(-5, 0.3, least=0.3), verdicts.TOO_FEW),
-        (row(-5, 0.01), row(np.nan, np.nan, least=1.0), verdicts.TOO_FEW),
-        (row(-5, 0.01), row(np.nan, np.nan, least=0.0), verdicts.UNSPECIFIC),
-        (row(np.nan, np.nan), row(-5, 0.01), verdicts.UNTESTED),
+        (row(-5, 0.01), row(-5, 0.01), significance.SPECIFIC),
+        (row(-5, 0.01), row(-5, 0.2), significance.UNSPECIFIC),
+        (row(-5, 0.01), row(5, 0.01), significance.UNSPECIFIC),
+        (row(-5, 0.05), row(-5, 0.01), significance.NOTHING),
+        (row(5, 0.01), row(-5, 0.01), significance.LESS),
+        (row(5, 0.05), row(-5, 0.01), significance.NOTHING),
+        (row(0, 0.01), row(-5, 0.01), significance.NOTHING),
+        (row(-5, 0.01), row(0, 0.01), significance.UNSPECIFIC),
+        (row(-5, 0.2, least=0.2), row(-5, 0.01), significance.TOO_FEW),
+        (row(-5, 0.01), row(-5, 0.3, least=0.3), significance.TOO_FEW),
+        (row(-5, 0.01), row(np.nan, np.nan, least=1.0), significance.TOO_FEW),
+        (row(-5, 0.01), row(np.nan, np.nan, least=0.0), significance.UNSPECIFIC),
+        (row(np.nan, np.nan), row(-5, 0.01), significance.UNTESTED),
     ],
 )
 def test_verdict(random, cross, expected):
@@ -146,7 +146,7 @@ def test_verdicts_of_three_kinds_of_masks():
     table, *_ = compare(0, selectors={"own": {"own": 0.5}, "all": {"harm": 0.5}, "none": {}})
     found = by_mask(table)
     assert {k.split()[0]: v for k, v in found.items()} == {
-        "own": verdicts.SPECIFIC, "all": verdicts.UNSPECIFIC, "none": verdicts.NOTHING,
+        "own": significance.SPECIFIC, "all": significance.UNSPECIFIC, "none": significance.NOTHING,
     }  # fmt: skip
     assert set(table["selector"]) == {"own", "all", "none"}  # controls get no verdict
     assert (table["p_value"] == table[["p_questions", "p_masks"]].max(axis=1)).all()
@@ -160,7 +160,7 @@ def test_masks_that_differ_among_each_other_are_no_evidence(runs):
     random = pd.concat([t[t["comparison"] == "self-vs-random"] for t in tables])
     assert (random["p_questions"] < 0.05).mean() > 0.2
     assert (random["p_value"] < 0.05).mean() < 0.08
-    specific = np.mean([t["verdict"].eq(verdicts.SPECIFIC).any() for t in tables])
+    specific = np.mean([t["verdict"].eq(significance.SPECIFIC).any() for t in tables])
     assert specific < 0.05
 
 
@@ -176,7 +176,7 @@ def shared(rng, names, base, harm):
 def test_one_mask_of_all_cultures_is_one_draw_and_not_one_per_culture():
     rng = np.random.default_rng(0)
     names, base = world(8, 30)
-    for controls, verdict in ((3, verdicts.TOO_FEW), (90, verdicts.UNSPECIFIC)):
+    for controls, verdict in ((3, significance.TOO_FEW), (90, significance.UNSPECIFIC)):
         random = {f"r{i}": "one" for i in range(controls)}
         paired = {(name, "0.01"): paired_changes.pair(base, shared(rng, names, base, 0.01)) for name in random}
         paired["one", "0.01"] = paired_changes.pair(base, shared(rng, names, base, 0.6))
@@ -196,7 +196,7 @@ def test_one_random_mask_of_all_cultures_is_one_draw_too():
     paired["mine", "0.01"] = paired_changes.pair(base, change(rng, names, base, own=0.4))
     table, *_ = verdicts.compare(base, paired, {"r": ""}, 200)
     assert (table.loc[table["comparison"] == "self-vs-random", "p_masks"] == 1).all()  # of two, either is as likely
-    assert set(table["verdict"]) == {verdicts.TOO_FEW}
+    assert set(table["verdict"]) == {significance.TOO_FEW}
 
 
 def test_what_cannot_be_significant_takes_nothing_from_the_others():
@@ -213,15 +213,15 @@ def test_what_cannot_be_significant_takes_nothing_from_the_others():
 
 def test_few_cultures():
     table, *_ = compare(0, cultures=3, selectors={"cas": {"own": 0.9}}, controls={"r1": "cas"})
-    assert set(table["verdict"]) == {verdicts.TOO_FEW}
+    assert set(table["verdict"]) == {significance.TOO_FEW}
     table, *_ = compare(0, cultures=1, selectors={"cas": {"own": 0.9}})
-    assert set(table["verdict"]) == {verdicts.TOO_FEW}
+    assert set(table["verdict"]) == {significance.TOO_FEW}
     assert table.loc[table["comparison"] == "self-vs-cross", "difference"].isna().all()
 
 
 def test_no_questions():
     table, averages, _ = compare(0, questions=0)
-    assert set(table["verdict"]) == {verdicts.UNTESTED}
+    assert set(table["verdict"]) == {significance.UNTESTED}
     assert (table["n"] == 0).all()
     assert averages.drop(columns=["selector", "top_fraction"]).isna().all(axis=None)
 
@@ -257,7 +257,7 @@ def test_controls_of_another_size_are_not_used(mask, control, same):
         (s, "0.01"): paired_changes.pair(base, change(rng, names, base, **how), sizes[s]) for s, how in made.items()
     }
     table, averages, _ = verdicts.compare(base, paired, CONTROLS, 200)
-    assert (verdicts.UNTESTED not in set(table["verdict"])) == same
+    assert (significance.UNTESTED not in set(table["verdict"])) == same
     assert (table["n_controls"] == (3 if same else 0)).all()
     assert averages.set_index("selector")["random_self_drop"].notna()["cas"] == same
 
@@ -294,7 +294,7 @@ def test_masks_of_fewer_cultures_are_held_against_the_random_masks_of_these_alon
         for s in ("theirs", "r1")
     }  # fmt: skip
     assert found.loc["self-vs-random", "difference"] == pytest.approx(mean["theirs"] - mean["r1"])
-    assert (found["verdict"] == verdicts.SPECIFIC).all()
+    assert (found["verdict"] == significance.SPECIFIC).all()
 
 
 @pytest.mark.parametrize("runs", [15, slow(50)])

@@ -349,7 +349,7 @@ def test_shuffled_labels_and_strengths_are_those_of_the_tables(tables):
     own = next(line for line in figure.axes[3].lines if line.get_marker() == "o")
     np.testing.assert_allclose(own.get_xdata(), [0, 0.5, 1.0, 1.5])
     np.testing.assert_allclose(own.get_ydata()[1:], table.loc[table["measure"] == "logprob", "self"])
-    assert robustness.panels(tables, PLANTED, "mad") == {}  # whose masks were not ablated again
+    assert robustness.known_changes(tables, PLANTED, "mad") == {}  # whose masks were not ablated again
     alone = dataclasses.replace(tables, more={"strengths": tables.more["strengths"]})
     assert len(figures.plot_robustness(alone, PLANTED, "cas").axes) == 2
     assert "shuffled" not in said_of(alone, "robustness")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culture_neurons.analysis import verdicts
+from culture_neurons.analysis import significance
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report import figures, words
 from culture_neurons.report.figures import caption_text, drawing
@@ -173,13 +173,13 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
 
 
 def test_every_verdict_has_plain_words(tmp_path):
-    every = [verdicts.SPECIFIC, verdicts.UNSPECIFIC, verdicts.LESS, verdicts.NOTHING, verdicts.TOO_FEW]
-    every += [verdicts.UNTESTED, verdicts.AT_CHANCE]
+    every = [significance.SPECIFIC, significance.UNSPECIFIC, significance.LESS, significance.NOTHING]
+    every += [significance.TOO_FEW, significance.UNTESTED, significance.NOT_JUDGED]
     assert list(summary.HEADLINES) == every
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (
-        (verdicts.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too few"),
-        (verdicts.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
+        (significance.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too"),
+        (significance.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
     ):
         made.evidence["verdict"] = verdict
         assert any(said in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
@@ -261,10 +261,11 @@ def test_without_evidence_nothing_is_claimed(tmp_path):
 
 
 def test_words_for_changes():
-    assert words.lowered(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
-    assert words.lowered(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
-    assert words.lowered(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
-    assert "an effect on its accuracy that was not measured" in words.lowered(np.nan, "its accuracy", "points", 1)
+    assert words.change_in_words(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
+    assert words.change_in_words(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
+    assert words.change_in_words(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    unknown = words.change_in_words(np.nan, "its accuracy", "points", 1)
+    assert "an effect on its accuracy that was not measured" in unknown
     assert number(-0.04, 1) == "0.0"
     assert number(-1.25, 2) == "−1.25"
     assert number(float("nan")) == "–"

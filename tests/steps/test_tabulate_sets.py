@@ -119,7 +119,7 @@ def test_numbers_are_those_of_the_module(made):
             outcomes = files.read_table(outcome(made, "plain", selector, "quiz", factor))[0]
             change = mask_effects.changes(base, outcomes, sizes, "o", "p")
             cells = transfer.effects(base, change, [])
-            found[selector, factor] = transfer.reduce(base, change, sizes, cells, selector != "cas")
+            found[selector, factor] = transfer.mean_over_masks(base, change, sizes, cells, selector != "cas")
             mine = table(made, "sets_effects").query(
                 f"model == 'plain' and set == 'quiz' and selector == '{selector}' and factor == {factor}"
             )

@@ -14,8 +14,7 @@ import numpy as np
 from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import SHARE
 from culture_neurons.analysis.mask_effects import Baseline
-
-ABOVE, AT, BELOW = "above chance", "at chance", "below chance"
+from culture_neurons.analysis.significance import ABOVE_CHANCE, AT_CHANCE, BELOW_CHANCE
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Level:
 
     accuracy, chance   shares: macro averages of right answers, and of 1 / number of options
     low, high          95 % interval of the accuracy
-    word               ABOVE, AT or BELOW chance; "" without questions
+    word               ABOVE_CHANCE, AT_CHANCE or BELOW_CHANCE; "" without questions
     """
 
     accuracy: float
@@ -50,5 +49,5 @@ def compare_with_chance(base: Baseline, replicates: int = 2000, seed: int = 0, m
     if np.isnan(low):
         low, high = 0.0, 1.0
     slack = 1e-9  # an average of thirds is no exact third
-    word = ABOVE if low > chance + slack else BELOW if high < chance - slack else AT
+    word = ABOVE_CHANCE if low > chance + slack else BELOW_CHANCE if high < chance - slack else AT_CHANCE
     return Level(accuracy, low, high, chance, word)

@@ -4,7 +4,7 @@ All of it is about sampling noise of the questions, given these masks; for sampl
 and `shuffled_labels`. Questions about one image are resampled together, within their culture. p-values are two-sided:
 exact (McNemar) for accuracy, by sign flips for log-probabilities, and for own - other masks the larger of that by sign
 flips and that by exchanging the masks question by question (`p_values.paired_p`). They are adjusted
-(Benjamini-Hochberg) over cultures and models (`adjust`); planted models are a family of their own.
+(Benjamini-Hochberg) over cultures and models (`p_values.adjust_within`); planted models are a family of their own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import pandas as pd
 from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, Scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
-from culture_neurons.analysis.paired_changes import Paired
-from culture_neurons.analysis.verdicts import UNITS
+from culture_neurons.analysis.paired_changes import UNITS, Paired
 
 #: Columns of the table of `cultures`, without what names the mask file.
 COLUMNS = [
@@ -77,7 +76,8 @@ def tabulate_cells(resamples: QuestionResamples, change: Changes, cultures: Sequ
     """Intervals and p-values of every cell of an effects table, rows as those of `mask_effects.effects`.
 
     drop_low, drop_high (points), logprob_drop_low, logprob_drop_high (nats): 95 % intervals of the mean
-    changes; logprob_p: sign flips; mcnemar_p_adjusted and logprob_p_adjusted are filled in by `adjust`. nan for a
+    changes; logprob_p: sign flips; mcnemar_p_adjusted and logprob_p_adjusted are filled in by
+    `p_values.adjust_within`. nan for a
     culture without questions or with those of one image alone.
     """
     names = sorted(set(cultures) | set(resamples.base.culture))
@@ -121,16 +121,3 @@ def tabulate_cultures(resamples: QuestionResamples, paired: Paired) -> pd.DataFr
             rows.append((name, measure, len(values), own, low[0], high[0], own - specific, specific, *ends, p_value,
                          np.nan, unit))  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def adjust(table: pd.DataFrame, family: Sequence[str], pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Fill in adjusted p-values: Benjamini-Hochberg over all rows with equal values of the columns of `family`.
-
-    pairs   (column of p-values, column to fill in)
-    """
-    table = table.copy()
-    for p, adjusted in pairs:
-        table[adjusted] = np.nan
-        for _, group in table.groupby(list(family), sort=False):
-            table.loc[group.index, adjusted] = p_values.benjamini_hochberg(group[p].to_numpy(float))
-    return table

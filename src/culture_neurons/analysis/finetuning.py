@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects
+from culture_neurons.analysis import intervals, mask_effects, p_values
 from culture_neurons.analysis.intervals import NATS, POINTS, SHARE, Column
 from culture_neurons.analysis.mask_effects import Baseline
 
@@ -103,4 +103,4 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     """
     marked = table.assign(whole=table["culture"] == ALL, mean=table["seed"] == ALL)
     pairs = [(f"{measure}_vs_poorest_p", f"{measure}_vs_poorest_p_adjusted") for measure in MEASURES]
-    return culture_tests.adjust(marked, ["planted", "whole", "mean"], pairs).drop(columns=["whole", "mean"])
+    return p_values.adjust_within(marked, ["planted", "whole", "mean"], pairs).drop(columns=["whole", "mean"])

@@ -110,12 +110,9 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     Single cultures are one family over cultures, models and controls; the rows of all cultures together are
     another, over models and controls. Planted models have two families of their own: they lend the others nothing.
     """
-    table = table.copy()
-    family = table["planted"] + np.where(table["culture"] == ALL, " all", " single")
-    for name in family.unique():
-        members = family == name
-        table.loc[members, "mcnemar_p_adjusted"] = p_values.benjamini_hochberg(table.loc[members, "mcnemar_p"])
-    return table
+    marked = table.assign(all_cultures=table["culture"] == ALL)
+    families = ["planted", "all_cultures"]
+    return p_values.adjust_within(marked, families, [("mcnemar_p", "mcnemar_p_adjusted")]).drop(columns="all_cultures")
 
 
 def check_complete(table: pd.DataFrame, metadata: Mapping[str, object], base: Baseline, source: str) -> None:

@@ -25,6 +25,8 @@ PRIOR = 2 / 3
 #: For values without bounds, the ends lie this many times as far from the mean as the farthest observed image: for
 #: values of one mask, and for means over several, whose tails are lighter.
 REACH, REACH_OF_MEANS = 2.0, 1.5
+#: The share of replicates within an interval.
+COVERED = 0.95
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ def percentile_interval(mean: np.ndarray, replicates: np.ndarray) -> tuple[np.nd
     return np.minimum(low, mean), np.maximum(high, mean)
 
 
-def percentiles(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """The middle `level` of replicates over the first axis: (low, high)."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
+def percentiles(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle 95 % of replicates over the first axis: (low, high)."""
+    low, high = np.quantile(replicates, [(1 - COVERED) / 2, (1 + COVERED) / 2], axis=0)
     return low, high
 
 

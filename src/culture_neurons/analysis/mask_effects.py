@@ -230,7 +230,7 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
     self_drop is the mean over cultures of the drop under the own mask; cross_drop the mean over masks of the
     mean drop on the other cultures; specificity = self_drop - cross_drop. NaN where no cell has questions.
-    Only cultures that have both a mask and questions count, as in `verdicts.pair`, so that self and cross are
+    Only cultures that have both a mask and questions count, as in `paired_changes.pair`, so that self and cross are
     over the same questions and the same masks.
     """
     evaluated = set(table["mask_culture"]) & set(table.loc[table["n"] > 0, "eval_culture"])
@@ -251,7 +251,7 @@ def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, int]:
     return dict(metadata["neurons"]) if isinstance(metadata["neurons"], Mapping) else {"act_fn": metadata["neurons"]}
 
 
-def layers(
+def neurons_per_layer(
     mask: pd.DataFrame, cultures: Sequence[str], n_layers: int, units: Mapping[str, int], source: str
 ) -> pd.DataFrame:
     """Number of chosen neurons per (culture, site, layer), all of them present: culture, site, layer, count, units.

@@ -21,7 +21,6 @@ from culture_neurons.analysis import p_values
 from culture_neurons.analysis.significance import LEVEL, LOWER, OPEN, direction
 from culture_neurons.seeds import generator
 
-KINDS = ("cultures", "selectors", "fractions", "tokens", "models")
 COLUMNS = (
     "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap", "expected",
 )  # fmt: skip
@@ -121,26 +120,26 @@ def tabulate(masks: Mapping[tuple[str, str, str], Masks], tokens: Mapping[tuple[
     models, selectors, fractions = (list(dict.fromkeys(key[i] for key in masks)) for i in range(3))
     rows: list[dict[str, Any]] = []
 
-    def add(kind: str, found: Iterator[dict[str, Any]], **names: Any) -> None:
-        rows.extend({"kind": kind, **names, **row} for row in found)
+    def add(kind: str, pairs: Iterator[dict[str, Any]], **names: Any) -> None:
+        rows.extend({"kind": kind, **names, **row} for row in pairs)
 
     for (model, selector, fraction), one in masks.items():
         add("cultures", compare_cultures(one), model=model, selector=selector, top_fraction=fraction)
     for model, fraction in product(models, fractions):
         for a, b in combinations([s for s in selectors if (model, s, fraction) in masks], 2):
-            found = compare_masks(masks[model, a, fraction], masks[model, b, fraction])
-            add("selectors", found, model=model, top_fraction=fraction, a=a, b=b)
+            pairs = compare_masks(masks[model, a, fraction], masks[model, b, fraction])
+            add("selectors", pairs, model=model, top_fraction=fraction, a=a, b=b)
     for model, selector in product(models, selectors):
         for a, b in combinations([f for f in fractions if (model, selector, f) in masks], 2):
-            found = compare_masks(masks[model, selector, a], masks[model, selector, b])
-            add("fractions", found, model=model, selector=selector, a=a, b=b)
+            pairs = compare_masks(masks[model, selector, a], masks[model, selector, b])
+            add("fractions", pairs, model=model, selector=selector, a=a, b=b)
     for (model, selector, fraction, other), one in tokens.items():
-        found = compare_masks(masks[model, selector, fraction], one)
-        add("tokens", found, model=model, selector=selector, top_fraction=fraction, a=rule, b=other)
+        pairs = compare_masks(masks[model, selector, fraction], one)
+        add("tokens", pairs, model=model, selector=selector, top_fraction=fraction, a=rule, b=other)
     for selector, fraction in product(selectors, fractions):
         for a, b in combinations([m for m in models if (m, selector, fraction) in masks], 2):
-            found = compare_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
-            add("models", found, selector=selector, top_fraction=fraction, a=a, b=b)
+            pairs = compare_models(masks[a, selector, fraction], masks[b, selector, fraction], seed)
+            add("models", pairs, selector=selector, top_fraction=fraction, a=a, b=b)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -180,14 +179,12 @@ def relate_to_effects(
             overlapping = float((shared[off_diagonal] > 0).mean()) if n > 1 else np.nan
             p = p if least < LEVEL else np.nan
             rows.append((selector, fraction, measure, n, int(off_diagonal.sum()), overlapping, rho, p, least))
-    tabulate = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
-    tabulate["p_adjusted"] = np.nan
-    for _, part in tabulate.groupby("measure"):
-        tabulate.loc[part.index, "p_adjusted"] = p_values.benjamini_hochberg(part["p_value"].to_numpy())
-    tabulate["verdict"] = [
-        _verdict(*row) for row in tabulate[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
+    table = pd.DataFrame(rows, columns=[*RELATED[:-2], "least"])
+    table = p_values.adjust_within(table, ["measure"], [("p_value", "p_adjusted")])
+    table["verdict"] = [
+        _verdict(*row) for row in table[["correlation", "p_adjusted", "least"]].itertuples(index=False, name=None)
     ]
-    return tabulate[list(RELATED)]
+    return table[list(RELATED)]
 
 
 def _changes(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binom, false_discovery_control, rankdata
 
 from culture_neurons.seeds import generator
@@ -91,7 +92,7 @@ def macro_mean(plan: Design, values: np.ndarray) -> np.ndarray:
 def sign_flips(plan: Design, values: np.ndarray, permutations: int = 2000, seed: int = 0) -> np.ndarray:
     """Macro averages after each unit's values kept or changed their sign at random.
 
-    values [question, column]: paired differences -> float64 [permutation, column]. As in `bootstrap`, the
+    values [question, column]: paired differences -> float64 [permutation, column]. As in `intervals.bootstrap`, the
     same draws serve all columns.
     """
     weighted = _weighted(plan, values)
@@ -312,6 +313,19 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     if finite.any():
         result[finite] = false_discovery_control(p[finite], method="bh")
     return result
+
+
+def adjust_within(table: pd.DataFrame, family: Sequence[str], pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The table with adjusted p-values: Benjamini-Hochberg over all rows with equal values of the columns of `family`.
+
+    pairs   (column of p-values, column to fill in)
+    """
+    table = table.copy()
+    for p, adjusted in pairs:
+        table[adjusted] = np.nan
+        for _, group in table.groupby(list(family), sort=False):
+            table.loc[group.index, adjusted] = benjamini_hochberg(group[p].to_numpy(float))
+    return table
 
 
 def _weighted(plan: Design, values: np.ndarray) -> np.ndarray:

@@ -14,8 +14,7 @@ import pandas as pd
 
 from culture_neurons.analysis import intervals
 from culture_neurons.analysis.mask_effects import Baseline, right_logprob
-from culture_neurons.analysis.paired_changes import Paired
-from culture_neurons.analysis.verdicts import UNITS
+from culture_neurons.analysis.paired_changes import UNITS, Paired
 from culture_neurons.errors import FileError
 
 #: Columns of a table of permutations, without what names the mask file; culture "" is the mean over cultures.

@@ -1,5 +1,7 @@
 """Which way a change goes, as far as its p-value tells: the one rule behind every word, mark and count of a direction.
 
+And the words of verdicts, in tables and in reports.
+
 p-values in tables are two-sided, so a small one says that two things differ, and not which of them is lower; those of
 permutations.csv are one-sided, of a loss as large. Words and marks ask `direction`, never a p-value alone.
 """
@@ -12,6 +14,19 @@ from typing import Any
 LEVEL = 0.05
 #: Directions of a change: lower is worse, since all changes are of accuracy or of log-probability.
 LOWER, HIGHER, OPEN = "lower", "higher", ""
+
+#: Verdicts on a selector's masks, see `verdicts.decide_verdict`.
+SPECIFIC = "culture-specific"
+UNSPECIFIC = "unspecific damage"
+LESS = "less harm than random masks"
+NOTHING = "not distinguishable from random masks"
+TOO_FEW = "too few masks to tell"
+UNTESTED = "not tested"
+#: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate and
+#: steps.tabulate_overlaps.
+NOT_JUDGED = "not judged: the model answers at chance"
+#: How an accuracy compares with guessing: words of the column `level` of `baseline.csv` and `sets.csv`.
+ABOVE_CHANCE, AT_CHANCE, BELOW_CHANCE = "above chance", "at chance", "below chance"
 
 
 def direction(change: Any, p: Any) -> str:

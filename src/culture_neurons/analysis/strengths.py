@@ -9,8 +9,7 @@ import pandas as pd
 
 from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.mask_effects import Baseline
-from culture_neurons.analysis.paired_changes import Paired
-from culture_neurons.analysis.verdicts import UNITS
+from culture_neurons.analysis.paired_changes import UNITS, Paired
 
 #: Columns of a table of strengths, without what names the mask file.
 COLUMNS = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import culture_tests, intervals, mask_effects, p_values, paired_changes
+from culture_neurons.analysis import intervals, mask_effects, p_values, paired_changes
 from culture_neurons.analysis.intervals import Column, scale
 from culture_neurons.analysis.mask_effects import Baseline, Changes
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
@@ -90,7 +90,7 @@ def effects(base: Baseline, change: Changes, cultures: Sequence[str]) -> pd.Data
     return table.assign(rank=rank.where(~without_effect.loc[rank.index]))
 
 
-def reduce(
+def mean_over_masks(
     base: Baseline,
     change: Changes,
     sizes: Mapping[str, int],
@@ -153,7 +153,7 @@ def compare(
             all_columns[key, f"{prefix}difference"] = Column(values - mean, of, masks)
     for key, numbers in intervals.estimate_by_name(base.unit, all_columns, COLUMNS, replicates, seed).items():
         estimates[key] |= numbers
-    for cultures in sorted({tuple(own_columns.paired.cultures) for own_columns in reduced.values()}):
+    for cultures in sorted({tuple(of.paired.cultures) for of in reduced.values()}):
         own_columns = {}
         for key, (measure, prefix) in itertools.product(keys, PREFIX.items()):
             paired = reduced[key].paired
@@ -211,10 +211,10 @@ def adjust(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     if not len(table):
         return table
     marked = table.assign(control=table["selector"].isin(list(controls)))
-    return culture_tests.adjust(marked, ["planted", "control"], P_VALUES).drop(columns="control")
+    return p_values.adjust_within(marked, ["planted", "control"], P_VALUES).drop(columns="control")
 
 
-def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+def correlate_sets(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
     """Do masks harm the same other cultures in two sets? Columns `TRANSFER`, p_adjusted left empty.
 
     cells   rows of `effects` of one model with set, selector, top_fraction and factor; no random controls
@@ -243,8 +243,8 @@ def transfer(cells: pd.DataFrame, permutations: int = 9999, seed: int = 0) -> pd
 
 
 def adjust_transfer(table: pd.DataFrame) -> pd.DataFrame:
-    """`transfer` of all models with adjusted p-values: one family, and one of planted models."""
-    return culture_tests.adjust(table, ["planted"], [("p_value", "p_adjusted")]) if len(table) else table
+    """`correlate_sets` of all models with adjusted p-values: one family, and one of planted models."""
+    return p_values.adjust_within(table, ["planted"], [("p_value", "p_adjusted")]) if len(table) else table
 
 
 def interaction(values: np.ndarray) -> np.ndarray:

@@ -36,18 +36,20 @@ from culture_neurons.analysis.intervals import Column
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.analysis.paired_changes import UNITS, Paired, restrict_to
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
-from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
+from culture_neurons.analysis.significance import (
+    HIGHER,
+    LESS,
+    LEVEL,
+    LOWER,
+    NOTHING,
+    SPECIFIC,
+    TOO_FEW,
+    UNSPECIFIC,
+    UNTESTED,
+    direction,
+)
 
 COMPARISONS = ("self-vs-random", "self-vs-cross")
-
-SPECIFIC = "culture-specific"
-UNSPECIFIC = "unspecific damage"
-LESS = "less harm than random masks"
-NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few masks to tell"
-UNTESTED = "not tested"
-#: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate.
-AT_CHANCE = "not judged: the model answers at chance"
 
 COLUMNS = [
     "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
@@ -95,17 +97,21 @@ def compare(
     rows, averages = [row for key in keys for row in results[key][0]], [results[key][1] for key in keys]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "least"])
     for measure in UNITS:
-        own_keys = table["measure"] == measure
+        of_measure = table["measure"] == measure
         # Tests that can't reach significance are not counted in the family.
-        p = table.loc[own_keys, "p_value"].where(table.loc[own_keys, "least"] < LEVEL)
+        p = table.loc[of_measure, "p_value"].where(table.loc[of_measure, "least"] < LEVEL)
         adjusted = pd.Series(p_values.benjamini_hochberg(p.to_numpy(float)), index=p.index)
-        table.loc[own_keys, "p_adjusted"] = adjusted.fillna(table.loc[own_keys, "p_value"])
+        table.loc[of_measure, "p_adjusted"] = adjusted.fillna(table.loc[of_measure, "p_value"])
     table["verdict"] = table["verdict"].astype(object)
     for _, group in table.groupby(["selector", "top_fraction", "measure"], sort=False):
         table.loc[group.index, "verdict"] = decide_verdict(*(
             group[group["comparison"] == c].iloc[0] for c in COMPARISONS
         ))  # fmt: skip
-    return table[COLUMNS], pd.DataFrame(averages), _adjust(pd.DataFrame(differences, columns=DIFFERENCES))
+    # Differences: a family is one measure of one model, over pairs, fractions, and self and specificity.
+    of_selectors = pd.DataFrame(differences, columns=DIFFERENCES)
+    if differences:
+        of_selectors = p_values.adjust_within(of_selectors, ["measure"], [("p_value", "p_adjusted")])
+    return table[COLUMNS], pd.DataFrame(averages), of_selectors
 
 
 def _compare_same_cultures(
@@ -200,14 +206,6 @@ def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence
             if not (paired[a].single_mask and paired[b].single_mask):
                 columns[a, b, measure, "specificity"] = Column(own - cross, intervals.scale(measure))
     return columns
-
-
-def _adjust(differences: pd.DataFrame) -> pd.DataFrame:
-    """Benjamini-Hochberg within one measure of one model, over pairs, fractions, and self and specificity."""
-    for _, group in differences.groupby("measure", sort=False):
-        p = p_values.benjamini_hochberg(group["p_value"].to_numpy(float))
-        differences.loc[group.index, "p_adjusted"] = p
-    return differences
 
 
 def decide_verdict(random: pd.Series, cross: pd.Series) -> str:

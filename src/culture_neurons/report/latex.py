@@ -13,10 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, OPEN, direction
+from culture_neurons.analysis.significance import (
+    HIGHER,
+    LESS,
+    LEVEL,
+    LOWER,
+    NOT_JUDGED,
+    NOTHING,
+    OPEN,
+    SPECIFIC,
+    TOO_FEW,
+    UNSPECIFIC,
+    UNTESTED,
+    direction,
+)
 from culture_neurons.report.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
 from culture_neurons.report.figures.titles import named
-from culture_neurons.report.page.summary import CHANGES, DAMAGE, LESS, NOT_JUDGED, NOTHING, SPECIFIC, TOO_FEW, UNTESTED
+from culture_neurons.report.page.summary import CHANGES
 from culture_neurons.report.words import MEASURES, plain
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and
@@ -28,7 +41,7 @@ _SIGNS = {
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
 VERDICTS = {
-    SPECIFIC: "specific", DAMAGE: "damage", LESS: "less", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
+    SPECIFIC: "specific", UNSPECIFIC: "damage", LESS: "less", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
     NOT_JUDGED: "at chance",
 }  # fmt: skip
 #: A cell by the direction of its change. Its numbers are mathematics, of which italics would show nothing.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import LEVEL
+from culture_neurons.analysis.significance import AT_CHANCE, LEVEL
 from culture_neurons.report.figures.sets import before_and_after, factors
-from culture_neurons.report.figures.tables import AT_CHANCE, Tables, percent, rows, selector_name
+from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import named
 from culture_neurons.report.latex import escape, file, marked, number, table
 
@@ -33,8 +33,8 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
         for selector in (s for s in selectors if len(rows(part, model, s))):
             shown = escape(selector_name(selector))
             for factor in factors(part):
-                mine = part[(part["selector"] == selector) & (part["factor"] == factor)].set_index("set")
-                cells = [_cell(mine.loc[name]) if name in mine.index else "--" for name in names]
+                by_set = part[(part["selector"] == selector) & (part["factor"] == factor)].set_index("set")
+                cells = [_cell(by_set.loc[name]) if name in by_set.index else "--" for name in names]
                 body.append(["", shown, rf"$\times {factor:g}$", *cells])
                 shown = ""
         ends.append(len(body) - 1)

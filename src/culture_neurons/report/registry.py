@@ -2,7 +2,7 @@
 
 Which figures a run has is decided here from its config, never from its data: where these have nothing to draw, the
 figure says so in a line of words. A new figure is an entry of `FIGURES`. Light to import: what draws is loaded by
-`figures.draw`.
+`figures.drawing`.
 """
 
 from __future__ import annotations
@@ -190,13 +190,13 @@ FIGURES: Mapping[str, Figure] = MappingProxyType({figure.kind: figure for figure
 def figures_of(run: Any) -> list[FigureFile]:
     """The figures of a run: those of all models, then model by model its own and those of each chosen selector."""
     kinds = [figure for figure in FIGURES.values() if figure.needs(run)]
-    found = [FigureFile(figure.kind) for figure in kinds if figure.per == "run"]
+    files = [FigureFile(figure.kind) for figure in kinds if figure.per == "run"]
     for model in run.models:
-        found += [FigureFile(figure.kind, model) for figure in kinds if figure.per == "model"]
-        found += [
+        files += [FigureFile(figure.kind, model) for figure in kinds if figure.per == "model"]
+        files += [
             FigureFile(figure.kind, model, selector)
             for selector in chosen(run)
             for figure in kinds
             if figure.per == "selector" and selector in figure.selectors(run)
         ]
-    return found
+    return files

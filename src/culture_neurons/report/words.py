@@ -29,14 +29,14 @@ def visible(value: Any) -> Any:
     return type(value)("\n".join(map(printable, value.split("\n")))) if isinstance(value, str) else value
 
 
-def chance(value: float) -> str:
+def p_value_text(value: float) -> str:
     """A p-value in words."""
     if not np.isfinite(value):
         return "p unknown"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def lowered(value: float, what: str, unit: str, decimals: int) -> str:
+def change_in_words(value: float, what: str, unit: str, decimals: int) -> str:
     """ "lowers accuracy by 2.0 points": one change in words."""
     if not np.isfinite(value):
         return f"has an effect on {what} that was not measured"

@@ -91,15 +91,15 @@ def main(o: argparse.Namespace) -> None:
 
 def _adjusted(name: str, table: Any) -> Any:
     """Adjust p-values over cultures and models; planted models, and own and other cultures' masks, are families."""
-    from culture_neurons.analysis import culture_tests
+    from culture_neurons.analysis import p_values
 
     family = ["planted", "selector", "top_fraction"]
     if name == "cultures":
-        return culture_tests.adjust(table, [*family, "measure"], [("p_value", "p_adjusted")])
+        return p_values.adjust_within(table, [*family, "measure"], [("p_value", "p_adjusted")])
     if name == "effects" and len(table):
         own = table["mask_culture"] == table["eval_culture"]
         pairs = [(p, f"{p}_adjusted") for p in ("mcnemar_p", "logprob_p")]
-        return culture_tests.adjust(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
+        return p_values.adjust_within(table.assign(own=own), [*family, "own"], pairs).drop(columns="own")
     return table
 
 
@@ -109,7 +109,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     import pandas as pd
 
     from culture_neurons import files
-    from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, verdicts
+    from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, significance, verdicts
     from culture_neurons.types import IMPORTED
 
     base, identity, predictions = read.before(samples, prediction_file, history)
@@ -139,7 +139,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         parts["effects"].append(
             pd.concat([cells, culture_tests.tabulate_cells(draws, change, cultures)], axis=1).assign(**names)
         )
-        where = mask_effects.layers(
+        where = mask_effects.neurons_per_layer(
             mask, made["cultures"], made["layers"], mask_effects.units_per_layer(made), str(masks[key])
         )
         parts["layers"].append(where.assign(**names))
@@ -156,9 +156,9 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages, differences = verdicts.compare(base, paired, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed)
-    if level.word == chance.AT:
-        proof["verdict"] = verdicts.AT_CHANCE
-    if level.word != chance.ABOVE:
+    if level.word == significance.AT_CHANCE:
+        proof["verdict"] = significance.NOT_JUDGED
+    if level.word != significance.ABOVE_CHANCE:
         cli.log.warning(
             "warning: %s: accuracy %.3f, interval %.3f to %.3f, is %s (%.3f)", prediction_file, level.accuracy,
             level.low, level.high, level.word or "not known", level.chance,

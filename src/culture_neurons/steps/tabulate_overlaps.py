@@ -16,7 +16,7 @@ def main(o: argparse.Namespace) -> None:
     import pandas as pd
 
     from culture_neurons import files, layout, selectors
-    from culture_neurons.analysis import overlaps, verdicts
+    from culture_neurons.analysis import overlaps, significance
 
     paths = layout.by("masks", o.masks, "model", "selector", "fraction")
     history = History()
@@ -36,7 +36,7 @@ def main(o: argparse.Namespace) -> None:
         found = overlaps.relate_to_effects(part, effects[effects["model"] == model], o.permutations, o.seed)
         found.insert(0, "model", model)
         if model in guessing:
-            found["verdict"] = verdicts.AT_CHANCE
+            found["verdict"] = significance.NOT_JUDGED
         parts.append(found.assign(planted="yes" if model in planted else "no"))
         for verdict, count in found["verdict"].value_counts().items():
             cli.log.info("%s: %s (%d)", model, verdict, count)
@@ -52,12 +52,12 @@ def main(o: argparse.Namespace) -> None:
 def _guessing(path: Path | None) -> set[str]:
     """Models that answer at chance, by tables/baseline.csv: no verdict is given for them."""
     from culture_neurons import files
-    from culture_neurons.analysis import chance
+    from culture_neurons.analysis import significance
 
     if path is None:
         return set()
     table = files.read_csv(path, ["model", "level"], text=["model", "level"])
-    return set(table.loc[table["level"] == chance.AT, "model"])
+    return set(table.loc[table["level"] == significance.AT_CHANCE, "model"])
 
 
 def _masks(path: Path, history: History) -> Any:

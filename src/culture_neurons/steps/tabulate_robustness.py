@@ -23,7 +23,7 @@ def main(o: argparse.Namespace) -> None:
     import pandas as pd
 
     from culture_neurons import files, layout
-    from culture_neurons.analysis import culture_tests, shuffled_labels, strengths
+    from culture_neurons.analysis import p_values, shuffled_labels, strengths
 
     predictions = layout.by("predictions", o.predictions, "model")
     plain = layout.by("outcomes", o.outcomes, "model", "selector", "fraction")
@@ -63,7 +63,7 @@ def main(o: argparse.Namespace) -> None:
             # Over models for the means, over cultures and models for the cultures.
             table["whole"] = table["culture"] == ""
             family = ["planted", "selector", "top_fraction", "measure", "whole"]
-            table = culture_tests.adjust(table, family, [("p_value", "p_adjusted")])[leading]
+            table = p_values.adjust_within(table, family, [("p_value", "p_adjusted")])[leading]
         files.write_csv(o.out_dir / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)

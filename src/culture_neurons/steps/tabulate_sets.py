@@ -53,7 +53,7 @@ def main(o: argparse.Namespace) -> None:
         parts["sets_effects"] += [part.assign(model=model) for part in cells]
         judged = pd.concat(cells, ignore_index=True)
         judged = judged[~judged["selector"].isin(o.random)]
-        parts["sets_transfer"].append(transfer.transfer(judged, seed=o.seed).assign(model=model))
+        parts["sets_transfer"].append(transfer.correlate_sets(judged, seed=o.seed).assign(model=model))
     planted = set(filter(None, o.planted))
     for name, tables in parts.items():
         whole = pd.concat(tables, ignore_index=True)
@@ -132,7 +132,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
         cells.append(transfer.effects(base, change, cultures).assign(selector=selector, factor=factor))
         shared, place = _is_shared(masks, selector), "/".join(mask_effects.units_per_layer(made))
-        found[selector, factor] = transfer.reduce(base, change, sizes, cells[-1], shared, place)
+        found[selector, factor] = transfer.mean_over_masks(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
             controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import listed, named, title
 
@@ -87,7 +86,7 @@ def draw_benchmark(
         chance = float(part["chance"].iloc[0])
         ax.axvline(chance, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     else:
-        nothing(ax, "no such neurons")
+        style.empty_panel(ax, "no such neurons")
     ax.set_ylim(max(1, len(selectors)) - 0.5, -0.5)
     ax.set_xlim(-0.03, 1.03)
     ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))

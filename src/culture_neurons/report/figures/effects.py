@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import (
     Tables,
     drops,
@@ -32,6 +31,8 @@ MEASURES = {
 KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mask"}
 #: Below this, a change is drawn on a scale of this size, so that noise does not fill the figure.
 SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
+#: Fractions with a label on the axis of a dose, at most.
+LABELLED = 4
 #: Why nothing is drawn of a mask's effects.
 NO_EFFECT = "no question was asked under a mask"
 
@@ -62,7 +63,7 @@ def compared(tables: Tables, models: Iterable[str], selectors: Iterable[str]) ->
     return [s for s in selectors if not all(is_control(tables, m, s) for m in models)] or selectors
 
 
-def kinds(
+def known_kinds(
     tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float], measures: Iterable[str] = MEASURES
 ) -> list[str]:
     """Those of `KINDS` that the tables have a value of, in the order of `KINDS`: what figures draw and captions name.
@@ -78,7 +79,7 @@ def kinds(
     return [kind for kind in KINDS if kind in found]
 
 
-def where(drawn: Iterable[str], words: Mapping[str, str]) -> str:
+def kinds_in_words(drawn: Iterable[str], words: Mapping[str, str]) -> str:
     """The words of the kinds that were drawn, in the order of `KINDS`."""
     drawn = set(drawn)
     return listed([words[kind] for kind in KINDS if kind in drawn])
@@ -88,7 +89,7 @@ def caption_drops(tables: Tables, model: str, selectors: Sequence[str], top_frac
     """What `plot_drops` shows."""
     n = most_judged(tables, model, selectors, [top_fraction])
     words = {"self": "on its own questions", "cross": "on the other cultures'", "random": "under random masks"}
-    places = where(kinds(tables, model, selectors, [top_fraction]), words)
+    places = kinds_in_words(known_kinds(tables, model, selectors, [top_fraction]), words)
     return (
         f"{named(tables, model)}: change of accuracy (points) and of the right option's log-probability (nats) when a "
         f"culture's neurons (top {percent(top_fraction)}) are masked{places and ': '}{places}. "
@@ -99,7 +100,7 @@ def caption_drops(tables: Tables, model: str, selectors: Sequence[str], top_frac
 
 def no_drops(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
     """Why there are no drops to draw, "" where there are some."""
-    return "" if kinds(tables, model, selectors, [top_fraction]) else NO_EFFECT
+    return "" if known_kinds(tables, model, selectors, [top_fraction]) else NO_EFFECT
 
 
 def _legend(fig: Figure, drawn: Iterable[str], small: bool) -> None:
@@ -138,7 +139,7 @@ def draw_drops(
                        linewidths=0, zorder=2)  # fmt: skip
             low, high = min(low, float(own.min())), max(high, float(own.max()))
         values = drops(tables, model, selector, top_fraction, measure)
-        for kind in kinds(tables, model, [selector], [top_fraction], [measure]):
+        for kind in known_kinds(tables, model, [selector], [top_fraction], [measure]):
             at, y = values[kind], i + offsets[kind]
             ax.plot([at.low, at.high], [y, y], color=style.KINDS[kind][0], linewidth=1.2, zorder=3)
             ax.plot([at.value], [y], linestyle="none", zorder=4, **style.mark(kind, 5))
@@ -181,7 +182,7 @@ def plot_drops(
         draw_drops(ax, tables, model, selectors, top_fraction, measure)
         ax.tick_params(labelleft=i == 0)
     own = any(len(own_changes(tables, model, s, top_fraction, c)) for s in selectors for c, *_ in MEASURES.values())
-    _legend(fig, kinds(tables, model, selectors, [top_fraction]), small=own)
+    _legend(fig, known_kinds(tables, model, selectors, [top_fraction]), small=own)
     return fig
 
 
@@ -192,12 +193,12 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     ax.axhline(0, color="#999999", linewidth=0.7)
     ax.set_xscale("log")
     if not fractions:
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     # Before anything is drawn: matplotlib can't find limits for a single fraction by itself.
     ax.set_xlim(fractions[0] / 1.6, fractions[-1] * 1.6)
     values = [drops(tables, model, selector, r, measure) for r in fractions]
-    drawn = kinds(tables, model, [selector], fractions, [measure])
+    drawn = known_kinds(tables, model, [selector], fractions, [measure])
     for kind in sorted(drawn, key=("cross", "self", "random").index):
         ax.vlines(fractions, [v[kind].low for v in values], [v[kind].high for v in values],
                   color=style.KINDS[kind][0], linewidth=1.0, alpha=0.7)  # fmt: skip
@@ -209,11 +210,11 @@ def draw_dose(ax: Axes, tables: Tables, model: str, selector: str, measure: str 
     style.fixed_ticks(ax)
 
 
-def _thin(fractions: list[float], most: int = 4) -> list[float]:
-    """At most so many of the fractions, first and last among them: room for their labels."""
-    if len(fractions) <= most:
+def _thin(fractions: list[float]) -> list[float]:
+    """At most `LABELLED` of the fractions, first and last among them: room for their labels."""
+    if len(fractions) <= LABELLED:
         return fractions
-    return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, most)]
+    return [fractions[round(i)] for i in np.linspace(0, len(fractions) - 1, LABELLED)]
 
 
 def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
@@ -227,7 +228,7 @@ def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
 
 def no_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """Why there is no dose to draw, "" where there is some."""
-    return "" if any(kinds(tables, model, [s], _fractions(tables, model, s)) for s in selectors) else NO_EFFECT
+    return "" if any(known_kinds(tables, model, [s], _fractions(tables, model, s)) for s in selectors) else NO_EFFECT
 
 
 @style.with_style
@@ -274,7 +275,7 @@ def plot_dose(
         _common_y(panels, SMALLEST[measure])
     fig.text((left + n_columns * width / 2 + (n_columns - 1) * gap / 2) / style.DOUBLE, 0.27 / height,
              "Top fraction of all neurons, per culture (%)", ha="center")  # fmt: skip
-    _legend(fig, [k for s in shown for k in kinds(tables, model, [s], _fractions(tables, model, s))], small=False)
+    _legend(fig, [k for s in shown for k in known_kinds(tables, model, [s], _fractions(tables, model, s))], small=False)
     return fig
 
 

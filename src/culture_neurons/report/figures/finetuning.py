@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 
 from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER, direction
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, rows
 from culture_neurons.report.figures.titles import MINUS, listed, named, plural, title
 
@@ -20,7 +19,7 @@ CHOICES = {"richest": (style.VERMILLION, "o"), "poorest": (style.BLUE, "s"), "ra
 MARKS = {LOWER: " *", HIGHER: " \N{DAGGER}"}
 
 
-def whole(tables: Tables, model: str) -> pd.DataFrame:
+def rows_of_all_cultures(tables: Tables, model: str) -> pd.DataFrame:
     """Rows of a model for all cultures together and the mean over seeds; none where it was not fine-tuned."""
     part = rows(tables.more["finetuning"], model) if "finetuning" in tables.more else pd.DataFrame()
     return part[part["culture"].isna() & part["seed"].isna()] if len(part) else part
@@ -40,7 +39,7 @@ def differing(part: pd.DataFrame) -> dict[str, str]:
 
 def caption_finetuning(tables: Tables, model: str) -> str:
     """What `plot_finetuning` shows."""
-    part = whole(tables, model)
+    part = rows_of_all_cultures(tables, model)
     tasks, n = list(dict.fromkeys(map(str, part["task"]))), plural(int(part["n"].max()), "question")
     return (
         f"{named(tables, model)}: change of accuracy on each data set (at most {n}) after training on "
@@ -53,14 +52,14 @@ def caption_finetuning(tables: Tables, model: str) -> str:
 
 def no_finetuning(tables: Tables, model: str) -> str:
     """Why there is nothing to draw, "" where there is something."""
-    return "" if len(whole(tables, model)) else "not fine-tuned"
+    return "" if len(rows_of_all_cultures(tables, model)) else "not fine-tuned"
 
 
 @style.with_style
 def plot_finetuning(tables: Tables, model: str) -> Figure:
     """Left, change of accuracy per set, a mark with its 95 % interval for each choice of modules; right, accuracy on
     held-out questions of the task before and after. A block per task."""
-    part = whole(tables, model)
+    part = rows_of_all_cultures(tables, model)
     tasks = {str(task): of for task, of in part.groupby("task", sort=False)} if len(part) else {}
     sets = list(dict.fromkeys(part["set"])) if len(part) else []
     left, middle, right, gap, head, foot, row = 1.1, 1.25, 0.62, 0.24, 0.4, 0.62, 0.3
@@ -88,7 +87,7 @@ def plot_finetuning(tables: Tables, model: str) -> Figure:
             change.tick_params(labelbottom=False)
             gain.tick_params(labelbottom=False)
     if not tasks:
-        nothing(style.axes(fig, left, foot, middle, tall), "not fine-tuned")
+        style.empty_panel(style.axes(fig, left, foot, middle, tall), "not fine-tuned")
         return fig
     shown = [choice for choice in CHOICES if choice in set(part["choice"])]
     handles = [Line2D([], [], marker=CHOICES[c][1], color=CHOICES[c][0], markersize=4, linewidth=1) for c in shown]
@@ -119,8 +118,9 @@ def _changes(ax: Axes, part: pd.DataFrame, sets: list[str], limits: tuple[float,
                     markeredgewidth=0.5, linestyle="none", zorder=4)  # fmt: skip
         if i:
             ax.axhline(i - 0.5, color="#EEEEEE", linewidth=0.6)
-    found = differing(part)
-    names = [label + MARKS.get(found.get(n, ""), "") for n, label in zip(sets, fonts.labels(sets, 15), strict=True)]
+    directions = differing(part)
+    labels = fonts.labels(sets, 15)
+    names = [label + MARKS.get(directions.get(name, ""), "") for name, label in zip(sets, labels, strict=True)]
     ax.set_yticks(range(len(sets)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(sets) - 0.5, -0.5)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, rows
 from culture_neurons.report.figures.titles import PLANTED, listed, named, plural
 
@@ -100,7 +99,7 @@ def plot_images(tables: Tables, models: list[str] | None = None, ax: Axes | None
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
     if not drawn:
-        nothing(ax, "no question has an image")
+        style.empty_panel(ax, "no question has an image")
         return ax.figure
     shown = [control for control in CONTROLS if control in drawn]
     handles = [Line2D([], [], color=CONTROLS[c][1], marker=CONTROLS[c][2], markersize=4, linewidth=1) for c in shown]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -75,7 +73,7 @@ def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     total = counts.sum()
     n_layers = counts.shape[1]
     if not total:
-        nothing(ax, NO_NEURON)
+        style.empty_panel(ax, NO_NEURON)
     for below in range(len(sites) if total else 0, 0, -1):  # from the top of the stack: what lies below covers it
         draw_bars(ax, 100 * counts[:below].sum(axis=0) / total, SITES[sites[below - 1]][1])
     ax.set_xlim(-0.6, n_layers - 0.4)
@@ -159,11 +157,6 @@ def plot_layers(
     return fig
 
 
-def nothing(ax: Axes, text: str = NO_NEURON) -> None:
-    """Say in an empty panel why it is empty."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=style.GREY, fontsize=style.SMALL)
-
-
 def caption_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
     """What `plot_layers_by_culture` shows."""
     _, counts = layer_counts(tables, model, selector, top_fraction)
@@ -218,42 +211,9 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
             ax.set_yticks([])  # ticks are what takes the time
         style.fixed_ticks(ax)
         if not row.sum():
-            nothing(ax, "none")
+            style.empty_panel(ax, "none")
     _, height = fig.get_size_inches()
     fig.text((left + style.DOUBLE - right) / 2 / style.DOUBLE, 0.06 / height, "Decoder layer", ha="center")
     fig.text(0.06 / style.DOUBLE, (bottom + (height - head - bottom) / 2) / height, "Neurons (count)",
              rotation=90, va="center")  # fmt: skip
     return fig
-
-
-def heat_map(ax: Axes, values: np.ndarray, colours: Colormap, low: float, high: float):
-    """Draw `values` [row, column] as cells, the first row on top; returns what a colour bar needs.
-
-    Cell (i, j) has its centre at (j + 0.5, i + 0.5). A missing value has the map's colour for bad ones.
-    """
-    if not values.size:
-        return ax.imshow(np.zeros((1, 1)), cmap=colours, vmin=low, vmax=high, alpha=0)
-    sns.heatmap(values, ax=ax, cmap=colours, vmin=low, vmax=high, cbar=False, xticklabels=False, yticklabels=False)
-    return ax.collections[0]
-
-
-def named_axis(axis, cultures: list[str], every: int = 1, offset: float = 0.0, **options) -> None:
-    """Label an axis with culture names, one per unit (or every so many, where there is no room)."""
-    places = [i + offset for i in range(0, len(cultures), every)]
-    axis.set_ticks(places, fonts.labels(cultures)[::every], **options)
-
-
-def frame(ax: Axes) -> None:
-    """A heat map needs no frame: its cells are one."""
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def colour_bar(ax: Axes, image, bar: Axes | None, text: str, orientation: str = "vertical") -> None:
-    """The scale of a heat map, in its own axes `bar` or beside `ax`."""
-    where = {"cax": bar} if bar is not None else {"ax": ax}
-    scale = ax.figure.colorbar(image, orientation=orientation, **where)
-    scale.set_label(text, fontsize=style.SMALL)
-    scale.ax.tick_params(labelsize=style.SMALL, length=2)
-    scale.outline.set_visible(False)
-    style.ticks(scale.long_axis, 5)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.effects import MEASURES, NO_EFFECT, asked
-from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
+from culture_neurons.report.figures.heat_maps import colour_bar, heat_map, name_cells, outline_diagonal
 from culture_neurons.report.figures.tables import Tables, matrix, percent, rows, selector_name
 from culture_neurons.report.figures.titles import MINUS, named, plural, signed, title
 
@@ -29,10 +27,7 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     colours = style.mpl.colormaps["PuOr"].with_extremes(bad=style.FAINT)
     image = heat_map(ax, values, colours, -limit, limit)
     n = len(cultures)
-    ax.add_collection(PatchCollection(
-        [Rectangle((i, i), 1, 1) for i in range(n)],
-        facecolor="none", edgecolor=style.INK, linewidth=0.8, clip_on=False,
-    ))  # fmt: skip
+    outline_diagonal(ax, n)
     width, height = ax.get_window_extent().size / ax.figure.dpi
     if n and width / n >= 0.27 and height / n >= 0.15:
         decimals += measure == "logprob" and limit < 0.5 and width / n >= 0.32  # there is room, and little to see
@@ -40,14 +35,10 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
             strong = abs(values[i, j]) > 0.6 * limit
             ax.text(j + 0.5, i + 0.5, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,
                     color="white" if strong else style.INK)  # fmt: skip
-    every = max(1, int(np.ceil(0.1 / max(1e-9, min(width, height) / max(1, n)))))
-    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
-    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
-    ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
+    name_cells(ax, cultures)
     ax.set_xlabel("Evaluated culture")
-    frame(ax)
     if not n:
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
     return image
 
 

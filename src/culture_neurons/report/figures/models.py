@@ -17,22 +17,24 @@ from culture_neurons.report.figures.effects import (
     _legend,
     compared,
     draw_drops,
-    kinds,
+    kinds_in_words,
+    known_kinds,
     most_judged,
-    where,
 )
-from culture_neurons.report.figures.layers import named_axis
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
 
+#: The normal quantile of a 95 % interval.
+Z = 1.959964
 
-def wilson(correct: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
+
+def wilson(correct: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's 95 % interval of a share (Wilson 1927): lower and upper ends; (0, 1) where n = 0."""
     n = np.asarray(n, dtype=float)
     p = np.where(n > 0, np.asarray(correct, dtype=float) / np.maximum(n, 1), 0.5)
-    weight = z * z / np.maximum(n, 1e-9)
+    weight = Z * Z / np.maximum(n, 1e-9)
     centre = (p + weight / 2) / (1 + weight)
-    half = z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
+    half = Z * np.sqrt(p * (1 - p) / np.maximum(n, 1e-9) + (Z / (2 * np.maximum(n, 1e-9))) ** 2) / (1 + weight)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
@@ -99,7 +101,7 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         lowest = min(lowest, float(low.min(initial=1.0)))
     ax.set_ylim(max(1, len(cultures)) - 0.5, -0.5)
     ax.set_xlim(100 * max(0.0, lowest - 0.03), 101)
-    named_axis(ax.yaxis, cultures)
+    style.named_axis(ax.yaxis, cultures)
     ax.set_xlabel("Accuracy (%)")
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
@@ -117,7 +119,8 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
     shown = compared(tables, tables.models, selectors)
     n = max((most_judged(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
     words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
-    places = where([kind for m in tables.models for kind in kinds(tables, m, shown, [top_fraction])], words)
+    drawn = [kind for m in tables.models for kind in known_kinds(tables, m, shown, [top_fraction])]
+    places = kinds_in_words(drawn, words)
     return (
         f"Change {places}{places and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
         f"{plural(n, 'evaluated question')} per model."
@@ -126,7 +129,7 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
 
 def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
     """Why there are no changes to draw, "" where there are some."""
-    return "" if any(kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
+    return "" if any(known_kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
 
 
 @style.with_style
@@ -164,5 +167,5 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
             style.ticks(ax.xaxis, max(2, int(width / 0.42)))
         y = height - head - cell - row * (cell + between) - 0.3
         fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")
-    _legend(fig, [k for m in models for k in kinds(tables, m, shown, [top_fraction])], small=False)
+    _legend(fig, [k for m in models for k in known_kinds(tables, m, shown, [top_fraction])], small=False)
     return fig

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
+from culture_neurons.analysis.overlaps import overlap_matrix
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
+from culture_neurons.report.figures.heat_maps import colour_bar, heat_map, name_cells
 from culture_neurons.report.figures.tables import Tables, percent, percent_tick, rows, selector_name
 from culture_neurons.report.figures.titles import named, title
 
@@ -24,11 +25,8 @@ def shared(tables: Tables, model: str, selector: str, top_fraction: float) -> tu
     """
     table = tables.more["overlaps"]
     part = rows(table[table["kind"] == "cultures"], model, selector, top_fraction)
-    cultures = sorted({*part["a"], *part["b"]})
-    place = {culture: i for i, culture in enumerate(cultures)}
-    values = np.full((len(cultures), len(cultures)), np.nan)
-    for a, b, overlap in part[["a", "b", "overlap"]].itertuples(index=False, name=None):
-        values[place[a], place[b]] = values[place[b], place[a]] = overlap
+    cultures, values = overlap_matrix(part)
+    np.fill_diagonal(values, np.nan)
     return cultures, values, float(part["expected"].mean()) if len(part) else float("nan")
 
 
@@ -93,13 +91,9 @@ def draw_overlap(
             text = f"{100 * values[i, j]:.0f}"
             ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=style.SMALL,
                     color="white" if values[i, j] > 0.6 * top else style.INK)  # fmt: skip
-    every = max(1, int(np.ceil(0.1 / max(1e-9, min(width, height) / max(1, n)))))
-    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
-    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
-    ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
-    frame(ax)
+    name_cells(ax, cultures)
     if not n:
-        nothing(ax, "fewer than two masks")
+        style.empty_panel(ax, "fewer than two masks")
     return image
 
 

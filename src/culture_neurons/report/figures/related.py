@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from scipy.cluster.hierarchy import leaves_list
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import colour_bar, frame, heat_map, named_axis, nothing
+from culture_neurons.report.figures.heat_maps import colour_bar, heat_map, name_cells, outline_diagonal
 from culture_neurons.report.figures.overlap import clustered
-from culture_neurons.report.figures.sets import cells, does, factors
+from culture_neurons.report.figures.sets import effects_by_set, factor_in_words, factors
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import listed, named, plural, title
 
@@ -68,8 +66,7 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
     finite = np.abs(values[np.isfinite(values)])
     limit = max(float(finite.max(initial=0.0)), SMALLEST)
     image = heat_map(ax, values, style.mpl.colormaps["PuOr"].with_extremes(bad=style.FAINT), -limit, limit)
-    ax.add_collection(PatchCollection([Rectangle((i, i), 1, 1) for i in range(n)], facecolor="none",
-                                      edgecolor=style.INK, linewidth=0.8, clip_on=False))  # fmt: skip
+    outline_diagonal(ax, n)
     side = min(ax.get_window_extent().size) / ax.figure.dpi / max(1, n)
     for i, j in zip(*np.nonzero((values < 0) & np.isfinite(ranks)), strict=True):
         colour = "white" if abs(values[i, j]) > 0.6 * limit else style.INK
@@ -79,11 +76,7 @@ def draw_related(ax: Axes, values: np.ndarray, ranks: np.ndarray, cultures: list
             )
         elif ranks[i, j] <= 3:
             ax.plot([j + 0.5], [i + 0.5], marker="o", markersize=min(2.5, 30 * side), color=colour, linestyle="none")
-    every = max(1, int(np.ceil(0.1 / max(1e-9, side))))
-    named_axis(ax.yaxis, cultures, every, offset=0.5, rotation=0)
-    named_axis(ax.xaxis, cultures, every, offset=0.5, rotation=90)
-    ax.tick_params(length=0, labelsize=style.SMALL, pad=2)
-    frame(ax)
+    name_cells(ax, cultures)
     return image
 
 
@@ -93,11 +86,11 @@ def caption_related(tables: Tables, model: str, selector: str) -> str:
     return (
         f"{named(tables, model)}: change of the right option's log-probability (nats) under the mask of one culture "
         f"(rows, {selector_name(selector)}, top {percent(float(part['top_fraction'].iloc[0]))}, neurons "
-        f"{does(min(factors(part)))}) on the questions of each culture (columns), on "
-        f"{listed(list(cells(tables, model, selector)))}. Numbers, or dots for the first three: rank of a loss among "
-        f"all cultures of the data set, 1 for the largest; a gain has none. All data sets have the order of one "
-        f"clustering: cultures whose masks harm each other more, or help each other less, than they do others stand "
-        f"side by side."
+        f"{factor_in_words(min(factors(part)))}) on the questions of each culture (columns), on "
+        f"{listed(list(effects_by_set(tables, model, selector)))}. Numbers, or dots for the first three: rank of a "
+        f"loss among all cultures of the data set, 1 for the largest; a gain has none. All data sets have the order of "
+        f"one clustering: cultures whose masks harm each other more, or help each other less, than they do others "
+        f"stand side by side."
     )
 
 
@@ -106,7 +99,7 @@ def no_related(tables: Tables, model: str, selector: str) -> str:
     part = rows(tables.more["sets"], model, selector)
     if len(part) and set(part["shared"]) != {"no"}:
         return "one mask for all cultures"
-    return "" if cells(tables, model, selector) else "no culture of the masks was asked"
+    return "" if effects_by_set(tables, model, selector) else "no culture of the masks was asked"
 
 
 @style.with_style
@@ -116,10 +109,10 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
     Colours are the change of the right option's log-probability, numbers the rank of a loss among all cultures of that
     set under that mask, 1 for the largest.
     """
-    parts = cells(tables, model, selector)
+    parts = effects_by_set(tables, model, selector)
     cultures, changes = matrices(parts, "logprob_drop")
     ranks = matrices(parts, "rank")[1]
-    found = order(list(changes.values()))
+    leaves = order(list(changes.values()))
     n, labels = max(1, len(cultures)), fonts.labels(cultures)
     longest = 0.12 + 0.058 * max(map(len, labels), default=0)
     left, right, gap, head, bar = max(0.75, longest + 0.3), 0.1, 0.18, 0.38, 0.64
@@ -133,15 +126,15 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
     top = percent(float(part["top_fraction"].iloc[0])) if len(part) else ""
     style.heading(fig, title(tables, model, 60), [
         f"Change of the right option's log-probability (nats) under each culture's mask, {selector_name(selector)}, "
-        f"top {top}, neurons {does(min(factors(part), default=0.0))}",
+        f"top {top}, neurons {factor_in_words(min(factors(part), default=0.0))}",
         "Numbers: rank of a loss in its row, 1 loses most" if side / n >= ROOM else "Dots: the largest three losses",
     ])  # fmt: skip
     for i, name in enumerate(parts):
         row, column = divmod(i, n_columns)
         x, y = left + column * (min(width, max(side, 1.5)) + gap), height - head - (row + 1) * (bar + side)
         ax = style.axes(fig, x, y, side, side)
-        mine = np.ix_(found, found)
-        image = draw_related(ax, changes[name][mine], ranks[name][mine], [cultures[k] for k in found])
+        reordered = np.ix_(leaves, leaves)
+        image = draw_related(ax, changes[name][reordered], ranks[name][reordered], [cultures[k] for k in leaves])
         scale = style.axes(fig, x, y + side + 0.07, side, 0.07)
         colour_bar(ax, image, scale, "", "horizontal")
         scale.xaxis.set_ticks_position("top")
@@ -155,5 +148,5 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
         if i + n_columns >= len(parts):
             ax.set_xlabel("Evaluated culture")
     if not parts:
-        nothing(style.axes(fig, left, longest + 0.28, side, side), "no culture of the masks was asked")
+        style.empty_panel(style.axes(fig, left, longest + 0.28, side, side), "no culture of the masks was asked")
     return fig

@@ -10,14 +10,13 @@ from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.effects import KINDS, MEASURES, SMALLEST
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, drops, percent, rows, selector_name
 from culture_neurons.report.figures.titles import CHANGE, MINUS, named, plural, title
 
 MEAN = "mean over cultures"
 
 
-def panels(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
+def known_changes(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
     """Rows of `permutations` and of `strengths`, of each where any change is known."""
     found = {
         name: rows(tables.more[name], model, selector) for name in ("permutations", "strengths") if name in tables.more
@@ -47,7 +46,7 @@ def draw_permutations(ax: Axes, tables: Tables, model: str, selector: str, measu
     part = shuffled(tables, model, selector, measure)
     ax.axvline(0, color="#999999", linewidth=0.7)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     low = high = 0.0
     for y, row in enumerate(part.itertuples()):
@@ -76,7 +75,7 @@ def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure:
     part = part[part["measure"] == measure].sort_values("strength")
     ax.axhline(0, color="#999999", linewidth=0.7)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     ax.axvline(1, color="#BBBBBB", linewidth=0.6, linestyle=(0, (2, 2)))
     # Strength 0 is the model as it is: no change, by definition.
@@ -100,16 +99,16 @@ def draw_strengths(ax: Axes, tables: Tables, model: str, selector: str, measure:
 
 def caption_robustness(tables: Tables, model: str, selector: str) -> str:
     """What `plot_robustness` shows."""
-    found = panels(tables, model, selector)
-    first = next(iter(found.values()))
+    changes = known_changes(tables, model, selector)
+    first = next(iter(changes.values()))
     parts = []
-    if "permutations" in found:
+    if "permutations" in changes:
         parts.append(
             f"change of each culture's own questions under its own mask (dots with 95 % intervals over questions) "
             f"against what masks of shuffled culture labels do: the chain from statistics over scores to masks and "
-            f"answers, repeated {int(found['permutations']['permutations'].max()):,} times (grey: 95 % of these)"
+            f"answers, repeated {int(changes['permutations']['permutations'].max()):,} times (grey: 95 % of these)"
         )
-    if "strengths" in found:
+    if "strengths" in changes:
         parts.append(
             "change against the strength s of the intervention, g becomes (1 - s) g on the masked neurons: s = 1 is "
             "zero ablation, beyond it their sign is turned (means over cultures, with 95 % intervals)"
@@ -122,20 +121,20 @@ def caption_robustness(tables: Tables, model: str, selector: str) -> str:
 
 def no_robustness(tables: Tables, model: str, selector: str) -> str:
     """Why there is nothing to draw, "" where there is something."""
-    return "" if panels(tables, model, selector) else "no mask was ablated again"
+    return "" if known_changes(tables, model, selector) else "no mask was ablated again"
 
 
 @style.with_style
 def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
     """Own changes against shuffled labels, culture by culture, and below them changes against the strength of the
     intervention; accuracy on the left, log-probability on the right."""
-    found = panels(tables, model, selector)
+    changes = known_changes(tables, model, selector)
     left, right, gap, head, above, tall, below, foot = 1.42, 0.12, 0.75, 0.36, 0.3, 1.45, 0.4, 0.3
-    cultures = max((found["permutations"].groupby("measure").size()), default=0) if "permutations" in found else 0
+    cultures = max((changes["permutations"].groupby("measure").size()), default=0) if "permutations" in changes else 0
     heights = {"permutations": max(2, cultures) * 0.17, "strengths": tall}
-    fig = style.figure(style.DOUBLE, head + sum(above + heights[name] + below for name in found) + foot)
+    fig = style.figure(style.DOUBLE, head + sum(above + heights[name] + below for name in changes) + foot)
     height = fig.get_size_inches()[1]
-    first = next(iter(found.values()), None)
+    first = next(iter(changes.values()), None)
     text = (
         ""
         if first is None
@@ -144,7 +143,7 @@ def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
     style.heading(fig, title(tables, model, 60), [f"Change ({CHANGE}), {selector_name(selector)}{text}"])
     width = (style.DOUBLE - left - right - gap) / 2
     bottom = height - head
-    for name, part in found.items():
+    for name, part in changes.items():
         bottom -= above + heights[name]
         for i, measure in enumerate(MEASURES):
             ax = style.axes(fig, left + i * (width + gap), bottom, width, heights[name])
@@ -159,10 +158,10 @@ def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
                 ax.set_title(words, loc="left", pad=3, x=-(left - 0.06) / width)
         bottom -= below
     marks = {KINDS["self"]: Line2D([], [], linewidth=1.1, **style.mark("self", 4.6))}
-    if "strengths" in found:
+    if "strengths" in changes:
         marks[KINDS["cross"]] = Line2D([], [], linewidth=1.1, **style.mark("cross", 4.2))
         marks["zero ablation"] = Line2D([], [], color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 2)))
-    if "permutations" in found:
+    if "permutations" in changes:
         marks["95\N{NO-BREAK SPACE}% of shuffles"] = Line2D([], [], color=style.FAINT, linewidth=5.5)
         marks["their mean"] = Line2D([], [], linestyle="none", marker="|", markersize=6, color=style.GREY)
     fig.legend(marks.values(), marks.keys(), loc="lower center", ncols=len(marks), columnspacing=1.2,

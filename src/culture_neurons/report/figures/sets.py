@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import listed, named, plural, title
 
@@ -21,13 +20,13 @@ COLUMNS = 3
 MARKS = ((style.VERMILLION, "o"), (style.BLUE, "^"), (style.PURPLE, "s"), (style.ORANGE, "v"), (style.SKY, "P"))
 
 
-def shown(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
+def judged_selectors(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
     """Those of the selectors whose masks were judged on several data sets."""
     table = tables.more.get("sets")
     return [] if table is None else [s for s in selectors if len(rows(table, model, s))]
 
 
-def cells(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
+def effects_by_set(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
     """Rows of `sets_effects` of cultures that have a mask, by data set, under the smallest factor; of sets that have
     questions of at least two such cultures."""
     part = rows(tables.more["sets_effects"], model, selector)
@@ -47,7 +46,7 @@ def factors(table: pd.DataFrame) -> list[float]:
     return sorted(set(table["factor"].astype(float)))
 
 
-def does(factor: float) -> str:
+def factor_in_words(factor: float) -> str:
     """A factor in a word."""
     return {0.0: "suppressed", 2.0: "enhanced"}.get(factor, "scaled") + f" (\N{MULTIPLICATION SIGN}{factor:g})"
 
@@ -72,8 +71,8 @@ def draw_sets(ax: Axes, tables: Tables, model: str, selector: str) -> tuple[list
     for y, name in enumerate(sets):
         if y:
             ax.axhline(y - 0.5, color="#EEEEEE", linewidth=0.6)
-        mine = part[part["set"] == name]
-        for _, row in mine.iterrows():
+        of_set = part[part["set"] == name]
+        for _, row in of_set.iterrows():
             at = known.index(float(row["factor"]))
             line = y + 0.6 * ((at + 0.5) / len(known) - 0.5)
             before = 100 * float(row["baseline_accuracy"])
@@ -89,8 +88,8 @@ def draw_sets(ax: Axes, tables: Tables, model: str, selector: str) -> tuple[list
                 ax.plot([low, high], [line, line], color=style.KINDS["random"][0], linewidth=0.9, zorder=3)
                 ax.plot([chosen], [line], linestyle="none", zorder=4, **style.mark("random", 4))
                 values, random = [*values, chosen, low, high], True
-        if len(mine):
-            before, chance = (100 * float(mine[c].iloc[0]) for c in ("baseline_accuracy", "chance"))
+        if len(of_set):
+            before, chance = (100 * float(of_set[c].iloc[0]) for c in ("baseline_accuracy", "chance"))
             ax.plot([before, before], [y - 0.4, y + 0.4], color=style.INK, linewidth=1.1, zorder=2)
             ax.plot([chance, chance], [y - 0.4, y + 0.4], color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)))
             values.append(chance)
@@ -99,7 +98,7 @@ def draw_sets(ax: Axes, tables: Tables, model: str, selector: str) -> tuple[list
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
     if not len(part):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
     return [v for v in values if np.isfinite(v)], random
 
 
@@ -116,7 +115,7 @@ def caption_sets(tables: Tables, model: str) -> str:
     part = rows(tables.more["sets"], model)
     asked = part.groupby("set", sort=False)["n"].max().items()
     of = listed([f"{name} ({plural(int(n), 'question')})" for name, n in asked])
-    what = listed([does(factor) for factor in factors(part)])
+    what = listed([factor_in_words(factor) for factor in factors(part)])
     return (
         f"{named(tables, model)}: accuracy on {of} without masks (black line) and with neurons (top "
         f"{percent(float(part['top_fraction'].iloc[0]))}) {what}, mean over the masks, with 95 % intervals of the "
@@ -126,7 +125,7 @@ def caption_sets(tables: Tables, model: str) -> str:
 
 def no_sets(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """Why there are no accuracies to draw, "" where there are some."""
-    return "" if shown(tables, model, selectors) else "no mask was judged on further data sets"
+    return "" if judged_selectors(tables, model, selectors) else "no mask was judged on further data sets"
 
 
 @style.with_style
@@ -135,7 +134,7 @@ def plot_sets(tables: Tables, model: str, selectors: list[str], ax: Axes | None 
 
     With `ax`, the first selector alone on it.
     """
-    chosen = shown(tables, model, selectors)
+    chosen = judged_selectors(tables, model, selectors)
     if ax is not None:
         values, _ = draw_sets(ax, tables, model, chosen[0] if chosen else "")
         ax.set_xlim(_limits(values))
@@ -178,7 +177,7 @@ def plot_sets(tables: Tables, model: str, selectors: list[str], ax: Axes | None 
                        linewidth=1.4) for i in range(len(known))]  # fmt: skip
     handles += [Line2D([], [], linestyle="none", **style.mark("random", 4))] * random
     handles.append(Line2D([], [], color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2))))
-    texts = ["without masks", *(does(factor) for factor in known), *["random mask"] * random, "chance"]
+    texts = ["without masks", *(factor_in_words(factor) for factor in known), *["random mask"] * random, "chance"]
     fig.legend(handles, texts, loc="lower center", ncols=len(texts), bbox_to_anchor=(0.5, 0.01 / height),
                handlelength=1.4, columnspacing=1.1, handletextpad=0.4, borderaxespad=0.1)  # fmt: skip
     return fig

@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.layers import nothing
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
 from culture_neurons.report.figures.titles import named, plural, title
 from culture_neurons.types import FEWEST_UNITS
@@ -62,7 +61,7 @@ def draw_stability(ax: Axes, tables: Tables, model: str, selectors: Sequence[str
     ax.set_xscale("log")
     ax.set_ylim(-0.03, 1.03)
     if not any(table[column].notna().any() for table in shown.values()):
-        nothing(ax, "no result")
+        style.empty_panel(ax, "no result")
         return
     chance = pd.concat([table["jaccard_chance"] for table in shown.values()], axis=1).max(axis=1).sort_index()
     ax.plot(chance.index, chance, color=style.GREY, linewidth=1.0, linestyle=(0, (3, 2)), zorder=2)

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from culture_neurons.files import atomic
-from culture_neurons.report.figures.fonts import families
+from culture_neurons.report.figures.fonts import families, labels
 
 #: Widths of one and of two columns of a paper, in inches.
 SINGLE, DOUBLE = 3.3, 6.9
@@ -87,11 +87,6 @@ def styled(texts: Iterable[str] = ()) -> Iterator[None]:
         yield
 
 
-def names(*columns: Iterable[object]) -> list[str]:
-    """All texts of some columns: what a figure may have to draw."""
-    return sorted({str(value) for column in columns for value in column})
-
-
 def with_style(function: Callable[..., Figure]) -> Callable[..., Figure]:
     """Run a plotting function under `styled`, with fonts for every text of its tables and arguments."""
 
@@ -144,6 +139,17 @@ def ticks(axis: Axis, n: int = 5, **options: Any) -> None:
 def fixed_ticks(ax: Axes) -> None:
     """Keep our tick sizes when the figure is drawn later, under someone else's settings."""
     ax.tick_params(labelsize=SMALL)
+
+
+def named_axis(axis: Axis, cultures: list[str], every: int = 1, offset: float = 0.0, **options: Any) -> None:
+    """Label an axis with culture names, one per unit (or every so many, where there is no room)."""
+    places = [i + offset for i in range(0, len(cultures), every)]
+    axis.set_ticks(places, labels(cultures)[::every], **options)
+
+
+def empty_panel(ax: Axes, text: str) -> None:
+    """Say in an empty panel why it is empty."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=SMALL)
 
 
 @contextmanager

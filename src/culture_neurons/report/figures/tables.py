@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from culture_neurons.analysis.significance import AT_CHANCE
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.files import read_csv
 from culture_neurons.tables import TABLES, TEXT
 
 #: Tables that nothing is drawn or said without; any other is read where it is named.
 NEEDED = ("effects", "summary", "layers", "baseline", "evidence", "planted")
-
-#: Words of the column `level` of `baseline.csv` and `sets.csv`.
-AT_CHANCE, BELOW_CHANCE = "at chance", "below chance"
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
              "lape-original": "LAPE-original", "effect-size": "Effect size",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from culture_neurons.report.figures.tables import AT_CHANCE, BELOW_CHANCE, Tables, level, rows
+from culture_neurons.analysis.significance import AT_CHANCE, BELOW_CHANCE
+from culture_neurons.report.figures.tables import Tables, level, rows
 from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.words import bracket
 
@@ -16,8 +17,8 @@ def warnings(tables: Tables, model: str) -> list[str]:
     """What to know before any result of a model is read; none where it answers above chance, and with letters."""
     who, base = named(tables, model), rows(tables.baseline, model)
     result = []
-    found = level(tables, model)
-    if found in (AT_CHANCE, BELOW_CHANCE):
+    word = level(tables, model)
+    if word in (AT_CHANCE, BELOW_CHANCE):
         first = base.iloc[0]
         numbers = (
             f"accuracy {_percent(first['model_accuracy'])} % "
@@ -26,10 +27,10 @@ def warnings(tables: Tables, model: str) -> list[str]:
         )
         meaning = (
             "There is no knowledge that a mask could take away, so no verdict is given."
-            if found == AT_CHANCE
+            if word == AT_CHANCE
             else "It knows something and says the opposite: mostly a fault of the labels, or of its answers' form."
         )
-        result.append(f"{who} answers {found}: {numbers}. {meaning}")
+        result.append(f"{who} answers {word}: {numbers}. {meaning}")
     formed = _well_formed(base)
     if formed < FORMED:
         result.append(

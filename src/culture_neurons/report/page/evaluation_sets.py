@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import HIGHER, LOWER, direction
-from culture_neurons.report.figures.sets import before_and_after, does, factors
-from culture_neurons.report.figures.tables import AT_CHANCE, Tables, is_control, percent, rows, selector_name
+from culture_neurons.analysis.significance import AT_CHANCE, HIGHER, LOWER, direction
+from culture_neurons.report.figures.sets import before_and_after, factor_in_words, factors
+from culture_neurons.report.figures.tables import Tables, is_control, percent, rows, selector_name
 from culture_neurons.report.figures.titles import named, number
 
 #: What is said of sets that a model guesses on.
@@ -27,22 +27,22 @@ def sentences(tables: Tables, model: str) -> list[str]:
     part = rows(table, model)
     part = part[part["factor"] == min(factors(part), default=0.0)]
     result = []
-    for selector, mine in part.groupby("selector", sort=False):
+    for selector, of_selector in part.groupby("selector", sort=False):
         if is_control(tables, model, str(selector)):
             continue
-        random = np.isfinite(mine["difference"].astype(float)).any()
+        random = np.isfinite(of_selector["difference"].astype(float)).any()
         what = "difference" if random else "change"
-        found: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], UNTESTED: [], GUESSED: []}
-        for _, row in mine.iterrows():
-            found[_judged(row, what)].append(_numbers(row))
+        sets_by_word: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], UNTESTED: [], GUESSED: []}
+        for _, row in of_selector.iterrows():
+            sets_by_word[_judged(row, what)].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
-        said = [f"{word} on {', '.join(names)}" for word, names in found.items() if names]
-        first = mine.iloc[0]
+        phrases = [f"{word} on {', '.join(names)}" for word, names in sets_by_word.items() if names]
+        first = of_selector.iloc[0]
         result.append(
             f"{named(tables, model)}, on several data sets ({selector_name(str(selector))}, top "
-            f"{percent(float(first['top_fraction']))}, neurons {does(float(first['factor']))}, mean of all masks "
-            f"over all questions; in brackets accuracy without masks and with them): against answers {against}, "
-            f"accuracy is {'; '.join(said)}. That speaks of new questions under these very masks."
+            f"{percent(float(first['top_fraction']))}, neurons {factor_in_words(float(first['factor']))}, mean of all "
+            f"masks over all questions; in brackets accuracy without masks and with them): against answers {against}, "
+            f"accuracy is {'; '.join(phrases)}. That speaks of new questions under these very masks."
         )
     return result
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from culture_neurons.errors import FileError
 from culture_neurons.files import damaged
@@ -27,9 +29,11 @@ def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     data = path.read_bytes()
-    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
-        raise damaged(path, "damaged or no PNG file")
-    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            width, height = picture.size
+    except (OSError, ValueError):  # of bytes in memory: what Pillow raises for some damage
+        raise damaged(path, "damaged or no PNG file") from None
     return {
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
         "caption": plain(caption),

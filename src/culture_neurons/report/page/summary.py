@@ -12,32 +12,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis.significance import HIGHER, LOWER, direction
-from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.report.figures.tables import Tables, at_chance, drops, percent, rows, selector_name
+from culture_neurons.analysis.significance import (
+    HIGHER,
+    LESS,
+    LOWER,
+    NOT_JUDGED,
+    NOTHING,
+    SPECIFIC,
+    TOO_FEW,
+    UNSPECIFIC,
+    UNTESTED,
+    direction,
+)
+from culture_neurons.errors import FileError
+from culture_neurons.report.figures.tables import (
+    Tables,
+    at_chance,
+    drops,
+    percent,
+    require_fraction,
+    rows,
+    selector_name,
+)
 from culture_neurons.report.figures.titles import named, number
 from culture_neurons.report.page import answering, evaluation_sets, finetuning, image_controls, shuffled_labels
-from culture_neurons.report.words import FARES, MEASURES, bracket, chance, lowered, plain
-
-SPECIFIC = "culture-specific"
-DAMAGE = "unspecific damage"
-LESS = "less harm than random masks"
-NOTHING = "not distinguishable from random masks"
-TOO_FEW = "too few masks to tell"
-UNTESTED = "not tested"
-NOT_JUDGED = "not judged: the model answers at chance"
+from culture_neurons.report.words import FARES, MEASURES, bracket, change_in_words, p_value_text, plain
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
     SPECIFIC: "culture-specific",
-    DAMAGE: "damage, not shown to be specific to the culture",
+    UNSPECIFIC: "damage, not shown to be specific to the culture",
     LESS: "less harm than random masks do",
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as random masks of its size or questions are missing",
     NOT_JUDGED: "no verdict, as the model answers at chance",
 }
-BADGES = {SPECIFIC: "specific", DAMAGE: "damage", NOTHING: "nothing"}
+BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
 
 #: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
 CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
@@ -49,7 +60,7 @@ def _interval(row: pd.Series, unit: str, decimals: int) -> str:
     found = direction(row["difference"], row["p_adjusted"])
     return (
         f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
-        f"{number(row['ci_high'], decimals)}, adjusted {chance(float(row['p_adjusted']))}"
+        f"{number(row['ci_high'], decimals)}, adjusted {p_value_text(float(row['p_adjusted']))}"
         f"{f': {FARES[found]}' if found else ''})"
     )
 
@@ -63,8 +74,7 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
         raise FileError("summary.csv holds no result; run the ablations again")
     if wanted is None:
         return min(known, key=lambda r: (abs(math.log(r / 0.01)), r))
-    if not np.isclose(known, float(wanted), rtol=1e-9, atol=0).any():
-        raise ConfigError(f"no result at top fraction {wanted}; the tables have {known}")
+    require_fraction(tables.summary, float(wanted))
     return float(wanted)
 
 
@@ -112,7 +122,7 @@ def _finding(
         "badge": BADGES.get(verdict, "nothing"),
         "text": (
             f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
-            f"{lowered(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
+            f"{change_in_words(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
         ),
         "detail": "; ".join(
             f"against {name}: {against[key]}"
@@ -162,7 +172,7 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     """
     effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
     specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    cells_of: dict[str, dict[str, dict[str, Any]]] = {}
     for model in tables.models:
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
             culture = str(record["eval_culture"])
@@ -172,13 +182,16 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
                 else tuple(float(record.get(column, math.nan)) for column in CHANGES[measure])
                 for measure, of in specific.items()
             }
-            found.setdefault(culture, {})[model] = _cell(record, tests)
+            cells_of.setdefault(culture, {})[model] = _cell(record, tests)
     guessing = {model for model in tables.models if at_chance(tables, model)}
-    for cells in found.values():  # nothing of a model that guesses is marked
+    for cells in cells_of.values():  # nothing of a model that guesses is marked
         for model in guessing & cells.keys():
             cells[model]["changes"] = [change | {"fares": ""} for change in cells[model]["changes"]]
     counted = {
-        (fares, what): [[c[m]["changes"][i]["fares"] == fares for c in found.values() if m in c] for m in tables.models]
+        (fares, what): [
+            [cells[m]["changes"][i]["fares"] == fares for cells in cells_of.values() if m in cells]
+            for m in tables.models
+        ]
         for fares in FARES.values()
         for i, (measure, (what, *_)) in enumerate(MEASURES.items())
         if specific[measure] or CHANGES[measure][1] in effects
@@ -187,7 +200,7 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     return {
         "selector": selector_name(selector),
         "models": [{"who": named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
-        "rows": [{"culture": plain(c), "cells": [found[c].get(m) for m in tables.models]} for c in sorted(found)],
+        "rows": [{"culture": plain(c), "cells": [cells_of[c].get(m) for m in tables.models]} for c in sorted(cells_of)],
         "counts": {
             key: [
                 "not judged" if model in guessing else f"{sum(column)} of {len(column)}"
@@ -216,13 +229,13 @@ def _specific(
             part = rows(table, model, selector, top_fraction)
             part = part[(part["measure"] == measure) & part["culture"].notna()]
             change = part["specificity"] if name == "cultures" else part["observed"] - part["null"]
-            for culture, *found in zip(part["culture"], change.astype(float), part["p_adjusted"].astype(float),
-                                       strict=True):  # fmt: skip
+            for culture, difference, p in zip(part["culture"], change.astype(float), part["p_adjusted"].astype(float),
+                                              strict=True):  # fmt: skip
                 key = model, str(culture)
                 if name == "cultures":
-                    result[key] = found[0], found[1]
+                    result[key] = difference, p
                 elif key in result:
-                    result[key] = _both(result[key], (found[0], found[1]))
+                    result[key] = _both(result[key], (difference, p))
     return result
 
 
@@ -239,7 +252,7 @@ def _cell(record: dict[str, Any], tests: dict[str, tuple[float, float]]) -> dict
         changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
             "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
-            "p": chance(p) if np.isfinite(p) else "",
+            "p": p_value_text(p) if np.isfinite(p) else "",
             "fares": FARES.get(direction(change, p), ""),
         })  # fmt: skip
     return {"changes": changes, "key": f"{float(record['drop']):.6g}"}
