@@ -25,6 +25,8 @@ def main(o: argparse.Namespace) -> None:
     missing = [key for key in ("cultures", "layers", "neurons") if key not in metadata]
     if missing:
         raise FileError(f"{o.masks}: its metadata has no {missing[0]!r}; expected a mask file of this project")
+    if isinstance(metadata["neurons"], dict):
+        raise FileError(f"{o.masks}: its units are at projections; expected masks at the activation, of one site")
     cultures, layers, neurons = sorted(metadata["cultures"]), metadata["layers"], metadata["neurons"]
     layer, neuron, culture = (table[name].to_numpy() for name in ("layer", "neuron", "culture"))
     outside = (layer < 0) | (layer >= layers) | (neuron < 0) | (neuron >= neurons)
