@@ -102,11 +102,11 @@ def spread_samples(
     return Spread(chosen, max(batches, key=padded), len(questions))
 
 
-def random_masks(layers: int, neurons: int, size: int, n: int = MANY) -> list[NeuronMask]:
+def random_masks(layers: int, neurons: int, size: int) -> list[NeuronMask]:
     """Masks of `size` neurons anywhere in the model, the same ones every time; at most half of all neurons."""
     total = layers * neurons
     masks = []
-    for i in range(n):
+    for i in range(MANY):
         # What a mask costs does not depend on its size; masks of all neurons would be equal and share a pass.
         flat = np.sort(seeds.generator("calibration", i).choice(total, min(size, total // 2), replace=False))
         masks.append(NeuronMask("calibration", "act_fn", flat // neurons, flat % neurons))
