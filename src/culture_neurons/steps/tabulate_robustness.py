@@ -44,7 +44,7 @@ def main(o: argparse.Namespace) -> None:
         if key[:2] in permuted:
             path = permuted[key[:2]]
             outcomes, made = _read(path, ["permutation"], source)
-            number = made.get("mask", {}).get("permutations", 0)
+            number = made["mask"].get("permutations", 0)
             own = shuffled_labels.null_changes(base, outcomes, number, str(path), str(source.path))
             test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
