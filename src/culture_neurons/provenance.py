@@ -95,7 +95,7 @@ def imports(module: str) -> frozenset[str]:
 def closure(*modules: str) -> list[Path]:
     """Source files that `modules` need, directly or through others, sorted; their own among them.
 
-    Templates that lie beside a module under the same name (`report.html.j2`) count as its source.
+    Templates that lie beside a module under the same name (`report/page/document.html.j2`) count as its source.
     """
     seen: set[str] = set()
     todo = [".".join(parts[:i]) for parts in (m.split(".") for m in modules) for i in range(1, len(parts) + 1)]

@@ -13,9 +13,9 @@ from culture_neurons.steps import answers as read
 from culture_neurons.steps import cli
 from culture_neurons.steps.history import History
 
-#: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
 #: How the accuracy without masks compares with guessing (`analysis.chance.compare_with_chance`).
 LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
+#: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
 
