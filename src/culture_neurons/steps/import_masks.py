@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError, DataError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files
 
 
 def main(o: argparse.Namespace) -> None:
@@ -20,8 +20,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.selectors import selection
     from culture_neurons.types import IMPORTED
 
-    if len(o.out) != len(o.top_fraction):
-        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
+    mask_files.check_outputs(o.top_fraction, o.out)
     if len(set(o.cultures)) < len(o.cultures):
         raise ConfigError(f"--cultures {' '.join(o.cultures)}: expected each name once")
     statistics, metadata = store.read_statistics(o.statistics)
@@ -62,9 +61,9 @@ def main(o: argparse.Namespace) -> None:
         selection.fraction(fraction)
         settings = argparse.Namespace(cultures=o.cultures, top_fraction=fraction)
         made_by = cli.provenance("import_masks", settings, after=metadata, **identity)
-        made_by |= {"cultures": [mask.culture for mask in kept], "layers": layers, "neurons": neurons, "budget": None}
-        made_by |= {"top_fraction": fraction, "selector": IMPORTED, "options": {}, "imported": imported}
-        files.write_table(out, table, made_by)
+        cultures = [mask.culture for mask in kept]
+        about = mask_files.describe_masks(cultures, layers, neurons, IMPORTED, {}, fraction)
+        files.write_table(out, table, made_by | about | {"budget": None, "imported": imported})
 
 
 def arguments() -> argparse.ArgumentParser:
