@@ -85,8 +85,7 @@ def main(o: argparse.Namespace) -> None:
         files.write_csv(o.out_dir / f"{name}.csv", whole)
         cli.log.info("%s.csv: %d rows", name, len(whole))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate", settings))
-    files.write_text(o.out_dir / "provenance_tabulate.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate", settings))
 
 
 def _adjusted(name: str, table: Any) -> Any:
@@ -108,7 +107,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, selectors
     from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, verdicts
     from culture_neurons.types import IMPORTED
 
@@ -133,7 +132,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         change = mask_effects.changes(base, ablation, size, str(outcomes[key]), str(prediction_file))
         if name in o.random:
             matched = made.get("selector") == "random-matched"
-            controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
+            controls[name] = selectors.matched_selector(made.get("options", {})) if matched else ""
         names = {"selector": name, "top_fraction": fraction}
         cells = mask_effects.effects(base, change, cultures)
         parts["effects"].append(

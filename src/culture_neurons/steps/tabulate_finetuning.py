@@ -60,8 +60,7 @@ def main(o: argparse.Namespace) -> None:
     )
     files.write_csv(o.out_dir / "finetuning_modules.csv", modules)
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate_finetuning", settings))
-    files.write_text(o.out_dir / "provenance_tabulate_finetuning.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_finetuning", settings))
     cli.log.info("finetuning.csv: %d rows; finetuning_modules.csv: %d rows", len(whole), len(modules))
 
 

@@ -34,8 +34,9 @@ def main(o: argparse.Namespace) -> None:
     columns = ["model", *image_controls.COLUMNS, "planted"]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     files.write_csv(o.out_dir / "images.csv", image_controls.adjust(whole) if tables else whole)
-    history.add(cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.out_dir / "provenance_tabulate_image_controls.json", history.as_json())
+    history.write(
+        o.out_dir, cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed))
+    )
     cli.log.info("images.csv: %d rows", len(whole))
 
 

@@ -45,8 +45,7 @@ def main(o: argparse.Namespace) -> None:
     files.write_csv(o.out_dir / "related.csv", related)
     settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
-    history.add(cli.provenance("tabulate_overlaps", settings, used))
-    files.write_text(o.out_dir / "provenance_tabulate_overlaps.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_overlaps", settings, used))
 
 
 def _guessing(path: Path | None) -> set[str]:

@@ -67,8 +67,7 @@ def main(o: argparse.Namespace) -> None:
         files.write_csv(o.out_dir / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate_robustness", settings))
-    files.write_text(o.out_dir / "provenance_tabulate_robustness.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_robustness", settings))
 
 
 def _strength(factor: str) -> float:

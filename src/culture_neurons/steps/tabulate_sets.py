@@ -65,8 +65,7 @@ def main(o: argparse.Namespace) -> None:
         keys = KEYS if name != "sets_transfer" else ["model"]
         files.write_csv(o.out_dir / f"{name}.csv", whole[[*keys, *(c for c in whole.columns if c not in keys)]])
         cli.log.info("%s.csv: %d rows", name, len(whole))
-    history.add(cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.out_dir / "provenance_tabulate_sets.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
 
 
 def _check_complete(samples: Mapping, predictions: Mapping, masks: Mapping, outcomes: Mapping) -> None:
@@ -112,7 +111,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, selectors
     from culture_neurons.analysis import chance, mask_effects, transfer
 
     samples = read.samples(sample_file, history)
@@ -135,7 +134,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         found[selector, factor] = transfer.reduce(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
-            controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
+            controls[selector] = selectors.matched_selector(made.get("options", {})) if matched else ""
     table = transfer.compare(base, found, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed, macro=False)
     table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
