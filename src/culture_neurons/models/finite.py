@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.inputs import Batch
@@ -30,17 +32,15 @@ def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object])
         return lambda module, args, output: check(layer, output)
 
     layers = loaded.adapter.layers
-    handles = [module.register_forward_hook(after(layer)) for layer, module in enumerate(layers)]
-    handles.append(
-        layers[0].register_forward_pre_hook(
-            lambda module, args, kwargs: check(-1, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-        )
-    )
-    try:
+
+    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        check(-1, args[0] if args else kwargs["hidden_states"])
+
+    with ExitStack() as hooks:
+        for layer, module in enumerate(layers):
+            hooks.enter_context(module.register_forward_hook(after(layer)))
+        hooks.enter_context(layers[0].register_forward_pre_hook(before, with_kwargs=True))
         repeat()
-    finally:
-        for handle in handles:
-            handle.remove()
     first = min((layer for layer, is_finite in finite.items() if not is_finite), default=None)
     if first is None:
         return f"the outputs of all {len(layers)} decoder layers are finite"
