@@ -1,4 +1,5 @@
 # Tables -> figures, tables for a paper, cards of single neurons, and the report.
+from culture_neurons.report.registry import write_list
 
 
 TABLES = [F("table", table=name) for name in run.tables]
