@@ -126,7 +126,7 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
     if not good.all():
         with torch.inference_mode():
-            raise finite.error(
+            raise finite.nonfinite_error(
                 loaded,
                 batch,
                 int((~good).argmax()),

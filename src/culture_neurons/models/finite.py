@@ -15,7 +15,7 @@ from culture_neurons.models.loading import Loaded
 
 
 @torch.inference_mode()
-def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
+def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
     """Where in the model the numbers of one sample of a batch stop being finite, in words.
 
     `repeat` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
@@ -49,15 +49,15 @@ def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object])
     return f"decoder layer {first} is the first whose output is not finite"
 
 
-def error(
+def nonfinite_error(
     loaded: Loaded, batch: Batch, row: int, what: str, repeat: Callable[[], object], under: str = ""
 ) -> ModelError:
     """The error to raise when `what` came out for sample `row` of a batch is not finite.
 
-    `repeat` as in `locate`; `under` says what is in force, such as the mask of a culture.
+    `repeat` as in `first_nonfinite_layer`; `under` says what is in force, such as the mask of a culture.
     """
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
         f"model {loaded.name!r}: {what} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
-        f"{locate(loaded, batch, row, repeat)}; {advice}"
+        f"{first_nonfinite_layer(loaded, batch, row, repeat)}; {advice}"
     )

@@ -18,7 +18,7 @@ def main(o: argparse.Namespace) -> None:
     import numpy as np
 
     from culture_neurons import files
-    from culture_neurons.models import exchange
+    from culture_neurons.models import lape_mask_files
     from culture_neurons.types import NeuronMask
 
     table, metadata = files.read_table(o.masks, ["culture", "site", "layer", "neuron"])
@@ -35,7 +35,7 @@ def main(o: argparse.Namespace) -> None:
     site = str(table["site"].iloc[0]) if len(table) else "act_fn"
     culture = np.asarray(culture, dtype=object)
     masks = [NeuronMask(name, site, layer[culture == name], neuron[culture == name]) for name in cultures]
-    exchange.write(o.out, masks, layers)
+    lape_mask_files.write(o.out, masks, layers)
     about = {key: metadata.get(key) for key in KEPT} | {"cultures": cultures, "site": site}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True)
     files.write_text(o.out.with_name(f"{o.out.name}.json"), text + "\n")

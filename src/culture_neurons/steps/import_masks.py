@@ -16,7 +16,7 @@ def main(o: argparse.Namespace) -> None:
     import pandas as pd
 
     from culture_neurons import files, store
-    from culture_neurons.models import exchange
+    from culture_neurons.models import lape_mask_files
     from culture_neurons.selectors import selection
     from culture_neurons.types import IMPORTED
 
@@ -32,7 +32,7 @@ def main(o: argparse.Namespace) -> None:
             f"{o.samples}: has no culture {strange[0]!r}, which is named for {o.masks}\n"
             f"expected names of the data, in the order of the file: {', '.join(sorted(asked))}"
         )
-    masks = exchange.read(o.masks, o.cultures, layers, neurons, metadata["site"])
+    masks = lape_mask_files.read(o.masks, o.cultures, layers, neurons, metadata["site"])
     kept = []
     for mask in sorted(masks, key=lambda mask: mask.culture):
         if mask.culture not in statistics.cultures:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
 #: How the accuracy without masks compares with guessing (`analysis.chance.compare_with_chance`).
@@ -114,8 +113,8 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     from culture_neurons import files, selectors
     from culture_neurons.analysis import chance, mask_effects, transfer
 
-    samples = read.samples(sample_file, history)
-    base, identity, _ = read.before(samples, prediction_file, history)
+    samples = answers.read_samples(sample_file, history)
+    base, identity, _ = answers.read_baseline(samples, prediction_file, history)
     cultures = sorted(samples.loc[samples["split"] == "evaluate", "culture"].unique())
     found, controls, cells = {}, {}, []
     order = sorted(
@@ -125,7 +124,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         mask_file, sizes, made = masks[selector]
         path = outcomes[selector, factor]
         files.check_same_model(prediction_file, identity, mask_file, made)
-        table, metadata = read.after(path, identity, prediction_file, history, "mask_culture")
+        table, metadata = answers.read_outcomes(path, identity, prediction_file, history, "mask_culture")
         if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
