@@ -11,8 +11,7 @@ import torch
 from benchmarks import demo, naive
 from benchmarks.measure import Row, interleaved, ratios
 from culture_neurons.models.ablation import evaluator
-from culture_neurons.models.batching import batches
-from culture_neurons.models.batching import run as run_batches
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.inputs import Prompt
 from culture_neurons.models.loading import Loaded
 

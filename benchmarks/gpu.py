@@ -24,7 +24,7 @@ from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.recording import sums
+from culture_neurons.models.recording import activation_sums
 from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import NeuronMask, Sample
 
@@ -93,7 +93,7 @@ def measure(
 
         def recorded() -> None:
             with record(loaded.adapter) as recorder:
-                sums(loaded, batch, "all", recorder)
+                activation_sums(loaded, batch, "all", recorder)
 
         def bare() -> None:
             with keep_image_features(loaded.model, batch.image_of):

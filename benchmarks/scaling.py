@@ -16,8 +16,7 @@ from culture_neurons.data import images
 from culture_neurons.data.readers import synthetic
 from culture_neurons.models import loading
 from culture_neurons.models.ablation import evaluator
-from culture_neurons.models.batching import batches
-from culture_neurons.models.batching import run as run_batches
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.demo import architectures
 from culture_neurons.models.inputs import Opener, Prompt, count_tokens, render
 from culture_neurons.models.loading import Loaded

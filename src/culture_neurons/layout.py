@@ -119,7 +119,9 @@ def key(name: str, file: str | Path) -> dict[str, str]:
 def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, ...], Path]:
     """Paths by the parts `wanted` of them, in their order. Raises FileError, also where two have the same parts.
 
-    The part `set` of samples and predictions is the name of their data set: the run's own has that of the run.
+    Where a path has the part `of`, it can be asked for as `set` too, or as `rule`: both are the name in its folder,
+    such as that of a data set (`sets/{name}/`) or of a token rule (`tokens/{rule}/`), and that of the run's dataset
+    where the folder has no name, as for the run's own questions.
     """
     result: dict[tuple[str, ...], Path] = {}
     for file in files:
@@ -127,10 +129,10 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
         if "of" in found:
             found["set"] = found["of"].split("/")[1] if "/" in found["of"][:-1] else found["dataset"]
             found["rule"] = found["set"]
-        parts = tuple(found[part] for part in wanted)
-        if parts in result:
-            raise FileError(f"{result[parts]} and {file} are both of {'/'.join(parts)}; expected one of them")
-        result[parts] = Path(file)
+        values = tuple(found[part] for part in wanted)
+        if values in result:
+            raise FileError(f"{result[values]} and {file} are both of {'/'.join(values)}; expected one of them")
+        result[values] = Path(file)
     return result
 
 

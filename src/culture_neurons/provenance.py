@@ -19,7 +19,7 @@ PACKAGE = "culture_neurons"
 ROOT = Path(__file__).resolve().parent
 #: Tables of names that import nothing: a line more changes no result, so they are part of no closure. What they name
 #: is added where it is used (`closure(step, *selectors.modules(name))`).
-TABLES = {f"{PACKAGE}.selectors.registry"}
+NOT_IN_CLOSURE = {f"{PACKAGE}.selectors.registry"}
 #: Libraries whose version can matter to a result: module -> name of its distribution.
 LIBRARIES = {
     "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "h5py": "h5py", "numpy": "numpy",
@@ -95,13 +95,13 @@ def imports(module: str) -> frozenset[str]:
 def closure(*modules: str) -> list[Path]:
     """Source files that `modules` need, directly or through others, sorted; their own among them.
 
-    Templates that lie beside a module under the same name (`report.html.j2`) count as its source.
+    Templates that lie beside a module under the same name (`report/page/document.html.j2`) count as its source.
     """
     seen: set[str] = set()
     todo = [".".join(parts[:i]) for parts in (m.split(".") for m in modules) for i in range(1, len(parts) + 1)]
     while todo:
         name = todo.pop()
-        if name not in seen and name not in TABLES:
+        if name not in seen and name not in NOT_IN_CLOSURE:
             seen.add(name)
             todo.extend(imports(name))
     return sorted(file for name in seen for file in _files(name))

@@ -32,7 +32,7 @@ IMPORTED = "imported"
 #: Selectors by attribution instead of activation statistics; see `selectors.culnig`.
 CULNIG = ("culnig-general", "culnig-specific")
 
-#: Architectures of the demo models (models/demo.py), by the type of the source that they are trained on.
+#: Architectures of the demo models (models/demo/architectures.py), by the type of the source that they are trained on.
 TRAINED_ON = {
     "synthetic": ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2"),
     "synthetic-text": ("qwen3", "llama"),

@@ -9,7 +9,7 @@ import torch
 from culture_neurons.models import ablation, replay
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
-from culture_neurons.models.batching import batches, run
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import answer, read_letters
 from culture_neurons.models.inputs import Prompt, prepare
@@ -33,7 +33,7 @@ def evaluated(loaded, questions, batch_size, masks=MASKS, prompt=PROMPT):
     """Answers by mask and sample id."""
     result = {}
     with evaluator(loaded, masks, prompt) as evaluate:
-        for batch, answers in run(
+        for batch, answers in run_batches(
             loaded, batches(loaded, questions.samples, prompt, batch_size), questions.opener, prompt, evaluate
         ):
             assert len(answers) == len(masks)
@@ -83,7 +83,7 @@ def test_own_masks_equal_one_mask_at_a_time(one, questions, way, monkeypatch):
     plain = NeuronMask("plain", "act_fn", [0], [7])
     expected = evaluated(one, questions, 4, [*singles, NeuronMask("none", "act_fn", [], [])], prompt)
     with evaluator(one, [OwnMasks(singles), plain], prompt) as evaluate:
-        for batch, (answers, _) in run(
+        for batch, (answers, _) in run_batches(
             one, batches(one, questions.samples, prompt, 8), questions.opener, prompt, evaluate
         ):
             assert len({sample.culture for sample in batch.samples}) > 1

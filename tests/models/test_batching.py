@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from culture_neurons.models import batching
-from culture_neurons.models.batching import batches, cut_batches, is_out_of_memory, plan, run
+from culture_neurons.models.batching import batches, cut_batches, is_out_of_memory, plan_batches, run_batches
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, Question, count_tokens, prepare, render
 from culture_neurons.types import Sample
@@ -37,33 +37,33 @@ def test_questions_about_one_image_stay_together():
 
 def test_splits_and_questions_without_image_have_batches_of_their_own():
     parts = [question("a", "A"), question("b"), question("c", "C", "identify"), question("d", "D")]
-    assert ids(plan(parts, [1, 2, 3, 4], 8)) == [["d", "a"], ["b"], ["c"]]
+    assert ids(plan_batches(parts, [1, 2, 3, 4], 8)) == [["d", "a"], ["b"], ["c"]]
     evaluate = [q for q in parts if q.sample.split == "evaluate"]
-    assert ids(plan(evaluate, [1, 2, 4], 8)) == [["d", "a"], ["b"]]
+    assert ids(plan_batches(evaluate, [1, 2, 4], 8)) == [["d", "a"], ["b"]]
 
 
 def test_plan_does_not_depend_on_the_order_of_the_samples():
     questions = [question(str(i), str(i // 2)) for i in range(20)]
     tokens = [i % 3 for i in range(20)]
-    assert plan(questions, tokens, 4) == plan(questions[::-1], tokens[::-1], 4)
+    assert plan_batches(questions, tokens, 4) == plan_batches(questions[::-1], tokens[::-1], 4)
 
 
 def test_jobs_share_the_questions_and_their_batches_are_those_of_one_job(monkeypatch):
     monkeypatch.setattr("culture_neurons.models.batching.BLOCK", 6)
     questions = [question(str(i), str(i // 2), ("evaluate", "identify")[i % 4 // 2]) for i in range(37)]
     tokens = [(7 * i) % 11 for i in range(37)]
-    whole = plan(questions, tokens, 3)
+    whole = plan_batches(questions, tokens, 3)
     for shards in (2, 3, 20):
-        parts = [plan(questions, tokens, 3, shard, shards) for shard in range(shards)]
+        parts = [plan_batches(questions, tokens, 3, shard, shards) for shard in range(shards)]
         assert sorted(ids(batch for part in parts for batch in part)) == sorted(ids(whole))
     for batch_size in (1, 2, 6, 100):
         # Which questions a job takes does not depend on its batches; larger ones than a block are possible.
-        mine = plan(questions, tokens, batch_size, 1, 3)
+        mine = plan_batches(questions, tokens, batch_size, 1, 3)
         assert sorted(i for batch in ids(mine) for i in batch) == sorted(
-            i for batch in ids(plan(questions, tokens, 3, 1, 3)) for i in batch
+            i for batch in ids(plan_batches(questions, tokens, 3, 1, 3)) for i in batch
         )
         assert max(map(len, mine)) <= batch_size
-    assert max(map(len, plan(questions, tokens, 100, 1, 2))) > 6
+    assert max(map(len, plan_batches(questions, tokens, 100, 1, 2))) > 6
 
 
 def test_lengths_are_those_of_the_processed_inputs(loaded, questions):
@@ -99,7 +99,7 @@ def short_of_memory(limit, seen):
 def test_batch_that_is_too_large_is_halved_and_the_size_remembered(one, questions, caplog):
     whole = prepare(one, questions.samples, questions.opener, PROMPT).tokens
     seen = []
-    done = run(
+    done = run_batches(
         one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, short_of_memory(whole // 3, seen)
     )
     found = [sample_id for _, result in done for sample_id in result]
@@ -120,7 +120,7 @@ def test_answers_do_not_depend_on_memory(one, questions):
         return ask(batch)
 
     def predictions(work):
-        done = run(one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, work)
+        done = run_batches(one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, work)
         return {s.sample_id: a.prediction for batch, found in done for s, a in zip(batch.samples, found, strict=True)}
 
     assert predictions(work) == predictions(ask)
@@ -128,13 +128,17 @@ def test_answers_do_not_depend_on_memory(one, questions):
 
 def test_single_sample_that_does_not_fit_is_an_error_and_others_pass_through(one, questions):
     with pytest.raises(torch.OutOfMemoryError):
-        list(run(one, batches(one, questions.samples[:4], PROMPT, 4), questions.opener, PROMPT, short_of_memory(0, [])))
+        list(
+            run_batches(
+                one, batches(one, questions.samples[:4], PROMPT, 4), questions.opener, PROMPT, short_of_memory(0, [])
+            )
+        )
 
     def broken(batch):
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        list(run(one, batches(one, questions.samples[:3], PROMPT, 2), questions.opener, PROMPT, broken))
+        list(run_batches(one, batches(one, questions.samples[:3], PROMPT, 2), questions.opener, PROMPT, broken))
 
 
 def test_next_batch_is_prepared_while_the_model_works(one, questions, monkeypatch):
@@ -152,7 +156,7 @@ def test_next_batch_is_prepared_while_the_model_works(one, questions, monkeypatc
     monkeypatch.setattr(batching, "prepares_ahead", lambda *_: True)  # as for a model on a GPU
     waited = []
     todo = batches(one, questions.samples, PROMPT, 12)
-    list(run(one, todo, questions.opener, PROMPT, lambda batch: waited.append(ready.wait(20))))
+    list(run_batches(one, todo, questions.opener, PROMPT, lambda batch: waited.append(ready.wait(20))))
     assert len(waited) > 1
     assert all(waited)
     assert processed == ["MainThread"] + ["inputs"] * (len(waited) - 1)  # each input once

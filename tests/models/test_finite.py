@@ -14,7 +14,7 @@ from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import Reading, answer, answers, read_letters
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
-from culture_neurons.models.recording import sums
+from culture_neurons.models.recording import activation_sums
 from culture_neurons.types import NeuronMask
 from tests.conftest import slow
 
@@ -32,7 +32,7 @@ def generate(loaded, batch):
 
 def recording(loaded, batch):
     with record(loaded.adapter) as recorder:
-        sums(loaded, batch, "all", recorder)
+        activation_sums(loaded, batch, "all", recorder)
 
 
 def ablation(loaded, batch):

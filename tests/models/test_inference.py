@@ -8,7 +8,7 @@ import torch
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import inference
-from culture_neurons.models.batching import batches, run
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.inference import answer, forward, on_device
 from culture_neurons.models.inputs import Prompt, prepare
 
@@ -19,7 +19,7 @@ def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
     result = {}
     ask = partial(answer, loaded, prompt=prompt)
     todo = batches(loaded, samples or questions.samples, prompt, batch_size)
-    for batch, found in run(loaded, todo, questions.opener, prompt, ask):
+    for batch, found in run_batches(loaded, todo, questions.opener, prompt, ask):
         result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
     return result
 

@@ -9,7 +9,7 @@ import torch
 
 from culture_neurons.data import prompts
 from culture_neurons.data.image_controls import apply_control
-from culture_neurons.models.batching import batches, run
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 
@@ -21,7 +21,7 @@ def answers(loaded, questions, control, batch_size, shards=1):
     ask, result = partial(answer, loaded, prompt=PROMPT), {}
     for shard in range(shards):
         todo = batches(loaded, samples, PROMPT, batch_size, shard, shards)
-        for batch, found in run(loaded, todo, opener, PROMPT, ask):
+        for batch, found in run_batches(loaded, todo, opener, PROMPT, ask):
             result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
     assert set(result) == {s.sample_id for s in questions.samples}
     return result

@@ -15,7 +15,7 @@ from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import SETTINGS, folder_digest, load
-from culture_neurons.models.recording import sums
+from culture_neurons.models.recording import activation_sums
 from culture_neurons.types import NeuronMask, Sample
 from tests.models.conftest import text_folder
 
@@ -64,7 +64,7 @@ def test_model_spread_over_devices_by_accelerate_gives_the_same_numbers(folders,
         with evaluator(loaded, mask, Prompt()) as evaluate:
             outcomes = evaluate(batch)
         with record(loaded.adapter) as recorder:
-            tokens, fired, positive_sum = sums(loaded, batch, "all", recorder)
+            tokens, fired, positive_sum = activation_sums(loaded, batch, "all", recorder)
         results.append(
             (answer(loaded, batch, Prompt()), outcomes, tokens.tolist(), fired.tolist(), positive_sum.tolist())
         )

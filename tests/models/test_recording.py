@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.models.batching import batches, run
+from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.models.recording import NEED_CONTENT, sums, token_weights
+from culture_neurons.models.recording import NEED_CONTENT, activation_sums, token_weights
 from culture_neurons.types import TOKEN_RULES
 
 PROMPT = Prompt(seed=5)
@@ -17,9 +17,9 @@ PROMPT = Prompt(seed=5)
 def recorded(loaded, questions, rule, batch_size):
     result = {}
     with record(loaded.adapter, negative_sum=True) as recorder:
-        work, content = partial(sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
+        work, content = partial(activation_sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
         todo = batches(loaded, questions.samples, PROMPT, batch_size)
-        for batch, found in run(loaded, todo, questions.opener, PROMPT, work, content):
+        for batch, found in run_batches(loaded, todo, questions.opener, PROMPT, work, content):
             result |= {s.sample_id: row for s, *row in zip(batch.samples, *found, strict=True)}
     return result
 

@@ -120,3 +120,10 @@ def test_a_shift_of_the_moments_changes_no_score(name):
         return selectors.score(name, Statistics(list("abc"), **sums, samples=n, mean_sum=mean, square_sum=square))
 
     np.testing.assert_allclose(scores(x - near), scores(x), rtol=1e-9)
+
+
+def test_methods_and_matches_of_a_config():
+    chosen = {"cas": None, "mine": {"method": "lape"}, "mad": {"normalise": False}}
+    assert selectors.methods_by_name(chosen) == {"cas": "cas", "mine": "lape", "mad": "mad"}
+    assert selectors.matched_selector({"match": "mine"}) == "mine"
+    assert selectors.matched_selector({}) == selectors.options("random-matched")["match"]

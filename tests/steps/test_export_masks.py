@@ -48,6 +48,13 @@ def test_same_input_same_bytes(masks):
     assert masks.with_name("cas.pth").read_bytes() == first
 
 
+def test_masks_by_attribution(masks):
+    table, metadata = files.read_table(masks)
+    files.write_table(masks, table, {**metadata, "neurons": {"gate_proj": 20, "o_proj": 8}})
+    with pytest.raises(FileError, match=r"cas\.parquet: its units are at projections; expected masks at the act.*$"):
+        run(masks)
+
+
 def test_file_of_another_kind_or_run(masks):
     table, metadata = files.read_table(masks)
     files.write_table(masks, table, {})

@@ -27,6 +27,15 @@ def test_notes_of_several_tables_are_put_together(tmp_path):
     assert history.read(paths[:1]) == json.loads(paths[0].read_text())
 
 
+def test_a_step_writes_what_was_before_it_and_itself(tmp_path):
+    noted("infer", "a", "m", "CPU").write(tmp_path, {"step": "tabulate", "code": "t", "version": "1"})
+    (path,) = tmp_path.iterdir()
+    assert path.name == "provenance_tabulate.json"
+    assert {name: step["code"] for name, step in history.read([path])["steps"].items()} == {
+        "prepare": ["p"], "infer": ["a"], "tabulate": ["t"],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["{}", '{"steps": [], "models": {}}', '{"steps": {"a": 1}, "models": {}}'])
 def test_a_file_that_is_no_note_is_named(tmp_path, text):
     files.write_text(tmp_path / "p.json", text)

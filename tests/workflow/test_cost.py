@@ -17,10 +17,18 @@ from culture_neurons.workflow import cost, cost_text, disk
 RUN = {
     "dataset": "small",
     "selectors": ["cas", "mad", "random"],
+    "attributed": [],
+    "matched": [],
+    "mentions": False,
+    "sets": {"further": 0, "selectors": [], "factors": []},
+    "finetuning": {"runs": 0, "questions": 0, "held_out": 0.2, "limits": {}},
     "top_fractions": ["0.05", "0.2"],
     "robustness": {"selectors": [], "strengths": [], "permutations": 0},
-    "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1},
+    "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
+    "image_controls": [],
+    "token_rules": [],
     "min_correct": 5,
+    "negative_sum": False,
     "models": {
         "a": {"gpus": 2, "trained": False},
         "b": {"gpus": 0, "trained": True},
@@ -87,7 +95,7 @@ def test_work_of_a_model_by_hand() -> None:
 
 
 def test_shards_of_questions_and_masks_by_hand() -> None:
-    run = {**RUN, "shards": {"infer": 2, "record": 1, "ablate": 5, "ablate_masks": 2}}
+    run = {**RUN, "shards": {"infer": 2, "record": 1, "ablate": 5, "ablate_masks": 2, "ablate_selectors": None}}
     answers, _, ablation = cost.work(run, cost.questions(SPLITS, 5), CALIBRATION)
     assert (answers.jobs, answers.passes, answers.start_up) == (2, 40, 20)
     assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
@@ -218,7 +226,7 @@ def test_disk_of_attributions_sets_and_fine_tuning_by_hand() -> None:
         "attributed": ["mad"],
         "mentions": True,
         "sets": {"further": 1, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
-        "finetuning": {"tasks": 1, "runs": 6, "questions": 1, "held_out": 0.2, "limits": {}},
+        "finetuning": {"tasks": 1, "runs": 6, "questions": 1, "held_out": 0.2, "limits": {"a": None}},
     }
     further = {"mentions": 8, "set": 11, "tasks/a": 99}
     found = disk.disk(run, cost.questions(SPLITS, 5), calibrated(units_per_layer=50), further)

@@ -1,4 +1,5 @@
 # Tables -> figures, tables for a paper, cards of single neurons, and the report.
+from culture_neurons.report.registry import write_list
 
 
 TABLES = [F("table", table=name) for name in run.tables]
@@ -32,7 +33,7 @@ rule figures:
     params:
         tables=lambda w, input: os.path.dirname(input.tables[0]),
         more=run.further_tables,
-        figures=given([figure._asdict() for figure in run.figures]),
+        figures=lambda w: write_list(run.figures),
         selectors=run.shown,
         top=run.top,
         folder=subpath(output.captions, parent=True),
@@ -132,7 +133,7 @@ rule report:
         run=given(run.report_settings),
         training=run.all("training", model=run.trained),
         more=run.further_tables,
-        shown=given([figure._asdict() for figure in run.figures]),
+        shown=lambda w: write_list(run.figures),
         tables=lambda w, input: os.path.dirname(input.tables[0]),
         figures=lambda w, input: os.path.dirname(input.figures[0]),
     shell:

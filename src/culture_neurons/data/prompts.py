@@ -2,7 +2,7 @@
 
 The order of the options is shuffled per sample by a seeded hash of its id, so that
 it depends on nothing but the seed and the sample. The model's own chat template is
-applied by `models.inference`.
+applied by `models.templates.render`, through `models.loading.Loaded.render`.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
 
 def home(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     """Where the data of a source is read from: path, revision, split and, where there are several, config; as
-    `hub.fetch` takes them. None for a source that is made here or only in local files."""
+    `hub_rows.fetch` takes them. None for a source that is made here or only in local files."""
     if spec.get("type") == "cvqa":
         from culture_neurons.data.readers import cvqa
 

@@ -222,11 +222,8 @@ def _check(mlp: nn.Module, layout: Layout, activation: nn.Module, model_type: st
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 3, hidden, generator=generator).to(weight.device, dtype)
     seen: list[torch.Tensor] = []
-    handle = activation.register_forward_hook(lambda module, args, output: seen.append(output))
-    try:
+    with activation.register_forward_hook(lambda module, args, output: seen.append(output)):
         output = mlp(x)
-    finally:
-        handle.remove()
     if len(seen) != 1 or seen[0].shape[-1] != width:
         raise _unknown(model_type, f"the activation of layer {index} ran {len(seen)} times, or not on {width} neurons")
     up_first = False

@@ -6,7 +6,7 @@ Source: Yamamoto et al. 2026, "Neuron-Level Analysis of Cultural Understanding i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
@@ -99,15 +99,11 @@ def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
     for site, parts in where.items():
         for layer, part in enumerate(parts):
             by_module.setdefault(part.module, []).append((site, layer, part))
-    handles = []
-    try:
-        handles.append(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
+    with ExitStack() as hooks:
+        hooks.enter_context(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
         for module, parts in by_module.items():
-            handles.append(module.register_forward_hook(partial(result._watch, parts)))
+            hooks.enter_context(module.register_forward_hook(partial(result._watch, parts)))
         yield result
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -130,7 +126,7 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
     if not good.all():
         with torch.inference_mode():
-            raise finite.error(
+            raise finite.nonfinite_error(
                 loaded,
                 batch,
                 int((~good).argmax()),

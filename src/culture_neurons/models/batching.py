@@ -29,7 +29,7 @@ BLOCK = 64
 def batches(
     loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, shard: int = 0, shards: int = 1
 ) -> list[list[Question]]:
-    """The batches of one of `shards` jobs that share the samples; see `plan`."""
+    """The batches of one of `shards` jobs that share the samples; see `plan_batches`."""
     questions = render(loaded, samples, prompt)
     broken = sorted(question.sample.sample_id for question in questions if question.broken)
     if broken:
@@ -38,10 +38,10 @@ def batches(
             loaded.name, len(broken), len(questions), ", ".join(map(repr, broken[:5])),
             " ..." if len(broken) > 5 else "",
         )  # fmt: skip
-    return plan(questions, count_tokens(loaded, questions), batch_size, shard, shards)
+    return plan_batches(questions, count_tokens(loaded, questions), batch_size, shard, shards)
 
 
-def plan(
+def plan_batches(
     questions: Sequence[Question], tokens: Sequence[int], batch_size: int, shard: int = 0, shards: int = 1
 ) -> list[list[Question]]:
     """The batches, of at most `batch_size` questions, of job `shard` (from 0) of `shards`.
@@ -94,7 +94,7 @@ def cut_batches(questions: Sequence[Question], tokens: Sequence[int], size: int)
     return result
 
 
-def run(
+def run_batches(
     loaded: Loaded,
     todo: Sequence[Sequence[Question]],
     opener: Opener,

@@ -20,13 +20,13 @@ import torch
 from culture_neurons import seeds
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.attribution import attribute, attributor
-from culture_neurons.models.batching import plan, run
+from culture_neurons.models.batching import plan_batches, run_batches
 from culture_neurons.models.devices import devices_of
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, count_tokens, process, render
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.recording import NEED_CONTENT, sums
+from culture_neurons.models.recording import NEED_CONTENT, activation_sums
 from culture_neurons.types import NeuronMask, Sample
 
 #: Ablation is run with so many masks, which parts what a batch costs once from what each mask costs.
@@ -68,7 +68,7 @@ class Measurement:
     tokens       of a question: the mean over all, and the most that was seen
     batch_size   of the largest batch that fitted into memory
     questions    how many were run
-    recorded     T [sample] and sums [sample, layer, neuron] of some questions, as `recording.sums` gives them
+    recorded     T [sample] and sums [sample, layer, neuron] of some questions (`recording.activation_sums`)
     """
 
     seconds: Mapping[str, np.ndarray]
@@ -96,17 +96,17 @@ def spread_samples(
         # The fullest: a batch that is left over may be too small to tell anything.
         return part[max(range(len(part)), key=lambda i: (len(part[i]), -abs(i - len(part) // 2)))]
 
-    batches = sorted(plan(questions, tokens, batch_size), key=longest, reverse=True)
+    batches = sorted(plan_batches(questions, tokens, batch_size), key=longest, reverse=True)
     parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
     chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
     return Spread(chosen, max(batches, key=padded), len(questions))
 
 
-def random_masks(layers: int, neurons: int, size: int, n: int = MANY) -> list[NeuronMask]:
+def random_masks(layers: int, neurons: int, size: int) -> list[NeuronMask]:
     """Masks of `size` neurons anywhere in the model, the same ones every time; at most half of all neurons."""
     total = layers * neurons
     masks = []
-    for i in range(n):
+    for i in range(MANY):
         # What a mask costs does not depend on its size; masks of all neurons would be equal and share a pass.
         flat = np.sort(seeds.generator("calibration", i).choice(total, min(size, total // 2), replace=False))
         masks.append(NeuronMask("calibration", "act_fn", flat // neurons, flat % neurons))
@@ -141,7 +141,7 @@ def measure(
     def everything(batch: Batch) -> None:
         answer(loaded, batch, prompt)
         with record(loaded.adapter, negative_sum) as recorder:
-            sums(loaded, batch, rule, recorder)
+            activation_sums(loaded, batch, rule, recorder)
         with evaluator(loaded, masks, prompt) as evaluate:
             evaluate(batch)
         if sites:
@@ -149,7 +149,7 @@ def measure(
                 attribute(loaded, batch, hooks)
 
     def fitting(questions: Sequence[Question]) -> list[Batch]:
-        return [batch for batch, _ in run(loaded, [questions], opener, prompt, everything, content)]
+        return [batch for batch, _ in run_batches(loaded, [questions], opener, prompt, everything, content)]
 
     largest = max(len(batch.questions) for batch in fitting(batches.longest))
     strata = [(stratum.weight, fitting(stratum.questions)) for stratum in batches.strata]
@@ -164,7 +164,7 @@ def measure(
         found = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
         found["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
         with record(loaded.adapter, negative_sum) as recorder:
-            found["record"] = mean(partial(sums, loaded, rule=rule, recorder=recorder))
+            found["record"] = mean(partial(activation_sums, loaded, rule=rule, recorder=recorder))
         costs = []
         for n in (FEW, MANY):
             with evaluator(loaded, masks[:n], prompt) as evaluate:
@@ -223,6 +223,6 @@ def _recorded(
     result = []
     with record(loaded.adapter, negative_sum) as recorder:
         for parts in strata:
-            found = sums(loaded, parts[0], rule, recorder)
+            found = activation_sums(loaded, parts[0], rule, recorder)
             result.append(tuple(values[:kept].copy() for values in found))
     return result

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.inputs import Batch
@@ -13,7 +15,7 @@ from culture_neurons.models.loading import Loaded
 
 
 @torch.inference_mode()
-def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
+def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
     """Where in the model the numbers of one sample of a batch stop being finite, in words.
 
     `repeat` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
@@ -30,17 +32,15 @@ def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object])
         return lambda module, args, output: check(layer, output)
 
     layers = loaded.adapter.layers
-    handles = [module.register_forward_hook(after(layer)) for layer, module in enumerate(layers)]
-    handles.append(
-        layers[0].register_forward_pre_hook(
-            lambda module, args, kwargs: check(-1, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-        )
-    )
-    try:
+
+    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        check(-1, args[0] if args else kwargs["hidden_states"])
+
+    with ExitStack() as hooks:
+        for layer, module in enumerate(layers):
+            hooks.enter_context(module.register_forward_hook(after(layer)))
+        hooks.enter_context(layers[0].register_forward_pre_hook(before, with_kwargs=True))
         repeat()
-    finally:
-        for handle in handles:
-            handle.remove()
     first = min((layer for layer, is_finite in finite.items() if not is_finite), default=None)
     if first is None:
         return f"the outputs of all {len(layers)} decoder layers are finite"
@@ -49,15 +49,15 @@ def locate(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object])
     return f"decoder layer {first} is the first whose output is not finite"
 
 
-def error(
+def nonfinite_error(
     loaded: Loaded, batch: Batch, row: int, what: str, repeat: Callable[[], object], under: str = ""
 ) -> ModelError:
     """The error to raise when `what` came out for sample `row` of a batch is not finite.
 
-    `repeat` as in `locate`; `under` says what is in force, such as the mask of a culture.
+    `repeat` as in `first_nonfinite_layer`; `under` says what is in force, such as the mask of a culture.
     """
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
         f"model {loaded.name!r}: {what} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
-        f"{locate(loaded, batch, row, repeat)}; {advice}"
+        f"{first_nonfinite_layer(loaded, batch, row, repeat)}; {advice}"
     )

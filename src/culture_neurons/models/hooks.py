@@ -8,7 +8,7 @@ silent hook would give plausible numbers that mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -265,14 +265,10 @@ def _attached(
     def hook(number: int) -> Callable[..., torch.Tensor | None]:
         return lambda module, args, output: react(number, output)
 
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for number, module in enumerate(modules):
-            handles.append(module.register_forward_hook(hook(number)))
+            hooks.enter_context(module.register_forward_hook(hook(number)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _device(layer: nn.Module) -> torch.device:

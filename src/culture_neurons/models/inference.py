@@ -136,7 +136,7 @@ def answers(
     texts: Sequence[str] | None = None,
     under: str = "",
 ) -> list[Answer]:
-    """What a reading means for each sample; `under` says in an error what is in force (`finite.error`).
+    """What a reading means for each sample; `under` says in an error what is in force (`finite.nonfinite_error`).
 
     A letter may have the probability 0, and so the log-probability -inf. Raises ModelError, naming sample and layer,
     where that is so of all letters of a sample, or where a log-probability is no number or +inf: then the model's own
@@ -146,7 +146,7 @@ def answers(
     bad = np.isnan(by_letter).any(axis=1) | np.isposinf(by_letter).any(axis=1) | np.isneginf(by_letter).all(axis=1)
     if bad.any():
         what = "the log-probabilities"
-        raise finite.error(
+        raise finite.nonfinite_error(
             loaded, batch, int(bad.argmax()), what, lambda: forward(loaded, on_device(loaded, batch)), under
         )
     return [

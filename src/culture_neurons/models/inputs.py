@@ -265,7 +265,7 @@ def _content_tokens(
     return result
 
 
-def _same_ends(text: str, content: str, n: int = 4) -> bool:
-    """Whether two texts begin and end with the same letters and digits, whatever the tokenizer did to the rest."""
+def _same_ends(text: str, content: str) -> bool:
+    """Whether two texts begin and end with the same four letters and digits, whatever the tokenizer did to the rest."""
     a, b = ([c for c in unicodedata.normalize("NFKC", t).casefold() if c.isalnum()] for t in (text, content))
-    return a[:n] == b[:n] and a[-n:] == b[-n:]
+    return a[:4] == b[:4] and a[-4:] == b[-4:]

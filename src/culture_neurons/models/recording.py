@@ -50,7 +50,7 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, ...]:
+def activation_sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[np.ndarray, ...]:
     """T [sample], K, S and, if recorded, N [sample, layer, neuron] of a batch (see `types.Statistics`), inside
     `hooks.record`.
 
@@ -66,5 +66,5 @@ def sums(loaded: Loaded, batch: Batch, rule: str, recorder: Recorder) -> tuple[n
     tokens, fired, *others = recorder.collect()
     good = np.all([np.isfinite(values).all(axis=(1, 2)) for values in others], axis=0)
     if not good.all():
-        raise finite.error(loaded, batch, int((~good).argmax()), "the activations", forwards)
+        raise finite.nonfinite_error(loaded, batch, int((~good).argmax()), "the activations", forwards)
     return tokens, fired, *others

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,13 +169,12 @@ def _record_modules(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -
         times[module] += 1
         seen.runs[module] = args, kwargs, output
 
-    handles = [layer.register_forward_pre_hook(calling(i), with_kwargs=True) for i, layer in enumerate(layers)]
-    handles += [module.register_forward_hook(ran, with_kwargs=True) for module in modules]
-    try:
+    with ExitStack() as hooks:
+        for i, layer in enumerate(layers):
+            hooks.enter_context(layer.register_forward_pre_hook(calling(i), with_kwargs=True))
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(ran, with_kwargs=True))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Recorded) -> list[StandIn]:

@@ -7,7 +7,7 @@ float64 [culture, layer, neuron]`, and list it in `registry.py`. Scores that are
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +25,16 @@ def resolve(name: str) -> Selector:
         known = [*SELECTORS, *ALIASES]
         raise ConfigError(f"unknown selector {name!r}{nearest(name, known)}; known: {', '.join(known)}")
     return SELECTORS[key]
+
+
+def methods_by_name(chosen: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:
+    """The method of each selector of a config, name -> options: their `method`, or else the name itself."""
+    return {name: (options or {}).get("method", name) for name, options in chosen.items()}
+
+
+def matched_selector(options: Mapping[str, Any]) -> str:
+    """The selector whose masks are matched by a random control (`random-matched`) of these options."""
+    return options.get("match", "cas")
 
 
 def load_function(reference: str) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ def lape_original(
     return scores
 
 
-def choose_original(scores: np.ndarray, budget: int, **_unused: object) -> list[np.ndarray]:
+def choose_original(scores: np.ndarray, budget: int) -> list[np.ndarray]:
     """The published sets: the `budget` candidates of lowest entropy, each for every culture above the bar.
 
     scores   float32 [culture, layer, neuron] of `lape_original`

@@ -18,11 +18,9 @@ from culture_neurons.seeds import generator
 from culture_neurons.selectors import shares
 from culture_neurons.types import CULNIG
 
-#: What may be updated; `random` is a control of as many modules.
-CHOICES = ("richest", "poorest", "random")
-#: How: all weights of a module, or low-rank adapters beside them.
+#: How modules are updated: all weights of a module, or low-rank adapters beside them.
 METHODS = ("lora", "full")
-#: Of modules.csv.
+#: Of tables/finetuning_modules.csv.
 COLUMNS = ["choice", "seed", "site", "layer", "chosen", "units", "richness"]
 
 

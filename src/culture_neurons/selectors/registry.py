@@ -15,8 +15,8 @@ class Selector:
 
     score            function of the statistics and keyword options
     choose           "" for the top of each culture by score; else a function of (scores float32
-                     [culture, layer, neuron], budget, probability=, reference=) that returns flat
-                     indices per culture, best first
+                     [culture, layer, neuron], budget) that returns flat indices per culture, best first;
+                     with needs_reference also of the keywords probability and reference
     needs_reference  whether `choose` needs the statistics and another selector's mask (option `match`)
     control          whether the masks are a random control
     """

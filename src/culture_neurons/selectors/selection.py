@@ -118,7 +118,7 @@ def top_indices_unsorted(scores: np.ndarray, size: int) -> np.ndarray:
         least = np.partition(values, len(values) - size)[len(values) - size]
         taken = values > least
         taken[np.flatnonzero(values == least)[: size - np.count_nonzero(taken)]] = True
-        candidates = candidates[np.flatnonzero(taken)]  # several times faster than with `inside` itself
+        candidates = candidates[np.flatnonzero(taken)]  # several times faster than with `taken` itself
     return candidates
 
 

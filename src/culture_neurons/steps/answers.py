@@ -14,7 +14,7 @@ from culture_neurons.steps.history import History
 COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
 
 
-def samples(path: Path, history: History) -> Any:
+def read_samples(path: Path, history: History) -> Any:
     """The columns of samples.parquet that tables need."""
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
@@ -26,7 +26,7 @@ def samples(path: Path, history: History) -> Any:
     return table
 
 
-def before(samples: Any, path: Path, history: History) -> tuple[Any, dict[str, Any], Any]:
+def read_baseline(samples: Any, path: Path, history: History) -> tuple[Any, dict[str, Any], Any]:
     """Answers without an intervention: `mask_effects.Baseline`, which model gave them, and the table of all splits."""
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
@@ -44,7 +44,7 @@ def open_reasoning(path: Path) -> str:
     return str(files.read_table(path, ["sample_id"], only=True)[1].get("open_reasoning") or "")
 
 
-def after(
+def read_outcomes(
     path: Path, identity: Mapping[str, Any], of: Path, history: History, *more: str
 ) -> tuple[Any, dict[str, Any]]:
     """Answers under an intervention, with the columns `more` too, and their metadata.

@@ -22,7 +22,7 @@ def main(o: argparse.Namespace) -> None:
     if statistics.keys() != planted.keys():
         odd = "/".join(min(statistics.keys() ^ planted.keys()))
         raise ConfigError(f"{odd}: given for only one of --statistics and --planted")
-    methods = [(options or {}).get("method", name) for name, options in o.selectors.items()]
+    methods = selectors.methods_by_name(o.selectors).values()
     columns = ["model", *planted_benchmark.COLUMNS, "planted"]
     tables, history = [pd.DataFrame(columns=columns)], History()
     for key, path in cli.progress(sorted(statistics.items()), len(statistics), "models"):
@@ -41,8 +41,7 @@ def main(o: argparse.Namespace) -> None:
     using = sorted({module for method in methods for module in selectors.modules(method)})
     science = ("selectors", "top_fraction", "samples", "noise", "repeats", "seed")
     settings = argparse.Namespace(**{key: getattr(o, key) for key in science})
-    history.add(cli.provenance("benchmark_selectors", settings, using))
-    files.write_text(o.out_dir / "provenance_benchmark_selectors.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("benchmark_selectors", settings, using))
     cli.log.info("benchmark.csv: %d rows", len(whole))
 
 

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.errors import DataError, FileError
-from culture_neurons.steps import cli
+from culture_neurons.errors import DataError
+from culture_neurons.steps import cli, question_units
 
 #: Thumbnails: longest side in pixels, and most bytes of one; a picture that needs more is compressed more.
 SIDE, MOST_BYTES = 96, 5000
@@ -23,7 +23,7 @@ def main(o: argparse.Namespace) -> None:
     """statistics.h5, a mask, scores, samples -> cards.json"""
     import numpy as np
 
-    from culture_neurons import files, layout, question_groups, store
+    from culture_neurons import files, layout, store
     from culture_neurons.analysis import neuron_cards
 
     scores = {name: path for (name,), path in layout.by("scores", o.scores, "selector").items()}
@@ -32,12 +32,8 @@ def main(o: argparse.Namespace) -> None:
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     files.check_same_model(o.statistics, identity, o.mask, made)
-    samples, _ = files.read_table(
-        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
-    )
-    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
-    if missing := set(sums.sample_ids) - unit.keys():
-        raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
+    unit = question_units.read(o.samples)
+    question_units.check_known(sums.sample_ids, unit, o.statistics, o.samples)
     shown = neuron_cards.estimate_probabilities(
         sums.cultures, [unit[i] for i in sums.sample_ids], sums.tokens, sums.fired, o.resamples, o.seed
     )

@@ -18,13 +18,15 @@ def main(o: argparse.Namespace) -> None:
     import numpy as np
 
     from culture_neurons import files
-    from culture_neurons.models import exchange
+    from culture_neurons.models import lape_mask_files
     from culture_neurons.types import NeuronMask
 
     table, metadata = files.read_table(o.masks, ["culture", "site", "layer", "neuron"])
     missing = [key for key in ("cultures", "layers", "neurons") if key not in metadata]
     if missing:
         raise FileError(f"{o.masks}: its metadata has no {missing[0]!r}; expected a mask file of this project")
+    if isinstance(metadata["neurons"], dict):
+        raise FileError(f"{o.masks}: its units are at projections; expected masks at the activation, of one site")
     cultures, layers, neurons = sorted(metadata["cultures"]), metadata["layers"], metadata["neurons"]
     layer, neuron, culture = (table[name].to_numpy() for name in ("layer", "neuron", "culture"))
     outside = (layer < 0) | (layer >= layers) | (neuron < 0) | (neuron >= neurons)
@@ -33,7 +35,7 @@ def main(o: argparse.Namespace) -> None:
     site = str(table["site"].iloc[0]) if len(table) else "act_fn"
     culture = np.asarray(culture, dtype=object)
     masks = [NeuronMask(name, site, layer[culture == name], neuron[culture == name]) for name in cultures]
-    exchange.write(o.out, masks, layers)
+    lape_mask_files.write(o.out, masks, layers)
     about = {key: metadata.get(key) for key in KEPT} | {"cultures": cultures, "site": site}
     text = json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True)
     files.write_text(o.out.with_name(f"{o.out.name}.json"), text + "\n")

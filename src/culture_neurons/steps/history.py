@@ -43,6 +43,13 @@ class History:
     def as_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
+    def write(self, folder: Path, made: Mapping[str, Any]) -> None:
+        """Write provenance_{step}.json of the step that `made` is of (`cli.provenance`), which is noted too."""
+        from culture_neurons.files import write_text
+
+        self.add(made)
+        write_text(folder / f"provenance_{made['step']}.json", self.as_json())
+
     def _step(self, name: str) -> dict[str, set]:
         return self._steps.setdefault(name, {key: set() for key in ("code", "version", "hardware", "packages")})
 

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError, DataError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files
 
 
 def main(o: argparse.Namespace) -> None:
@@ -16,12 +16,11 @@ def main(o: argparse.Namespace) -> None:
     import pandas as pd
 
     from culture_neurons import files, store
-    from culture_neurons.models import exchange
+    from culture_neurons.models import lape_mask_files
     from culture_neurons.selectors import selection
     from culture_neurons.types import IMPORTED
 
-    if len(o.out) != len(o.top_fraction):
-        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
+    mask_files.check_outputs(o.top_fraction, o.out)
     if len(set(o.cultures)) < len(o.cultures):
         raise ConfigError(f"--cultures {' '.join(o.cultures)}: expected each name once")
     statistics, metadata = store.read_statistics(o.statistics)
@@ -33,7 +32,7 @@ def main(o: argparse.Namespace) -> None:
             f"{o.samples}: has no culture {strange[0]!r}, which is named for {o.masks}\n"
             f"expected names of the data, in the order of the file: {', '.join(sorted(asked))}"
         )
-    masks = exchange.read(o.masks, o.cultures, layers, neurons, metadata["site"])
+    masks = lape_mask_files.read(o.masks, o.cultures, layers, neurons, metadata["site"])
     kept = []
     for mask in sorted(masks, key=lambda mask: mask.culture):
         if mask.culture not in statistics.cultures:
@@ -62,9 +61,9 @@ def main(o: argparse.Namespace) -> None:
         selection.fraction(fraction)
         settings = argparse.Namespace(cultures=o.cultures, top_fraction=fraction)
         made_by = cli.provenance("import_masks", settings, after=metadata, **identity)
-        made_by |= {"cultures": [mask.culture for mask in kept], "layers": layers, "neurons": neurons, "budget": None}
-        made_by |= {"top_fraction": fraction, "selector": IMPORTED, "options": {}, "imported": imported}
-        files.write_table(out, table, made_by)
+        cultures = [mask.culture for mask in kept]
+        about = mask_files.describe_masks(cultures, layers, neurons, IMPORTED, {}, fraction)
+        files.write_table(out, table, made_by | about | {"budget": None, "imported": imported})
 
 
 def arguments() -> argparse.ArgumentParser:

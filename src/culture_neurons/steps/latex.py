@@ -29,7 +29,7 @@ def main(o: argparse.Namespace) -> None:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of all tables")
     parser.add_argument("--selectors", nargs="+", required=True, help="selectors to show; drops shows the first one")
     parser.add_argument("--top-fraction", type=float, required=True, help="size of the masks")
     parser.add_argument("--summary", type=Path, required=True, help="table of self and cross drops")

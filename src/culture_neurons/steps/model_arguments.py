@@ -104,10 +104,10 @@ def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> l
 def run(
     loaded: Any, todo: list[list], opener: Any, prompt: Any, what: str, work: Callable[[Any], T], content: bool = False
 ) -> Iterator[tuple[Any, T]]:
-    """Each batch and what `work` made of it, with progress; see `models.batching.run`."""
-    from culture_neurons.models.batching import run
+    """Each batch and what `work` made of it, with progress; see `models.batching.run_batches`."""
+    from culture_neurons.models.batching import run_batches
 
-    done = run(loaded, todo, opener, prompt, work, content)
+    done = run_batches(loaded, todo, opener, prompt, work, content)
     total = sum(map(len, todo))
     yield from cli.progress(done, total, f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
 

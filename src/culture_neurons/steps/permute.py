@@ -6,8 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from culture_neurons.errors import FileError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files, question_units
 
 
 def main(o: argparse.Namespace) -> None:
@@ -17,21 +16,17 @@ def main(o: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from culture_neurons import files, question_groups, selectors, store
+    from culture_neurons import files, selectors, store
     from culture_neurons.analysis import p_values
     from culture_neurons.selectors import selection
 
     selectors.check(o.selector, o.options)
-    samples, _ = files.read_table(
-        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
-    )
-    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
+    unit = question_units.read(o.samples)
     tables, statistics, changed = [], None, Counter()
     for number in cli.progress(range(o.permutations), o.permutations, "permutations"):
 
         def shuffled(ids: list[str], cultures: list[str], number: int = number) -> list[str]:
-            if missing := set(ids) - unit.keys():
-                raise FileError(f"{o.statistics}: sample {min(missing)!r} is not in {o.samples}; delete the older file")
+            question_units.check_known(ids, unit, o.statistics, o.samples)
             labels = p_values.shuffle_labels(cultures, [unit[i] for i in ids], o.seed, number)
             changed.update({name for pair in zip(cultures, labels, strict=True) if len(set(pair)) > 1 for name in pair})
             return labels
@@ -50,8 +45,9 @@ def main(o: argparse.Namespace) -> None:
         selector=o.selector, options=o.options, top_fraction=o.top_fraction, permutations=o.permutations, seed=o.seed
     )
     made_by = cli.provenance("permute", settings, selectors.modules(o.selector), metadata, **identity)
-    made_by |= {"cultures": sorted(statistics.cultures), "layers": layers, "neurons": neurons}
-    made_by |= {"top_fraction": o.top_fraction, "selector": o.selector, "options": o.options}
+    made_by |= mask_files.describe_masks(
+        sorted(statistics.cultures), layers, neurons, o.selector, o.options, o.top_fraction
+    )
     made_by |= {"permutations": o.permutations, "changed": {name: changed[name] for name in made_by["cultures"]}}
     files.write_table(o.out, table, made_by)
     if same := [name for name, times in made_by["changed"].items() if not times]:

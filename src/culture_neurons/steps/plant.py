@@ -14,7 +14,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
     from culture_neurons.models.demo import architectures, planting, training
 
-    world, recipe, prompt = training_arguments.task(o)
+    world, recipe, prompt = training_arguments.world_recipe_prompt(o)
     if o.source.get("type") == "synthetic-text":
         raise ConfigError("neurons are planted in models that see images only; found a source in words")
     if o.init:

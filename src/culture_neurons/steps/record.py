@@ -27,7 +27,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files, store
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.hooks import record
-    from culture_neurons.models.recording import NEED_CONTENT, sums
+    from culture_neurons.models.recording import NEED_CONTENT, activation_sums
 
     model_arguments.check_part("shard", o.shard, o.shards)
     samples, opener = read_samples(o.samples, split="identify")
@@ -55,7 +55,7 @@ def main(o: argparse.Namespace) -> None:
         ) as writer,
         record(loaded.adapter, o.negative_sum) as recorder,
     ):
-        work = partial(sums, loaded, rule=o.token_rule, recorder=recorder)
+        work = partial(activation_sums, loaded, rule=o.token_rule, recorder=recorder)
         content = o.token_rule in NEED_CONTENT
         for batch, found in model_arguments.run(loaded, todo, opener, prompt, "activations", work, content):
             writer.write([s.sample_id for s in batch.samples], *found)

@@ -56,7 +56,7 @@ def run_settings(text: str) -> dict[str, Any]:
 
 def arguments() -> argparse.ArgumentParser:
     p = cli.parser("Write one self-contained HTML page from the tables and figures of a run.")
-    p.add_argument("--tables", type=Path, required=True, help="folder of the tables of steps.tabulate")
+    p.add_argument("--tables", type=Path, required=True, help="folder of all tables")
     p.add_argument("--more", nargs="*", default=[], metavar="NAME", help="tables that only some runs make, to show")
     p.add_argument("--figures", type=Path, required=True, help="folder of the figures of steps.figures")
     p.add_argument("--show", default="[]", metavar="JSON",

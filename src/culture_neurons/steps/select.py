@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files
 
 
 def main(o: argparse.Namespace) -> None:
@@ -19,8 +19,7 @@ def main(o: argparse.Namespace) -> None:
 
     selectors.check(o.selector, o.options)
     matched = selectors.resolve(o.selector).needs_reference
-    if len(o.masks_out) != len(o.top_fraction):
-        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.masks_out)} outputs; expected as many")
+    mask_files.check_outputs(o.top_fraction, o.masks_out)
     if matched and len(o.reference) != len(o.top_fraction):
         raise ConfigError(f"--selector {o.selector} needs one --reference per top fraction")
     statistics, metadata = store.read_statistics(o.statistics)
@@ -46,9 +45,8 @@ def main(o: argparse.Namespace) -> None:
         _say(mask, statistics.cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
         made_by = cli.provenance("select", settings, using, metadata, **identity)
-        made_by |= {"cultures": sorted(statistics.cultures), "layers": layers, "neurons": neurons, "budget": size}
-        made_by |= {"top_fraction": fraction, "selector": o.selector, "options": o.options}
-        files.write_table(out, mask, made_by)
+        about = mask_files.describe_masks(sorted(statistics.cultures), layers, neurons, o.selector, o.options, fraction)
+        files.write_table(out, mask, made_by | about | {"budget": size})
 
 
 def _say(mask: Any, cultures: list[str], size: int, fraction: str, reference: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files
 
 
 def main(o: argparse.Namespace) -> None:
@@ -21,8 +21,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.selectors import culnig, selection
 
     culnig.check(o.selector, o.options)
-    if len(o.out) != len(o.top_fraction):
-        raise ConfigError(f"{len(o.top_fraction)} top fractions and {len(o.out)} outputs; expected as many")
+    mask_files.check_outputs(o.top_fraction, o.out)
     read = {"questions": o.attributions, "control": o.control} | ({"mention": o.mention} if o.mention else {})
     found = {name: store.read_attributions(paths) for name, paths in read.items()}
     first, metadata = found["questions"]
@@ -47,9 +46,9 @@ def main(o: argparse.Namespace) -> None:
             cli.log.info("top %s, %s: %s", fraction, culture, ", ".join(f"{counts.get(s, 0)} at {s}" for s in sites))
         settings = argparse.Namespace(selector=o.selector, options=given, top_fraction=fraction)
         made_by = cli.provenance("select_culnig", settings, ["culture_neurons.selectors.culnig"], metadata, **identity)
-        made_by |= {"cultures": first.cultures, "layers": next(iter(gain.values())).shape[1], "neurons": sites}
-        made_by |= {"top_fraction": fraction, "selector": o.selector, "options": given, "budget": None}
-        files.write_table(out, mask, made_by)
+        layers = next(iter(gain.values())).shape[1]
+        about = mask_files.describe_masks(first.cultures, layers, sites, o.selector, given, fraction)
+        files.write_table(out, mask, made_by | about | {"budget": None})
 
 
 def arguments() -> argparse.ArgumentParser:

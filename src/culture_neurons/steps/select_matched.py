@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import cli
+from culture_neurons.errors import FileError
+from culture_neurons.steps import cli, mask_files
 
 
 def main(o: argparse.Namespace) -> None:
@@ -14,8 +14,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
     from culture_neurons.selectors import culnig, selection
 
-    if len(o.out) != len(o.reference):
-        raise ConfigError(f"{len(o.reference)} reference masks and {len(o.out)} outputs; expected as many")
+    mask_files.check_outputs(o.reference, o.out, "reference masks")
     for path, out in zip(o.reference, o.out, strict=True):
         reference, made = files.read_table(path, list(selection.COLUMNS))
         widths = made.get("neurons")
@@ -24,9 +23,11 @@ def main(o: argparse.Namespace) -> None:
         mask = culnig.random_control(reference, made["cultures"], made["layers"], widths, o.seed)
         options = {"match": o.match, "seed": o.seed}
         settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=made["top_fraction"])
-        kept = {key: made[key] for key in ("model", "revision", "cultures", "layers", "neurons", "top_fraction")}
         made_by = cli.provenance("select_matched", settings, ["culture_neurons.selectors.culnig"], made)
-        made_by |= kept | {"selector": "random-matched", "options": options, "budget": None}
+        made_by |= {key: made[key] for key in ("model", "revision")} | {"budget": None}
+        made_by |= mask_files.describe_masks(
+            made["cultures"], made["layers"], widths, "random-matched", options, made["top_fraction"]
+        )
         files.write_table(out, mask, made_by)
         cli.log.info("top %s: %d units of %d cultures", made["top_fraction"], len(mask), len(made["cultures"]))
 

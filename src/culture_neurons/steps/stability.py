@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files, question_units
 
 
 def main(o: argparse.Namespace) -> None:
@@ -18,7 +18,7 @@ def main(o: argparse.Namespace) -> None:
         os.environ[name] = "1"
     import pyarrow as pa
 
-    from culture_neurons import files, question_groups, selectors, store
+    from culture_neurons import files, selectors, store
     from culture_neurons.analysis import stability
     from culture_neurons.models.allocator import keep_freed_memory
     from culture_neurons.types import FEWEST_UNITS
@@ -30,13 +30,10 @@ def main(o: argparse.Namespace) -> None:
     shape = statistics.fired.shape
     chosen = [_chosen(name, entry, paths, statistics.cultures, shape, o.statistics, identity)
               for name, entry in sorted(o.selectors.items())]  # fmt: skip
-    samples, _ = files.read_table(
-        o.samples, list(question_groups.COLUMNS), only=True, optional=list(question_groups.OPTIONAL)
-    )
     # Of the sums of all samples no more is needed; those of draws take their room.
     probability = statistics.probability.astype("float32")
     del statistics
-    unit = dict(zip(samples["sample_id"], question_groups.units(samples), strict=True))
+    unit = question_units.read(o.samples)
     with store.sample_sums(o.statistics) as sums:
         table, neurons = stability.measure(
             sums, unit, chosen, probability, o.resamples, o.split_halves, o.seed, o.threads
@@ -77,10 +74,8 @@ def _chosen(
         files.check_same_model(statistics, identity, path, made)
         if made["cultures"] != sorted(cultures):
             raise FileError(f"{path}: other cultures than {statistics}; delete it and run again")
-        by_culture = {culture: part for culture, part in table.groupby("culture", observed=True)}
-        rows = [by_culture.get(culture, table.iloc[:0]) for culture in cultures]
-        masks.append([np.ravel_multi_index((part["layer"], part["neuron"]), shape[1:]) for part in rows])
-        scores.append([part["score"].to_numpy(np.float32) for part in rows])
+        masks.append(mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape[1:])))
+        scores.append(mask_files.split_by_culture(table, cultures, table["score"].to_numpy(np.float32)))
     return stability.SelectedMasks(name, entry["method"], entry["options"], list(paths[name]), masks, scores)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
 KEYS = ["model", "selector", "top_fraction"]
@@ -66,7 +65,7 @@ def main(o: argparse.Namespace) -> None:
             f" {_names(planted)}; expected the same, and planted ones among them"
         )
     history = History()
-    samples = read.samples(o.samples, history)
+    samples = answers.read_samples(o.samples, history)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     order = sorted(masks, key=lambda key: (key[0], key[1], selection.fraction(key[2]), key[2]))
     todo = cli.progress(order, len(order), "mask files")
@@ -85,8 +84,7 @@ def main(o: argparse.Namespace) -> None:
         files.write_csv(o.out_dir / f"{name}.csv", whole)
         cli.log.info("%s.csv: %d rows", name, len(whole))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate", settings))
-    files.write_text(o.out_dir / "provenance_tabulate.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate", settings))
 
 
 def _adjusted(name: str, table: Any) -> Any:
@@ -108,11 +106,11 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     """All tables of one model, without the columns `model` and `planted`."""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, selectors
     from culture_neurons.analysis import chance, culture_tests, mask_effects, paired_changes, significance, verdicts
     from culture_neurons.types import IMPORTED
 
-    base, identity, predictions = read.before(samples, prediction_file, history)
+    base, identity, predictions = answers.read_baseline(samples, prediction_file, history)
     cultures = sorted(samples["culture"].unique())
     draws = culture_tests.QuestionResamples(base, o.replicates, o.seed)
     planted = None
@@ -127,13 +125,13 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         files.check_same_model(prediction_file, identity, masks[key], made)
         size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
         history.add(made)
-        ablation, found = read.after(outcomes[key], identity, prediction_file, history, "mask_culture")
+        ablation, found = answers.read_outcomes(outcomes[key], identity, prediction_file, history, "mask_culture")
         if found.get("mask", made) != made:
             raise FileError(f"{outcomes[key]}: made with another mask than {masks[key]}; delete it and run again")
         change = mask_effects.changes(base, ablation, size, str(outcomes[key]), str(prediction_file))
         if name in o.random:
             matched = made.get("selector") == "random-matched"
-            controls[name] = made.get("options", {}).get("match", "cas") if matched else ""
+            controls[name] = selectors.matched_selector(made.get("options", {})) if matched else ""
         names = {"selector": name, "top_fraction": fraction}
         cells = mask_effects.effects(base, change, cultures)
         parts["effects"].append(
@@ -176,7 +174,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         mask_effects.baseline_table(predictions, base, cultures).assign(
             level=level.word, model_accuracy=level.accuracy, model_accuracy_low=level.low,
             model_accuracy_high=level.high, model_chance=level.chance,
-            open_reasoning=read.open_reasoning(prediction_file),
+            open_reasoning=answers.open_reasoning(prediction_file),
         )
     )  # fmt: skip
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
 #: What a row says of the task that was trained on, before and after.
@@ -25,9 +24,9 @@ def main(o: argparse.Namespace) -> None:
 
     samples = {name: path for (name,), path in layout.by("samples", o.samples, "set").items()}
     predictions = layout.by("predictions", o.predictions, "model", "set")
-    answers = layout.by("finetuned_answers", o.answers, "model", "task", "choice", "seed", "set")
+    answer_files = layout.by("finetuned_answers", o.answers, "model", "task", "choice", "seed", "set")
     training = layout.by("finetuning", o.training, "model", "task", "choice", "seed")
-    for key in answers:
+    for key in answer_files:
         model, *_, name = key
         if key[:-1] not in training or (model, name) not in predictions or name not in samples:
             raise ConfigError(f"--answers: {'/'.join(key)}: no --training, --predictions or --samples of it")
@@ -36,7 +35,7 @@ def main(o: argparse.Namespace) -> None:
     for one in made.values():
         history.add(one)
     groups: dict[tuple[str, str, str], dict[tuple[str, str], Path]] = {}
-    for (model, task, choice, seed, name), path in answers.items():
+    for (model, task, choice, seed, name), path in answer_files.items():
         groups.setdefault((model, task, name), {})[choice, seed] = path
     tables = []
     for (model, task, name), paths in cli.progress(groups.items(), len(groups), "sets"):
@@ -60,8 +59,7 @@ def main(o: argparse.Namespace) -> None:
     )
     files.write_csv(o.out_dir / "finetuning_modules.csv", modules)
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate_finetuning", settings))
-    files.write_text(o.out_dir / "provenance_tabulate_finetuning.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_finetuning", settings))
     cli.log.info("finetuning.csv: %d rows; finetuning_modules.csv: %d rows", len(whole), len(modules))
 
 
@@ -69,8 +67,8 @@ def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, p
     """`analysis.finetuning.compare` of one model, task and set, from its files."""
     from culture_neurons.analysis import finetuning
 
-    base, identity, _ = read.before(read.samples(sample_file, history), prediction_file, history)
-    after = {run: read.after(path, identity, prediction_file, history)[0] for run, path in paths.items()}
+    base, identity, _ = answers.read_baseline(answers.read_samples(sample_file, history), prediction_file, history)
+    after = {run: answers.read_outcomes(path, identity, prediction_file, history)[0] for run, path in paths.items()}
     sources = {run: str(path) for run, path in paths.items()}
     return finetuning.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
 

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
 
@@ -24,7 +23,7 @@ def main(o: argparse.Namespace) -> None:
     if models - {model for (model,) in predictions}:
         raise ConfigError(f"--controls: no --predictions of {', '.join(sorted(models - {m for (m,) in predictions}))}")
     history = History()
-    samples = read.samples(o.samples, history)
+    samples = answers.read_samples(o.samples, history)
     tables = []
     for model in cli.progress(sorted(models), len(models), "models"):
         paths = {control: path for (name, control), path in controls.items() if name == model}
@@ -34,8 +33,9 @@ def main(o: argparse.Namespace) -> None:
     columns = ["model", *image_controls.COLUMNS, "planted"]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     files.write_csv(o.out_dir / "images.csv", image_controls.adjust(whole) if tables else whole)
-    history.add(cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.out_dir / "provenance_tabulate_image_controls.json", history.as_json())
+    history.write(
+        o.out_dir, cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed))
+    )
     cli.log.info("images.csv: %d rows", len(whole))
 
 
@@ -43,10 +43,10 @@ def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: H
     """The rows of one model, without the columns `model` and `planted`."""
     from culture_neurons.analysis import image_controls
 
-    base, identity, _ = read.before(samples, prediction_file, history)
+    base, identity, _ = answers.read_baseline(samples, prediction_file, history)
     controls = {}
     for control, path in paths.items():
-        controls[control], made = read.after(path, identity, prediction_file, history)
+        controls[control], made = answers.read_outcomes(path, identity, prediction_file, history)
         image_controls.check_complete(controls[control], made, base, str(path))
     sources = {control: str(path) for control, path in paths.items()} | {image_controls.SHOWN: str(prediction_file)}
     return image_controls.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)

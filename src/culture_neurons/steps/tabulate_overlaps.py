@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, mask_files
 from culture_neurons.steps.history import History
 
 
@@ -45,8 +45,7 @@ def main(o: argparse.Namespace) -> None:
     files.write_csv(o.out_dir / "related.csv", related)
     settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
-    history.add(cli.provenance("tabulate_overlaps", settings, used))
-    files.write_text(o.out_dir / "provenance_tabulate_overlaps.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_overlaps", settings, used))
 
 
 def _guessing(path: Path | None) -> set[str]:
@@ -70,9 +69,9 @@ def _masks(path: Path, history: History) -> Any:
     table, found = files.read_table(path, ["culture", "layer", "neuron"], only=True)
     history.add(found)
     shape = found["layers"], found["neurons"]
-    flat = np.ravel_multi_index((table["layer"], table["neuron"]), shape)
-    culture = table["culture"].astype(str).to_numpy()
-    return overlaps.Masks(shape, {name: np.sort(flat[culture == name]) for name in found["cultures"]})
+    cultures = found["cultures"]
+    flat = mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape))
+    return overlaps.Masks(shape, {name: np.sort(indices) for name, indices in zip(cultures, flat, strict=True)})
 
 
 def _of_tokens(

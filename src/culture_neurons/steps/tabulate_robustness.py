@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
 KEYS = ["model", "selector", "top_fraction"]
@@ -35,16 +34,16 @@ def main(o: argparse.Namespace) -> None:
             raise ConfigError(f"{'/'.join(key)}: no --outcomes, or no --predictions of the model")
     parts: dict[str, list] = {"permutations": [], "strengths": []}
     history = History()
-    samples = read.samples(o.samples, history)
+    samples = answers.read_samples(o.samples, history)
     for key in cli.progress(sorted(plain), len(plain), "mask files"):
-        base, identity, _ = read.before(samples, predictions[key[:1]], history)
+        base, identity, _ = answers.read_baseline(samples, predictions[key[:1]], history)
         source = _Source(predictions[key[:1]], base, identity, history)
         names = dict(zip(KEYS, key, strict=True)) | {"planted": "yes" if key[0] in o.planted else "no"}
         first = _paired(plain[key], source)
         if key[:2] in permuted:
             path = permuted[key[:2]]
             outcomes, made = _read(path, ["permutation"], source)
-            number = made.get("mask", {}).get("permutations", 0)
+            number = made["mask"].get("permutations", 0)
             own = shuffled_labels.null_changes(base, outcomes, number, str(path), str(source.path))
             test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
@@ -67,8 +66,7 @@ def main(o: argparse.Namespace) -> None:
         files.write_csv(o.out_dir / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
-    history.add(cli.provenance("tabulate_robustness", settings))
-    files.write_text(o.out_dir / "provenance_tabulate_robustness.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_robustness", settings))
 
 
 def _strength(factor: str) -> float:
@@ -87,7 +85,7 @@ class _Source:
 
 
 def _read(path: Path, more: list[str], source: _Source) -> tuple[Any, dict]:
-    table, made = read.after(path, source.identity, source.path, source.history, *more, "mask_culture")
+    table, made = answers.read_outcomes(path, source.identity, source.path, source.history, *more, "mask_culture")
     if "mask" not in made:
         raise FileError(f"{path}: does not say which masks it was made with; delete it and run again")
     return table, made

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import answers as read
-from culture_neurons.steps import cli
+from culture_neurons.steps import answers, cli
 from culture_neurons.steps.history import History
 
-#: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
 #: How the accuracy without masks compares with guessing (`analysis.chance.compare_with_chance`).
 LEVEL = ["level", "baseline_accuracy_low", "baseline_accuracy_high"]
+#: What names a row of each table; the columns of `culture_neurons.analysis.transfer` follow, and `planted`.
 KEYS = ["model", "set", "selector", "top_fraction", "factor"]
 
 
@@ -65,8 +64,7 @@ def main(o: argparse.Namespace) -> None:
         keys = KEYS if name != "sets_transfer" else ["model"]
         files.write_csv(o.out_dir / f"{name}.csv", whole[[*keys, *(c for c in whole.columns if c not in keys)]])
         cli.log.info("%s.csv: %d rows", name, len(whole))
-    history.add(cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
-    files.write_text(o.out_dir / "provenance_tabulate_sets.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
 
 
 def _check_complete(samples: Mapping, predictions: Mapping, masks: Mapping, outcomes: Mapping) -> None:
@@ -112,11 +110,11 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
 
-    from culture_neurons import files
+    from culture_neurons import files, selectors
     from culture_neurons.analysis import chance, mask_effects, transfer
 
-    samples = read.samples(sample_file, history)
-    base, identity, _ = read.before(samples, prediction_file, history)
+    samples = answers.read_samples(sample_file, history)
+    base, identity, _ = answers.read_baseline(samples, prediction_file, history)
     cultures = sorted(samples.loc[samples["split"] == "evaluate", "culture"].unique())
     found, controls, cells = {}, {}, []
     order = sorted(
@@ -126,7 +124,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         mask_file, sizes, made = masks[selector]
         path = outcomes[selector, factor]
         files.check_same_model(prediction_file, identity, mask_file, made)
-        table, metadata = read.after(path, identity, prediction_file, history, "mask_culture")
+        table, metadata = answers.read_outcomes(path, identity, prediction_file, history, "mask_culture")
         if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
@@ -135,7 +133,7 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
         found[selector, factor] = transfer.mean_over_masks(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
             matched = made.get("selector") == "random-matched"
-            controls[selector] = made.get("options", {}).get("match", "cas") if matched else ""
+            controls[selector] = selectors.matched_selector(made.get("options", {})) if matched else ""
     table = transfer.compare(base, found, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed, macro=False)
     table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))

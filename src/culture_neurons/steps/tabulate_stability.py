@@ -25,8 +25,7 @@ def main(o: argparse.Namespace) -> None:
         table.insert(0, "model", model)
         tables.append(table)
     files.write_csv(o.out_dir / "stability.csv", pd.concat(tables, ignore_index=True))
-    history.add(cli.provenance("tabulate_stability", argparse.Namespace()))
-    files.write_text(o.out_dir / "provenance_tabulate_stability.json", history.as_json())
+    history.write(o.out_dir, cli.provenance("tabulate_stability", argparse.Namespace()))
     cli.log.info("stability.csv: %d rows", sum(map(len, tables)))
 
 

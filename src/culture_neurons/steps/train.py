@@ -12,7 +12,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
     from culture_neurons.models.demo import architectures, text_training, training
 
-    world, recipe, prompt = training_arguments.task(o)
+    world, recipe, prompt = training_arguments.world_recipe_prompt(o)
     train = text_training.train if o.source.get("type") == "synthetic-text" else training.train
     model, processor, summary = train(o.architecture, world, recipe, **prompt)
     with files.atomic(o.out) as folder:

@@ -10,7 +10,7 @@ from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.steps import cli
 
 
-def task(o: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
+def world_recipe_prompt(o: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
     """The world, the recipe and the prompt of a training. Raises ConfigError for an architecture that does not fit."""
     from culture_neurons.data import prompts
     from culture_neurons.data.readers import synthetic, synthetic_text

@@ -1,6 +1,6 @@
 """HDF5 files: the only owner of their layout.
 
-Statistics, one file per model (`statistics.h5`), sums over the valid tokens of each sample:
+Statistics, one file per model and token rule (`statistics.h5`), sums over the valid tokens of each sample:
 
     /{site}/fired           unsigned [sample, layer, neuron]  K: tokens with g > 0
     /{site}/positive_sum    float32  [sample, layer, neuron]  S: sum of max(g, 0)

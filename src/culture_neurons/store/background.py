@@ -8,12 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+#: Calls that may wait beside the one at work.
+WAITING = 2
+
 
 @contextmanager
-def in_background(work: Callable[..., None], waiting: int = 2) -> Iterator[Callable[..., None]]:
+def in_background(work: Callable[..., None]) -> Iterator[Callable[..., None]]:
     """Yield a function that has `work` called with its arguments on one other thread, in order, and returns at once.
 
-    Beside the call at work at most `waiting` calls wait, so that memory stays bounded: the next one blocks.
+    Beside the call at work at most `WAITING` calls wait, so that memory stays bounded: the next one blocks.
     An error of `work` is raised by a later call, or at the end of the block; calls that still wait are then dropped.
     Whatever ends the block, the thread has ended after it.
     """
@@ -21,7 +24,7 @@ def in_background(work: Callable[..., None], waiting: int = 2) -> Iterator[Calla
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="culture_neurons") as thread:
 
         def call(*arguments: Any) -> None:
-            while pending and (pending[0].done() or len(pending) > waiting):
+            while pending and (pending[0].done() or len(pending) > WAITING):
                 pending.popleft().result()
             pending.append(thread.submit(work, *arguments))
 

@@ -1,4 +1,7 @@
-"""Activation statistics per sample in HDF5 files: written, merged, and summed per culture."""
+"""Activation statistics per sample in HDF5 files: written, read, and summed per culture; `store.merging` merges them.
+
+docs/outputs.md has the layout of a file.
+"""
 
 from __future__ import annotations
 

@@ -65,12 +65,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_evaluation(config)
     _check_evidence(config)
     _check_case("finetuning: tasks", (config.get("finetuning") or {}).get("tasks", ()))
-    module_choice.check(config.get("finetuning") or {}, _methods(config["selectors"]))
-
-
-def _methods(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Name of a selector -> its method."""
-    return {name: (options or {}).get("method", name) for name, options in chosen.items()}
+    module_choice.check(config.get("finetuning") or {}, selectors.methods_by_name(config["selectors"]))
 
 
 def _check_split(split: Mapping[str, Any]) -> None:
@@ -148,7 +143,7 @@ def _check_figures(models: Mapping[str, Any], chosen: Mapping[str, Any]) -> None
 
 def _check_shown(config: Mapping[str, Any]) -> None:
     """Selectors with figures of their own are selectors of the config, and no random controls."""
-    methods = _methods(config["selectors"])
+    methods = selectors.methods_by_name(config["selectors"])
     known = [n for n, m in methods.items() if m in (IMPORTED, *CULNIG) or not selectors.resolve(m).control]
     wanted = (config.get("figures") or {}).get("selectors") or ()
     for name in () if wanted == "all" else wanted:
@@ -161,8 +156,8 @@ def _check_shown(config: Mapping[str, Any]) -> None:
 
 def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: Statistics) -> None:
     _check_case("selectors", chosen)
-    given = {name: dict(options or {}) for name, options in chosen.items()}
-    methods = {name: options.pop("method", name) for name, options in given.items()}
+    methods = selectors.methods_by_name(chosen)
+    given = {name: {k: v for k, v in (options or {}).items() if k != "method"} for name, options in chosen.items()}
     imported = [name for name, method in methods.items() if method == IMPORTED]
     for name in imported:
         _check_imported(name, given[name], models)
@@ -214,7 +209,7 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
 def _check_evidence(config: Mapping[str, Any]) -> None:
     """Selectors whose chain is repeated must have scores of their own; 1 is the strength of all other results."""
     evidence = config.get("evidence") or {}
-    methods = _methods(config["selectors"])
+    methods = selectors.methods_by_name(config["selectors"])
     able = [n for n, m in methods.items() if m not in (IMPORTED, *CULNIG) and not selectors.resolve(m).control]
     for name in evidence.get("selectors", ()):
         if name not in able:

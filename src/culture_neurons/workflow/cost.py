@@ -56,7 +56,7 @@ class Work:
 
 def groups(run: Mapping[str, Any], selectors: int) -> int:
     """Among how many jobs of a model so many selectors are dealt, other shards aside."""
-    return min(run["shards"].get("ablate_selectors") or selectors, selectors)
+    return min(run["shards"]["ablate_selectors"] or selectors, selectors)
 
 
 def questions(splits: Mapping[str, Mapping[str, int]], min_correct: int) -> Questions:
@@ -101,17 +101,16 @@ def work(
     # Under shuffled labels, each question is asked under its own culture's mask alone.
     repeated = asked.cultures * len(repeated_work["strengths"]) + repeated_work["permutations"]
     masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
-    rules = len(run.get("token_rules", ()))
+    rules = len(run["token_rules"])
     sets = {name: n for name, n in (further or {}).items() if "/" not in name}
     mentions = sets.pop("mentions", 0)
-    tuning = {"runs": 0, "questions": 0} | (run.get("finetuning") or {})
+    tuning = run["finetuning"]
     judging = held_out(tuning, further or {})
-    attributed = (2 + bool(run.get("mentions"))) * bool(run.get("attributed"))
+    attributed = (2 + run["mentions"]) * bool(run["attributed"])
     # The mean over questions, controls and mentions, of which each is a job of its own.
     attributions = round((2 * asked.identify + mentions) / max(1, attributed))
-    whole = {*run.get("attributed", ()), *run.get("matched", ())}
-    judged = (run.get("sets") or {}).get("selectors", ())
-    on_sets = asked.cultures * len((run.get("sets") or {}).get("factors", ()))
+    whole = {*run["attributed"], *run["matched"]}
+    judged, on_sets = run["sets"]["selectors"], asked.cultures * len(run["sets"]["factors"])
     # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
     each = round((sum(sets.values()) + asked.evaluate) / (1 + len(sets)))
     masked = shards["ablate"], shards["ablate_masks"]
@@ -136,7 +135,7 @@ def work(
         ("tuned answers", tuning["runs"], 1, 1, asked.evaluate + sum(sets.values()) + 2 * judging, 0),
     ]
     kinds = [kind for kind in kinds if kind[1]]
-    if controls := len(run.get("image_controls", ())):
+    if controls := len(run["image_controls"]):
         kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
@@ -157,8 +156,7 @@ def work(
 def held_out(tuning: Mapping[str, Any], further: Mapping[str, int]) -> int:
     """Questions of a task that judge a training, the mean over tasks: see `selectors.module_choice.split_held_out`."""
     sizes = {name.removeprefix("tasks/"): n for name, n in further.items() if name.startswith("tasks/")}
-    limits = tuning.get("limits", {})
-    shares = [tuning["held_out"] * min(n, limits.get(name) or n) for name, n in sizes.items()]
+    shares = [tuning["held_out"] * min(n, tuning["limits"][name] or n) for name, n in sizes.items()]
     return round(sum(shares) / max(1, len(shares)))
 
 
@@ -230,18 +228,18 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         f"Jobs without a model are counted and not timed: {others}.",
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]
-    if run.get("attributed") or (run.get("sets") or {}).get("further"):
+    if run["attributed"] or run["sets"]["further"]:
         result.append(
             "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "
             "by attribution and their random controls cost a whole pass per mask and culture; equal masks cost less. "
             "Sums of attributions are counted as plain arrays."
         )
-    if (run.get("finetuning") or {}).get("runs"):
+    if run["finetuning"]["runs"]:
         result.append(
             "A question to fine-tune on costs what an attribution costs, and is as long as the run's own questions. "
             "What fine-tuning writes of the trained modules is not in the disk space."
         )
-    if run["shards"].get("ablate_selectors"):
+    if run["shards"]["ablate_selectors"]:
         result.append("A job that asks masks at projections beside masks of statistics is counted as two.")
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:

@@ -21,13 +21,13 @@ def disk(
     asked           `workflow.cost.Questions`
     """
     layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
-    recorded = 1 + len(run.get("token_rules", ()))
+    recorded = 1 + len(run["token_rules"])
     shards = round(asked.identify * calibration["statistics_bytes_per_question"])
     per_culture = asked.cultures * layers * neurons
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
     files = len(run["top_fractions"])
     answers = asked.evaluate * asked.cultures * files
-    controls = len(run.get("image_controls", ()))
+    controls = len(run["image_controls"])
     robustness = run["robustness"]
     repeated = {
         # Masks of one fraction under every permutation; answers to them, and under every strength.
@@ -39,21 +39,21 @@ def disk(
         )
     }
     more = {}
-    if run.get("attributed"):
+    if run["attributed"]:
         # A sum of 8 bytes per culture and unit, in each shard of questions, controls and mentions.
-        kinds = (2 + bool(run.get("mentions"))) * run["shards"]["record"]
+        kinds = (2 + run["mentions"]) * run["shards"]["record"]
         more["attributions"] = kinds * (asked.cultures * layers * calibration.get("units_per_layer", 0) * 8 + FILE)
     sets = {name: n for name, n in (further or {}).items() if name != "mentions" and "/" not in name}
     if sets:
         judged, number = run["sets"]["selectors"], sum(sets.values()) + asked.evaluate
         under_masks = len(judged) * len(run["sets"]["factors"])
         more["sets"] = under_masks * (asked.cultures * number * ANSWER_ROW + (1 + len(sets)) * FILE)
-    tuned = (run.get("finetuning") or {}).get("runs", 0)
+    tuned = run["finetuning"]["runs"]
     if tuned:
         more["tuned answers"] = tuned * ((sum(sets.values()) + asked.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
-        "statistics": recorded * (shards + per_culture * (40 if run.get("negative_sum") else 16)),
+        "statistics": recorded * (shards + per_culture * (40 if run["negative_sum"] else 16)),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)

@@ -43,8 +43,9 @@ class Settings:
         self.evidence, self.tuning, self.shards = config["evidence"], config["finetuning"], config["shards"]
         self.sets: dict[str, Any] = config["evaluation"]["sets"]
         self.tasks: dict[str, Any] = self.tuning["tasks"]
-        self.selectors = {name: dict(options or {}) for name, options in config["selectors"].items()}
-        self.methods = {name: options.pop("method", name) for name, options in self.selectors.items()}
+        chosen = config["selectors"]
+        self.methods = selectors.methods_by_name(chosen)
+        self.selectors = {n: {k: v for k, v in (given or {}).items() if k != "method"} for n, given in chosen.items()}
 
     # Models.
 

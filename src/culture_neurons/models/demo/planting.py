@@ -14,7 +14,7 @@ other cultures too, only less strongly: what counts g > 0 hardly sees them (docs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,10 @@ def gates(model: nn.Module, keep: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         return multiply
 
     layers = model.model.language_model.layers
-    handles = [layer.mlp.act_fn.register_forward_hook(hook(i)) for i, layer in enumerate(layers)]
-    try:
+    with ExitStack() as hooks:
+        for i, layer in enumerate(layers):
+            hooks.enter_context(layer.mlp.act_fn.register_forward_hook(hook(i)))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def random_part(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

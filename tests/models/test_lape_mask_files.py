@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culture_neurons.errors import FileError
-from culture_neurons.models import exchange
+from culture_neurons.models import lape_mask_files
 from culture_neurons.types import NeuronMask
 from tests.conftest import examples
 
@@ -28,7 +28,7 @@ def save(path: Path, value) -> Path:
 
 
 def read(path, cultures=("en", "zh")):
-    return exchange.read(path, cultures, LAYERS, NEURONS)
+    return lape_mask_files.read(path, cultures, LAYERS, NEURONS)
 
 
 def pairs(mask):
@@ -77,12 +77,12 @@ def test_there_and_back(tmp_path_factory, sets):
         for name, chosen in zip(names, sets, strict=True)
     ]
     path = tmp_path_factory.mktemp("exchange") / "m.pth"
-    exchange.write(path, masks, LAYERS)
+    lape_mask_files.write(path, masks, LAYERS)
     value = torch.load(path, weights_only=True)  # as its other readers would
     assert all(t.dtype == torch.int64 and t.ndim == 1 for tensors in value for t in tensors)
-    assert [pairs(mask) for mask in exchange.read(path, names, LAYERS, NEURONS)] == [sorted(s) for s in sets]
+    assert [pairs(mask) for mask in lape_mask_files.read(path, names, LAYERS, NEURONS)] == [sorted(s) for s in sets]
     again = path.with_name("other.pth")
-    exchange.write(again, masks, LAYERS)
+    lape_mask_files.write(again, masks, LAYERS)
     assert again.read_bytes() == path.read_bytes()
 
 

@@ -1,0 +1,45 @@
+"""Mask files, for the steps that write and read them: their outputs, what they say of themselves, flat indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from culture_neurons.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def check_outputs(given: Sequence[Any], out: Sequence[Path], what: str = "top fractions") -> None:
+    """Raise ConfigError unless there is an output for each of what is given."""
+    if len(out) != len(given):
+        raise ConfigError(f"{len(given)} {what} and {len(out)} outputs; expected as many")
+
+
+def describe_masks(
+    cultures: list[str], layers: int, neurons: Any, selector: str, options: dict[str, Any], top_fraction: str
+) -> dict[str, Any]:
+    """What the metadata of every mask file says of its masks, beside what made it.
+
+    neurons   per layer; where units are at projections, site -> units per layer
+    """
+    return {
+        "cultures": cultures, "layers": layers, "neurons": neurons, "selector": selector, "options": options,
+        "top_fraction": top_fraction,
+    }  # fmt: skip
+
+
+def flat_indices(table: pd.DataFrame, shape: tuple[int, int]) -> np.ndarray:
+    """The neurons of a mask table as flat indices into [layer, neuron], int64 [row]."""
+    import numpy as np
+
+    return np.ravel_multi_index((table["layer"], table["neuron"]), shape)
+
+
+def split_by_culture(table: pd.DataFrame, cultures: Sequence[str], values: np.ndarray) -> list[np.ndarray]:
+    """The values of the rows of a mask table, one array per culture; empty where a culture has no neuron."""
+    culture = table["culture"].astype(str).to_numpy()
+    return [values[culture == name] for name in cultures]
