@@ -20,6 +20,8 @@ from culture_neurons import files, selectors
 
 #: Draws and halves of the jobs that are timed, and cores.
 FEW, MANY, HALVES, THREADS = 16, 64, 4, 2
+#: Those of a whole job: the defaults of `evidence: resamples` and `split_halves`.
+DRAWS, ALL_HALVES = 1000, 20
 
 
 def run(size: scoring.Size | None = None) -> list[Row]:
@@ -53,14 +55,14 @@ def run(size: scoring.Size | None = None) -> list[Row]:
 
         few, many, split = job(FEW, 0), job(MANY, 0), job(FEW, HALVES)
     per_draw, per_half = (many[0] - few[0]) / (MANY - FEW), (split[0] - few[0]) / HALVES
-    fixed, wanted = few[0] - FEW * per_draw, config["evidence"]
-    whole = fixed + wanted["resamples"] * per_draw + wanted["split_halves"] * per_half
+    fixed = few[0] - FEW * per_draw
+    whole = fixed + DRAWS * per_draw + ALL_HALVES * per_half
     what = f"{len(judged)} selectors, {len(config['top_fractions'])} fractions, {THREADS} threads"
     return [
         Row("a bootstrap draw", per_draw, "s", f"{what}; {MANY} draws less {FEW}"),
         Row("a pair of halves", per_half, "s", f"{HALVES} of them"),
         Row("unpacking the sums, reading and writing", fixed, "s"),
-        Row(f"{wanted['resamples']:,} draws and {wanted['split_halves']} halves", whole / 60, "min", "extrapolated"),
+        Row(f"{DRAWS:,} draws and {ALL_HALVES} halves", whole / 60, "min", "extrapolated"),
         Row("peak of memory", max(few[1], many[1], split[1]), "GB", f"with {MANY} draws"),
     ]
 

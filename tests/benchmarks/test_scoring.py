@@ -4,6 +4,7 @@ import pytest
 from benchmarks import scoring
 
 
+@pytest.mark.slow  # half of what it takes is to start its jobs; nothing but make bench hangs on it
 @pytest.mark.workflow
 def test_whole_benchmark_runs_on_a_small_model():
     rows = scoring.run(scoring.Size(samples=60, cultures=4, layers=3, neurons=200, shards=2))

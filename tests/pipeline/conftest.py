@@ -148,8 +148,10 @@ class Project:
 @pytest.fixture(scope="session")
 def warm_steps() -> Iterator[dict[str, str]]:
     """The environment of runs whose steps start as copies of one process that has loaded the libraries."""
-    with warm.served() as folder:
-        yield {"PYTHONPATH": folder}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "passive")  # jobs of several threads share the cores with those of other tests
+        with warm.served() as folder:
+            yield {"PYTHONPATH": folder}
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,18 @@ pytestmark = pytest.mark.workflow
 
 
 def test_plan_needs_samples_and_models_alone_and_is_no_part_of_the_run(project):
-    for path in [*project.results("trained").iterdir(), *project.results("loaded").iterdir()]:
+    config = project.read()
+    del config["models"]["trained"]  # it takes as long to measure another
+    project.write(config)
+    for path in project.results("loaded").iterdir():
         if path.name != "model":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = project.planned()
-    assert project.planned("plan") == {"calibrate": 2, "plan": 1}
+    assert project.planned("plan") == {"calibrate": 1, "plan": 1}
     output = project.run("plan")
     assert "What a run of small will cost" in output
     plan = json.loads(project.results("plan.json").read_text(encoding="utf-8"))
-    assert set(plan["models"]) == {"trained", "loaded"}
+    assert set(plan["models"]) == {"loaded"}
     assert plan["jobs"] == project.planned("--forceall")
     assert project.planned() == before
     assert not {"calibrate", "plan"} & before.keys()
