@@ -1,4 +1,4 @@
-"""config/demo-all.yaml in a small form: a model of each architecture that the default demo leaves out, a few steps long."""
+"""config/demo-all.yaml in a small form: the architectures that the default demo leaves out, a few steps long."""
 
 import pytest
 import yaml

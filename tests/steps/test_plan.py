@@ -21,7 +21,8 @@ def config():
     found = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     more = {
         "dataset": "small", "models": {"m": {"path": "owner/m", "gpus": 0}}, "selectors": {"cas": None},
-        "top_fractions": [0.05], "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
+        "top_fractions": [0.05],
+        "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
     }  # fmt: skip
     found["recording"] |= {"min_correct": 1, "negative_sum": False}
     found["evidence"] |= {"strengths": [], "permutations": 0, "image_controls": [], "token_rules": []}
