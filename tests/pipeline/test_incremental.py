@@ -113,7 +113,7 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
             ),
         ),
         ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        slow("analysis/overlaps.py", {"tabulate_overlaps": 1, **DRAWN}),
+        slow("analysis/overlaps.py", {"tabulate_overlaps": 1, "latex": 1, **DRAWN}),
         slow("analysis/stability/resamples.py", {**STABILITY, "cards": 2, **DRAWN}),
         ("analysis/mask_effects.py", {"tabulate_image_controls": 1, "tabulate_robustness": 1, **LAST}),
         slow("analysis/image_controls.py", {"tabulate_image_controls": 1, **DRAWN}),
