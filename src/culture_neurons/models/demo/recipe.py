@@ -22,6 +22,7 @@ class Recipe:
     facts_steps: int = 500
     steps: int = 800  # of the last stage, at most
     batch: int = 24  # questions of a gradient; a step takes the mean of two
+    rest: int = 30  # steps of a stage after its goal is reached
     learning_rate: float = 0.003
     weight_decay: float = 0.05
     plant_steps: int = 240

@@ -74,7 +74,7 @@ class Optimiser:
             optimiser.step()
 
 
-def schedule(limit: int, goal: float, rest: int = 30, window: int = 20) -> Iterator[tuple[int, float, list[float]]]:
+def schedule(limit: int, goal: float, rest: int, window: int = 20) -> Iterator[tuple[int, float, list[float]]]:
     """Yield (step, factor of the learning rate, list to which the caller appends its accuracy).
 
     Ends `rest` steps after the mean accuracy of the last `window` steps reaches `goal`, while the
@@ -120,7 +120,7 @@ def fit(
 
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
         drawn = [draw() for _ in range(_SIDE_BY_SIDE)]
-        for _, factor, accuracy in reporter.progress(schedule(limit, goal), limit, what):
+        for _, factor, accuracy in reporter.progress(schedule(limit, goal, recipe.rest), limit, what):
             waiting = threads.map(gradients, drawn)
             drawn = [draw() for _ in drawn]  # meanwhile, for the next step
             by_thread, right = zip(*waiting, strict=True)
