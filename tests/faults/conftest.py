@@ -18,7 +18,7 @@ TABLES = ("effects", "summary", "layers", "baseline", "evidence", "cultures", "d
 def finished(tmp_path_factory, worker_id, warm_steps) -> Project:
     """It after a complete run."""
     config = copy.deepcopy(CONFIG)
-    config["evidence"] = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 0}
+    config["evidence"] = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 1}
     config["shards"] = {"ablate_selectors": 1}
     return run_once(tmp_path_factory, worker_id, warm_steps, config)
 
