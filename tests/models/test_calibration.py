@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from culture_neurons.models import calibration
+from culture_neurons.models import ablation, calibration
 from culture_neurons.models.ablation import Evaluator
 from culture_neurons.models.inputs import Prompt, count_tokens, prepare, render
 
@@ -78,9 +78,10 @@ def test_seconds_that_go_with_tokens_are_estimated_exactly(one, questions, sampl
 
 
 def test_fixed_part_and_part_of_each_mask():
-    assert calibration.fixed_and_each(2.0, 4.0) == (1.0, 0.5)
-    assert calibration.fixed_and_each(1.0, 5.0) == (0.0, 1.0)  # noise: nothing costs less than nothing
-    assert calibration.fixed_and_each(4.0, 2.0) == (4.0, 0.0)
+    # The second is noise: nothing costs less than nothing.
+    fixed, each = calibration.fixed_and_each(np.array([2.0, 1.0, 4.0]), np.array([4.0, 5.0, 2.0]))
+    np.testing.assert_array_equal(fixed, [1.0, 0.0, 4.0])
+    np.testing.assert_array_equal(each, [0.5, 1.0, 0.0])
 
 
 def test_measurement_of_a_real_model(loaded, questions, samples):
@@ -137,9 +138,16 @@ def test_out_of_memory_for_one_question_is_raised(one, questions, samples, monke
         measured(one, questions, samples[:2], batch_size=2)
 
 
-def test_patience_ends_the_repeats_after_two(one, questions, samples):
-    assert len(measured(one, questions, samples[:4], repeats=5, patience=0.0).seconds["answer"]) == 2
-    assert len(measured(one, questions, samples[:4], repeats=3).seconds["answer"]) == 3
+def test_replays_are_compared_with_whole_passes_before_the_first_repeat_alone(one, questions, samples, monkeypatch):
+    compared = []
+    monkeypatch.setattr(ablation, "_compare", lambda *args: compared.append(args))
+    counts = []
+    for repeats in (1, 4):
+        compared.clear()
+        found = measured(one, questions, samples[:8], repeats=repeats)
+        assert {len(values) for values in found.seconds.values()} == {repeats}
+        counts.append(len(compared))
+    assert counts[0] == counts[1] > 0
 
 
 def test_random_masks_are_the_same_every_time_and_differ():

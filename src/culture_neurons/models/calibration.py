@@ -120,8 +120,7 @@ def measure(
     prompt: Prompt,
     rule: str,
     mask_size: int,
-    repeats: int = 5,
-    patience: float = 300.0,
+    repeats: int = 3,
     negative_sum: bool = False,
     sites: Sequence[str] = (),
 ) -> Measurement:
@@ -129,7 +128,7 @@ def measure(
 
     rule          token rule of recording
     mask_size     neurons per mask
-    repeats       of everything; at least 2, but no further one after `patience` seconds
+    repeats       of each kind of work, one right after the other
     negative_sum  whether N is recorded too
     sites         projections to attribute
 
@@ -160,32 +159,30 @@ def measure(
         whole = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
         return whole / batches.questions
 
-    def once() -> dict[str, float]:
-        found = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
-        found["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
-        with record(loaded.adapter, negative_sum) as recorder:
-            found["record"] = mean(partial(activation_sums, loaded, rule=rule, recorder=recorder))
-        costs = []
-        for n in (FEW, MANY):
-            with evaluator(loaded, masks[:n], prompt) as evaluate:
-                for batch in itertools.chain.from_iterable(parts for _, parts in strata):
-                    evaluate(batch)  # the first batch of each kind also compares replays with whole passes
-                costs.append(mean(evaluate))
-        found["ablate"], found["ablate_mask"] = fixed_and_each(*costs)
-        if sites:
-            with attributor(loaded, sites) as hooks:
-                found["attribute"] = mean(partial(attribute, loaded, hooks=hooks))
-        return found
+    def timed(work: Callable[[Batch], Any]) -> np.ndarray:
+        """Seconds per question, float64 [repeat]."""
+        return np.array([mean(work) for _ in range(repeats)])
 
-    rows: list[dict[str, float]] = []
-    start = time.perf_counter()
-    while len(rows) < repeats and (len(rows) < 2 or time.perf_counter() - start < patience):
-        rows.append(once())
+    per_question = {"prepare": timed(lambda batch: process(loaded, batch.questions, opener, content))}
+    per_question["answer"] = timed(lambda batch: answer(loaded, batch, prompt))
+    with record(loaded.adapter, negative_sum) as recorder:
+        per_question["record"] = timed(partial(activation_sums, loaded, rule=rule, recorder=recorder))
+    under_masks = []
+    for n in (FEW, MANY):
+        with evaluator(loaded, masks[:n], prompt) as evaluate:
+            for batch in itertools.chain.from_iterable(parts for _, parts in strata):
+                evaluate(batch)  # the first batch of each kind also compares replays with whole passes
+            under_masks.append(timed(evaluate))
+    per_question["ablate"], per_question["ablate_mask"] = fixed_and_each(*under_masks)
+    if sites:
+        with attributor(loaded, sites) as hooks:
+            per_question["attribute"] = timed(partial(attribute, loaded, hooks=hooks))
+
     counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in parts]) for weight, parts in strata]
     everyone = sum(weight * sum(int(n.sum()) for n in found) for weight, found in counts) / batches.questions
     most = max(int(n.max()) for _, found in counts for n in found)
     return Measurement(
-        {kind: np.array([row[kind] for row in rows]) for kind in rows[0]},
+        per_question,
         (float(everyone), most),
         largest,
         sum(len(batch.questions) for _, parts in strata for batch in parts),
@@ -193,10 +190,10 @@ def measure(
     )
 
 
-def fixed_and_each(few: float, many: float) -> tuple[float, float]:
-    """Seconds before the first mask and seconds per mask, from those with FEW and with MANY masks; never negative."""
-    each = max(0.0, (many - few) / (MANY - FEW))
-    return max(0.0, few - FEW * each), each
+def fixed_and_each(few: np.ndarray, many: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds before the first mask and per mask, [repeat], from those with FEW and MANY masks; never negative."""
+    each = np.maximum(0.0, (many - few) / (MANY - FEW))
+    return np.maximum(0.0, few - FEW * each), each
 
 
 def seconds(work: Callable[[Batch], Any], batch: Batch, devices: Sequence[torch.device]) -> float:
