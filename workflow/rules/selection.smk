@@ -206,7 +206,7 @@ rule stability:
         F("benchmark", job="{model}/stability")
     conda:
         "../../envs/analysis.yaml"
-    threads: 2
+    threads: lambda w: min(2, run.models[w.model]["threads"]) # more would need more memory
     resources:
         **cpu(minutes=120, mb=6000), # a second or two per resample of a 7B model
     params:
