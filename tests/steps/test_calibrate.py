@@ -53,9 +53,9 @@ def test_a_model_that_the_run_trains_is_built_untrained(base, step, tmp_path):
     model = {"name": "tiny", "architecture": "llava-next-mistral", "source": source}
     words[words.index("--model") + 1] = json.dumps(model)
     step.run(calibrate, *words, "--calibration-out", tmp_path / "c.json")
-    found = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
-    assert (found["model"], found["layers"]) == ("tiny", 4)
-    assert found["settings"]["model"] == model  # and no folder that is gone
+    content = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert (content["model"], content["layers"]) == ("tiny", 4)
+    assert content["settings"]["model"] == model  # and no folder that is gone
 
 
 def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):

@@ -57,11 +57,11 @@ def run(folder, *more):
 
 
 def test_cards_of_the_strongest_neurons(folder):
-    found = run(folder, "--resamples", "20")
-    assert [(card["culture"], card["rank"]) for card in found["cards"]] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
-    assert found["cultures"] == ["a", "b"]
+    content = run(folder, "--resamples", "20")
+    assert [(card["culture"], card["rank"]) for card in content["cards"]] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    assert content["cultures"] == ["a", "b"]
     sums, _ = store.read_statistics(folder / "statistics.h5")
-    for card in found["cards"]:
+    for card in content["cards"]:
         expected = sums.fired[:, card["layer"], card["neuron"]] / sums.tokens
         np.testing.assert_allclose(card["value"], expected, rtol=1e-4)
         assert all(
@@ -72,21 +72,21 @@ def test_cards_of_the_strongest_neurons(folder):
         means = [sample["activation"] for sample in card["samples"]]
         assert len(means) == 6
         assert means == sorted(means, reverse=True)
-    assert (found["model"], found["revision"], found["step"]) == ("tiny", "abc", "cards")
-    assert found["history"].keys() == {"merge"}
+    assert (content["model"], content["revision"], content["step"]) == ("tiny", "abc", "cards")
+    assert content["history"].keys() == {"merge"}
 
 
 def test_pictures_are_small_and_may_be_missing(folder):
-    found = run(folder)["samples"]
-    assert found.keys() == set(IDS)
-    assert [found[name]["image"] is None for name in IDS] == [True, True, False, False, False, False]
+    samples = run(folder)["samples"]
+    assert samples.keys() == set(IDS)
+    assert [samples[name]["image"] is None for name in IDS] == [True, True, False, False, False, False]
     for name in IDS[2:]:
-        data = base64.b64decode(found[name]["image"])
+        data = base64.b64decode(samples[name]["image"])
         assert len(data) <= cards.MOST_BYTES
         with Image.open(io.BytesIO(data)) as image:
             assert (image.format, image.size) == ("JPEG", (96, 48))
-    assert found["s0"]["culture"] == "b"
-    assert len(found["s0"]["answer"]) == cards.LONGEST
+    assert samples["s0"]["culture"] == "b"
+    assert len(samples["s0"]["answer"]) == cards.LONGEST
 
 
 def test_what_is_planted_and_what_was_chosen_again(folder):
@@ -94,32 +94,32 @@ def test_what_is_planted_and_what_was_chosen_again(folder):
     files.write_csv(folder / "planted.csv", pd.DataFrame([{"site": "act_fn", **{k: first[k] for k in (
         "culture", "layer", "neuron")}}]))  # fmt: skip
     key = {k: second[k] for k in ("culture", "layer", "neuron")}
-    again = pd.DataFrame([
+    reselected = pd.DataFrame([
         {"selector": name, "top_fraction": fraction, **key, "selected_again": share}
         for name, fraction, share in (("lap", 0.5, 0.75), ("cas", 0.5, 0.25), ("cas", 0.25, 0.5))
     ])  # fmt: skip
-    files.write_table(folder / "stability.parquet", again, {})
-    found = run(folder, "--planted", str(folder / "planted.csv"), "--stability", str(folder / "stability.parquet"))
-    assert [card["planted"] for card in found["cards"]] == [True, False, False, False]
-    assert [card["selected_again"] for card in found["cards"]] == [None, 0.25, None, None]
+    files.write_table(folder / "stability.parquet", reselected, {})
+    content = run(folder, "--planted", str(folder / "planted.csv"), "--stability", str(folder / "stability.parquet"))
+    assert [card["planted"] for card in content["cards"]] == [True, False, False, False]
+    assert [card["selected_again"] for card in content["cards"]] == [None, 0.25, None, None]
 
 
 def test_a_culture_of_one_image_has_no_intervals_and_says_so(folder):
-    rows, made = files.read_table(folder / "samples.parquet")
-    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a"] * 3), made)
-    found = run(folder)
-    assert found["units"] == {"a": 1, "b": 1}
-    assert all(end == [None, None] for card in found["cards"] for end in (card["low"], card["high"]))
-    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a", "b", "x", "b", "a"]), made)
-    found = run(folder)
-    assert found["units"] == {"a": 2, "b": 1}
-    assert all(card["low"][1] is None for card in found["cards"])
-    assert any(card["low"][0] is not None for card in found["cards"])
+    rows, metadata = files.read_table(folder / "samples.parquet")
+    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a"] * 3), metadata)
+    content = run(folder)
+    assert content["units"] == {"a": 1, "b": 1}
+    assert all(end == [None, None] for card in content["cards"] for end in (card["low"], card["high"]))
+    files.write_table(folder / "samples.parquet", rows.assign(image_id=["b", "a", "b", "x", "b", "a"]), metadata)
+    content = run(folder)
+    assert content["units"] == {"a": 2, "b": 1}
+    assert all(card["low"][1] is None for card in content["cards"])
+    assert any(card["low"][0] is not None for card in content["cards"])
 
 
 def test_samples_of_another_run_are_refused(folder):
-    rows, made = files.read_table(folder / "samples.parquet")
-    files.write_table(folder / "samples.parquet", rows.iloc[1:], made)
+    rows, metadata = files.read_table(folder / "samples.parquet")
+    files.write_table(folder / "samples.parquet", rows.iloc[1:], metadata)
     with pytest.raises(
         FileError, match=r"statistics\.h5: sample 's0' is not in .*samples\.parquet; delete the older file"
     ):
@@ -127,8 +127,8 @@ def test_samples_of_another_run_are_refused(folder):
 
 
 def test_imported_masks_have_no_scores(folder):
-    mask, made = files.read_table(folder / "mask.parquet")
-    files.write_table(folder / "mask.parquet", mask.assign(score=np.nan), made)
+    mask, metadata = files.read_table(folder / "mask.parquet")
+    files.write_table(folder / "mask.parquet", mask.assign(score=np.nan), metadata)
     assert run(folder, "--scores")["cards"][0]["score"] is None
 
 
@@ -140,8 +140,8 @@ def test_same_input_same_bytes(folder):
 
 
 def test_files_of_two_models_are_not_mixed(folder):
-    mask, made = files.read_table(folder / "mask.parquet")
-    files.write_table(folder / "mask.parquet", mask, {**made, "revision": "other"})
+    mask, metadata = files.read_table(folder / "mask.parquet")
+    files.write_table(folder / "mask.parquet", mask, {**metadata, "revision": "other"})
     with pytest.raises(FileError, match="another model revision"):
         run(folder)
 

@@ -46,10 +46,10 @@ def test_provenance_has_the_science_and_no_paths() -> None:
         seed=1, top_fraction=0.01, samples=Path("/x/samples.parquet"), masks=[Path("a")], log=None, threads=4,
         batch_size=8, device_map="cpu", prompt={"seed": 0},
     )  # fmt: skip
-    made = cli.provenance("cli", options, model="m")
-    assert made["settings"] == {"prompt": {"seed": 0}, "seed": 1, "top_fraction": 0.01}
-    assert (made["step"], made["version"], made["model"]) == ("cli", __version__, "m")
-    assert len(made["code"]) == 12
+    metadata = cli.provenance("cli", options, model="m")
+    assert metadata["settings"] == {"prompt": {"seed": 0}, "seed": 1, "top_fraction": 0.01}
+    assert (metadata["step"], metadata["version"], metadata["model"]) == ("cli", __version__, "m")
+    assert len(metadata["code"]) == 12
 
 
 def test_run_passes_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

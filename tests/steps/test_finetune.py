@@ -31,8 +31,8 @@ def mask(base, tmp_path_factory):
     path = tmp_path_factory.mktemp("mask") / "mask.parquet"
     rows = [("a", "gate_proj", 1, 3), ("b", "gate_proj", 1, 4), ("b", "gate_proj", 0, 4), ("a", "q_proj", 0, 31)]
     table = pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
-    _, made = files.read_table(base / "m/predictions.parquet")
-    identity = {key: made[key] for key in ("model", "revision")}
+    _, metadata = files.read_table(base / "m/predictions.parquet")
+    identity = {key: metadata[key] for key in ("model", "revision")}
     more = {
         "step": "select_culnig",
         "cultures": ["a", "b"],
@@ -51,7 +51,7 @@ def tuned(step, base, mask, folder, choice="richest", seed=1, modules=2, **train
     return files.read_json(folder / "training.json")
 
 
-def asked(step, base, folder, sets):
+def ask(step, base, folder, sets):
     outs = [folder / f"{name}.parquet" for name in sets]
     shared = step.shared(base)[2:]  # without --samples
     words = ["--samples", *sets.values(), "--update", folder / "update.safetensors", "--answers-out", *outs]
@@ -64,16 +64,16 @@ def asked(step, base, folder, sets):
     [("richest", [("gate_proj", 1), ("q_proj", 0)]), ("poorest", [("gate_proj", 0), ("q_proj", 1)])],
 )
 def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, choice, expected):
-    made = tuned(step, base, mask, tmp_path, choice)
-    assert [(m["site"], m["layer"]) for m in made["modules"]] == expected
-    assert {m["site"]: m["units"] for m in made["modules"]} == {"gate_proj": 48, "q_proj": 32}
-    chosen = [m["chosen"] for m in made["modules"]]
+    training = tuned(step, base, mask, tmp_path, choice)
+    assert [(m["site"], m["layer"]) for m in training["modules"]] == expected
+    assert {m["site"]: m["units"] for m in training["modules"]} == {"gate_proj": 48, "q_proj": 32}
+    chosen = [m["chosen"] for m in training["modules"]]
     assert chosen == {"richest": [2, 1], "poorest": [1, 0]}[choice]
-    assert made["parameters"] == 2 * (32 + 48) + 2 * (32 + 32)
-    assert len(made["loss"]) == 4
-    assert made["questions"] + made["held_out"]["n"] == 72
-    assert made["held_out"]["n"] == 18
-    assert made["history"].keys() == {"select_culnig"}
+    assert training["parameters"] == 2 * (32 + 48) + 2 * (32 + 32)
+    assert len(training["loss"]) == 4
+    assert training["questions"] + training["held_out"]["n"] == 72
+    assert training["held_out"]["n"] == 18
+    assert training["history"].keys() == {"select_culnig"}
     names = set(load_file(tmp_path / "update.safetensors"))
     modules = [f"layers.{i}.{'mlp' if s == 'gate_proj' else 'self_attn'}.{s}" for s, i in expected]
     assert len(names) == 4
@@ -99,11 +99,11 @@ def test_answers_are_those_of_the_updated_model(base, mask, tmp_path, step, meth
     other.parent.mkdir(parents=True)
     shutil.copy(base / "samples.parquet", other)
     sets = {base.name: base / "samples.parquet", "again": other}
-    found = asked(step, base, tmp_path, sets)
-    table, made = found[base.name]
-    assert (made["set"], made["rows"], made["model"]) == (base.name, 36, "m")
-    assert set(made["history"]) == {"finetune", "select_culnig"}
-    assert table.equals(found["again"][0])
+    answers_by_set = ask(step, base, tmp_path, sets)
+    table, metadata = answers_by_set[base.name]
+    assert (metadata["set"], metadata["rows"], metadata["model"]) == (base.name, 36, "m")
+    assert set(metadata["history"]) == {"finetune", "select_culnig"}
+    assert table.equals(answers_by_set["again"][0])
     shown, _ = files.read_table(base / "m/predictions.parquet")
     shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)
     assert table[["sample_id", "culture", "split"]].equals(shown[["sample_id", "culture", "split"]])
@@ -134,12 +134,12 @@ def test_same_seed_same_files(base, mask, tmp_path, step):
 
 
 def test_files_of_another_run_are_refused(base, mask, tmp_path, step):
-    table, made = files.read_table(mask)
+    table, metadata = files.read_table(mask)
     other = tmp_path / "other.parquet"
-    files.write_table(other, table, made | {"revision": "older"})
+    files.write_table(other, table, metadata | {"revision": "older"})
     with pytest.raises(FileError, match="made with model m at revision older"):
         tuned(step, base, other, tmp_path)
-    files.write_table(other, table, made | {"neurons": 48})
+    files.write_table(other, table, metadata | {"neurons": 48})
     with pytest.raises(FileError, match="no mask at projections"):
         tuned(step, base, other, tmp_path)
     with pytest.raises(ConfigError, match="modules: 3 of 2 sites"):
@@ -148,11 +148,11 @@ def test_files_of_another_run_are_refused(base, mask, tmp_path, step):
         tuned(step, base, mask, tmp_path, method="all")
     assert [p.name for p in tmp_path.iterdir()] == ["other.parquet"]
     tuned(step, base, mask, tmp_path)
-    tensors, made = updates.read(tmp_path / "update.safetensors")
+    tensors, metadata = updates.read(tmp_path / "update.safetensors")
     loaded = load({"name": "m", "path": str(base / "model")})
     for change, message in (({"revision": "older"}, "revision older"), ({"dtype": "bfloat16"}, "made in bfloat16")):
-        with updates.attach(loaded, [tuple(m) for m in made["modules"]], updates.Lora(2, 4)) as parts:
+        with updates.attach(loaded, [tuple(m) for m in metadata["modules"]], updates.Lora(2, 4)) as parts:
             updates.apply(parts, tensors, "")
-            updates.write(tmp_path / "update.safetensors", parts, made | change)
+            updates.write(tmp_path / "update.safetensors", parts, metadata | change)
         with pytest.raises(FileError, match=message):
-            asked(step, base, tmp_path, {base.name: base / "samples.parquet"})
+            ask(step, base, tmp_path, {base.name: base / "samples.parquet"})

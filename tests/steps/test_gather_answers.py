@@ -32,14 +32,14 @@ def test_answers_are_the_same_bytes_for_any_number_of_shards(base, tmp_path, ste
     assert all(len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4))
 
 
-@pytest.mark.parametrize(("formed", "said"), [(0.4, True), (0.5, False)])
-def test_answers_without_form_are_said(base, tmp_path, step, caplog, formed, said):
+@pytest.mark.parametrize(("formed", "expected"), [(0.4, True), (0.5, False)])
+def test_answers_without_form_are_said(base, tmp_path, step, caplog, formed, expected):
     table, metadata = files.read_table(base / "answers.parquet")
     table["well_formed"] = [i < formed * len(table) for i in range(len(table))]
     files.write_table(tmp_path / "answers.parquet", table, metadata)
     step.run(gather_answers, "--shards", tmp_path / "answers.parquet", "--out", tmp_path / "predictions.parquet")
     warned = "warning: predictions.parquet: less than half of m's answers are well formed"
-    assert any(text.startswith(warned) for text in caplog.messages) == said
+    assert any(text.startswith(warned) for text in caplog.messages) == expected
 
 
 def test_batch_size_may_change_between_the_shards_of_a_run(base, tmp_path, step):
@@ -48,9 +48,9 @@ def test_batch_size_may_change_between_the_shards_of_a_run(base, tmp_path, step)
         size = step.shared(base, batch_size=(8, 3, 16)[shard])
         step.run(infer, *size, "--shard", shard, "--shards", 3, "--answers-out", part)
     step.run(gather_answers, "--shards", *parts, "--out", tmp_path / "p.parquet")
-    found, _ = files.read_table(tmp_path / "p.parquet")
+    answers, _ = files.read_table(tmp_path / "p.parquet")
     expected, _ = files.read_table(base / "m/predictions.parquet")
-    assert found[["sample_id", "prediction"]].equals(expected[["sample_id", "prediction"]])
+    assert answers[["sample_id", "prediction"]].equals(expected[["sample_id", "prediction"]])
 
 
 def test_shards_that_make_no_whole_are_named(base, tmp_path, step):

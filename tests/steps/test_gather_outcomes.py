@@ -34,16 +34,16 @@ def outcomes(step, base, folder, shards, mask_shards):
 
 
 @pytest.fixture(scope="module")
-def whole(base, step, tmp_path_factory):
+def unsharded_outcomes(base, step, tmp_path_factory):
     """Outcomes of one job."""
     return outcomes(step, base, tmp_path_factory.mktemp("whole"), 1, 1)
 
 
 @pytest.mark.parametrize(("shards", "mask_shards"), [slow(3, 1), slow(1, 7), (2, 2)])  # 7: more than there are masks
 def test_outcomes_are_the_same_bytes_for_any_shards_of_masks_and_questions(
-    base, whole, tmp_path, shards, mask_shards, step
+    base, unsharded_outcomes, tmp_path, shards, mask_shards, step
 ):
-    assert outcomes(step, base, tmp_path, shards, mask_shards) == whole
+    assert outcomes(step, base, tmp_path, shards, mask_shards) == unsharded_outcomes
 
 
 def test_outcomes_of_several_selectors_are_those_of_a_job_for_each(base, tmp_path, step):
@@ -52,22 +52,22 @@ def test_outcomes_of_several_selectors_are_those_of_a_job_for_each(base, tmp_pat
     rows = [(name, "act_fn", i % 2, 7 * i) for i, name in enumerate(cultures)]
     masks = [mask_file(base, tmp_path / f"mask{n}.parquet", rows[: n + 1], cultures) for n in range(2)]
 
-    def asked(masks, part):
+    def ask(masks, part):
         words = ["--masks", *masks, "--factors", 0, 2, "--outcomes-out", part]
         step.run(ablate, *step.shared(base), *words)
         return part
 
-    together = asked(masks, tmp_path / "together.parquet")
+    together = ask(masks, tmp_path / "together.parquet")
     for number, mask in enumerate(masks):
-        alone = asked([mask], tmp_path / f"alone{number}.parquet")
+        alone = ask([mask], tmp_path / f"alone{number}.parquet")
         outs = {
             part: [tmp_path / f"{part.stem}-{number}-{factor}.parquet" for factor in (0, 2)]
             for part in (together, alone)
         }
         step.run(gather_outcomes, "--shards", together, "--skip", 2 * number, "--out", *outs[together])
         step.run(gather_outcomes, "--shards", alone, "--out", *outs[alone])
-        found, expected = ([out.read_bytes() for out in outs[part]] for part in (together, alone))
-        assert found == expected
-        assert found[0] != found[1]
+        contents, expected = ([out.read_bytes() for out in outs[part]] for part in (together, alone))
+        assert contents == expected
+        assert contents[0] != contents[1]
     with pytest.raises(FileError, match=r"together\.parquet: holds answers for 4 files; expected at least 3 \+ 2"):
         step.run(gather_outcomes, "--shards", together, "--skip", 3, "--out", *outs[together])

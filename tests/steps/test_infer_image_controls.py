@@ -9,7 +9,7 @@ from culture_neurons.steps import infer_image_controls
 pytestmark = pytest.mark.workflow
 
 
-def asked(step, base, out, samples=None):
+def ask(step, base, out, samples=None):
     paths = [out / f"run/m/controls/{name}.parquet" for name in ("blank", "none")]
     more = ["--samples", samples] if samples else []
     step.run(infer_image_controls, *step.shared(base), "--answers-out", *paths, *more)
@@ -19,9 +19,9 @@ def asked(step, base, out, samples=None):
 def test_answers_to_the_evaluate_questions_in_the_form_of_predictions(base, tmp_path, step):
     shown, _ = files.read_table(base / "m/predictions.parquet")
     shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)
-    (blank, made), (none, _) = asked(step, base, tmp_path)
-    assert made["image_control"] == "blank"
-    assert (made["rows"], made["without_image"], made["model"]) == (len(shown), 0, "m")
+    (blank, metadata), (none, _) = ask(step, base, tmp_path)
+    assert metadata["image_control"] == "blank"
+    assert (metadata["rows"], metadata["without_image"], metadata["model"]) == (len(shown), 0, "m")
     for table in (blank, none):
         assert list(table.columns) == list(shown.columns)
         assert table[["sample_id", "culture", "split"]].equals(shown[["sample_id", "culture", "split"]])
@@ -48,8 +48,8 @@ def without_images(base, path, keep):
 def test_questions_without_an_image_are_left_out_and_counted(base, tmp_path, step, keep):
     without_images(base, tmp_path / "samples.parquet", keep)
     samples, _ = read_samples(tmp_path / "samples.parquet", "evaluate")
-    for table, made in asked(step, base, tmp_path, tmp_path / "samples.parquet"):
-        assert (len(table), made["rows"], made["without_image"]) == (keep, keep, len(samples) - keep)
+    for table, metadata in ask(step, base, tmp_path, tmp_path / "samples.parquet"):
+        assert (len(table), metadata["rows"], metadata["without_image"]) == (keep, keep, len(samples) - keep)
         assert set(table["sample_id"]) == {s.sample_id for s in samples if s.image is not None}
 
 

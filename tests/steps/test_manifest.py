@@ -17,7 +17,7 @@ PROVENANCE = {
 
 
 @pytest.fixture
-def made(base, tmp_path, step):
+def run_folder(base, tmp_path, step):
     """A folder with a manifest of two tables."""
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "effects.csv").write_text("a,b\n", encoding="utf-8")
@@ -36,21 +36,21 @@ def verified(step, folder, config=CONFIG):
     step.run(verify, "--manifest", folder / "manifest.json", "--config", json.dumps(config))
 
 
-def test_manifest_says_what_made_the_run(made):
-    found = files.read_json(made / "manifest.json")
-    assert found["config"] == CONFIG
-    assert found["seeds"] == {"prompt.seed": 7}
-    assert found["version"] == __version__
-    assert found["models"] == PROVENANCE["models"]
-    assert found["data"] == {"source": {"type": "table"}, "images": {"type": "none"}}
-    assert found["packages"] == {"numpy": "1.0, 2.0", "python": "3.11.2"}
-    assert found["hardware"] == ["Card"]
-    assert list(found["files"]) == ["dropped.csv", "tables/effects.csv"]
+def test_manifest_says_what_made_the_run(run_folder):
+    content = files.read_json(run_folder / "manifest.json")
+    assert content["config"] == CONFIG
+    assert content["seeds"] == {"prompt.seed": 7}
+    assert content["version"] == __version__
+    assert content["models"] == PROVENANCE["models"]
+    assert content["data"] == {"source": {"type": "table"}, "images": {"type": "none"}}
+    assert content["packages"] == {"numpy": "1.0, 2.0", "python": "3.11.2"}
+    assert content["hardware"] == ["Card"]
+    assert list(content["files"]) == ["dropped.csv", "tables/effects.csv"]
 
 
-def test_untouched_results_are_verified_and_what_would_differ_is_said(made, step, caplog):
+def test_untouched_results_are_verified_and_what_would_differ_is_said(run_folder, step, caplog):
     with caplog.at_level("INFO"):
-        verified(step, made, {**CONFIG, "prompt": {"seed": 8}})
+        verified(step, run_folder, {**CONFIG, "prompt": {"seed": 8}})
     assert "2 files, 2 as the manifest says" in caplog.text
     assert "differs: config prompt.seed: 7 then, 8 now" in caplog.text
     assert "differs: package numpy: '1.0, 2.0' then, '" in caplog.text
@@ -58,20 +58,20 @@ def test_untouched_results_are_verified_and_what_would_differ_is_said(made, step
     assert "the run would now be another one" in caplog.text
 
 
-def test_changed_tables_and_missing_ones_are_named(made, step, caplog):
-    (made / "dropped.csv").write_text("d\n", encoding="utf-8")
-    (made / "tables" / "effects.csv").unlink()
+def test_changed_tables_and_missing_ones_are_named(run_folder, step, caplog):
+    (run_folder / "dropped.csv").write_text("d\n", encoding="utf-8")
+    (run_folder / "tables" / "effects.csv").unlink()
     with pytest.raises(FileError, match=r"manifest\.json: 2 of 2 files are not those that the run wrote"):
-        verified(step, made)
+        verified(step, run_folder)
     assert "differs: dropped.csv: its content has changed" in caplog.text
     assert "differs: tables/effects.csv: missing" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"manifest": 99}'])
-def test_other_files_are_no_manifest(made, step, text):
-    (made / "manifest.json").write_text(text, encoding="utf-8")
+def test_other_files_are_no_manifest(run_folder, step, text):
+    (run_folder / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(FileError, match=r"manifest\.json: (no readable JSON object|layout 99, expected 1)"):
-        verified(step, made)
-    (made / "manifest.json").unlink()
+        verified(step, run_folder)
+    (run_folder / "manifest.json").unlink()
     with pytest.raises(FileError, match=r"manifest\.json: no readable JSON"):
-        verified(step, made)
+        verified(step, run_folder)

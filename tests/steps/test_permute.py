@@ -25,29 +25,29 @@ def run(step, base, statistics, out, *more):
 
 
 def test_masks_are_those_of_the_chain_under_shuffled_labels(base, step, statistics, tmp_path):
-    table, made = run(step, base, statistics, tmp_path / "permuted.parquet")
+    table, metadata = run(step, base, statistics, tmp_path / "permuted.parquet")
     samples, _ = files.read_table(base / "samples.parquet")
     unit = {row.sample_id: f"image {row.image_id}" for row in samples.itertuples()}
     masks = []
     for number in range(3):
-        found, _ = store.read_statistics(
+        relabelled, _ = store.read_statistics(
             statistics, lambda ids, c, k=number: p_values.shuffle_labels(c, [unit[i] for i in ids], 1, k)
         )
-        masks.append(selection.select(selectors.score("cas", found), found.cultures, "0.1"))
+        masks.append(selection.select(selectors.score("cas", relabelled), relabelled.cultures, "0.1"))
         mine = table[table["permutation"] == number].drop(columns="permutation").reset_index(drop=True)
         pd.testing.assert_frame_equal(mine, masks[-1], check_dtype=False, check_categorical=False)
     assert not masks[0].equals(masks[1])
-    assert (made["permutations"], made["selector"], made["top_fraction"]) == (3, "cas", "0.1")
-    assert made["cultures"] == sorted(set(samples["culture"]))
+    assert (metadata["permutations"], metadata["selector"], metadata["top_fraction"]) == (3, "cas", "0.1")
+    assert metadata["cultures"] == sorted(set(samples["culture"]))
     first = (tmp_path / "permuted.parquet").read_bytes()
     run(step, base, statistics, tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == first
 
 
 def test_variants_of_a_question_are_shuffled_together(base, step, statistics, tmp_path, monkeypatch):
-    samples, made = files.read_table(base / "samples.parquet")
+    samples, metadata = files.read_table(base / "samples.parquet")
     variants = samples.assign(image_id="", question_id=[f"v{i % 2}" for i in range(len(samples))])
-    files.write_table(tmp_path / "samples.parquet", variants, made)
+    files.write_table(tmp_path / "samples.parquet", variants, metadata)
     seen = []
     real = p_values.shuffle_labels
     monkeypatch.setattr(
@@ -71,16 +71,16 @@ def test_labels_that_cannot_be_shuffled_are_named(step, tmp_path, caplog):
                               ("none", samples.assign(image_id=""), [])):  # fmt: skip
         files.write_table(tmp_path / "samples.parquet", table, {})
         caplog.clear()
-        _, made = run(step, tmp_path, path, tmp_path / f"{name}.parquet", "--permutations", 8)
-        assert [culture for culture, times in made["changed"].items() if not times] == same
-        assert made["changed"].keys() == set("abc")
-        assert max(made["changed"].values()) <= 8
+        _, metadata = run(step, tmp_path, path, tmp_path / f"{name}.parquet", "--permutations", 8)
+        assert [culture for culture, times in metadata["changed"].items() if not times] == same
+        assert metadata["changed"].keys() == set("abc")
+        assert max(metadata["changed"].values()) <= 8
         assert ("a: no permutation gives other samples these names" in caplog.text) == bool(same)
 
 
 def test_samples_of_another_run_are_refused(base, step, statistics, tmp_path):
-    samples, made = files.read_table(base / "samples.parquet")
-    files.write_table(tmp_path / "samples.parquet", samples.iloc[:5], made)
+    samples, metadata = files.read_table(base / "samples.parquet")
+    files.write_table(tmp_path / "samples.parquet", samples.iloc[:5], metadata)
     with pytest.raises(FileError, match=r"sample '.*' is not in .*samples\.parquet"):
         step.run(permute, "--statistics", statistics, "--samples", tmp_path / "samples.parquet", "--selector", "cas",
                  "--top-fraction", "0.1", "--permutations", 1, "--out", tmp_path / "out.parquet")  # fmt: skip
@@ -88,7 +88,7 @@ def test_samples_of_another_run_are_refused(base, step, statistics, tmp_path):
 
 
 def test_permutation_that_was_not_announced_is_refused(base, step, statistics, tmp_path):
-    table, made = run(step, base, statistics, tmp_path / "permuted.parquet")
-    files.write_table(tmp_path / "bad.parquet", table, made | {"permutations": 2})
+    table, metadata = run(step, base, statistics, tmp_path / "permuted.parquet")
+    files.write_table(tmp_path / "bad.parquet", table, metadata | {"permutations": 2})
     with pytest.raises(FileError, match=r"bad\.parquet: permutation 2; expected 0 to 1"):
         step.run(ablate, *step.shared(base), "--permuted", tmp_path / "bad.parquet", "--outcomes-out", tmp_path / "o")

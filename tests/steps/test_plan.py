@@ -18,15 +18,15 @@ JOBS = {"prepare": 1, "record": 2}
 
 def config():
     """The default config with one model, one selector and two shards."""
-    found = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    result = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     more = {
         "dataset": "small", "models": {"m": {"path": "owner/m", "gpus": 0}}, "selectors": {"cas": None},
         "top_fractions": [0.05],
         "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
     }  # fmt: skip
-    found["recording"] |= {"min_correct": 1, "negative_sum": False}
-    found["evidence"] |= {"strengths": [], "permutations": 0, "image_controls": [], "token_rules": []}
-    return found | more
+    result["recording"] |= {"min_correct": 1, "negative_sum": False}
+    result["evidence"] |= {"strengths": [], "permutations": 0, "image_controls": [], "token_rules": []}
+    return result | more
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,12 @@ def planned(base, step, folder, calibration, *more):
 
 
 def test_plan_counts_the_samples_and_the_jobs(folder):
-    found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    assert found["questions"] == {"total": 72, "identify": 36, "evaluate": 36, "cultures": 3}
-    assert found["jobs"] == JOBS
-    work = found["models"]["m"]["work"]
+    content = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert content["questions"] == {"total": 72, "identify": 36, "evaluate": 36, "cultures": 3}
+    assert content["jobs"] == JOBS
+    work = content["models"]["m"]["work"]
     assert {kind: part["passes"] for kind, part in work.items()} == {"answers": 72, "recording": 36, "ablation": 108}
-    assert found["step"] == "plan"
+    assert content["step"] == "plan"
     text = (folder / "plan.txt").read_text(encoding="utf-8")
     assert "72 questions of 3 cultures" in text
     assert re.search(r"^  ablation +1 +36 +3 +108 ", text, re.M)

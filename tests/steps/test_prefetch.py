@@ -59,14 +59,14 @@ def test_models_and_data_load_offline_after_they_were_fetched(root: Path, tmp_pa
         "q": {"path": "tiny/qwen", "revision": "main"}, "l": {"path": "tiny/llava", "trust_remote_code": True},
         "own": {"train": {}}, "here": {"path": str(root)},
     }  # fmt: skip
-    with serve(root) as (address, asked):
+    with serve(root) as (address, requests):
         done = prefetch(home, models, {"type": "cvqa", "path": "tiny/cvqa"}, HF_ENDPOINT=address)
     assert done.returncode == 0, done.stderr
     assert f"data: source: tiny/cvqa at commit {COMMIT}: 1 files" in done.stderr
     assert f"to pin it, set models: q: revision: {COMMIT}" in done.stderr
     assert "model own: nothing to fetch: it is trained here" in done.stderr
     assert f"model here: nothing to fetch: {root}" in done.stderr
-    fetched = {tuple(line.split("/resolve/")) for line in asked if line.startswith("GET") and "/resolve/" in line}
+    fetched = {tuple(line.split("/resolve/")) for line in requests if line.startswith("GET") and "/resolve/" in line}
     names = {(repo.rpartition("/")[2], file.partition("/")[2]) for repo, file in fetched}
     assert ("qwen", "model.safetensors") in names
     assert not {name for name in names if name[1].endswith((".bin", ".onnx")) or "consolidated" in name[1]}
@@ -75,8 +75,8 @@ def test_models_and_data_load_offline_after_they_were_fetched(root: Path, tmp_pa
     stanzas = [json.dumps({"name": name, **models[name]}) for name in ("q", "l")]
     done = python(home, "-c", LOAD, *stanzas, **offline)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [part[:2] for part in found] == [[COMMIT, 2], [COMMIT, 2]]
+    loaded = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [part[:2] for part in loaded] == [[COMMIT, 2], [COMMIT, 2]]
     read = "from culture_neurons.data import hub_rows; print(hub_rows.open_rows('tiny/cvqa', None, 'test').revision)"
     assert python(home, "-c", read, **offline).stdout.strip() == COMMIT
 
@@ -102,11 +102,11 @@ def test_one_split_of_one_config(tmp_path: Path) -> None:
     (folder / "README.md").write_text(README, encoding="utf-8")
     (folder / "texts.csv").write_text("idx\n7\n", encoding="utf-8")
     home, source = tmp_path / "home", {"type": "qnli", "path": "tiny/glue"}
-    with serve(tmp_path / "hub") as (address, asked):
+    with serve(tmp_path / "hub") as (address, requests):
         done = prefetch(home, {}, source, HF_ENDPOINT=address)
         assert done.returncode == 0, done.stderr
         assert f"data: source: tiny/glue at commit {COMMIT}: 1 files" in done.stderr
-        assert not [line for line in asked if "resolve" in line and ("mnli" in line or "train" in line)]
+        assert not [line for line in requests if "resolve" in line and ("mnli" in line or "train" in line)]
         done = python(home, "-c", READ, "texts", "test", "rte", "test", HF_ENDPOINT=address)
         assert done.stdout.startswith(
             "{'idx': [7]}\ntiny/glue: the hub can't be read as a data set (BuilderConfig 'rte' "

@@ -117,10 +117,10 @@ def test_what_the_user_should_know_is_said(tmp_path: Path, caplog: pytest.LogCap
         ["q02", "Côte d'Ivoire / ..", "aspect ratio of the image too large"],
         ["q03", "Côte d'Ivoire / ..", "label outside its options"],
     ]
-    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert [text for text in said if "column 'answer': 1 of 36 labels are the number of options: outside" in text]
-    assert [text for text in said if "options of 16 of 34 questions bring letters or numbers of their own" in text]
-    assert len(said) == 2
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in warnings if "column 'answer': 1 of 36 labels are the number of options: outside" in text]
+    assert [text for text in warnings if "options of 16 of 34 questions bring letters or numbers of their own" in text]
+    assert len(warnings) == 2
 
 
 def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:

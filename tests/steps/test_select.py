@@ -42,8 +42,8 @@ def test_the_files_hold_scores_and_masks_of_them_and_where_they_are_from(folder,
     more = ["--reference", run(step, folder, "cas")[1]] if selectors.resolve(method).needs_reference else []
     score_file, mask_file = run(step, folder, method, *more)
     scores, cultures, site, metadata = store.read_scores(score_file)
-    found, _ = store.read_statistics(folder / "statistics.h5")
-    np.testing.assert_array_equal(scores, selectors.score(method, found).astype(np.float32))
+    recorded, _ = store.read_statistics(folder / "statistics.h5")
+    np.testing.assert_array_equal(scores, selectors.score(method, recorded).astype(np.float32))
     assert (cultures, site) == (["a", "b", "c"], "act_fn")
     expected = {
         "model": "tiny", "revision": "abc", "token_rule": "all", "samples": {"a": 2, "b": 2, "c": 2}, "step": "select",
@@ -64,9 +64,9 @@ def test_the_files_hold_scores_and_masks_of_them_and_where_they_are_from(folder,
 
 def test_every_fraction_has_a_file_that_says_which(folder, step):
     _, *masks = run(step, folder, "cas", fractions=("0.1", "0.2"))
-    tables, made = zip(*(files.read_table(path) for path in masks), strict=True)
-    assert [one["top_fraction"] for one in made] == ["0.1", "0.2"]
-    assert [one["settings"]["top_fraction"] for one in made] == ["0.1", "0.2"]
+    tables, all_metadata = zip(*(files.read_table(path) for path in masks), strict=True)
+    assert [one["top_fraction"] for one in all_metadata] == ["0.1", "0.2"]
+    assert [one["settings"]["top_fraction"] for one in all_metadata] == ["0.1", "0.2"]
     assert [table["culture"].value_counts().to_dict() for table in tables] == [
         {"a": n, "b": n, "c": n} for n in (10, 20)
     ]

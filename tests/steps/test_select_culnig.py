@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 @pytest.fixture
-def made(tmp_path):
+def attributions(tmp_path):
     """Attributions of questions, of their control and of mentions, in files."""
     rng, result = np.random.default_rng(0), {}
     for name in ("questions", "control", "mention"):
@@ -47,10 +47,10 @@ def masked(step, folder, kind, *more, options=None, control="control", fractions
     return files.read_table(outs[0])
 
 
-def test_specific_masks_are_those_of_the_rule_and_can_be_ablated(made, tmp_path, step):
+def test_specific_masks_are_those_of_the_rule_and_can_be_ablated(attributions, tmp_path, step):
     table, metadata = masked(step, tmp_path, "specific", "--mention", tmp_path / "mention.h5")
-    gain = culnig.gains(made["questions"], made["control"])
-    expected = culnig.specific(gain, ["Å", "b", "c"], made["mention"], **OPTIONS["specific"])
+    gain = culnig.gains(attributions["questions"], attributions["control"])
+    expected = culnig.specific(gain, ["Å", "b", "c"], attributions["mention"], **OPTIONS["specific"])
     pd.testing.assert_frame_equal(table.astype(str), expected[table.columns].astype(str))
     assert metadata["selector"] == "culnig-specific"
     masks, _ = ablate.read_masks(tmp_path / "specific.parquet", 2.0)
@@ -59,25 +59,25 @@ def test_specific_masks_are_those_of_the_rule_and_can_be_ablated(made, tmp_path,
     assert set(np.concatenate([mask.site for mask in masks])) > {"gate_proj"}
 
 
-def test_general_masks_are_one_set_for_all_cultures(made, tmp_path, step):
+def test_general_masks_are_one_set_for_all_cultures(attributions, tmp_path, step):
     table, _ = masked(step, tmp_path, "general")
-    one = culnig.general(culnig.gains(made["questions"], made["control"]), None, **OPTIONS["general"])
+    one = culnig.general(culnig.gains(attributions["questions"], attributions["control"]), None, **OPTIONS["general"])
     assert len(one) > 5
     for culture in ("Å", "b", "c"):
         mine = table.loc[table["culture"] == culture, list(one.columns)].reset_index(drop=True)
         pd.testing.assert_frame_equal(mine.astype(str), one.astype(str))
 
 
-def test_fractions_that_are_not_given_follow_the_top_fraction(made, tmp_path, step):
+def test_fractions_that_are_not_given_follow_the_top_fraction(attributions, tmp_path, step):
     _, metadata = masked(step, tmp_path, "specific", options={"z": 0.1}, fractions=("0.1", "0.5"))
     assert metadata["options"] == pytest.approx({"fraction": 0.03, "mention_fraction": 0.01, "z": 0.1})
     wider, metadata = files.read_table(tmp_path / "specific0.5.parquet")
     assert metadata["options"]["fraction"] == pytest.approx(0.15)
-    gain = culnig.gains(made["questions"], made["control"])
+    gain = culnig.gains(attributions["questions"], attributions["control"])
     assert len(wider) == len(culnig.specific(gain, ["Å", "b", "c"], None, fraction=0.15, z=0.1))
 
 
-def test_a_unit_outside_its_site_is_refused(made, tmp_path, step):
+def test_a_unit_outside_its_site_is_refused(attributions, tmp_path, step):
     table, metadata = masked(step, tmp_path, "general")
     wrong = table.assign(neuron=np.where(table["site"] == "gate_proj", table["neuron"], 40))
     files.write_table(tmp_path / "wrong.parquet", wrong, metadata)
@@ -85,7 +85,7 @@ def test_a_unit_outside_its_site_is_refused(made, tmp_path, step):
         ablate.read_masks(tmp_path / "wrong.parquet", 0.0)
 
 
-def test_what_does_not_fit(made, tmp_path, step):
+def test_what_does_not_fit(attributions, tmp_path, step):
     with pytest.raises(ConfigError, match=r"questions\.h5: not attributions of the control"):
         masked(step, tmp_path, "general", control="questions")
     with pytest.raises(ConfigError, match="unknown option 'zz'"):

@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def judged(folder, out, *more):
+def measure(folder, out, *more):
     """Run the step; what it writes into the folder of a model."""
     chosen = [path for name in SELECTORS for path in masks(folder, name)]
     names = [out / name for name in OUTPUTS]
@@ -62,7 +62,7 @@ def judged(folder, out, *more):
 
 
 def test_neurons_are_those_of_the_masks_and_the_table_is_per_culture(folder, tmp_path):
-    (neurons, made), (table, _) = judged(folder, tmp_path)
+    (neurons, metadata), (table, _) = measure(folder, tmp_path)
     for (name, fraction), part in neurons.groupby(["selector", "top_fraction"], observed=True):
         expected, _ = files.read_table(folder / f"masks/{name}_top{fraction:g}.parquet")
         keys = ["culture", "layer", "neuron", "score"]
@@ -73,24 +73,24 @@ def test_neurons_are_those_of_the_masks_and_the_table_is_per_culture(folder, tmp
     assert table["selected_again"].between(0, 1).all()
     assert (table["n_samples"] == 8).all()
     assert (table["n_images"] <= 8).all()
-    assert (made["step"], made["model"], made["settings"]["resamples"]) == ("stability", "m", 9)
-    assert "threads" not in made["settings"]
+    assert (metadata["step"], metadata["model"], metadata["settings"]["resamples"]) == ("stability", "m", 9)
+    assert "threads" not in metadata["settings"]
 
 
 def test_cultures_of_one_image_are_named_and_their_cells_empty(folder, tmp_path, caplog):
-    samples, made = files.read_table(folder / "samples.parquet")
+    samples, metadata = files.read_table(folder / "samples.parquet")
     ids = list("ab日") * 8
     lonely = samples.assign(image_id=["one" if name == "a" else f"i{i}" for i, name in enumerate(ids)])
-    files.write_table(tmp_path / "samples.parquet", lonely, made)
+    files.write_table(tmp_path / "samples.parquet", lonely, metadata)
     caplog.set_level("INFO", "culture_neurons")
-    (_, _), (table, _) = judged(folder, tmp_path, "--samples", tmp_path / "samples.parquet")
+    (_, _), (table, _) = measure(folder, tmp_path, "--samples", tmp_path / "samples.parquet")
     assert table.loc[table["culture"] == "a", "selected_again"].isna().all()
     assert table.loc[table["culture"] != "a", "selected_again"].notna().all()
     assert "a: all recorded questions are about one image" in caplog.text
     assert "nan" not in caplog.text
     caplog.clear()
-    files.write_table(tmp_path / "samples.parquet", samples.assign(image_id=ids), made)
-    judged(folder, tmp_path / "m", "--samples", tmp_path / "samples.parquet")
+    files.write_table(tmp_path / "samples.parquet", samples.assign(image_id=ids), metadata)
+    measure(folder, tmp_path / "m", "--samples", tmp_path / "samples.parquet")
     assert "a, b, 日: all recorded questions are about one image" in caplog.text
     assert "nothing is known" in caplog.text
     assert "nan" not in caplog.text
@@ -102,14 +102,14 @@ def test_cultures_of_one_image_are_named_and_their_cells_empty(folder, tmp_path,
 
 def test_same_bytes_with_more_threads(folder, tmp_path):
     for name, threads in (("one", 1), ("two", 2)):
-        judged(folder, tmp_path / name, "--threads", threads)
+        measure(folder, tmp_path / name, "--threads", threads)
     for name in OUTPUTS:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def test_tables_of_models_are_put_together(folder, tmp_path):
     for name in ("b", "007"):
-        judged(folder, tmp_path / name)
+        measure(folder, tmp_path / name)
     cultures = (tmp_path / name / OUTPUTS[1] for name in ("b", "007"))
     run(tabulate_stability, "--cultures", *cultures, "--planted", "b", "--out-dir", tmp_path)
     table = files.read_csv(tmp_path / "stability.csv", text=["model"])
@@ -123,12 +123,12 @@ def test_tables_of_models_are_put_together(folder, tmp_path):
 
 def test_mistakes(folder, tmp_path):
     with pytest.raises(ConfigError, match="none of selector 'lape'"):
-        judged(folder, tmp_path, "--masks", *masks(folder, "mine"))
+        measure(folder, tmp_path, "--masks", *masks(folder, "mine"))
     with pytest.raises(ConfigError, match="'cas' is none of --selectors"):
-        judged(folder, tmp_path, "--masks", *masks(folder, "cas"))
+        measure(folder, tmp_path, "--masks", *masks(folder, "cas"))
     for name, change in (("model", {"model": "other"}), ("cultures", {"cultures": ["a"]})):
-        table, made = files.read_table(folder / "masks/mine_top0.05.parquet")
+        table, metadata = files.read_table(folder / "masks/mine_top0.05.parquet")
         path = tmp_path / name / "m/masks/mine_top0.05.parquet"
-        files.write_table(path, table, made | change)
+        files.write_table(path, table, metadata | change)
         with pytest.raises(FileError, match=name):
-            judged(folder, tmp_path, "--masks", path, *masks(folder, "lape"))
+            measure(folder, tmp_path, "--masks", path, *masks(folder, "lape"))

@@ -53,7 +53,7 @@ def write_model(folder, model, specific, seed):
     }
     made_by |= {"hardware": ["Card"], "history": {"before": {"code": "0ld", "packages": {"numpy": "1"}}}}
     files.write_table(folder / model / "predictions.parquet", base, made_by)
-    asked = base[base["split"] == "evaluate"]
+    questions = base[base["split"] == "evaluate"]
     for selector, method in SELECTORS.items():
         for fraction in FRACTIONS:
             name = f"{selector}_top{fraction}.parquet"
@@ -62,7 +62,7 @@ def write_model(folder, model, specific, seed):
                 columns=["culture", "site", "layer", "neuron"],
             )
             options = {"match": "cas"} if method == "random-matched" else {}
-            made = {
+            mask_metadata = {
                 **identity,
                 "cultures": CULTURES,
                 "layers": 4,
@@ -70,25 +70,25 @@ def write_model(folder, model, specific, seed):
                 "selector": method,
                 "options": options,
             }
-            files.write_table(folder / model / "masks" / name, mask, made)
+            files.write_table(folder / model / "masks" / name, mask, mask_metadata)
             parts = []
             for c in CULTURES[:-1]:  # the last one has no neurons, and no rows
                 harm = (
-                    (asked["culture"] == c) & (rng.random(len(asked)) < 0.5)
+                    (questions["culture"] == c) & (rng.random(len(questions)) < 0.5)
                     if specific and selector == "cas"
                     else False
                 )
-                flip = rng.random(len(asked)) < 0.02
-                p, right, lp = answers(rng, len(asked), asked["correct"].to_numpy() & ~np.asarray(harm) ^ flip)
+                flip = rng.random(len(questions)) < 0.02
+                p, right, lp = answers(rng, len(questions), questions["correct"].to_numpy() & ~np.asarray(harm) ^ flip)
                 parts.append(pd.DataFrame({
-                    "mask_culture": c, "sample_id": asked["sample_id"], "culture": asked["culture"], "prediction": p,
-                    "correct": right, "well_formed": True, "logprobs": lp,
+                    "mask_culture": c, "sample_id": questions["sample_id"], "culture": questions["culture"],
+                    "prediction": p, "correct": right, "well_formed": True, "logprobs": lp,
                 }))  # fmt: skip
-            files.write_table(folder / model / "ablation" / name, pd.concat(parts), {**identity, "mask": made})
+            files.write_table(folder / model / "ablation" / name, pd.concat(parts), {**identity, "mask": mask_metadata})
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     rows = [
         (f"{c}-{half}-{i:02d}", c, half, 1, f"{c}-{i // 2}", None)
@@ -130,20 +130,20 @@ def table(folder, name, out="tables"):
     return files.read_csv(folder / out / f"{name}.csv")
 
 
-def test_columns_and_order(made):
+def test_columns_and_order(results):
     for name, leading in tabulate.COLUMNS.items():
-        result = table(made, name)
+        result = table(results, name)
         assert list(result.columns)[: len(leading)] == leading
         keys = [k for k in ("model", "selector", "top_fraction", "mask_culture", "culture") if k in result.columns]
         assert result.equals(result.sort_values(keys, kind="stable", ignore_index=True)), name
-    effects = table(made, "effects")
+    effects = table(results, "effects")
     assert len(effects) == 2 * 5 * 2 * 36
     assert set(effects.loc[effects["model"] == "control", "planted"]) == {"yes"}
     assert set(effects.loc[effects["model"] == "plain", "planted"]) == {"no"}
 
 
-def test_own_and_other_cultures_are_families_of_their_own(made):
-    effects = table(made, "effects")
+def test_own_and_other_cultures_are_families_of_their_own(results):
+    effects = table(results, "effects")
     own = effects["mask_culture"] == effects["eval_culture"]
     for p in ("mcnemar_p", "logprob_p"):
         for _, family in effects.groupby(["planted", "selector", "top_fraction", own]):
@@ -152,17 +152,17 @@ def test_own_and_other_cultures_are_families_of_their_own(made):
             np.testing.assert_allclose(known[f"{p}_adjusted"], expected, rtol=1e-6)
 
 
-def test_the_empty_mask_has_rows_without_a_change(made):
-    mine = table(made, "effects").query("mask_culture == 'c5'")
+def test_the_empty_mask_has_rows_without_a_change(results):
+    mine = table(results, "effects").query("mask_culture == 'c5'")
     assert len(mine) == 2 * 5 * 2 * 6
     assert (mine[["drop", "logprob_drop", "flip_rate"]] == 0).all(axis=None)
-    assert table(made, "layers").query("culture == 'c5'")["count"].sum() == 0
+    assert table(results, "layers").query("culture == 'c5'")["count"].sum() == 0
 
 
-def test_layers_count_the_mask(made):
-    layers = table(made, "layers")
+def test_layers_count_the_mask(results):
+    layers = table(results, "layers")
     assert len(layers) == 2 * 5 * 2 * 6 * 4
-    mask = files.read_table(made / "plain" / "masks" / "cas_top0.1.parquet")[0]
+    mask = files.read_table(results / "plain" / "masks" / "cas_top0.1.parquet")[0]
     mine = layers.query("model == 'plain' and selector == 'cas' and top_fraction == 0.1").set_index(
         ["culture", "layer"]
     )
@@ -172,8 +172,8 @@ def test_layers_count_the_mask(made):
         assert row["count"] == ((mask["culture"] == culture) & (mask["layer"] == layer)).sum()
 
 
-def test_summary_is_the_mean_of_the_effects(made):
-    effects, summary = table(made, "effects"), table(made, "summary")
+def test_summary_is_the_mean_of_the_effects(results):
+    effects, summary = table(results, "effects"), table(results, "summary")
     assert len(summary) == 2 * 5 * 2
     keys = ["model", "selector", "top_fraction"]
     same = effects["mask_culture"] == effects["eval_culture"]
@@ -189,35 +189,35 @@ def test_summary_is_the_mean_of_the_effects(made):
         assert row["self_drop_low"] <= row["self_drop"] <= row["self_drop_high"]
 
 
-def test_a_culture_without_a_mask_is_in_no_average(made, tmp_path):
-    mask, metadata = files.read_table(made / "control" / "masks" / "cas_top0.05.parquet")
+def test_a_culture_without_a_mask_is_in_no_average(results, tmp_path):
+    mask, metadata = files.read_table(results / "control" / "masks" / "cas_top0.05.parquet")
     metadata = {**metadata, "cultures": CULTURES[:-1]}
     paths = {kind: tmp_path / f"run/control/{kind}/cas_top0.05.parquet" for kind in ("masks", "ablation")}
     files.write_table(paths["masks"], mask, metadata)
-    ablation, found = files.read_table(made / "control" / "ablation" / "cas_top0.05.parquet")
-    files.write_table(paths["ablation"], ablation, {**found, "mask": metadata})
+    ablation, outcome_metadata = files.read_table(results / "control" / "ablation" / "cas_top0.05.parquet")
+    files.write_table(paths["ablation"], ablation, {**outcome_metadata, "mask": metadata})
     chosen = [("--masks", [paths["masks"]]), ("--outcomes", [paths["ablation"]])]
-    run(made, *chosen, ("--random", []), out="fewer", models=("control",))
-    row = table(made, "summary", "fewer").iloc[0]
+    run(results, *chosen, ("--random", []), out="fewer", models=("control",))
+    row = table(results, "summary", "fewer").iloc[0]
     assert (row["n_cultures"], row["n"]) == (5, 100)
-    assert set(table(made, "evidence", "fewer")["n"]) == {100}
-    effects = table(made, "effects", "fewer")
+    assert set(table(results, "evidence", "fewer")["n"]) == {100}
+    effects = table(results, "effects", "fewer")
     assert set(effects["eval_culture"]) == set(CULTURES)
     other = effects[(effects["mask_culture"] != effects["eval_culture"]) & (effects["eval_culture"] != "c5")]
     assert row["cross_drop"] == pytest.approx(other["drop"].mean())
-    proof = table(made, "evidence", "fewer").query("measure == 'accuracy' and comparison == 'self-vs-cross'")
+    proof = table(results, "evidence", "fewer").query("measure == 'accuracy' and comparison == 'self-vs-cross'")
     assert proof["difference"].item() == pytest.approx(row["specificity"])
 
 
-def test_evidence_tells_the_control_from_the_plain_model(made):
-    evidence = table(made, "evidence")
+def test_evidence_tells_the_control_from_the_plain_model(results):
+    evidence = table(results, "evidence")
     assert set(evidence["selector"]) == {"cas", "lap"}
     verdicts = evidence.groupby(["model", "selector"])["verdict"].unique().map(list).to_dict()
     assert verdicts["control", "cas"] == ["culture-specific"]
     for key in (("control", "lap"), ("plain", "cas"), ("plain", "lap")):
         assert verdicts[key] == ["not distinguishable from random masks"]
     row = evidence.query("model == 'control' and selector == 'cas' and comparison == 'self-vs-cross'")
-    summary = table(made, "summary").query("model == 'control' and selector == 'cas'")
+    summary = table(results, "summary").query("model == 'control' and selector == 'cas'")
     points = row[row["measure"] == "accuracy"]
     np.testing.assert_allclose(points["difference"], summary["specificity"], rtol=1e-8)
     assert (points["ci_low"] < points["difference"]).all()
@@ -238,9 +238,9 @@ def at_chance(folder, path, right):
 
 
 @pytest.mark.parametrize(("right", "word"), [(1 / 3, "at chance"), (0.1, "below chance"), (0.8, "above chance")])
-def test_a_model_at_chance_is_not_judged(made, tmp_path, caplog, right, word):
-    run(made, *at_chance(made, tmp_path, right), out=f"level-{word}", models=("control",))
-    baseline, evidence = (table(made, name, f"level-{word}") for name in ("baseline", "evidence"))
+def test_a_model_at_chance_is_not_judged(results, tmp_path, caplog, right, word):
+    run(results, *at_chance(results, tmp_path, right), out=f"level-{word}", models=("control",))
+    baseline, evidence = (table(results, name, f"level-{word}") for name in ("baseline", "evidence"))
     assert set(baseline["level"]) == {word}
     assert set(baseline["open_reasoning"]) == {"<think>"}
     row = baseline.iloc[0]
@@ -254,18 +254,18 @@ def test_a_model_at_chance_is_not_judged(made, tmp_path, caplog, right, word):
     assert all(f"is {word} (0.333)" in text for text in warned)
 
 
-def test_verdicts_never_look_at_the_planted_column(made):
-    run(made, ("--planted", [made / "plain/planted.csv"]), out="swapped")
-    swapped, usual = table(made, "evidence", "swapped"), table(made, "evidence")
+def test_verdicts_never_look_at_the_planted_column(results):
+    run(results, ("--planted", [results / "plain/planted.csv"]), out="swapped")
+    swapped, usual = table(results, "evidence", "swapped"), table(results, "evidence")
     assert (swapped["planted"] != usual["planted"]).all()
     assert swapped.drop(columns="planted").equals(usual.drop(columns="planted"))
 
 
-def test_planted_recovery(made):
-    planted = table(made, "planted")
+def test_planted_recovery(results):
+    planted = table(results, "planted")
     assert set(planted["model"]) == {"control"}
     assert len(planted) == 5 * 2 * 6
-    mask = files.read_table(made / "control" / "masks" / "lap_top0.05.parquet")[0]
+    mask = files.read_table(results / "control" / "masks" / "lap_top0.05.parquet")[0]
     known = {("c0", 0, 0), ("c0", 1, 1), ("c1", 2, 2)}
     hits = known & set(mask[["culture", "layer", "neuron"]].itertuples(index=False, name=None))
     mine = planted.query("selector == 'lap' and top_fraction == 0.05").set_index("culture")
@@ -276,68 +276,69 @@ def test_planted_recovery(made):
     assert np.isnan(mine.loc["c5", "precision"])
 
 
-def test_without_a_planted_model_only_the_header(made):
-    run(made, out="single", models=("plain",))
-    assert (made / "single" / "planted.csv").read_text().splitlines() == [",".join(tabulate.COLUMNS["planted"])]
+def test_without_a_planted_model_only_the_header(results):
+    run(results, out="single", models=("plain",))
+    assert (results / "single" / "planted.csv").read_text().splitlines() == [",".join(tabulate.COLUMNS["planted"])]
 
 
-def test_another_model_changes_no_row(made):
-    run(made, out="alone", models=("plain",))
+def test_another_model_changes_no_row(results):
+    run(results, out="alone", models=("plain",))
     for name in ("effects", "summary", "layers", "baseline", "evidence"):
-        whole = table(made, name)
-        mine = whole[whole["model"] == "plain"].reset_index(drop=True)
-        pd.testing.assert_frame_equal(mine, table(made, name, "alone"), check_dtype=False)
+        all_rows = table(results, name)
+        mine = all_rows[all_rows["model"] == "plain"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, table(results, name, "alone"), check_dtype=False)
 
 
-def test_same_bytes_whatever_the_order_of_arguments_and_rows(made, tmp_path):
+def test_same_bytes_whatever_the_order_of_arguments_and_rows(results, tmp_path):
     backwards = [
-        ("--masks", every(made, "masks", ("plain", "control"))[::-1]),
-        ("--outcomes", every(made, "ablation", ("plain", "control"))[::-1]),
+        ("--masks", every(results, "masks", ("plain", "control"))[::-1]),
+        ("--outcomes", every(results, "ablation", ("plain", "control"))[::-1]),
     ]
-    shuffled, metadata = files.read_table(made / "plain" / "predictions.parquet")
+    shuffled, metadata = files.read_table(results / "plain" / "predictions.parquet")
     path = tmp_path / "plain/predictions.parquet"
     files.write_table(path, shuffled.sample(frac=1, random_state=0), metadata)
-    predictions = [path, made / "control/predictions.parquet"]
-    run(made, *backwards, ("--predictions", predictions), out="backwards")
+    predictions = [path, results / "control/predictions.parquet"]
+    run(results, *backwards, ("--predictions", predictions), out="backwards")
     for name in tabulate.COLUMNS:
-        assert (made / "backwards" / f"{name}.csv").read_bytes() == (made / "tables" / f"{name}.csv").read_bytes()
+        assert (results / "backwards" / f"{name}.csv").read_bytes() == (results / "tables" / f"{name}.csv").read_bytes()
 
 
-def test_files_of_another_revision_are_refused(made, tmp_path):
-    path = made / "plain" / "predictions.parquet"
+def test_files_of_another_revision_are_refused(results, tmp_path):
+    path = results / "plain" / "predictions.parquet"
     predictions, metadata = files.read_table(path)
     path = tmp_path / "run/plain/predictions.parquet"
     files.write_table(path, predictions, {**metadata, "revision": "r2"})
     with pytest.raises(FileError, match=r"revision 'r1', but .*run/plain.* is from 'r2'.*another model revision"):
-        run(made, ("--predictions", [path]), out="x", models=("plain",))
+        run(results, ("--predictions", [path]), out="x", models=("plain",))
 
 
-def test_an_ablation_of_another_mask_is_refused(made, tmp_path):
-    ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
+def test_an_ablation_of_another_mask_is_refused(results, tmp_path):
+    ablation, metadata = files.read_table(results / "plain" / "ablation" / "cas_top0.05.parquet")
     path = tmp_path / "run/plain/ablation/cas_top0.05.parquet"
     files.write_table(path, ablation, {**metadata, "mask": {**metadata["mask"], "layers": 5}})
     with pytest.raises(FileError, match=r"run/plain.*: made with another mask than .*masks/cas_top0\.05\.parquet"):
-        run(made, *one(made, path), out="x", models=("plain",))
+        run(results, *one(results, path), out="x", models=("plain",))
 
 
-def test_other_questions_than_the_baseline_are_refused(made, tmp_path):
-    ablation, metadata = files.read_table(made / "plain" / "ablation" / "cas_top0.05.parquet")
+def test_other_questions_than_the_baseline_are_refused(results, tmp_path):
+    ablation, metadata = files.read_table(results / "plain" / "ablation" / "cas_top0.05.parquet")
     path = tmp_path / "run/plain/ablation/cas_top0.05.parquet"
     files.write_table(path, ablation[ablation["sample_id"] != "c1-evaluate-03"], metadata)
     with pytest.raises(FileError, match=r"run/plain.* and .*predictions\.parquet.*'c1-evaluate-03'"):
-        run(made, *one(made, path), out="x", models=("plain",))
+        run(results, *one(results, path), out="x", models=("plain",))
 
 
 def one(folder, outcomes):
     return ("--masks", [folder / "plain/masks/cas_top0.05.parquet"]), ("--outcomes", [outcomes])
 
 
-def test_without_random_masks_nothing_is_tested(made):
-    run(made, *one(made, made / "plain/ablation/cas_top0.05.parquet"), ("--random", []), out="bare", models=("plain",))
-    evidence = table(made, "evidence", "bare")
+def test_without_random_masks_nothing_is_tested(results):
+    chosen = [*one(results, results / "plain/ablation/cas_top0.05.parquet"), ("--random", [])]
+    run(results, *chosen, out="bare", models=("plain",))
+    evidence = table(results, "evidence", "bare")
     assert set(evidence["verdict"]) == {"not tested"}
     assert evidence.query("comparison == 'self-vs-cross'")["p_value"].notna().all()
-    assert np.isnan(table(made, "summary", "bare")["random_self_drop"]).all()
+    assert np.isnan(table(results, "summary", "bare")["random_self_drop"]).all()
 
 
 @pytest.mark.parametrize(
@@ -348,16 +349,16 @@ def test_without_random_masks_nothing_is_tested(made):
         (("--planted", ["run/other/planted.csv"]), "of --planted: other"),
     ],
 )
-def test_arguments_that_do_not_fit(made, changed, message):
+def test_arguments_that_do_not_fit(results, changed, message):
     with pytest.raises(ConfigError, match=message):
-        run(made, changed, models=("plain",), out="x")
+        run(results, changed, models=("plain",), out="x")
 
 
-def test_provenance_says_which_code_and_which_revisions(made):
-    found = json.loads((made / "tables" / "provenance_tabulate.json").read_text(encoding="utf-8"))
-    assert found["models"] == {name: {"revision": "r1", "dtype": "float32"} for name in ("plain", "control")}
-    assert found["steps"]["tabulate"]["code"] == [code_digest("culture_neurons.steps.tabulate")]
-    assert found["steps"]["infer"] == {
+def test_provenance_says_which_code_and_which_revisions(results):
+    history = json.loads((results / "tables" / "provenance_tabulate.json").read_text(encoding="utf-8"))
+    assert history["models"] == {name: {"revision": "r1", "dtype": "float32"} for name in ("plain", "control")}
+    assert history["steps"]["tabulate"]["code"] == [code_digest("culture_neurons.steps.tabulate")]
+    assert history["steps"]["infer"] == {
         "code": ["c0de"], "version": ["1"], "packages": ["numpy 2"], "hardware": ["Card"],
     }  # fmt: skip
-    assert found["steps"]["before"] == {"code": ["0ld"], "version": [], "packages": ["numpy 1"], "hardware": []}
+    assert history["steps"]["before"] == {"code": ["0ld"], "version": [], "packages": ["numpy 1"], "hardware": []}

@@ -45,20 +45,21 @@ def after(folder, choice, seed, name):
 @pytest.fixture
 def folder(tmp_path):
     """Files of one model, two sets, one task, two choices and two seeds."""
-    folder, made = tmp_path / "own", {"model": "m", "revision": "r", "dtype": "float32"}
+    folder, identity = tmp_path / "own", {"model": "m", "revision": "r", "dtype": "float32"}
     for at, name in enumerate(("own", "plain")):
         rows = questions(name)
         write_samples(folder / f"{of(name)}samples.parquet", rows, {"images": {}, "step": "prepare", "code": "1"})
-        files.write_table(folder / f"m/{of(name)}predictions.parquet", answers(rows, at, 0.9), made | {"step": "infer"})
+        predictions = folder / f"m/{of(name)}predictions.parquet"
+        files.write_table(predictions, answers(rows, at, 0.9), identity | {"step": "infer"})
         evaluate = rows[rows["split"] == "evaluate"]
         for i, (choice, seed) in enumerate(RUNS):
             table = answers(evaluate, 10 * at + i, 0.4)
-            files.write_table(after(folder, choice, seed, name), table, made | {"step": "infer_finetuned"})
+            files.write_table(after(folder, choice, seed, name), table, identity | {"step": "infer_finetuned"})
     for i, (choice, seed) in enumerate(RUNS):
-        judged = {"n": 9, "accuracy_before": 0.5, "accuracy_after": 0.6 + i / 10, "loss_before": 2, "loss_after": i}
+        held_out = {"n": 9, "accuracy_before": 0.5, "accuracy_after": 0.6 + i / 10, "loss_before": 2, "loss_after": i}
         modules = [{"site": "q_proj", "layer": i, "chosen": 3 - i, "units": 8, "richness": (3 - i) / 8}]
-        about = {"settings": {"training": {"method": "full"}}, "held_out": judged, "modules": modules}
-        text = json.dumps({**made, **about, "parameters": 64, "step": "finetune", "code": "2"})
+        about = {"settings": {"training": {"method": "full"}}, "held_out": held_out, "modules": modules}
+        text = json.dumps({**identity, **about, "parameters": 64, "step": "finetune", "code": "2"})
         files.write_text(after(folder, choice, seed, "training").with_suffix(".json"), text)
     return folder
 
@@ -84,8 +85,8 @@ def test_rows_are_those_of_the_comparison_with_what_was_trained(folder, step):
     rows, base = questions("own"), None
     before, _ = files.read_table(folder / "m/predictions.parquet")
     base = mask_effects.baseline(rows, before, "before")
-    found = {run: files.read_table(after(folder, *run, "own"))[0] for run in RUNS}
-    expected = finetuning.compare(base, found, {run: "" for run in RUNS}, "before", 200, 3)
+    tuned_answers = {run: files.read_table(after(folder, *run, "own"))[0] for run in RUNS}
+    expected = finetuning.compare(base, tuned_answers, {run: "" for run in RUNS}, "before", 200, 3)
     mine = table[table["set"] == "own"].reset_index(drop=True)
     for column in ("n", "accuracy_before", "change", "change_low", "logprob_change_vs_poorest", "change_vs_poorest_p"):
         np.testing.assert_allclose(mine[column], expected[column].astype(float), err_msg=column)
@@ -108,15 +109,15 @@ def test_modules_are_listed_run_by_run(folder, step):
 
 def test_what_made_the_tables_is_noted(folder, step):
     tabulated(step, folder)
-    made = files.read_json(folder / "tables/provenance_tabulate_finetuning.json")
-    assert set(made["steps"]) == {"finetune", "infer", "infer_finetuned", "prepare", "tabulate_finetuning"}
-    assert made["models"] == {"m": {"revision": "r", "dtype": "float32"}}
+    history = files.read_json(folder / "tables/provenance_tabulate_finetuning.json")
+    assert set(history["steps"]) == {"finetune", "infer", "infer_finetuned", "prepare", "tabulate_finetuning"}
+    assert history["models"] == {"m": {"revision": "r", "dtype": "float32"}}
 
 
 def test_files_that_do_not_fit_are_refused(folder, step):
     path = after(folder, "richest", "1", "own")
-    table, made = files.read_table(path)
-    files.write_table(path, table, made | {"revision": "older"})
+    table, metadata = files.read_table(path)
+    files.write_table(path, table, metadata | {"revision": "older"})
     with pytest.raises(FileError, match="revision 'older'"):
         tabulated(step, folder)
     with pytest.raises(ConfigError, match="m/task/x/1/own: no --training"):

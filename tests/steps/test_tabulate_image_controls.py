@@ -36,12 +36,12 @@ def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
         answers = answers[answers["split"] == "evaluate"]
         assert every.loc[control, "accuracy"] == pytest.approx(answers.groupby("culture")["correct"].mean().mean())
         assert every.loc[control, "n"] == len(answers)
-    asked = table[table["control"] != "shown"]
-    assert asked["mcnemar_p_adjusted"].notna().all()
+    control_rows = table[table["control"] != "shown"]
+    assert control_rows["mcnemar_p_adjusted"].notna().all()
     assert np.allclose(every["chance"], 0.25)
-    made = files.read_json(tmp_path / "provenance_tabulate_image_controls.json")
-    assert {"infer", "gather_answers", "infer_image_controls", "tabulate_image_controls"} <= set(made["steps"])
-    assert set(made["models"]) == {"m"}
+    history = files.read_json(tmp_path / "provenance_tabulate_image_controls.json")
+    assert {"infer", "gather_answers", "infer_image_controls", "tabulate_image_controls"} <= set(history["steps"])
+    assert set(history["models"]) == {"m"}
 
 
 def test_without_controls_there_is_only_the_heading(base, tmp_path, step):
@@ -54,12 +54,12 @@ def test_without_controls_there_is_only_the_heading(base, tmp_path, step):
 def test_mistakes_and_files_of_another_revision(base, controls, tmp_path, step):
     with pytest.raises(ConfigError, match=r"--controls: no --predictions of other"):
         tabulated(step, base, tmp_path, ["run/other/controls/blank.parquet"])
-    table, made = files.read_table(controls["blank"])
+    table, metadata = files.read_table(controls["blank"])
     path = tmp_path / "m/controls/blank.parquet"
-    files.write_table(path, table, {**made, "revision": "older"})
+    files.write_table(path, table, {**metadata, "revision": "older"})
     with pytest.raises(FileError, match=r"blank\.parquet: revision 'older'"):
         tabulated(step, base, tmp_path, [path])
-    files.write_table(path, table.iloc[1:], made)
+    files.write_table(path, table.iloc[1:], metadata)
     with pytest.raises(FileError, match=r"blank\.parquet: 35 answers, expected 36 less those without an image"):
         tabulated(step, base, tmp_path, [path])
     assert not (tmp_path / "images.csv").exists()

@@ -19,8 +19,8 @@ def run(module, *words):
 
 def statistics(path, seed, rule):
     rng, ids = np.random.default_rng(seed), [f"s{i:02}" for i in range(24)]
-    made = {"model": "m", "revision": "r", "token_rule": rule}
-    with store.statistics_writer(path, ids, CULTURES * 6, "act_fn", 2, 50, made) as writer:
+    metadata = {"model": "m", "revision": "r", "token_rule": rule}
+    with store.statistics_writer(path, ids, CULTURES * 6, "act_fn", 2, 50, metadata) as writer:
         fired = rng.integers(0, 10, (24, 2, 50))
         writer.write(ids, np.full(24, 9), np.minimum(fired, 9), fired * 0.5)
     return path
@@ -55,10 +55,10 @@ def tables(folder, out, *more, rule="image"):
 
 
 def test_a_model_at_chance_gets_no_verdict(folder, tmp_path):
-    for word, judged in (("at chance", False), ("below chance", True)):
+    for word, has_verdict in (("at chance", False), ("below chance", True)):
         files.write_csv(tmp_path / "baseline.csv", pd.DataFrame({"model": ["m", "m"], "level": word}))
         _, related = tables(folder, tmp_path, "--baseline", tmp_path / "baseline.csv")
-        assert (set(related["verdict"]) == {"not judged: the model answers at chance"}) != judged
+        assert (set(related["verdict"]) == {"not judged: the model answers at chance"}) != has_verdict
 
 
 def test_tables_of_overlaps(folder, tmp_path):
@@ -70,15 +70,15 @@ def test_tables_of_overlaps(folder, tmp_path):
     assert len(related) == 2 * 2 * 2
     assert "tabulate_overlaps" in files.read_json(tmp_path / "provenance_tabulate_overlaps.json")["steps"]
     (tmp_path / "again").mkdir()
-    again, _ = tables(folder, tmp_path / "again")
-    pd.testing.assert_frame_equal(table.drop(columns="planted"), again.drop(columns="planted"))
+    unplanted, _ = tables(folder, tmp_path / "again")
+    pd.testing.assert_frame_equal(table.drop(columns="planted"), unplanted.drop(columns="planted"))
 
 
 def test_masks_of_another_token_rule_are_those_that_the_pipeline_would_choose(folder, tmp_path):
     table, _ = tables(folder, tmp_path)
-    found, _ = store.read_statistics(folder / "tokens/image/statistics.h5")
+    image_statistics, _ = store.read_statistics(folder / "tokens/image/statistics.h5")
     for name in ("cas", "lap"):
-        other = selection.select(selectors.score(name, found), found.cultures, 0.2)
+        other = selection.select(selectors.score(name, image_statistics), image_statistics.cultures, 0.2)
         mine, _ = files.read_table(folder / f"masks/{name}_top0.2.parquet")
         part = table[(table["kind"] == "tokens") & (table["selector"] == name) & (table["top_fraction"] == 0.2)]
         for row in part.itertuples():

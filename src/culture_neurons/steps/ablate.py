@@ -54,14 +54,14 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
     for name, known in (("culture", cultures), ("site", sites)):
         good &= table[name].map(lambda value, known=set(known): isinstance(value, str) and value in known).astype(bool)
     for name, size in sizes.items():
-        whole = pd.api.types.is_integer_dtype(table[name].dtype)
-        good &= table[name].between(0, size - 1) if whole else False
+        is_integer = pd.api.types.is_integer_dtype(table[name].dtype)
+        good &= table[name].between(0, size - 1) if is_integer else False
     if not good.all():
         row = int(np.argmin(good))
         (values,) = table[COLUMNS].iloc[[row]].itertuples(index=False, name=None)
-        found = ", ".join(f"{value!r:.60}" for value in values)
+        row_text = ", ".join(f"{value!r:.60}" for value in values)
         raise FileError(
-            f"{path}: row {row + 1} is no neuron: {found}; expected a culture of the metadata, {' or '.join(sites)},"
+            f"{path}: row {row + 1} is no neuron: {row_text}; expected a culture of the metadata, {' or '.join(sites)},"
             f" a layer below {sizes['layer']} and a neuron below {widths}"
         )
     return table, metadata, cultures
@@ -104,8 +104,8 @@ def main(o: argparse.Namespace) -> None:
 
     model_arguments.check_part("shard", o.shard, o.shards)
     model_arguments.check_part("mask shard", o.mask_shard, o.mask_shards)
-    asked = [(path, factor) for path in o.masks for factor in o.factors or [0.0]]
-    read = [read_masks(path, factor) for path, factor in asked]
+    path_factors = [(path, factor) for path in o.masks for factor in o.factors or [0.0]]
+    read = [read_masks(path, factor) for path, factor in path_factors]
     every = [(number, -1, mask.culture, mask) for number, (masks, _) in enumerate(read) for mask in masks]
     if o.permuted:
         own, metadata = read_permuted(o.permuted)
@@ -113,7 +113,7 @@ def main(o: argparse.Namespace) -> None:
         read.append((list(own.values()), metadata))
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
-    paths = [path for path, _ in asked] + [o.permuted] * bool(o.permuted)
+    paths = [path for path, _ in path_factors] + [o.permuted] * bool(o.permuted)
     for path, (_, metadata) in zip(paths, read, strict=True):
         model_arguments.check_revision(path, metadata, loaded)
     mine = every[o.mask_shard :: o.mask_shards]
@@ -121,11 +121,11 @@ def main(o: argparse.Namespace) -> None:
     rows: list[tuple] = []
     with evaluator(loaded, [mask for *_, mask in mine], prompt) as evaluate:
         for batch, answers in model_arguments.run(loaded, todo, opener, prompt, f"{len(mine)} masks", evaluate):
-            for (number, permutation, culture, _), found in zip(mine, answers, strict=True):
+            for (number, permutation, culture, _), mask_answers in zip(mine, answers, strict=True):
                 rows += [
                     (number, permutation, culture or s.culture, s.sample_id, s.culture, a.prediction,
                      a.prediction == s.label, a.well_formed, np.asarray(a.logprobs, dtype=np.float32))
-                    for s, a in zip(batch.samples, found, strict=True)
+                    for s, a in zip(batch.samples, mask_answers, strict=True)
                 ]  # fmt: skip
     key = ["mask_file", "permutation", "mask_culture", "sample_id"]
     columns = [*key, "culture", "prediction", "correct", "well_formed", "logprobs"]

@@ -19,10 +19,10 @@ def read_samples(path: Path, history: History) -> Any:
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
 
-    table, made = files.read_table(
+    table, metadata = files.read_table(
         path, mask_effects.REQUIRED_COLUMNS, only=True, optional=mask_effects.OPTIONAL_COLUMNS
     )
-    history.add(made)
+    history.add(metadata)
     return table
 
 
@@ -31,9 +31,9 @@ def read_baseline(samples: Any, path: Path, history: History) -> tuple[Any, dict
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
 
-    table, made = files.read_table(path, [*COLUMNS, "split"])
-    history.add(made)
-    identity = {key: made.get(key) for key in ("model", "revision")}
+    table, metadata = files.read_table(path, [*COLUMNS, "split"])
+    history.add(metadata)
+    identity = {key: metadata.get(key) for key in ("model", "revision")}
     return mask_effects.baseline(samples, table, str(path)), identity, table
 
 
@@ -53,7 +53,7 @@ def read_outcomes(
     """
     from culture_neurons import files
 
-    table, made = files.read_table(path, [*more, *COLUMNS])
-    files.check_same_model(of, identity, path, made)
-    history.add(made)
-    return table, made
+    table, metadata = files.read_table(path, [*more, *COLUMNS])
+    files.check_same_model(of, identity, path, metadata)
+    history.add(metadata)
+    return table, metadata

@@ -31,9 +31,9 @@ def main(o: argparse.Namespace) -> None:
     cultures, left_out = model_arguments.kept_cultures(predictions, o.min_correct)
     for culture, n in left_out.items():
         cli.log.warning("left out: culture %r has %d correct answers, fewer than %d", culture, n, o.min_correct)
-    asked = {sample.culture for sample in samples}
-    if left := [culture for culture in cultures if culture not in asked]:
-        named, known = (", ".join(map(repr, names)) for names in (left[:5], sorted(asked)[:20]))
+    sample_cultures = {sample.culture for sample in samples}
+    if left := [culture for culture in cultures if culture not in sample_cultures]:
+        named, known = (", ".join(map(repr, names)) for names in (left[:5], sorted(sample_cultures)[:20]))
         raise DataError(
             f"{o.samples}: no question about {named}, and so nothing to attribute; found {known}\n"
             "  data: mentions must name all recorded cultures, as the data does"
@@ -49,9 +49,9 @@ def main(o: argparse.Namespace) -> None:
         for site, (layers, units) in hooks.shapes.items():
             sums[site] = np.zeros((len(cultures), layers, units))
         work = partial(attribute, loaded, hooks=hooks)
-        for batch, (_, found) in model_arguments.run(loaded, todo, opener, prompt, "attributions", work):
+        for batch, (_, attributions) in model_arguments.run(loaded, todo, opener, prompt, "attributions", work):
             at = [cultures.index(sample.culture) for sample in batch.samples]
-            for site, values in found.items():
+            for site, values in attributions.items():
                 for culture, value in zip(at, values, strict=True):
                     sums[site][culture] += np.maximum(value, 0) if o.control else value
             counts += np.bincount(at, minlength=len(cultures))

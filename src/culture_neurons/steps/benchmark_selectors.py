@@ -36,13 +36,13 @@ def main(o: argparse.Namespace) -> None:
         table.insert(0, "model", key[0])
         tables.append(table.assign(planted="yes"))
         _say(table)
-    whole = pd.concat(tables[1:] or tables, ignore_index=True)
-    files.write_csv(o.out_dir / "benchmark.csv", whole)
+    all_rows = pd.concat(tables[1:] or tables, ignore_index=True)
+    files.write_csv(o.out_dir / "benchmark.csv", all_rows)
     using = sorted({module for method in methods for module in selectors.modules(method)})
     science = ("selectors", "top_fraction", "samples", "noise", "repeats", "seed")
     settings = argparse.Namespace(**{key: getattr(o, key) for key in science})
     history.write(o.out_dir, cli.provenance("benchmark_selectors", settings, using))
-    cli.log.info("benchmark.csv: %d rows", len(whole))
+    cli.log.info("benchmark.csv: %d rows", len(all_rows))
 
 
 def _say(table) -> None:

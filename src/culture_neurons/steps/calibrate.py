@@ -37,11 +37,11 @@ def main(o: argparse.Namespace) -> None:
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
-    found = calibration.measure(
+    measurement = calibration.measure(
         loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites
     )
-    seconds = {kind: each.tolist() for kind, each in found.seconds.items()}
-    writing, size_on_disk = _write(found.recorded, o.mantissa_bits)
+    seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
+    writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits)
     device = devices.describe(loaded)
     result = {
         **cli.provenance("calibrate", o, **loaded.identity),
@@ -50,13 +50,13 @@ def main(o: argparse.Namespace) -> None:
         "answer": prompt.answer,
         "prepares_ahead": prepares_ahead(loaded, prompt),
         "batch_size": o.batch_size,
-        "batch_size_fitted": found.batch_size,
+        "batch_size_fitted": measurement.batch_size,
         "layers": layers,
         "neurons": neurons,
         "questions": batches.questions,
-        "questions_run": found.questions,
+        "questions_run": measurement.questions,
         "repeats": len(seconds["answer"]),
-        "tokens_per_question": {"mean": found.tokens[0], "max": found.tokens[1]},
+        "tokens_per_question": {"mean": measurement.tokens[0], "max": measurement.tokens[1]},
         "start_up_seconds": start_up,
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
@@ -65,7 +65,7 @@ def main(o: argparse.Namespace) -> None:
     files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info(
         "%s: on %d x %s, batches of %d: %.3g s to answer a question, %.3g s to record it, %.3g s under each mask",
-        loaded.name, device["devices"], device["device"], found.batch_size,
+        loaded.name, device["devices"], device["device"], measurement.batch_size,
         *(np.median(seconds[kind]) for kind in ("answer", "record", "ablate_mask")),
     )  # fmt: skip
 

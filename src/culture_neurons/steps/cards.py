@@ -27,11 +27,11 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.analysis import neuron_cards
 
     scores = {name: path for (name,), path in layout.by("scores", o.scores, "selector").items()}
-    mask, made = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
+    mask, mask_metadata = files.read_table(o.mask, ["culture", "layer", "neuron", "score", "rank"])
     chosen = neuron_cards.top_neurons(mask, o.count)
     sums, metadata = store.read_neurons(o.statistics, chosen["layer"], chosen["neuron"])
     identity = {key: metadata.get(key) for key in ("model", "revision")}
-    files.check_same_model(o.statistics, identity, o.mask, made)
+    files.check_same_model(o.statistics, identity, o.mask, mask_metadata)
     unit = question_units.read(o.samples)
     question_units.check_known(sums.sample_ids, unit, o.statistics, o.samples)
     shown = neuron_cards.estimate_probabilities(
@@ -39,12 +39,12 @@ def main(o: argparse.Namespace) -> None:
     )
     places = {}
     for name, path in scores.items():
-        values, cultures, _, found = store.read_scores(path)
-        files.check_same_model(o.statistics, identity, path, found)
+        values, cultures, _, score_metadata = store.read_scores(path)
+        files.check_same_model(o.statistics, identity, path, score_metadata)
         places[name] = neuron_cards.rank_neurons(values, cultures, chosen["culture"], chosen["layer"], chosen["neuron"])
         del values
     planted = _planted(o.planted)
-    again = _again(o.stability, o.selector, o.top_fraction)
+    reselected_shares = _read_reselected_shares(o.stability, o.selector, o.top_fraction)
     active = neuron_cards.most_active(sums.tokens, sums.positive_sum, o.examples)
     written = []
     for i, row in enumerate(chosen.to_dict("records")):
@@ -54,7 +54,7 @@ def main(o: argparse.Namespace) -> None:
             "score": _rounded(row["score"]),
             "ranks": {name: place[i] for name, place in places.items()},
             "planted": None if planted is None else key in planted,
-            "selected_again": _rounded(again.get(key, np.nan)),
+            "selected_again": _rounded(reselected_shares.get(key, np.nan)),
             **{end: [_rounded(v) for v in getattr(shown, end)[i]] for end in ("value", "low", "high")},
             "samples": [{"sample_id": sums.sample_ids[j], "activation": _rounded(v)} for j, v in active[i]],
         })  # fmt: skip
@@ -85,7 +85,7 @@ def _planted(path: Path | None) -> set[tuple[str, int, int]] | None:
     return set(zip(table["culture"], table["layer"].astype(int), table["neuron"].astype(int), strict=True))
 
 
-def _again(path: Path | None, selector: str, top_fraction: str) -> dict[tuple[str, int, int], float]:
+def _read_reselected_shares(path: Path | None, selector: str, top_fraction: str) -> dict[tuple[str, int, int], float]:
     """How often a neuron of this selector's masks was chosen again from redrawn samples, where that was measured."""
     from culture_neurons.files import read_table
 

@@ -54,8 +54,8 @@ def provenance(
     of the file that the step read: `history` then says the same of the steps before.
     """
     if after and "step" in after:
-        made = {key: after[key] for key in ("code", "packages", "hardware") if key in after}
-        more["history"] = {**after.get("history", {}), after["step"]: made}
+        entry = {key: after[key] for key in ("code", "packages", "hardware") if key in after}
+        more["history"] = {**after.get("history", {}), after["step"]: entry}
     settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _NOT_SCIENCE}
     settings = {k: v for k, v in settings.items() if not _holds_path(v)}
     modules = [f"culture_neurons.steps.{step}", *using]
@@ -74,7 +74,7 @@ def _holds_path(value: Any) -> bool:
 
 
 def progress(
-    items: Iterable[T], total: int, what: str, every: float = 15.0, size: Callable[[T], int] = lambda item: 1
+    items: Iterable[T], total: int, label: str, every: float = 15.0, size: Callable[[T], int] = lambda item: 1
 ) -> Iterator[T]:
     """Pass `items` on, with a bar on a terminal and a plain line now and then in a log.
 
@@ -83,7 +83,7 @@ def progress(
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=what, leave=False, dynamic_ncols=True) as bar:
+        with tqdm(total=total, desc=label, leave=False, dynamic_ncols=True) as bar:
             for item in items:
                 yield item
                 bar.update(size(item))
@@ -96,7 +96,7 @@ def progress(
         now = time.monotonic()
         if now - last >= every:
             last = now
-            log.info("%s: %d of %d (%.0f s left)", what, done, total, (now - start) / done * (total - done))
+            log.info("%s: %d of %d (%.0f s left)", label, done, total, (now - start) / done * (total - done))
 
 
 def _job(log_file: Path) -> str:

@@ -37,17 +37,17 @@ def main(o: argparse.Namespace) -> None:
         require(tables.named("selector"), name, "selector")
     o.out_dir.mkdir(parents=True, exist_ok=True)
 
-    draw = partial(_draw, tables, o.selectors, o.top_fraction, o.out_dir)
+    save_figure = partial(_draw_and_save, tables, o.selectors, o.top_fraction, o.out_dir)
     # Workers are copies of this process, which has loaded all libraries.
     with ProcessPoolExecutor(o.threads, get_context("fork")) if o.threads > 1 else nullcontext() as workers:
-        for _ in cli.progress((workers.map if workers else map)(draw, files), len(files), "figures"):
+        for _ in cli.progress((workers.map if workers else map)(save_figure, files), len(files), "figures"):
             pass
-    said = {file.stem: drawing.caption(tables, file, o.selectors, o.top_fraction) for file in files}
-    write_text(o.out_dir / "captions.rst", caption_text.as_rst(said))
+    captions = {file.stem: drawing.caption(tables, file, o.selectors, o.top_fraction) for file in files}
+    write_text(o.out_dir / "captions.rst", caption_text.as_rst(captions))
     cli.log.info("%d figures in %s", len(files), o.out_dir)
 
 
-def _draw(tables: Tables, selectors: list[str], top_fraction: float, folder: Path, file: FigureFile) -> None:
+def _draw_and_save(tables: Tables, selectors: list[str], top_fraction: float, folder: Path, file: FigureFile) -> None:
     """Draw one figure, as PDF and PNG."""
     from culture_neurons.report import figures
     from culture_neurons.report.figures import drawing

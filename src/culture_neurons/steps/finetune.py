@@ -43,17 +43,17 @@ def main(o: argparse.Namespace) -> None:
     lora = updates.Lora(**o.training["lora"]) if o.training["method"] == "lora" else None
     cli.log.info("%s of %s, seed %d: %s", o.choice, o.mask.stem, o.seed, ", ".join(f"{s} {i}" for s, i in modules))
 
-    def judged(what: str) -> dict[str, float]:
-        answers = model_arguments.answers(o, loaded, held_out, opener, prompt, f"the task {what}")
-        return _judged(answers, held_out, what)
+    def evaluate(stage: str) -> dict[str, float]:
+        answers = model_arguments.answers(o, loaded, held_out, opener, prompt, f"the task {stage}")
+        return _measure_task(answers, held_out, stage)
 
     def watch(steps: Any) -> Any:
         return cli.progress(steps, schedule.steps, f"{loaded.name}: training")
 
     with updates.attach(loaded, modules, lora, o.seed) as parts:
-        before = judged("before")
+        before = evaluate("before")
         losses = train(loaded, parts, [samples[i] for i in train_on], opener, prompt, schedule, watch)
-        after = judged("after")
+        after = evaluate("after")
         size = sum(part.values.numel() for part in {part.name: part for part in parts}.values())
         made_by = cli.provenance("finetune", o, after=metadata, **model_arguments.made_with(loaded))
         made_by |= {"modules": modules, "mask": {k: metadata.get(k) for k in ("selector", "top_fraction")}}
@@ -70,14 +70,14 @@ def main(o: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def _judged(answers: Any, samples: list, what: str) -> dict[str, float]:
+def _measure_task(answers: Any, samples: list, stage: str) -> dict[str, float]:
     """Accuracy, and the mean loss in nats (at most 100 per question, so that it is a number)."""
     import numpy as np
 
     label = {sample.sample_id: sample.label for sample in samples}
     right = [-row.logprobs[label[row.sample_id]] for row in answers.itertuples()]
     loss = float(np.minimum(np.asarray(right, dtype=np.float64), 100).mean())
-    return {f"accuracy_{what}": float(answers["correct"].mean()), f"loss_{what}": loss}
+    return {f"accuracy_{stage}": float(answers["correct"].mean()), f"loss_{stage}": loss}
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -12,15 +12,15 @@ def main(o: argparse.Namespace) -> None:
     """shards of infer -> predictions.parquet"""
     from culture_neurons import files
 
-    table, made = shards.read(o.shards)
-    kept = {key: made[key] for key in shards.KEPT if key in made}
-    settings = argparse.Namespace(**made["settings"])
-    files.write_table(o.out, table, cli.provenance("gather_answers", settings, after=made, **kept))
+    table, metadata = shards.read(o.shards)
+    kept = {key: metadata[key] for key in shards.KEPT if key in metadata}
+    settings = argparse.Namespace(**metadata["settings"])
+    files.write_table(o.out, table, cli.provenance("gather_answers", settings, after=metadata, **kept))
     right, formed = 100 * table["correct"].mean(), 100 * table["well_formed"].mean()
     cli.log.info("%s: %d answers, %.1f %% right, %.1f %% well formed", o.out.name, len(table), right, formed)
     if formed < 50:
         cli.log.warning("warning: %s: less than half of %s's answers are well formed: mostly it answers with "
-                        "something else than the letter of an option", o.out.name, made["model"])  # fmt: skip
+                        "something else than the letter of an option", o.out.name, metadata["model"])  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:

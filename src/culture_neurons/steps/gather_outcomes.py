@@ -13,19 +13,20 @@ def main(o: argparse.Namespace) -> None:
     """shards of ablate -> a file of outcomes per mask file, from the mask file --skip on"""
     from culture_neurons import files
 
-    table, made = shards.read(o.shards)
-    masks = made["masks"][o.skip : o.skip + len(o.out)]
+    table, metadata = shards.read(o.shards)
+    masks = metadata["masks"][o.skip : o.skip + len(o.out)]
     if len(masks) != len(o.out):
         raise FileError(
-            f"{o.shards[0]}: holds answers for {len(made['masks'])} files; expected at least {o.skip} + {len(o.out)}"
+            f"{o.shards[0]}: holds answers for {len(metadata['masks'])} files; "
+            f"expected at least {o.skip} + {len(o.out)}"
         )
-    kept = {key: made[key] for key in shards.KEPT if key in made}
-    settings = argparse.Namespace(**made["settings"])
+    kept = {key: metadata[key] for key in shards.KEPT if key in metadata}
+    settings = argparse.Namespace(**metadata["settings"])
     for number, (path, mask) in enumerate(zip(o.out, masks, strict=True), o.skip):
         rows = table[table["mask_file"] == number].drop(columns="mask_file")
         if "permutation" in rows and "permutations" not in mask:
             rows = rows.drop(columns="permutation")
-        made_by = cli.provenance("gather_outcomes", settings, after=made, **kept, mask=mask)
+        made_by = cli.provenance("gather_outcomes", settings, after=metadata, **kept, mask=mask)
         files.write_table(path, rows.reset_index(drop=True), made_by)
         key = [column for column in shards.KEY[:-1] if column in rows]
         right, formed = 100 * rows["correct"].mean(), 100 * rows["well_formed"].mean()

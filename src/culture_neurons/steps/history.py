@@ -17,38 +17,38 @@ class History:
 
     def add(self, metadata: Mapping[str, Any]) -> None:
         """Take note of one file's metadata."""
-        made = {metadata["step"]: metadata} if "step" in metadata else {}
-        for name, found in {**metadata.get("history", {}), **made}.items():
+        own_entry = {metadata["step"]: metadata} if "step" in metadata else {}
+        for name, entry in {**metadata.get("history", {}), **own_entry}.items():
             step = self._step(name)
             for key in ("code", "version"):
-                step[key].update([found[key]] if key in found else [])
-            step["hardware"].update(found.get("hardware", ()))
-            step["packages"].update(f"{p} {v}" for p, v in found.get("packages", {}).items())
+                step[key].update([entry[key]] if key in entry else [])
+            step["hardware"].update(entry.get("hardware", ()))
+            step["packages"].update(f"{p} {v}" for p, v in entry.get("packages", {}).items())
         if metadata.get("dtype"):
             self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
 
     def include(self, noted: Mapping[str, Any]) -> None:
         """Take note of all that another history says: what `as_dict` gave."""
-        for name, found in noted["steps"].items():
+        for name, entry in noted["steps"].items():
             step = self._step(name)
-            for key, values in found.items():
+            for key, values in entry.items():
                 step[key].update(values)
         self._models |= noted["models"]
 
     def as_dict(self) -> dict[str, Any]:
         """steps: name -> {code, version, hardware, packages}, each a sorted list; models: name -> {revision, dtype}."""
-        steps = {name: {key: sorted(found) for key, found in step.items()} for name, step in self._steps.items()}
+        steps = {name: {key: sorted(values) for key, values in step.items()} for name, step in self._steps.items()}
         return {"steps": steps, "models": self._models}
 
     def as_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
-    def write(self, folder: Path, made: Mapping[str, Any]) -> None:
-        """Write provenance_{step}.json of the step that `made` is of (`cli.provenance`), which is noted too."""
+    def write(self, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Write provenance_{step}.json of the step that `provenance` is of (`cli.provenance`), which is noted too."""
         from culture_neurons.files import write_text
 
-        self.add(made)
-        write_text(folder / f"provenance_{made['step']}.json", self.as_json())
+        self.add(provenance)
+        write_text(folder / f"provenance_{provenance['step']}.json", self.as_json())
 
     def _step(self, name: str) -> dict[str, set]:
         return self._steps.setdefault(name, {key: set() for key in ("code", "version", "hardware", "packages")})
@@ -58,10 +58,10 @@ def read(paths: Iterable[Path]) -> dict[str, Any]:
     """What several files of `History.as_json` say together. Raises FileError for one that is missing or damaged."""
     from culture_neurons.files import damaged, read_json
 
-    whole = History()
+    history = History()
     for path in paths:
         try:
-            whole.include(read_json(path))
+            history.include(read_json(path))
         except (KeyError, TypeError, AttributeError):
             raise damaged(path, "it does not say what made the tables") from None
-    return whole.as_dict()
+    return history.as_dict()

@@ -25,12 +25,12 @@ def main(o: argparse.Namespace) -> None:
         raise ConfigError(f"--cultures {' '.join(o.cultures)}: expected each name once")
     statistics, metadata = store.read_statistics(o.statistics)
     layers, neurons = statistics.fired.shape[1:]
-    asked = set(files.read_table(o.samples, ["culture"], only=True)[0]["culture"])
-    strange = [name for name in o.cultures if name not in asked]
+    sample_cultures = set(files.read_table(o.samples, ["culture"], only=True)[0]["culture"])
+    strange = [name for name in o.cultures if name not in sample_cultures]
     if strange:
         raise DataError(
             f"{o.samples}: has no culture {strange[0]!r}, which is named for {o.masks}\n"
-            f"expected names of the data, in the order of the file: {', '.join(sorted(asked))}"
+            f"expected names of the data, in the order of the file: {', '.join(sorted(sample_cultures))}"
         )
     masks = lape_mask_files.read(o.masks, o.cultures, layers, neurons, metadata["site"])
     kept = []

@@ -21,9 +21,9 @@ def main(o: argparse.Namespace) -> None:
     # digits of a half-precision model is no effect of a mask.
     reasoning = model_arguments.open_reasoning(loaded)
     table = model_arguments.answers(o, loaded, samples, opener, prompt, "answers")
-    made = model_arguments.made_with(loaded)
+    model_metadata = model_arguments.made_with(loaded)
     files.write_table(
-        o.answers_out, table, cli.provenance("infer", o, **made, rows=len(samples), open_reasoning=reasoning)
+        o.answers_out, table, cli.provenance("infer", o, **model_metadata, rows=len(samples), open_reasoning=reasoning)
     )
     cli.log.info("%s: %d answers (shard %d of %d)", loaded.name, len(table), o.shard + 1, o.shards)
 

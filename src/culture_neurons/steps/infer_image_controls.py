@@ -22,16 +22,16 @@ def main(o: argparse.Namespace) -> None:
     samples, opener = read_samples(o.samples, split="evaluate")
     loaded, prompt = model_arguments.load(o)
     for control, path in outputs.items():
-        asked, open_image = apply_control(control, samples, opener)
-        table = model_arguments.answers(o, loaded, asked, open_image, prompt, f"image control {control}")
-        made = cli.provenance(
-            "infer_image_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(asked),
-            without_image=len(samples) - len(asked),
+        questions, open_image = apply_control(control, samples, opener)
+        table = model_arguments.answers(o, loaded, questions, open_image, prompt, f"image control {control}")
+        made_by = cli.provenance(
+            "infer_image_controls", o, **model_arguments.made_with(loaded), image_control=control, rows=len(questions),
+            without_image=len(samples) - len(questions),
         )  # fmt: skip
-        files.write_table(path, table, made)
+        files.write_table(path, table, made_by)
         cli.log.info(
             "%s: %d answers under image control %s; %d questions have no image", loaded.name, len(table), control,
-            len(samples) - len(asked),
+            len(samples) - len(questions),
         )  # fmt: skip
 
 

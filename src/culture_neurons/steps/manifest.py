@@ -14,12 +14,12 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import __version__, files, provenance
     from culture_neurons.workflow import manifest
 
-    made = history.read(o.provenance)
+    run_history = history.read(o.provenance)
     _, data = files.read_table(o.samples, ["sample_id"], only=True)
     folder = o.out.parent
     packages: dict[str, set[str]] = {}
-    for found in made["steps"].values():
-        for package in found["packages"]:
+    for entry in run_history["steps"].values():
+        for package in entry["packages"]:
             name, _, version = package.rpartition(" ")
             packages.setdefault(name, set()).add(version)
     result = {
@@ -28,10 +28,10 @@ def main(o: argparse.Namespace) -> None:
         "code": provenance.package_digest(),
         "config": o.config,
         "seeds": manifest.seeds(o.config),
-        "models": made["models"],
+        "models": run_history["models"],
         "data": {"source": data["settings"]["source"], "images": data["images"]},
         "packages": {name: ", ".join(sorted(versions)) for name, versions in packages.items()},
-        "hardware": sorted({name for found in made["steps"].values() for name in found["hardware"]}),
+        "hardware": sorted({name for entry in run_history["steps"].values() for name in entry["hardware"]}),
         "files": manifest.digests(folder, o.files),
     }
     files.write_text(o.out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def check_outputs(given: Sequence[Any], out: Sequence[Path], what: str = "top fractions") -> None:
+def check_outputs(given: Sequence[Any], out: Sequence[Path], label: str = "top fractions") -> None:
     """Raise ConfigError unless there is an output for each of what is given."""
     if len(out) != len(given):
-        raise ConfigError(f"{len(given)} {what} and {len(out)} outputs; expected as many")
+        raise ConfigError(f"{len(given)} {label} and {len(out)} outputs; expected as many")
 
 
 def describe_masks(

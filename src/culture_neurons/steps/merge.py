@@ -12,9 +12,9 @@ def main(o: argparse.Namespace) -> None:
     """statistics shards -> statistics.h5"""
     from culture_neurons import store
 
-    found = [store.read_metadata(path) for path in o.shards]
-    hardware = sorted({name for metadata in found for name in metadata.get("hardware", ())})
-    made_by = cli.provenance("merge", o, after={**found[0], "hardware": hardware})
+    shard_metadata = [store.read_metadata(path) for path in o.shards]
+    hardware = sorted({name for metadata in shard_metadata for name in metadata.get("hardware", ())})
+    made_by = cli.provenance("merge", o, after={**shard_metadata[0], "hardware": hardware})
     store.merge_statistics(o.shards, o.statistics_out, made_by)
     for culture, (samples, tokens) in store.count_tokens(o.statistics_out).items():
         cli.log.info("%s: %d samples, %d tokens", culture, samples, tokens)

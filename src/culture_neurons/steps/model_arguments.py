@@ -85,13 +85,13 @@ def open_reasoning(loaded: Any) -> str:
     from culture_neurons.models.templates import open_reasoning
 
     # What stands behind the user's text is the same for every question.
-    found = open_reasoning(loaded.render(INSTRUCTION, False).rpartition(INSTRUCTION)[2])
-    if found:
+    tag = open_reasoning(loaded.render(INSTRUCTION, False).rpartition(INSTRUCTION)[2])
+    if tag:
         cli.log.warning(
             "warning: %s: prompts end inside an open %s, so that the model starts to reason where its answer is read; "
-            "close it (chat_template_kwargs: {enable_thinking: false}, or chat_template)", loaded.name, found,
+            "close it (chat_template_kwargs: {enable_thinking: false}, or chat_template)", loaded.name, tag,
         )  # fmt: skip
-    return found
+    return tag
 
 
 def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:
@@ -102,17 +102,17 @@ def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> l
 
 
 def run(
-    loaded: Any, todo: list[list], opener: Any, prompt: Any, what: str, work: Callable[[Any], T], content: bool = False
+    loaded: Any, todo: list[list], opener: Any, prompt: Any, label: str, work: Callable[[Any], T], content: bool = False
 ) -> Iterator[tuple[Any, T]]:
     """Each batch and what `work` made of it, with progress; see `models.batching.run_batches`."""
     from culture_neurons.models.batching import run_batches
 
     done = run_batches(loaded, todo, opener, prompt, work, content)
     total = sum(map(len, todo))
-    yield from cli.progress(done, total, f"{loaded.name}: {what}", size=lambda pair: len(pair[0].questions))
+    yield from cli.progress(done, total, f"{loaded.name}: {label}", size=lambda pair: len(pair[0].questions))
 
 
-def answers(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, what: str) -> Any:
+def answers(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prompt: Any, label: str) -> Any:
     """The model's answers to this shard's questions: the table of `predictions.parquet`, sorted by id."""
     import pandas as pd
 
@@ -123,8 +123,8 @@ def answers(o: argparse.Namespace, loaded: Any, samples: list, opener: Any, prom
     rows = [
         (s.sample_id, s.culture, s.split, list(order), a.prediction, a.prediction == s.label, a.well_formed,
          list(a.logprobs))
-        for batch, found in run(loaded, batches(o, loaded, samples, prompt), opener, prompt, what, ask)
-        for s, order, a in zip(batch.samples, batch.orders, found, strict=True)
+        for batch, batch_answers in run(loaded, batches(o, loaded, samples, prompt), opener, prompt, label, ask)
+        for s, order, a in zip(batch.samples, batch.orders, batch_answers, strict=True)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns).sort_values("sample_id", ignore_index=True)
 
@@ -158,9 +158,9 @@ def made_with(loaded: Any) -> dict[str, Any]:
 
 def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:
     """Raise FileError when a file was made with another model or another revision of it."""
-    found = metadata.get("model"), metadata.get("revision")
-    if found != (loaded.name, loaded.revision):
+    model, revision = metadata.get("model"), metadata.get("revision")
+    if (model, revision) != (loaded.name, loaded.revision):
         raise FileError(
-            f"{path}: made with model {found[0]} at revision {found[1]}, but this run has {loaded.name} at "
+            f"{path}: made with model {model} at revision {revision}, but this run has {loaded.name} at "
             f"{loaded.revision}\ndelete that file, or the model's results folder, and run again"
         )

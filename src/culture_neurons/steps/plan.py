@@ -16,15 +16,15 @@ from culture_neurons.steps import cli
 def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
     """What `calibrate` wrote. Raises FileError when the file is missing, damaged, or of none of the models."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        name, _ = found["model"], found["seconds_per_question"]
+        calibration = json.loads(path.read_text(encoding="utf-8"))
+        name, _ = calibration["model"], calibration["seconds_per_question"]
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (ValueError, LookupError, TypeError):
         raise damaged(path, "damaged, or no calibration") from None
     if name not in models:
         raise FileError(f"{path}: of model {name!r}; expected one of {', '.join(models)}; delete it and run again")
-    return found
+    return calibration
 
 
 def main(o: argparse.Namespace) -> None:
@@ -45,8 +45,8 @@ def main(o: argparse.Namespace) -> None:
         name = layout.key("samples", path)["of"].rstrip("/").removeprefix("sets/")
         further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
     plan = cost.plan(amount, splits, calibrations, further, jobs.count(o.config, o.snakefile))
-    whole = {**cli.provenance("plan", o), **plan}
-    files.write_text(o.json_out, json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    content = {**cli.provenance("plan", o), **plan}
+    files.write_text(o.json_out, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     files.write_text(o.text_out, cost_text.text(plan))
 
 

@@ -20,8 +20,8 @@ def main(o: argparse.Namespace) -> None:
         cli.log.warning("warning: %s", text)
 
     def check(references: list) -> list:
-        found = images.inspect(references, table.images, o.threads)
-        return list(cli.progress(found, len(references), "checking images"))
+        inspections = images.inspect(references, table.images, o.threads)
+        return list(cli.progress(inspections, len(references), "checking images"))
 
     categories = how.categories and list(how.categories)
     filtered = filtering.apply(table.rows, chosen, check, categories, at_least=1 if how.half else 2)
@@ -29,17 +29,17 @@ def main(o: argparse.Namespace) -> None:
     kept["split"] = splitting.assign(kept, how)
     counts = kept.groupby(["culture", "category", "split"], as_index=False).size().rename(columns={"size": "n"})
 
-    for reason, part in filtering.count_reasons(filtered.dropped).groupby("reason", sort=False):
-        cultures = ", ".join(f"{c or '(no culture)'} {n}" for c, n in zip(part["culture"], part["n"], strict=True))
-        cli.log.info("left out, %s: %d (%s)", reason, part["n"].sum(), cultures)
+    for reason, rows in filtering.count_reasons(filtered.dropped).groupby("reason", sort=False):
+        cultures = ", ".join(f"{c or '(no culture)'} {n}" for c, n in zip(rows["culture"], rows["n"], strict=True))
+        cli.log.info("left out, %s: %d (%s)", reason, rows["n"].sum(), cultures)
     cli.log.info("kept %d samples of %d cultures, %d rows left out", len(kept), kept["culture"].nunique(),
                  len(filtered.dropped))  # fmt: skip
     if marked := option_marks.describe_marked(kept["options"]):
         cli.log.warning("warning: %s", marked)
     for culture in sorted(set(chosen.cultures or ()) - set(kept["culture"])):
         cli.log.warning("warning: no sample of %r is left; dropped.csv says why", culture)
-    for culture, part in kept.groupby("culture"):
-        sizes = part["split"].value_counts()
+    for culture, rows in kept.groupby("culture"):
+        sizes = rows["split"].value_counts()
         cli.log.info("  %s: %d identify, %d evaluate", culture, *(sizes.get(side, 0) for side in splitting.SIDES))
         if len(sizes) < 2 and not how.half:
             cli.log.warning("warning: all samples of %r fall into %s", culture, sizes.index[0])

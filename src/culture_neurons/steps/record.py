@@ -57,8 +57,8 @@ def main(o: argparse.Namespace) -> None:
     ):
         work = partial(activation_sums, loaded, rule=o.token_rule, recorder=recorder)
         content = o.token_rule in NEED_CONTENT
-        for batch, found in model_arguments.run(loaded, todo, opener, prompt, "activations", work, content):
-            writer.write([s.sample_id for s in batch.samples], *found)
+        for batch, sums in model_arguments.run(loaded, todo, opener, prompt, "activations", work, content):
+            writer.write([s.sample_id for s in batch.samples], *sums)
     size, raw = store.bytes_on_disk(o.statistics_out)
     cli.log.info(
         "%s: recorded %d samples (shard %d of %d); %.1f kB per sample on disk, %.0f %% of the plain sums",

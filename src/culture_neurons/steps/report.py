@@ -33,14 +33,14 @@ def main(o: argparse.Namespace) -> None:
 
 def _with_provenance(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The run with what the tables say of their making: code digests, and the revision and dtype of each model."""
-    found = sorted(folder.glob("provenance*.json"))
-    if not found:
+    provenance_files = sorted(folder.glob("provenance*.json"))
+    if not provenance_files:
         return run
-    made = history.read(found)
+    run_history = history.read(provenance_files)
     models = {name: dict(stanza) for name, stanza in run.get("models", {}).items()}
-    for name, identity in made["models"].items():
+    for name, identity in run_history["models"].items():
         models.setdefault(name, {}).update(identity)
-    code = {step: ", ".join(found["code"]) for step, found in made["steps"].items()}
+    code = {step: ", ".join(entry["code"]) for step, entry in run_history["steps"].items()}
     return {**run, "models": models, "code": code}
 
 

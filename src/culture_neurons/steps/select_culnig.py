@@ -23,15 +23,15 @@ def main(o: argparse.Namespace) -> None:
     culnig.check(o.selector, o.options)
     mask_files.check_outputs(o.top_fraction, o.out)
     read = {"questions": o.attributions, "control": o.control} | ({"mention": o.mention} if o.mention else {})
-    found = {name: store.read_attributions(paths) for name, paths in read.items()}
-    first, metadata = found["questions"]
+    attributions = {name: store.read_attributions(paths) for name, paths in read.items()}
+    first, metadata = attributions["questions"]
     identity = {key: metadata.get(key) for key in ("model", "revision")}
     for name, paths in read.items():
-        files.check_same_model(o.attributions[0], identity, paths[0], found[name][1])
-        if bool(found[name][1].get("control")) != (name == "control"):
+        files.check_same_model(o.attributions[0], identity, paths[0], attributions[name][1])
+        if bool(attributions[name][1].get("control")) != (name == "control"):
             raise ConfigError(f"{paths[0]}: not attributions of the {name}; were the files exchanged?")
-    gain = culnig.gains(first, found["control"][0])
-    mention = found["mention"][0] if o.mention else None
+    gain = culnig.gains(first, attributions["control"][0])
+    mention = attributions["mention"][0] if o.mention else None
     sites = {site: values.shape[2] for site, values in gain.items()}
     for fraction, out in zip(o.top_fraction, o.out, strict=True):
         given = culnig.options(o.selector, o.options, selection.fraction(fraction))

@@ -16,20 +16,20 @@ def main(o: argparse.Namespace) -> None:
 
     mask_files.check_outputs(o.reference, o.out, "reference masks")
     for path, out in zip(o.reference, o.out, strict=True):
-        reference, made = files.read_table(path, list(selection.COLUMNS))
-        widths = made.get("neurons")
+        reference, metadata = files.read_table(path, list(selection.COLUMNS))
+        widths = metadata.get("neurons")
         if not isinstance(widths, dict):
             raise FileError(f"{path}: no masks at projections; expected those of a selector by attribution")
-        mask = culnig.random_control(reference, made["cultures"], made["layers"], widths, o.seed)
+        mask = culnig.random_control(reference, metadata["cultures"], metadata["layers"], widths, o.seed)
         options = {"match": o.match, "seed": o.seed}
-        settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=made["top_fraction"])
-        made_by = cli.provenance("select_matched", settings, ["culture_neurons.selectors.culnig"], made)
-        made_by |= {key: made[key] for key in ("model", "revision")} | {"budget": None}
+        settings = argparse.Namespace(selector="random-matched", options=options, top_fraction=metadata["top_fraction"])
+        made_by = cli.provenance("select_matched", settings, ["culture_neurons.selectors.culnig"], metadata)
+        made_by |= {key: metadata[key] for key in ("model", "revision")} | {"budget": None}
         made_by |= mask_files.describe_masks(
-            made["cultures"], made["layers"], widths, "random-matched", options, made["top_fraction"]
+            metadata["cultures"], metadata["layers"], widths, "random-matched", options, metadata["top_fraction"]
         )
         files.write_table(out, mask, made_by)
-        cli.log.info("top %s: %d units of %d cultures", made["top_fraction"], len(mask), len(made["cultures"]))
+        cli.log.info("top %s: %d units of %d cultures", metadata["top_fraction"], len(mask), len(metadata["cultures"]))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -38,24 +38,26 @@ def main(o: argparse.Namespace) -> None:
         table, neurons = stability.measure(
             sums, unit, chosen, probability, o.resamples, o.split_halves, o.seed, o.threads
         )
-    parts = [pa.Table.from_pandas(part, preserve_index=False) for part in neurons]
+    neuron_tables = [pa.Table.from_pandas(frame, preserve_index=False) for frame in neurons]
     empty = pa.table({name: [] for name in stability.NEURON_COLUMNS})
     used = sorted({module for one in chosen for module in selectors.modules(one.method)})
     made_by = cli.provenance("stability", o, used, metadata, **identity)
-    files.write_table(o.neurons_out, pa.concat_tables(parts).unify_dictionaries() if parts else empty, made_by)
+    files.write_table(
+        o.neurons_out, pa.concat_tables(neuron_tables).unify_dictionaries() if neuron_tables else empty, made_by
+    )
     files.write_table(o.cultures_out, table.assign(top_fraction=table["top_fraction"].astype(float)), made_by)
     if single := sorted(set(table.loc[table["n_images"] < FEWEST_UNITS, "culture"])):
         cli.log.warning(
             "%s: all recorded questions are about one image, so that nothing is known of other draws of them",
             ", ".join(single),
         )
-    said = {
+    phrases = {
         "selected_again": "a neuron is chosen again in {:.0%} of draws", "jaccard_bootstrap": "Jaccard {:.2f} of draws",
         "jaccard_halves": "{:.2f} of halves", "jaccard_chance": "{:.3f} by chance",
     }  # fmt: skip
-    for (name, fraction), part in table.groupby(["selector", "top_fraction"], sort=False):
-        means = part[list(said)].mean().dropna()
-        words = ", ".join(said[column].format(mean) for column, mean in means.items())
+    for (name, fraction), rows in table.groupby(["selector", "top_fraction"], sort=False):
+        means = rows[list(phrases)].mean().dropna()
+        words = ", ".join(phrases[column].format(mean) for column, mean in means.items())
         cli.log.info("%s, top %s: %s", name, fraction, words or "nothing is known")
 
 
@@ -70,9 +72,9 @@ def _chosen(
 
     masks, scores = [], []
     for path in paths[name].values():
-        table, made = files.read_table(path, ["culture", "layer", "neuron", "score"])
-        files.check_same_model(statistics, identity, path, made)
-        if made["cultures"] != sorted(cultures):
+        table, metadata = files.read_table(path, ["culture", "layer", "neuron", "score"])
+        files.check_same_model(statistics, identity, path, metadata)
+        if metadata["cultures"] != sorted(cultures):
             raise FileError(f"{path}: other cultures than {statistics}; delete it and run again")
         masks.append(mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape[1:])))
         scores.append(mask_files.split_by_culture(table, cultures, table["score"].to_numpy(np.float32)))
@@ -88,7 +90,7 @@ def _paths(files: list[Path], selectors: dict[str, Any]) -> dict[str, dict[str, 
         if name not in result:
             raise ConfigError(f"--masks: {name!r} is none of --selectors")
         result[name][fraction] = path
-    missing = [name for name, found in result.items() if not found]
+    missing = [name for name, paths_by_fraction in result.items() if not paths_by_fraction]
     if missing:
         raise ConfigError(f"--masks: none of selector {missing[0]!r}")
     return result

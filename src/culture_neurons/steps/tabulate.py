@@ -71,18 +71,18 @@ def main(o: argparse.Namespace) -> None:
     todo = cli.progress(order, len(order), "mask files")
     for model, keys in itertools.groupby(todo, key=lambda key: key[0]):
         known = planted.get((model,))
-        made = _model(o, samples, predictions[model,], keys, masks, outcomes, known, history)
-        for name, table in made.items():
+        model_tables = _model(o, samples, predictions[model,], keys, masks, outcomes, known, history)
+        for name, table in model_tables.items():
             table.insert(0, "model", model)
             table["planted"] = "yes" if known else "no"
             parts[name].append(table)
     for name, leading in COLUMNS.items():
         tables = [table for table in parts[name] if len(table)]
-        whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=leading)
-        whole = _adjusted(name, whole)
-        whole = whole[[*leading, *(c for c in whole.columns if c not in leading)]]
-        files.write_csv(o.out_dir / f"{name}.csv", whole)
-        cli.log.info("%s.csv: %d rows", name, len(whole))
+        all_rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=leading)
+        all_rows = _adjusted(name, all_rows)
+        all_rows = all_rows[[*leading, *(c for c in all_rows.columns if c not in leading)]]
+        files.write_csv(o.out_dir / f"{name}.csv", all_rows)
+        cli.log.info("%s.csv: %d rows", name, len(all_rows))
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
     history.write(o.out_dir, cli.provenance("tabulate", settings))
 
@@ -112,7 +112,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
 
     base, identity, predictions = answers.read_baseline(samples, prediction_file, history)
     cultures = sorted(samples["culture"].unique())
-    draws = culture_tests.QuestionResamples(base, o.replicates, o.seed)
+    resamples = culture_tests.QuestionResamples(base, o.replicates, o.seed)
     planted = None
     if planted_file:
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
@@ -121,34 +121,42 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     recorded: list = []
     for key in keys:
         name, fraction = key[1:]
-        mask, made = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
-        files.check_same_model(prediction_file, identity, masks[key], made)
-        size = {culture: int((mask["culture"] == culture).sum()) for culture in made["cultures"]}
-        history.add(made)
-        ablation, found = answers.read_outcomes(outcomes[key], identity, prediction_file, history, "mask_culture")
-        if found.get("mask", made) != made:
+        mask, mask_metadata = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
+        files.check_same_model(prediction_file, identity, masks[key], mask_metadata)
+        size = {culture: int((mask["culture"] == culture).sum()) for culture in mask_metadata["cultures"]}
+        history.add(mask_metadata)
+        ablation, outcome_metadata = answers.read_outcomes(
+            outcomes[key], identity, prediction_file, history, "mask_culture"
+        )
+        if outcome_metadata.get("mask", mask_metadata) != mask_metadata:
             raise FileError(f"{outcomes[key]}: made with another mask than {masks[key]}; delete it and run again")
         change = mask_effects.changes(base, ablation, size, str(outcomes[key]), str(prediction_file))
         if name in o.random:
-            matched = made.get("selector") == "random-matched"
-            controls[name] = selectors.matched_selector(made.get("options", {})) if matched else ""
+            matched = mask_metadata.get("selector") == "random-matched"
+            controls[name] = selectors.matched_selector(mask_metadata.get("options", {})) if matched else ""
         names = {"selector": name, "top_fraction": fraction}
         cells = mask_effects.effects(base, change, cultures)
         parts["effects"].append(
-            pd.concat([cells, culture_tests.tabulate_cells(draws, change, cultures)], axis=1).assign(**names)
+            pd.concat([cells, culture_tests.tabulate_cells(resamples, change, cultures)], axis=1).assign(**names)
         )
         where = mask_effects.neurons_per_layer(
-            mask, made["cultures"], made["layers"], mask_effects.units_per_layer(made), str(masks[key])
+            mask,
+            mask_metadata["cultures"],
+            mask_metadata["layers"],
+            mask_effects.units_per_layer(mask_metadata),
+            str(masks[key]),
         )
         parts["layers"].append(where.assign(**names))
         if planted is not None:
-            parts["planted"].append(mask_effects.recovery(mask, planted, made["cultures"]).assign(**names))
-        paired[name, fraction] = paired_changes.pair(base, change, size, "/".join(mask_effects.units_per_layer(made)))
+            parts["planted"].append(mask_effects.recovery(mask, planted, mask_metadata["cultures"]).assign(**names))
+        paired[name, fraction] = paired_changes.pair(
+            base, change, size, "/".join(mask_effects.units_per_layer(mask_metadata))
+        )
         if name not in o.random:
-            parts["cultures"].append(culture_tests.tabulate_cultures(draws, paired[name, fraction]).assign(**names))
+            parts["cultures"].append(culture_tests.tabulate_cultures(resamples, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size
         # Masks of another project may be of fewer cultures; all others are of those that were recorded.
-        own = [paired[name, fraction].cultures] if made.get("selector") != IMPORTED else []
+        own = [paired[name, fraction].cultures] if mask_metadata.get("selector") != IMPORTED else []
         recorded = recorded or own
         if own and own != recorded:
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
@@ -165,10 +173,10 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
     parts["differences"].append(differences)
     for effects, average in zip(parts["effects"], averages.to_dict("records"), strict=True):
         chosen = list(sizes[average["selector"], average["top_fraction"]].values())
-        judged = paired[average["selector"], average["top_fraction"]]
+        pair = paired[average["selector"], average["top_fraction"]]
         parts["summary"].append(pd.DataFrame([{
             **mask_effects.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
-            "n_cultures": len(judged.cultures), "n": len(judged.own["accuracy"]),
+            "n_cultures": len(pair.cultures), "n": len(pair.own["accuracy"]),
         }]))  # fmt: skip
     parts["baseline"].append(
         mask_effects.baseline_table(predictions, base, cultures).assign(

@@ -31,36 +31,36 @@ def main(o: argparse.Namespace) -> None:
         if key[:-1] not in training or (model, name) not in predictions or name not in samples:
             raise ConfigError(f"--answers: {'/'.join(key)}: no --training, --predictions or --samples of it")
     planted, history = set(filter(None, o.planted)), History()
-    made = {key: files.read_json(path) for key, path in training.items()}
-    for one in made.values():
-        history.add(one)
+    records = {key: files.read_json(path) for key, path in training.items()}
+    for record in records.values():
+        history.add(record)
     groups: dict[tuple[str, str, str], dict[tuple[str, str], Path]] = {}
     for (model, task, choice, seed, name), path in answer_files.items():
         groups.setdefault((model, task, name), {})[choice, seed] = path
     tables = []
     for (model, task, name), paths in cli.progress(groups.items(), len(groups), "sets"):
         table = _compared(o, samples[name], predictions[model, name], paths, history)
-        about = _about({run: made[(model, task, *run)] for run in paths})
+        about = _about({run: records[(model, task, *run)] for run in paths})
         table = table.merge(about, on=["choice", "seed"], how="left")
         for at, (column, value) in enumerate({"model": model, "task": task, "set": name}.items()):
             table.insert(at, column, value)
         tables.append(table.assign(planted="yes" if model in planted else "no"))
     columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *TASK, "planted"]
-    whole = pd.concat(tables, ignore_index=True)
-    files.write_csv(o.out_dir / "finetuning.csv", finetuning.adjust(whole)[columns])
+    all_rows = pd.concat(tables, ignore_index=True)
+    files.write_csv(o.out_dir / "finetuning.csv", finetuning.adjust(all_rows)[columns])
     modules = pd.DataFrame(
         [
-            {**dict(zip(MODULES, key, strict=False)), **module, "parameters": one["parameters"]}
+            {**dict(zip(MODULES, key, strict=False)), **module, "parameters": record["parameters"]}
             | {"planted": "yes" if key[0] in planted else "no"}
-            for key, one in sorted(made.items())
-            for module in one["modules"]
+            for key, record in sorted(records.items())
+            for module in record["modules"]
         ],
         columns=MODULES,
     )
     files.write_csv(o.out_dir / "finetuning_modules.csv", modules)
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed)
     history.write(o.out_dir, cli.provenance("tabulate_finetuning", settings))
-    cli.log.info("finetuning.csv: %d rows; finetuning_modules.csv: %d rows", len(whole), len(modules))
+    cli.log.info("finetuning.csv: %d rows; finetuning_modules.csv: %d rows", len(all_rows), len(modules))
 
 
 def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, paths: Any, history: History) -> Any:
@@ -73,16 +73,16 @@ def _compared(o: argparse.Namespace, sample_file: Path, prediction_file: Path, p
     return finetuning.compare(base, after, sources, str(prediction_file), o.replicates, o.seed)
 
 
-def _about(made: dict[tuple[str, str], dict[str, Any]]) -> Any:
+def _about(records: dict[tuple[str, str], dict[str, Any]]) -> Any:
     """What was trained, by choice and seed: method and the task's accuracy; rows of all seeds have the mean."""
     import pandas as pd
 
     from culture_neurons.analysis import finetuning
 
     rows = []
-    for (choice, seed), one in made.items():
-        numbers = {f"task_{key}": value for key, value in one["held_out"].items()}
-        rows.append({"choice": choice, "seed": seed, "method": one["settings"]["training"]["method"], **numbers})
+    for (choice, seed), record in records.items():
+        numbers = {f"task_{key}": value for key, value in record["held_out"].items()}
+        rows.append({"choice": choice, "seed": seed, "method": record["settings"]["training"]["method"], **numbers})
     each = pd.DataFrame(rows)
     every = each.groupby(["choice", "method"], as_index=False, sort=False)[TASK].mean().assign(seed=finetuning.ALL)
     return pd.concat([each, every], ignore_index=True).astype({"task_n": int})

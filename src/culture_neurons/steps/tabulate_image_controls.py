@@ -31,12 +31,12 @@ def main(o: argparse.Namespace) -> None:
         tables[-1].insert(0, "model", model)
         tables[-1]["planted"] = "yes" if model in planted else "no"
     columns = ["model", *image_controls.COLUMNS, "planted"]
-    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    files.write_csv(o.out_dir / "images.csv", image_controls.adjust(whole) if tables else whole)
+    all_rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    files.write_csv(o.out_dir / "images.csv", image_controls.adjust(all_rows) if tables else all_rows)
     history.write(
         o.out_dir, cli.provenance("tabulate_image_controls", argparse.Namespace(replicates=o.replicates, seed=o.seed))
     )
-    cli.log.info("images.csv: %d rows", len(whole))
+    cli.log.info("images.csv: %d rows", len(all_rows))
 
 
 def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: History):
@@ -46,8 +46,8 @@ def _model(o, samples, prediction_file: Path, paths: dict[str, Path], history: H
     base, identity, _ = answers.read_baseline(samples, prediction_file, history)
     controls = {}
     for control, path in paths.items():
-        controls[control], made = answers.read_outcomes(path, identity, prediction_file, history)
-        image_controls.check_complete(controls[control], made, base, str(path))
+        controls[control], metadata = answers.read_outcomes(path, identity, prediction_file, history)
+        image_controls.check_complete(controls[control], metadata, base, str(path))
     sources = {control: str(path) for control, path in paths.items()} | {image_controls.SHOWN: str(prediction_file)}
     return image_controls.compare(base, controls, sorted(samples["culture"].unique()), sources, o.replicates, o.seed)
 

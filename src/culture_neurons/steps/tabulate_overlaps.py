@@ -30,18 +30,18 @@ def main(o: argparse.Namespace) -> None:
     table["planted"] = ["yes" if planted & set(text.split("\n")) else "no" for text in names]
     files.write_csv(o.out_dir / "overlaps.csv", table)
     effects = files.read_csv(o.effects, text=["model", "selector", "mask_culture", "eval_culture"])
-    parts = []
+    relations = []
     guessing = _guessing(o.baseline)
-    for model, part in table[table["kind"] == "cultures"].groupby("model", sort=False):
-        found = overlaps.relate_to_effects(part, effects[effects["model"] == model], o.permutations, o.seed)
-        found.insert(0, "model", model)
+    for model, rows in table[table["kind"] == "cultures"].groupby("model", sort=False):
+        relation = overlaps.relate_to_effects(rows, effects[effects["model"] == model], o.permutations, o.seed)
+        relation.insert(0, "model", model)
         if model in guessing:
-            found["verdict"] = significance.NOT_JUDGED
-        parts.append(found.assign(planted="yes" if model in planted else "no"))
-        for verdict, count in found["verdict"].value_counts().items():
+            relation["verdict"] = significance.NOT_JUDGED
+        relations.append(relation.assign(planted="yes" if model in planted else "no"))
+        for verdict, count in relation["verdict"].value_counts().items():
             cli.log.info("%s: %s (%d)", model, verdict, count)
     columns = ["model", *overlaps.RELATED, "planted"]
-    related = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    related = pd.concat(relations, ignore_index=True) if relations else pd.DataFrame(columns=columns)
     files.write_csv(o.out_dir / "related.csv", related)
     settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
@@ -66,10 +66,10 @@ def _masks(path: Path, history: History) -> Any:
     from culture_neurons import files
     from culture_neurons.analysis import overlaps
 
-    table, found = files.read_table(path, ["culture", "layer", "neuron"], only=True)
-    history.add(found)
-    shape = found["layers"], found["neurons"]
-    cultures = found["cultures"]
+    table, metadata = files.read_table(path, ["culture", "layer", "neuron"], only=True)
+    history.add(metadata)
+    shape = metadata["layers"], metadata["neurons"]
+    cultures = metadata["cultures"]
     flat = mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape))
     return overlaps.Masks(shape, {name: np.sort(indices) for name, indices in zip(cultures, flat, strict=True)})
 
@@ -99,9 +99,9 @@ def _of_tokens(
         with np.errstate(over="ignore", under="ignore"):
             scores = scores.astype(np.float32, copy=False)
         sets = selection.select_indices(scores, [selection.budget(f, *shape) for f in fractions], entry["method"])
-        for fraction, found in zip(fractions, sets, strict=True):
-            flat = {culture: np.sort(one) for culture, one in zip(statistics.cultures, found, strict=True)}
-            result[model, name, fraction, rule] = overlaps.Masks(shape, flat)
+        for fraction, flat in zip(fractions, sets, strict=True):
+            by_culture = {culture: np.sort(indices) for culture, indices in zip(statistics.cultures, flat, strict=True)}
+            result[model, name, fraction, rule] = overlaps.Masks(shape, by_culture)
     return result
 
 

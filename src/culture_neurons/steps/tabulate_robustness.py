@@ -42,12 +42,12 @@ def main(o: argparse.Namespace) -> None:
         first = _paired(plain[key], source)
         if key[:2] in permuted:
             path = permuted[key[:2]]
-            outcomes, made = _read(path, ["permutation"], source)
-            number = made["mask"].get("permutations", 0)
+            outcomes, metadata = _read(path, ["permutation"], source)
+            number = metadata["mask"].get("permutations", 0)
             own = shuffled_labels.null_changes(base, outcomes, number, str(path), str(source.path))
             test = shuffled_labels.permutation_test(base, first, own)
             # Files of an earlier version do not say it.
-            if (changed := made["mask"].get("changed")) is not None:
+            if (changed := metadata["mask"].get("changed")) is not None:
                 test = shuffled_labels.clear_unshuffled(test, changed)
             parts["permutations"].append(test.assign(**names))
         mine = {_strength(other[2]): path for other, path in weakened.items() if other[:2] == key[:2]}
@@ -85,20 +85,20 @@ class _Source:
 
 
 def _read(path: Path, more: list[str], source: _Source) -> tuple[Any, dict]:
-    table, made = answers.read_outcomes(path, source.identity, source.path, source.history, *more, "mask_culture")
-    if "mask" not in made:
+    table, metadata = answers.read_outcomes(path, source.identity, source.path, source.history, *more, "mask_culture")
+    if "mask" not in metadata:
         raise FileError(f"{path}: does not say which masks it was made with; delete it and run again")
-    return table, made
+    return table, metadata
 
 
 def _paired(path: Path, source: _Source) -> Any:
     """Outcomes of one mask file, reduced; an empty mask is known by its culture alone."""
     from culture_neurons.analysis import mask_effects, paired_changes
 
-    table, made = _read(path, [], source)
+    table, metadata = _read(path, [], source)
     counts = table["mask_culture"].value_counts()
     # A culture without rows has an empty mask: nothing changes.
-    sizes = {name: int(name in counts) for name in made["mask"]["cultures"]}
+    sizes = {name: int(name in counts) for name in metadata["mask"]["cultures"]}
     return paired_changes.pair(
         source.base, mask_effects.changes(source.base, table, sizes, str(path), str(source.path))
     )

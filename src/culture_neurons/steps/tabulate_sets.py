@@ -45,25 +45,25 @@ def main(o: argparse.Namespace) -> None:
         cells = []
         for name, path in samples.items():
             mine = {key[1::2]: path for key, path in outcomes.items() if key[0] == model and key[2] == name}
-            made = _set(o, f"{model}, {name}", path, predictions[model, name], read_masks, mine, history)
-            table, of_cultures = (part.assign(set=name, top_fraction=top_fraction) for part in made)
+            set_tables = _set(o, f"{model}, {name}", path, predictions[model, name], read_masks, mine, history)
+            table, of_cultures = (rows.assign(set=name, top_fraction=top_fraction) for rows in set_tables)
             parts["sets"].append(table.assign(model=model))
             cells.append(of_cultures)
-        parts["sets_effects"] += [part.assign(model=model) for part in cells]
-        judged = pd.concat(cells, ignore_index=True)
-        judged = judged[~judged["selector"].isin(o.random)]
-        parts["sets_transfer"].append(transfer.correlate_sets(judged, seed=o.seed).assign(model=model))
+        parts["sets_effects"] += [rows.assign(model=model) for rows in cells]
+        culture_effects = pd.concat(cells, ignore_index=True)
+        culture_effects = culture_effects[~culture_effects["selector"].isin(o.random)]
+        parts["sets_transfer"].append(transfer.correlate_sets(culture_effects, seed=o.seed).assign(model=model))
     planted = set(filter(None, o.planted))
     for name, tables in parts.items():
-        whole = pd.concat(tables, ignore_index=True)
-        whole["planted"] = whole["model"].map(lambda model: "yes" if model in planted else "no").astype(object)
+        all_rows = pd.concat(tables, ignore_index=True)
+        all_rows["planted"] = all_rows["model"].map(lambda model: "yes" if model in planted else "no").astype(object)
         if name == "sets":
-            whole = transfer.adjust(whole, o.random)
+            all_rows = transfer.adjust(all_rows, o.random)
         if name == "sets_transfer":
-            whole = transfer.adjust_transfer(whole)
+            all_rows = transfer.adjust_transfer(all_rows)
         keys = KEYS if name != "sets_transfer" else ["model"]
-        files.write_csv(o.out_dir / f"{name}.csv", whole[[*keys, *(c for c in whole.columns if c not in keys)]])
-        cli.log.info("%s.csv: %d rows", name, len(whole))
+        files.write_csv(o.out_dir / f"{name}.csv", all_rows[[*keys, *(c for c in all_rows.columns if c not in keys)]])
+        cli.log.info("%s.csv: %d rows", name, len(all_rows))
     history.write(o.out_dir, cli.provenance("tabulate_sets", argparse.Namespace(replicates=o.replicates, seed=o.seed)))
 
 
@@ -75,15 +75,15 @@ def _check_complete(samples: Mapping, predictions: Mapping, masks: Mapping, outc
             float(factor)
         except ValueError:
             raise ConfigError(f"--outcomes: factor {factor!r}; expected a number") from None
-    asked = {(model, name) for model in {model for model, _ in masks} for name in samples}
-    expected = {(*key, name, factor) for key in masks for name in samples for factor in factors}
-    for option, found, wanted in (
-        ("--predictions", predictions.keys(), asked), ("--outcomes", outcomes.keys(), expected)
+    expected_predictions = {(model, name) for model in {model for model, _ in masks} for name in samples}
+    expected_outcomes = {(*key, name, factor) for key in masks for name in samples for factor in factors}
+    for option, keys, expected_keys in (
+        ("--predictions", predictions.keys(), expected_predictions), ("--outcomes", outcomes.keys(), expected_outcomes)
     ):  # fmt: skip
-        if odd := sorted(found ^ wanted):
-            what = "not expected" if odd[0] in found else "missing"
+        if odd := sorted(keys ^ expected_keys):
+            fault = "not expected" if odd[0] in keys else "missing"
             raise ConfigError(
-                f"{option}: {'/'.join(odd[0])} is {what}; expected each model of --masks, each set of --samples"
+                f"{option}: {'/'.join(odd[0])} is {fault}; expected each model of --masks, each set of --samples"
                 + (", each selector and each factor" if option == "--outcomes" else "")
             )
 
@@ -92,20 +92,20 @@ def _mask(path: Path, history: History) -> tuple[Path, dict[str, int], dict[str,
     """A mask file: path, neurons per culture, metadata."""
     from culture_neurons import files
 
-    table, made = files.read_table(path, ["culture"], only=True)
-    history.add(made)
-    return path, {name: int((table["culture"] == name).sum()) for name in made["cultures"]}, made
+    table, metadata = files.read_table(path, ["culture"], only=True)
+    history.add(metadata)
+    return path, {name: int((table["culture"] == name).sum()) for name in metadata["cultures"]}, metadata
 
 
 def _is_shared(masks: Mapping[str, Any], selector: str) -> bool:
     """Whether all cultures have one mask: culture-general neurons, and random controls of them."""
-    made = masks[selector][2]
-    if made.get("selector") == "random-matched" and made.get("options", {}).get("match") in masks:
-        made = masks[made["options"]["match"]][2]
-    return made.get("selector") == "culnig-general"
+    metadata = masks[selector][2]
+    if metadata.get("selector") == "random-matched" and metadata.get("options", {}).get("match") in masks:
+        metadata = masks[metadata["options"]["match"]][2]
+    return metadata.get("selector") == "culnig-general"
 
 
-def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: Path, masks: Mapping[str, Any],
+def _set(o: argparse.Namespace, label: str, sample_file: Path, prediction_file: Path, masks: Mapping[str, Any],
          outcomes: Mapping[tuple[str, str], Path], history: History) -> tuple[Any, Any]:  # fmt: skip
     """Rows of one model and set, all selectors and factors: of the set, and of its cultures."""
     import pandas as pd
@@ -116,25 +116,25 @@ def _set(o: argparse.Namespace, what: str, sample_file: Path, prediction_file: P
     samples = answers.read_samples(sample_file, history)
     base, identity, _ = answers.read_baseline(samples, prediction_file, history)
     cultures = sorted(samples.loc[samples["split"] == "evaluate", "culture"].unique())
-    found, controls, cells = {}, {}, []
+    mean_changes, controls, cells = {}, {}, []
     order = sorted(
         itertools.product(masks, {factor for _, factor in outcomes}), key=lambda key: (key[0], float(key[1]))
     )
-    for selector, factor in cli.progress(order, len(order), what):
-        mask_file, sizes, made = masks[selector]
+    for selector, factor in cli.progress(order, len(order), label):
+        mask_file, sizes, mask_metadata = masks[selector]
         path = outcomes[selector, factor]
-        files.check_same_model(prediction_file, identity, mask_file, made)
-        table, metadata = answers.read_outcomes(path, identity, prediction_file, history, "mask_culture")
-        if metadata.get("mask") != made | ({"factor": float(factor)} if float(factor) else {}):
+        files.check_same_model(prediction_file, identity, mask_file, mask_metadata)
+        table, outcome_metadata = answers.read_outcomes(path, identity, prediction_file, history, "mask_culture")
+        if outcome_metadata.get("mask") != mask_metadata | ({"factor": float(factor)} if float(factor) else {}):
             raise FileError(f"{path}: not made with {mask_file} times {factor}; delete it and run again")
         change = mask_effects.changes(base, table, sizes, str(path), str(prediction_file))
         cells.append(transfer.effects(base, change, cultures).assign(selector=selector, factor=factor))
-        shared, place = _is_shared(masks, selector), "/".join(mask_effects.units_per_layer(made))
-        found[selector, factor] = transfer.mean_over_masks(base, change, sizes, cells[-1], shared, place)
+        shared, place = _is_shared(masks, selector), "/".join(mask_effects.units_per_layer(mask_metadata))
+        mean_changes[selector, factor] = transfer.mean_over_masks(base, change, sizes, cells[-1], shared, place)
         if selector in o.random:
-            matched = made.get("selector") == "random-matched"
-            controls[selector] = selectors.matched_selector(made.get("options", {})) if matched else ""
-    table = transfer.compare(base, found, controls, o.replicates, o.seed)
+            matched = mask_metadata.get("selector") == "random-matched"
+            controls[selector] = selectors.matched_selector(mask_metadata.get("options", {})) if matched else ""
+    table = transfer.compare(base, mean_changes, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed, macro=False)
     table = table.assign(**dict(zip(LEVEL, (level.word, level.low, level.high), strict=True)))
     return table, pd.concat(cells, ignore_index=True)

@@ -19,8 +19,8 @@ def main(o: argparse.Namespace) -> None:
     paths = layout.by("stability_cultures", o.cultures, "model")
     planted, history, tables = set(filter(None, o.planted)), History(), []
     for (model,), path in sorted(paths.items()):
-        table, made = files.read_table(path, stability.COLUMNS)
-        history.add(made)
+        table, metadata = files.read_table(path, stability.COLUMNS)
+        history.add(metadata)
         table = table[list(stability.COLUMNS)].assign(planted="yes" if model in planted else "no")
         table.insert(0, "model", model)
         tables.append(table)
