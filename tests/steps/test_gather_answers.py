@@ -28,7 +28,6 @@ def gathered(step, base, folder, shards, batch_size=8):
 def test_answers_are_the_same_bytes_for_any_number_of_shards(base, tmp_path, step):
     one, *others = (gathered(step, base, tmp_path / str(n), n).read_bytes() for n in (1, 3, 4))
     assert others == [one, one]
-    assert len({len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4)} - {0}) > 0
     assert all(len(files.read_table(tmp_path / "4" / f"{k}.parquet")[0]) for k in range(4))
 
 

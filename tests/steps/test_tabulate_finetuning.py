@@ -82,7 +82,7 @@ def tabulated(step, folder, *more):
 def test_rows_are_those_of_the_comparison_with_what_was_trained(folder, step):
     table, _ = tabulated(step, folder)
     assert len(table) == 2 * 3 * 3 + 2 * 3 * 2  # choices x seeds and their mean x cultures and all, by set
-    rows, base = questions("own"), None
+    rows = questions("own")
     before, _ = files.read_table(folder / "m/predictions.parquet")
     base = mask_effects.baseline(rows, before, "before")
     tuned_answers = {run: files.read_table(after(folder, *run, "own"))[0] for run in RUNS}
