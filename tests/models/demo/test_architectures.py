@@ -36,7 +36,7 @@ def chats(processor, questions: list[str]) -> list[str]:
 
 
 def inputs(processor, questions: list[str]):
-    images = [Image.fromarray(p) for p in synthetic.draw(WORLD, "train", 1).pixels[: len(questions)]]
+    images = [Image.fromarray(p) for p in synthetic.make_examples(WORLD, "train", 1).pixels[: len(questions)]]
     return processor(images=images, text=chats(processor, questions), return_tensors="pt", padding=True)
 
 
@@ -148,7 +148,7 @@ def test_unknown_architectures_and_sizes_are_named(arguments, expected):
 
 def test_larger_images_work_too():
     world = synthetic.world({"cultures": 2, "image_size": 84})
-    image = Image.fromarray(synthetic.draw(world, "dev", 1).pixels[0])
+    image = Image.fromarray(synthetic.make_examples(world, "dev", 1).pixels[0])
     for architecture in architectures.ARCHITECTURES:
         model, processor = architectures.build(architecture, world, **SIZES)
         given = processor(images=[image], text=chats(processor, ["Which dish is this?"]), return_tensors="pt")

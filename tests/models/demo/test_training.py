@@ -23,7 +23,7 @@ TINY = Recipe(vision_steps=2, facts_steps=2, steps=2, images_per_fact=2, dev_ima
 def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
     model, processor = architectures.build(architecture, WORLD, **SIZES)
     lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
-    examples = synthetic.draw(WORLD, "train", 1)
+    examples = synthetic.make_examples(WORLD, "train", 1)
     index, decoded = np.array([3, 7, 0]), processor.tokenizer.convert_ids_to_tokens
     for number, template in enumerate(lesson.templates):
         batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(1))
@@ -49,7 +49,7 @@ def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
 def test_batches_ask_for_the_right_word_and_letter():
     model, processor = architectures.build("llava-next-qwen2", WORLD, **SIZES)
     lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
-    examples = synthetic.draw(WORLD, "train", 3)
+    examples = synthetic.make_examples(WORLD, "train", 3)
     template, index = lesson.templates[0], np.arange(len(examples.culture))
     batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(0))
     decoded = processor.tokenizer.convert_ids_to_tokens

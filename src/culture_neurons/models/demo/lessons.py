@@ -127,11 +127,11 @@ def image_features(model: nn.Module, values: torch.Tensor, image_size: int) -> t
     if hasattr(model.model, "visual"):
         side = math.isqrt(values.shape[1])
         grid = torch.tensor([[1, side, side]]).expand(len(values), 3)
-        found = model.model.get_image_features(values.flatten(0, 1), grid).pooler_output
+        features = model.model.get_image_features(values.flatten(0, 1), grid).pooler_output
     else:
         sizes = torch.full((len(values), 2), image_size)
-        found = model.model.get_image_features(values, sizes).pooler_output
-    return torch.stack(list(found))
+        features = model.model.get_image_features(values, sizes).pooler_output
+    return torch.stack(list(features))
 
 
 def decode(model: nn.Module, features: torch.Tensor, ids: torch.Tensor, template: Template) -> torch.Tensor:
