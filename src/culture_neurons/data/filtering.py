@@ -164,9 +164,9 @@ def apply(
     _choose(records, why, "category", split_categories, reasons.NOT_IN_SPLIT, "split")
     if chosen.check_images and check_images is not None:
         left = [i for i, reason in enumerate(why) if not reason]
-        for i, found in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
-            why[i] = found.problem or _too_long(found.size, chosen.max_aspect_ratio)
-            records[i]["width"], records[i]["height"] = found.size or (None, None)
+        for i, inspected in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
+            why[i] = inspected.problem or _too_long(inspected.size, chosen.max_aspect_ratio)
+            records[i]["width"], records[i]["height"] = inspected.size or (None, None)
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
     if len(sizes) < at_least:
