@@ -45,7 +45,7 @@ class Evaluator:
         self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        self._whole_only = prompt.answer != "logprob"
+        self._full_passes_only = prompt.answer != "logprob"
         #: Whether replays leave out more than layers (`Replay`); not, once that was found to change a bit.
         self._savings = True
         #: Kinds of replays that were compared with whole passes.
@@ -67,18 +67,18 @@ class Evaluator:
         with keep_image_features(self._loaded.model, batch.image_of):
             readings = self._replayed(batch, inputs, letters)
             if readings is None:
-                readings = self._whole(inputs, letters, self._distinct)
-        found = {}
+                readings = self._run_full_passes(inputs, letters, self._distinct)
+        answers_by_mask = {}
         for i, reading in readings.items():
             self._ablation.use(i)  # so that a pass which looks for a layer has the mask in force too
-            found[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
-        return [found[i] for i in self._same]
+            answers_by_mask[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
+        return [answers_by_mask[i] for i in self._same]
 
     def _replayed(
         self, batch: Batch, inputs: Mapping[str, torch.Tensor], letters: Letters
     ) -> dict[int, Outcome] | None:
         """Readings from replays; None, from then on, where they can't be had or are not those of whole passes."""
-        if self._whole_only:
+        if self._full_passes_only:
             return None
         try:
             return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
@@ -92,7 +92,7 @@ class Evaluator:
             self._compared.clear()
             log.info("%s: replays leave out layers alone (%s)", self._loaded.name, why)
             return self._replayed(batch, inputs, letters)
-        self._whole_only = True
+        self._full_passes_only = True
         log.warning(
             "%s: its layers can't be replayed (%s); every mask runs whole forward passes", self._loaded.name, why
         )
@@ -118,8 +118,8 @@ class Evaluator:
                 logits = replay.logits(parts)
                 self._ablation.check(first=layer, partly=parts)
                 readings[index] = letters.read(logits), None
-            if (found := (kind, replay.kind, layer, parts)) not in self._compared:
-                new.add(found)
+            if (replay_kind := (kind, replay.kind, layer, parts)) not in self._compared:
+                new.add(replay_kind)
                 if self._size[index]:
                     _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
         if new:
@@ -134,7 +134,7 @@ class Evaluator:
         self._ablation.use(index)
         return forward(self._loaded, inputs).logits[:, -1]
 
-    def _whole(
+    def _run_full_passes(
         self, inputs: Mapping[str, torch.Tensor], letters: Letters, indices: Sequence[int]
     ) -> dict[int, Outcome]:
         readings = {}
@@ -179,8 +179,8 @@ def _kind(batch: Batch) -> Hashable:
     return inputs, bool(batch.inputs["attention_mask"].all()), len(batch.questions) == 1
 
 
-def _compare(found: torch.Tensor, expected: torch.Tensor, under: str) -> None:
+def _compare(logits: torch.Tensor, expected: torch.Tensor, under: str) -> None:
     """Raise ModelError unless logits are equal, bit for bit."""
-    if not bool(((found == expected) | (found.isnan() & expected.isnan())).all()):
-        apart = (found.double() - expected.double()).abs().max()
+    if not bool(((logits == expected) | (logits.isnan() & expected.isnan())).all()):
+        apart = (logits.double() - expected.double()).abs().max()
         raise ModelError(f"{under}, logits differ from those of a whole pass by up to {apart:.2g}")

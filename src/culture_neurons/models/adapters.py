@@ -138,9 +138,9 @@ def _unknown(model_type: str, why: str) -> ModelError:
 
 def _refuse_experts(layers: Sequence[nn.Module], model_type: str, look: Callable[[nn.Module], str]) -> None:
     for i, layer in enumerate(layers):
-        if found := look(layer):
+        if sign := look(layer):
             raise ModelError(
-                f"model type {model_type!r}: layer {i} holds experts: {found}\n"
+                f"model type {model_type!r}: layer {i} holds experts: {sign}\n"
                 "a mixture of experts can't be analysed; expected one dense gated MLP in every layer"
             )
 
@@ -162,13 +162,13 @@ def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:
     get_decoder = getattr(model, "get_decoder", None)
     decoder = get_decoder() if callable(get_decoder) else model
     lists = [(name, child) for name, child in decoder.named_modules() if isinstance(child, nn.ModuleList) and child]
-    found = [(name, child) for name, child in lists if all(_layout(getattr(c, "mlp", None)) for c in child)]
-    if len(found) == 1:
-        return found[0][1]
+    gated = [(name, child) for name, child in lists if all(_layout(getattr(c, "mlp", None)) for c in child)]
+    if len(gated) == 1:
+        return gated[0][1]
     for _, child in lists:
         _refuse_experts(child, model_type, branches.named_experts)
-    if found:
-        raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in found)})")
+    if gated:
+        raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in gated)})")
     raise _unknown(model_type, "its decoder has no list of layers with gated MLPs")
 
 
@@ -185,8 +185,8 @@ def _gated_mlp(layer: nn.Module, model_type: str, index: int) -> tuple[nn.Module
     mlp = getattr(layer, "mlp", None)
     layout = _layout(mlp)
     if mlp is None or layout is None:
-        found = ", ".join(name for name, _ in (mlp or layer).named_children())
-        raise _unknown(model_type, f"the MLP of layer {index} is not gated (its parts: {found or 'none'})")
+        children = ", ".join(name for name, _ in (mlp or layer).named_children())
+        raise _unknown(model_type, f"the MLP of layer {index} is not gated (its parts: {children or 'none'})")
     return mlp, layout
 
 

@@ -54,13 +54,13 @@ class Attributor:
             site, layer = silent[0]
             raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
         weight = probability.detach()[:, None, None]
-        found = {
+        attributions = {
             site: weight
             * torch.stack([self._scores[site, i].to(weight.device, weight.dtype) for i in range(self._n_layers)], dim=1)
             for site in self._sites
         }
         self._left_out, self._scores, self._entrance = None, {}, None
-        return found
+        return attributions
 
     def _enter(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Gradients begin before the first layer: neither embeddings nor the vision tower are gone back through."""
@@ -121,8 +121,8 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
     hooks.start(batch.inputs["attention_mask"].bool())
     with torch.enable_grad():
         probability = right_letter(loaded, batch).exp()
-        found = hooks.collect(probability)
-    values = {site: scores.cpu().numpy() for site, scores in found.items()}
+        attributions = hooks.collect(probability)
+    values = {site: scores.cpu().numpy() for site, scores in attributions.items()}
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
     if not good.all():
         with torch.inference_mode():

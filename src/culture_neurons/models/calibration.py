@@ -157,33 +157,33 @@ def measure(
 
     def mean(work: Callable[[Batch], Any]) -> float:
         """Seconds per question."""
-        whole = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
-        return whole / batches.questions
+        total = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
+        return total / batches.questions
 
     def once() -> dict[str, float]:
-        found = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
-        found["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
+        row = {"prepare": mean(lambda batch: process(loaded, batch.questions, opener, content))}
+        row["answer"] = mean(lambda batch: answer(loaded, batch, prompt))
         with record(loaded.adapter, negative_sum) as recorder:
-            found["record"] = mean(partial(activation_sums, loaded, rule=rule, recorder=recorder))
+            row["record"] = mean(partial(activation_sums, loaded, rule=rule, recorder=recorder))
         costs = []
         for n in (FEW, MANY):
             with evaluator(loaded, masks[:n], prompt) as evaluate:
                 for batch in itertools.chain.from_iterable(parts for _, parts in strata):
                     evaluate(batch)  # the first batch of each kind also compares replays with whole passes
                 costs.append(mean(evaluate))
-        found["ablate"], found["ablate_mask"] = fixed_and_each(*costs)
+        row["ablate"], row["ablate_mask"] = fixed_and_each(*costs)
         if sites:
             with attributor(loaded, sites) as hooks:
-                found["attribute"] = mean(partial(attribute, loaded, hooks=hooks))
-        return found
+                row["attribute"] = mean(partial(attribute, loaded, hooks=hooks))
+        return row
 
     rows: list[dict[str, float]] = []
     start = time.perf_counter()
     while len(rows) < repeats and (len(rows) < 2 or time.perf_counter() - start < patience):
         rows.append(once())
     counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in parts]) for weight, parts in strata]
-    everyone = sum(weight * sum(int(n.sum()) for n in found) for weight, found in counts) / batches.questions
-    most = max(int(n.max()) for _, found in counts for n in found)
+    everyone = sum(weight * sum(int(n.sum()) for n in lengths) for weight, lengths in counts) / batches.questions
+    most = max(int(n.max()) for _, lengths in counts for n in lengths)
     return Measurement(
         {kind: np.array([row[kind] for row in rows]) for kind in rows[0]},
         (float(everyone), most),
@@ -223,6 +223,6 @@ def _recorded(
     result = []
     with record(loaded.adapter, negative_sum) as recorder:
         for parts in strata:
-            found = activation_sums(loaded, parts[0], rule, recorder)
-            result.append(tuple(values[:kept].copy() for values in found))
+            sums = activation_sums(loaded, parts[0], rule, recorder)
+            result.append(tuple(values[:kept].copy() for values in sums))
     return result

@@ -206,21 +206,21 @@ def _positions(
     place in what it puts out. Raises ConfigError for a neuron that the model does not have."""
     parts = [part for group in masks for part in parts_of(group)]
     used = sorted({str(site) for part in parts for site in np.unique(part.site)} - {"act_fn"})
-    found = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
-    found |= projections(adapter, used)
+    by_site = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
+    by_site |= projections(adapter, used)
     for part in parts:
         for site in map(str, np.unique(part.site)):
             layer, neuron = part.layer[part.site == site], part.neuron[part.site == site]
-            width = found[site][0].width
+            width = by_site[site][0].width
             if layer.min() < 0 or layer.max() >= adapter.n_layers or neuron.min() < 0 or neuron.max() >= width:
                 raise ConfigError(
                     f"mask of {part.culture!r}: layer {layer.max()}, neuron {neuron.max()} is outside the model "
                     f"({adapter.n_layers} layers of {width} neurons at {site}); was it made for another model?"
                 )
     # A fused projection is one module, which holds several sites.
-    layer_of = {p.module: layer for of_site in found.values() for layer, p in enumerate(of_site)}
+    layer_of = {p.module: layer for of_site in by_site.values() for layer, p in enumerate(of_site)}
     number = {module: i for i, module in enumerate(layer_of)}
-    places = {site: [(number[p.module], p) for p in of_site] for site, of_site in found.items()}
+    places = {site: [(number[p.module], p) for p in of_site] for site, of_site in by_site.items()}
     return list(layer_of), list(layer_of.values()), places
 
 

@@ -175,8 +175,8 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         # A chat template that writes the start token itself must not get a second one.
         "add_special_tokens": not (bos and texts[0].startswith(bos)),
     }
-    found = iter(images)
-    shown = [None if question.sample.image is None else next(found) for question in questions]
+    opened = iter(images)
+    shown = [None if question.sample.image is None else next(opened) for question in questions]
 
     def processed(part: Sequence[int]) -> dict[str, Any]:
         given = [shown[k] for k in part if shown[k] is not None]

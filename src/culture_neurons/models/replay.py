@@ -80,12 +80,12 @@ class Replay:
         if layer <= self.layer:
             return
         stop = [(self._layers[layer], _stop)]
-        with record_runs([self._layers[layer - 1]]) as found, replace_forwards(stop), suppress(_StopForward):
+        with record_runs([self._layers[layer - 1]]) as runs, replace_forwards(stop), suppress(_StopForward):
             self._pass(self._parts)
-        if len(found) != 1:
+        if len(runs) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
-        self._below = [returning(below, found[0][1]) for below in self._layers[:layer]]
+        self._below = [returning(below, runs[0][1]) for below in self._layers[:layer]]
 
     def logits(self, parts: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
@@ -110,10 +110,10 @@ class Replay:
         layout, activation = adapter.gated[at], adapter.activations[at]
         gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
         modules = [m for m in dict.fromkeys((adapter.attentions[at], gate, up, activation)) if m is not None]
-        with record_runs(modules) as found:
+        with record_runs(modules) as runs:
             result = self._pass([])
-        outputs = dict(found)
-        if len(found) != len(modules) or outputs.keys() != set(modules):
+        outputs = dict(runs)
+        if len(runs) != len(modules) or outputs.keys() != set(modules):
             raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
         if up is not gate:
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
@@ -179,9 +179,9 @@ def _record_modules(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -
 
 def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Recorded) -> list[StandIn]:
     """What makes the decoder's input, and what in the decoder runs before its layers, hands back what it gave."""
-    found = [returning(module, run[2]) for module, run in seen.before.items()]
-    found += next(filter(None, (skipping_wrapper(decoder, module, seen.runs) for module in around)), [])
-    return found + with_additive_mask(decoder, seen.runs, seen.masks)
+    stand_ins = [returning(module, run[2]) for module, run in seen.before.items()]
+    stand_ins += next(filter(None, (skipping_wrapper(decoder, module, seen.runs) for module in around)), [])
+    return stand_ins + with_additive_mask(decoder, seen.runs, seen.masks)
 
 
 def _kind(value: Any) -> Hashable:
