@@ -144,7 +144,7 @@ def test_replay_from_every_layer_gives_the_logits_of_a_whole_pass(name, dtype):
         passes = Replay(loaded, inputs)
         for layer in range(LAYERS):
             passes.advance(layer)
-            assert all(torch.equal(passes.logits(parts), expected) for parts in (True, True, False))
+            assert all(torch.equal(passes.logits(only), expected) for only in (True, True, False))
     assert not any("forward" in vars(module) for module in loaded.model.modules())
 
 

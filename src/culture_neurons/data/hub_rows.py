@@ -267,8 +267,8 @@ def _declared(folder: Path, config: str | None, split: str) -> list[str]:
         configs = DatasetCard.load(folder / "README.md").data.to_dict().get("configs") or []
         default = [c for c in configs if len(configs) == 1 or c.get("default") or c.get("config_name") == "default"]
         chosen = [c for c in configs if c["config_name"] == config] if config else default
-        parts = chosen[0].get("data_files") if chosen else []
-        paths = [part["path"] for part in parts if isinstance(part, Mapping) and part["split"] == split]
+        entries = chosen[0].get("data_files") if chosen else []
+        paths = [entry["path"] for entry in entries if isinstance(entry, Mapping) and entry["split"] == split]
         patterns = [p for path in paths for p in ([path] if isinstance(path, str) else path)]
         return sorted({str(file.relative_to(folder)) for pattern in patterns for file in folder.glob(pattern)})
     except Exception:  # no README, none with a heading in YAML, or one of another form: `datasets` may know better

@@ -90,21 +90,21 @@ def adapt(model: nn.Module) -> Adapter:
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
     layers = _decoder_layers(model, model_type)
     _refuse_experts(layers, model_type, branches.experts)
-    parts = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
-    for i, (layer, (mlp, _)) in enumerate(zip(layers, parts, strict=True)):
+    gated_mlps = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
+    for i, (layer, (mlp, _)) in enumerate(zip(layers, gated_mlps, strict=True)):
         if further := branches.further_mlp(layer, mlp, lambda module: _layout(module) is not None):
             raise ModelError(
                 f"model type {model_type!r}: layer {i} has a second gated MLP ({further}) beside mlp; "
                 "only models with one MLP per layer can be analysed"
             )
-    activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(parts)]
+    activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(gated_mlps)]
     if len({id(a) for a in activations}) != len(activations):
         raise ModelError(f"{model_type}: several layers share one activation module, so they can't be told apart")
-    widths = {_width(mlp, layout) for mlp, layout in parts}
+    widths = {_width(mlp, layout) for mlp, layout in gated_mlps}
     if len(widths) != 1:
         raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
     # Every layer: some models compute something else in a few of them (Gemma 3n's sparse ones).
-    halves = [_check(*parts[i], activations[i], model_type, i) for i in range(len(layers))]
+    halves = [_check(*gated_mlps[i], activations[i], model_type, i) for i in range(len(layers))]
     up_first = {half for half in halves if half is not None} or {False}
     if len(up_first) != 1:
         raise _unknown(model_type, "the halves of its fused projection change places between layers")
@@ -113,14 +113,14 @@ def adapt(model: nn.Module) -> Adapter:
         tuple(layers),
         tuple(activations),
         widths.pop(),
-        mlps=tuple(mlp for mlp, _ in parts),
+        mlps=tuple(mlp for mlp, _ in gated_mlps),
         attentions=tuple(_attention(layer) for layer in layers),
-        gated=tuple(layout for _, layout in parts),
+        gated=tuple(layout for _, layout in gated_mlps),
         up_first=up_first.pop(),
         unseen=tuple(
             dict.fromkeys(
                 name
-                for layer, (mlp, _) in zip(layers, parts, strict=True)
+                for layer, (mlp, _) in zip(layers, gated_mlps, strict=True)
                 for name in branches.unknown_matrices(layer, mlp)
             )
         ),
@@ -175,8 +175,8 @@ def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:
 def _layout(mlp: nn.Module | None) -> Layout | None:
     """The layout whose named parts are all there as modules with a weight."""
     for layout in LAYOUTS:
-        parts = [getattr(mlp, name, None) for name in (layout.gate, layout.up, layout.down) if name]
-        if all(isinstance(part, nn.Module) and hasattr(part, "weight") for part in parts):
+        projections = [getattr(mlp, name, None) for name in (layout.gate, layout.up, layout.down) if name]
+        if all(isinstance(projection, nn.Module) and hasattr(projection, "weight") for projection in projections):
             return layout
     return None
 

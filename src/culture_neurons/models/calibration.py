@@ -157,7 +157,7 @@ def measure(
 
     def mean(work: Callable[[Batch], Any]) -> float:
         """Seconds per question."""
-        total = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
+        total = sum(weight * sum(seconds(work, batch, devices) for batch in pieces) for weight, pieces in strata)
         return total / batches.questions
 
     def once() -> dict[str, float]:
@@ -168,7 +168,7 @@ def measure(
         costs = []
         for n in (FEW, MANY):
             with evaluator(loaded, masks[:n], prompt) as evaluate:
-                for batch in itertools.chain.from_iterable(parts for _, parts in strata):
+                for batch in itertools.chain.from_iterable(pieces for _, pieces in strata):
                     evaluate(batch)  # the first batch of each kind also compares replays with whole passes
                 costs.append(mean(evaluate))
         row["ablate"], row["ablate_mask"] = fixed_and_each(*costs)
@@ -181,15 +181,15 @@ def measure(
     start = time.perf_counter()
     while len(rows) < repeats and (len(rows) < 2 or time.perf_counter() - start < patience):
         rows.append(once())
-    counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in parts]) for weight, parts in strata]
+    counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in pieces]) for weight, pieces in strata]
     everyone = sum(weight * sum(int(n.sum()) for n in lengths) for weight, lengths in counts) / batches.questions
     most = max(int(n.max()) for _, lengths in counts for n in lengths)
     return Measurement(
         {kind: np.array([row[kind] for row in rows]) for kind in rows[0]},
         (float(everyone), most),
         largest,
-        sum(len(batch.questions) for _, parts in strata for batch in parts),
-        _recorded(loaded, [parts for _, parts in strata], rule, negative_sum),
+        sum(len(batch.questions) for _, pieces in strata for batch in pieces),
+        _recorded(loaded, [pieces for _, pieces in strata], rule, negative_sum),
     )
 
 
@@ -222,7 +222,7 @@ def _recorded(
     kept = max(1, _KEPT // (12 * loaded.adapter.n_layers * loaded.adapter.n_neurons * len(strata)))
     result = []
     with record(loaded.adapter, negative_sum) as recorder:
-        for parts in strata:
-            sums = activation_sums(loaded, parts[0], rule, recorder)
+        for pieces in strata:
+            sums = activation_sums(loaded, pieces[0], rule, recorder)
             result.append(tuple(values[:kept].copy() for values in sums))
     return result

@@ -87,25 +87,25 @@ class Replay:
         self.layer, self._parts = layer, []
         self._below = [returning(below, runs[0][1]) for below in self._layers[:layer]]
 
-    def logits(self, parts: bool = True) -> torch.Tensor:
+    def logits(self, activation_only: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
 
-        `parts`: in this layer it acts on the activation's output alone. The first such pass keeps what comes before
-        that, and the others hand it back.
+        `activation_only`: in this layer it acts on the activation's output alone. The first such pass keeps what comes
+        before that, and the others hand it back.
         Raises ModelError for a model whose layers can't be replayed.
         """
         if self.kind is not None:
-            return self._keeping(parts)
+            return self._keeping(activation_only)
         with _record_modules(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
-            result = self._keeping(parts)
+            result = self._keeping(activation_only)
         self.kind = seen.kind()
         if self._savings:
             self._entry = _entry(self._around, self._decoder, seen)
         return result
 
-    def _keeping(self, parts: bool) -> torch.Tensor:
-        if not parts or self._parts:
-            return self._pass(self._parts if parts else [])
+    def _keeping(self, activation_only: bool) -> torch.Tensor:
+        if not activation_only or self._parts:
+            return self._pass(self._parts if activation_only else [])
         adapter, at = self._loaded.adapter, self.layer
         layout, activation = adapter.gated[at], adapter.activations[at]
         gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
@@ -120,11 +120,11 @@ class Replay:
         self._parts = [returning(module, output) for module, output in outputs.items()]
         return result
 
-    def _pass(self, parts: Sequence[StandIn]) -> torch.Tensor:
+    def _pass(self, stand_ins: Sequence[StandIn]) -> torch.Tensor:
         """A forward pass in which what is kept is handed back."""
         # In the last layer, what is kept of the MLP is there for all positions.
         tail = self._tail if self.layer < len(self._layers) - 1 else []
-        with replace_forwards([*self._below, *parts, *self._entry, *tail]):
+        with replace_forwards([*self._below, *stand_ins, *self._entry, *tail]):
             return forward(self._loaded, self._inputs).logits[:, -1]
 
 

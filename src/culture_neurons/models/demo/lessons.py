@@ -146,4 +146,4 @@ def decode(model: nn.Module, features: torch.Tensor, ids: torch.Tensor, template
 @torch.no_grad()
 def all_features(model: nn.Module, values: torch.Tensor, image_size: int) -> torch.Tensor:
     """`image_features` of all images, in parts."""
-    return torch.cat([image_features(model, part, image_size) for part in values.split(128)])
+    return torch.cat([image_features(model, piece, image_size) for piece in values.split(128)])

@@ -215,9 +215,9 @@ def dev_accuracy(model: nn.Module, asking: Prompts, world: TextWorld, prompt_see
             answers.append(order.index(options.index(pool[i].right)))
         right = 0
         for start in range(0, len(texts), 64):
-            part = slice(start, start + 64)
-            logits = model(**asking.encode(texts[part]), logits_to_keep=1).logits[:, -1]
-            right += int((logits.argmax(dim=1) == letters[answers[part]]).sum())
+            piece = slice(start, start + 64)
+            logits = model(**asking.encode(texts[piece]), logits_to_keep=1).logits[:, -1]
+            right += int((logits.argmax(dim=1) == letters[answers[piece]]).sum())
         result[task] = right / len(texts)
     return result
 

@@ -162,11 +162,11 @@ def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recip
         answers.append(letters[order.index(0)])
     right = 0
     for start in range(0, len(texts), 64):
-        part = slice(start, start + 64)
-        images = [Image.fromarray(p) for p in examples.pixels[part]]
-        inputs = processor(images=images, text=texts[part], return_tensors="pt", padding=True)
+        piece = slice(start, start + 64)
+        images = [Image.fromarray(p) for p in examples.pixels[piece]]
+        inputs = processor(images=images, text=texts[piece], return_tensors="pt", padding=True)
         logits = model(**inputs, logits_to_keep=1).logits[:, -1]
-        right += int((logits.argmax(dim=1) == torch.tensor(answers[part])).sum())
+        right += int((logits.argmax(dim=1) == torch.tensor(answers[piece])).sum())
     return right / len(texts)
 
 
