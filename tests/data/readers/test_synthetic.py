@@ -136,8 +136,8 @@ def test_right_options_stand_everywhere():
 
 def test_same_settings_same_bytes_other_seed_other_facts():
     spec = {"cultures": 2, "samples_per_culture": 6}
-    first, again, other = (synthetic.read(spec | {"seed": s}).rows for s in (0, 0, 1))
-    assert first.equals(again)
+    first, repeated, other = (synthetic.read(spec | {"seed": s}).rows for s in (0, 0, 1))
+    assert first.equals(repeated)
     assert first["image"].tolist() != other["image"].tolist()
     assert not np.array_equal(synthetic.world({"seed": 0}).words, synthetic.world({"seed": 1}).words)
 

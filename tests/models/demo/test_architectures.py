@@ -98,11 +98,11 @@ def test_the_image_and_the_padding_are_taken_as_they_should(architecture):
 def test_seeds_decide_the_weights_and_the_global_state_is_left_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, again, other = (
+    first, repeated, other = (
         architectures.build("qwen2.5-vl", WORLD, seed, **SIZES)[0].state_dict() for seed in (1, 1, 2)
     )
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
 

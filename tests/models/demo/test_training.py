@@ -68,9 +68,9 @@ def test_two_runs_give_the_same_weights_and_leave_the_number_of_threads():
     threads = torch.get_num_threads()
     recipe = Recipe.of(vars(TINY) | {"min_accuracy": 0.0})
     runs = [training.train("llava-next-mistral", WORLD, recipe, **SIZES) for _ in range(2)]
-    first, again = (model.state_dict() for model, _, _ in runs)
+    first, repeated = (model.state_dict() for model, _, _ in runs)
     untrained = architectures.build("llava-next-mistral", WORLD, recipe.seed, **SIZES)[0].state_dict()
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     changed = {key for key in first if not torch.equal(first[key], untrained[key])}
     assert any("vision_tower" in key for key in changed)
     assert any("mlp.gate_proj" in key for key in changed)
@@ -101,7 +101,7 @@ def test_dev_accuracy_counts_right_letters():
         def __call__(self, input_ids, logits_to_keep, **_):
             return type("Output", (), {"logits": score.expand(len(input_ids), logits_to_keep, -1)})
 
-    found = training.dev_accuracy(
+    accuracy = training.dev_accuracy(
         Stub(), processor, WORLD, Recipe(dev_images_per_fact=6), prompts.INSTRUCTION, prompt_seed=1
     )
-    assert 0.15 < found < 0.5
+    assert 0.15 < accuracy < 0.5
