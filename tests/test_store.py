@@ -52,9 +52,9 @@ def test_statistics_of_other_labels_leave_out_samples_without_one(tmp_path):
     other = {i: ("", "x", "y")[k % 3] for k, i in enumerate(ids)}
     seen = []
 
-    def relabel(found_ids, found):
-        seen.append((found_ids, found))
-        return [other[i] for i in found_ids]
+    def relabel(file_ids, file_cultures):
+        seen.append((file_ids, file_cultures))
+        return [other[i] for i in file_ids]
 
     statistics, metadata = store.read_statistics(tmp_path / "m.h5", relabel)
     assert seen == [(list(ids), list(cultures))]
@@ -84,9 +84,9 @@ def test_shards_merge_to_the_same_bytes_in_any_number_and_order(tmp_path):
             digests.add((tmp_path / "merged.h5").read_bytes())
     assert len(digests) == 1
     merged, metadata = store.read_statistics(tmp_path / "merged.h5")
-    whole, _ = store.read_statistics(write(tmp_path / "whole.h5", data))
-    np.testing.assert_array_equal(merged.fired, whole.fired)
-    np.testing.assert_array_equal(merged.positive_sum, whole.positive_sum)
+    unsharded, _ = store.read_statistics(write(tmp_path / "whole.h5", data))
+    np.testing.assert_array_equal(merged.fired, unsharded.fired)
+    np.testing.assert_array_equal(merged.positive_sum, unsharded.positive_sum)
     assert {k: metadata[k] for k in META} == META
 
 
@@ -131,9 +131,9 @@ def test_shards_of_another_revision_or_with_a_common_sample_are_refused(tmp_path
     rounded = write(tmp_path / "4.h5", data, [4, 5], META | {"mantissa_bits": 8})
     with pytest.raises(FileError, match=r"4\.h5: mantissa_bits 8, but .*1\.h5 has 23; delete the shards"):
         store.merge_statistics([one, rounded], tmp_path / "m.h5", {})
-    again = write(tmp_path / "3.h5", data, [1, 2])
+    overlapping = write(tmp_path / "3.h5", data, [1, 2])
     with pytest.raises(FileError, match="'s001' is also in"):
-        store.merge_statistics([one, again], tmp_path / "m.h5", {})
+        store.merge_statistics([one, overlapping], tmp_path / "m.h5", {})
     assert not (tmp_path / "m.h5").exists()
 
 

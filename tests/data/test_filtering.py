@@ -27,11 +27,11 @@ def changed(column: str, value: Any, row: int = 3, n: int = 8) -> pd.DataFrame:
 
 
 def test_valid_rows_are_kept_and_sorted() -> None:
-    found = apply(raw(12).iloc[::-1])
-    assert found.kept["sample_id"].tolist() == sorted(f"s{i}" for i in range(12))
-    assert list(found.kept) == [*filtering.REQUIRED, "culture", *filtering.IMAGE_SIZE]
-    assert found.dropped.empty
-    assert list(found.dropped) == ["sample_id", "culture", "reason"]
+    filtered = apply(raw(12).iloc[::-1])
+    assert filtered.kept["sample_id"].tolist() == sorted(f"s{i}" for i in range(12))
+    assert list(filtered.kept) == [*filtering.REQUIRED, "culture", *filtering.IMAGE_SIZE]
+    assert filtered.dropped.empty
+    assert list(filtered.dropped) == ["sample_id", "culture", "reason"]
 
 
 CASES = [
@@ -80,11 +80,11 @@ CASES = [
 
 @pytest.mark.parametrize(("column", "value", "reason"), CASES)
 def test_one_bad_cell_leaves_out_one_row_with_its_reason(column: str, value: Any, reason: str) -> None:
-    found = apply(changed(column, value))
-    assert found.dropped["reason"].tolist() == [reason]
-    assert len(found.kept) == 7
-    assert "excluded" not in found.kept
-    written = "".join(found.dropped.iloc[0])
+    filtered = apply(changed(column, value))
+    assert filtered.dropped["reason"].tolist() == [reason]
+    assert len(filtered.kept) == 7
+    assert "excluded" not in filtered.kept
+    written = "".join(filtered.dropped.iloc[0])
     assert written.isprintable()
 
 
@@ -96,27 +96,27 @@ def test_every_reason_of_a_row_by_itself_is_tried() -> None:
 
 
 def test_missing_ids_are_not_duplicates() -> None:
-    found = apply(raw(6, sample_id=["a", None, "", "b", " ", "c"]))
-    assert found.dropped["reason"].tolist() == [reasons.MISSING_ID] * 3
-    assert found.dropped["sample_id"].tolist() == [""] * 3
+    filtered = apply(raw(6, sample_id=["a", None, "", "b", " ", "c"]))
+    assert filtered.dropped["reason"].tolist() == [reasons.MISSING_ID] * 3
+    assert filtered.dropped["sample_id"].tolist() == [""] * 3
 
 
 def test_the_first_of_equal_ids_is_kept_or_none() -> None:
     rows = raw(8, sample_id=["a", "b", "a", "c", "d", "e", "a", "f"], label=[2, 0, 1, 0, 0, 0, 0, 0])
-    found = apply(rows)
-    assert found.kept.set_index("sample_id").loc["a", "label"] == 2
-    assert found.dropped["reason"].tolist() == [reasons.DUPLICATE_ID] * 2
+    filtered = apply(rows)
+    assert filtered.kept.set_index("sample_id").loc["a", "label"] == 2
+    assert filtered.dropped["reason"].tolist() == [reasons.DUPLICATE_ID] * 2
     rows.at[0, "label"] = 9
-    found = apply(rows)
-    assert "a" not in found.kept["sample_id"].tolist()
-    assert sorted(found.dropped["reason"]) == [reasons.DUPLICATE_ID] * 2 + [reasons.LABEL_OUTSIDE]
+    filtered = apply(rows)
+    assert "a" not in filtered.kept["sample_id"].tolist()
+    assert sorted(filtered.dropped["reason"]) == [reasons.DUPLICATE_ID] * 2 + [reasons.LABEL_OUTSIDE]
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "Côte d'Ivoire", 'the "x"', "日本", "../../etc", "NA", "-rf", "C:\\x"])
 def test_names_of_any_kind_are_legal(name: str) -> None:
-    found = apply(raw(culture=[name, "B"] * 4), cultures=[name, "B"])
-    assert found.dropped.empty
-    assert set(found.kept["culture"]) == {name, "B"}
+    filtered = apply(raw(culture=[name, "B"] * 4), cultures=[name, "B"])
+    assert filtered.dropped.empty
+    assert set(filtered.kept["culture"]) == {name, "B"}
 
 
 def test_texts_are_cleaned() -> None:
@@ -132,12 +132,12 @@ def test_texts_are_cleaned() -> None:
 
 def test_cultures_and_categories() -> None:
     rows = raw(12, culture=list("ABCABCABCABC"))
-    found = apply(rows, cultures=["A", "C"], categories=["food"])
-    assert set(found.kept["culture"]) == {"A", "C"}
-    assert set(found.kept["category"]) == {"food"}
-    counts = found.dropped["reason"].value_counts()
+    filtered = apply(rows, cultures=["A", "C"], categories=["food"])
+    assert set(filtered.kept["culture"]) == {"A", "C"}
+    assert set(filtered.kept["category"]) == {"food"}
+    counts = filtered.dropped["reason"].value_counts()
     assert counts[reasons.CULTURE_NOT_CHOSEN] == 4
-    assert counts[reasons.CATEGORY_NOT_CHOSEN] == len(rows) - 4 - len(found.kept)
+    assert counts[reasons.CATEGORY_NOT_CHOSEN] == len(rows) - 4 - len(filtered.kept)
 
 
 def test_a_culture_that_no_row_has() -> None:
@@ -166,8 +166,8 @@ def test_grouping_by_another_column() -> None:
 
 def test_rows_without_a_category() -> None:
     assert "unspecified" in set(apply(changed("category", None)).kept["category"])
-    found = apply(changed("category", None), group_by="category")
-    assert found.dropped["reason"].tolist() == [reasons.MISSING_CULTURE]
+    filtered = apply(changed("category", None), group_by="category")
+    assert filtered.dropped["reason"].tolist() == [reasons.MISSING_CULTURE]
 
 
 def test_group_columns_are_text() -> None:
@@ -186,10 +186,10 @@ def test_images_are_checked_once_where_still_wanted() -> None:
 
     rows = raw(9, culture=list("ABC") * 3, image=[{"row": i} for i in range(9)])
     rows.at[0, "label"] = 9
-    found = apply(rows, check, cultures=["A", "B"])
+    filtered = apply(rows, check, cultures=["A", "B"])
     assert seen == [{"row": i} for i in (1, 3, 4, 6, 7)]
-    assert found.dropped.set_index("sample_id").loc["s4", "reason"] == reasons.BAD_IMAGE
-    assert found.kept.set_index("sample_id").loc["s3", ["width", "height"]].tolist() == [3, 9]
+    assert filtered.dropped.set_index("sample_id").loc["s4", "reason"] == reasons.BAD_IMAGE
+    assert filtered.kept.set_index("sample_id").loc["s3", ["width", "height"]].tolist() == [3, 9]
     seen.clear()
     assert "s4" in apply(rows, check, cultures=["A", "B"], check_images=False).kept["sample_id"].tolist()
     assert seen == []
@@ -201,18 +201,18 @@ def test_images_are_checked_once_where_still_wanted() -> None:
 def test_images_that_are_too_long_and_narrow(limit: dict[str, Any], left_out: str) -> None:
     sizes = {"a": (3, 2), "b": (1000, 5), "c": (1093, 5), "d": (5, 1001), "e": (1, 200), "f": None}
     rows = raw(6, sample_id=list(sizes), image=[{"path": name} for name in sizes])
-    found = apply(rows, lambda references: [Inspected("", sizes[r["path"]]) for r in references], **limit)
-    assert found.dropped.values.tolist() == [[c, "A" if c in "bdf" else "B", reasons.LONG_IMAGE] for c in left_out]
-    assert found.kept["sample_id"].tolist() == [c for c in sizes if c not in left_out]
+    filtered = apply(rows, lambda references: [Inspected("", sizes[r["path"]]) for r in references], **limit)
+    assert filtered.dropped.values.tolist() == [[c, "A" if c in "bdf" else "B", reasons.LONG_IMAGE] for c in left_out]
+    assert filtered.kept["sample_id"].tolist() == [c for c in sizes if c not in left_out]
 
 
 def test_sizes_count_what_is_left() -> None:
     rows = raw(12, culture=list("AAAAABBBBCCD"))
     rows.at[0, "label"] = 9
     rows.at[1, "label"] = 9
-    found = apply(rows, min_samples=2, top_cultures=2)
-    assert set(found.kept["culture"]) == {"B", "A"}
-    left_out = dict(zip(found.dropped["culture"], found.dropped["reason"], strict=True))
+    filtered = apply(rows, min_samples=2, top_cultures=2)
+    assert set(filtered.kept["culture"]) == {"B", "A"}
+    left_out = dict(zip(filtered.dropped["culture"], filtered.dropped["reason"], strict=True))
     assert left_out == {"A": reasons.LABEL_OUTSIDE, "C": reasons.NOT_LARGEST, "D": reasons.FEW_SAMPLES}
     assert set(apply(rows, top_cultures=9).kept["culture"]) == set("ABCD")
 
@@ -245,8 +245,8 @@ def test_one_culture_is_enough_where_it_is_asked_for() -> None:
 
 def test_cultures_are_renamed_before_they_are_chosen() -> None:
     rows = raw(9, culture=["UK", "U.K.", "US"] * 3)
-    found = apply(rows, rename={"U.K.": "UK", "US": "United States "}, cultures=["UK", "United States"])
-    assert found.kept["culture"].value_counts().to_dict() == {"UK": 6, "United States": 3}
+    filtered = apply(rows, rename={"U.K.": "UK", "US": "United States "}, cultures=["UK", "United States"])
+    assert filtered.kept["culture"].value_counts().to_dict() == {"UK": 6, "United States": 3}
     with pytest.raises(DataError, match=r"filter\.rename: no row has 'U\.S\.'"):
         apply(rows, rename={"U.S.": "US"})
 

@@ -95,27 +95,27 @@ def test_files_of_other_columns(cvqa_parquet: Callable[..., str], cvqa_data: Any
 @pytest.fixture
 def fake_hub(monkeypatch: pytest.MonkeyPatch, cvqa_parquet: Callable[..., str]) -> list[tuple]:
     """A hub that has one data set in two files; gives the list of what it was asked for."""
-    asked: list[tuple] = []
+    calls: list[tuple] = []
     name = "hf://datasets/some/set@5eed/data/test-{}.parquet"
     files = {"test": [name.format(0), name.format(1)], "other": ["hf://datasets/some/set@5eed/x.csv"]}
 
     def commit(path: str, kind: str, revision: str | None) -> str:
-        asked.append(("commit", path, kind, revision))
+        calls.append(("commit", path, kind, revision))
         return "5eed"
 
     def builder(path: str, config: str | None, revision: str | None) -> SimpleNamespace:
-        asked.append(("files", path, revision))
+        calls.append(("files", path, revision))
         return SimpleNamespace(config=SimpleNamespace(data_files=files))
 
     def download(path: str, kind: str, commit: str, file: str) -> str:
-        asked.append((file, commit))
+        calls.append((file, commit))
         return cvqa_parquet([record(i) for i in range(3)], f"cache/{file}")
 
     monkeypatch.setattr(hub, "offline", lambda: False)
     monkeypatch.setattr(hub, "commit", commit)
     monkeypatch.setattr(hub, "download", download)
     monkeypatch.setattr(datasets, "load_dataset_builder", builder)
-    return asked
+    return calls
 
 
 def test_the_hub_is_asked_once_and_its_commit_is_kept(fake_hub: list[tuple]) -> None:
@@ -123,11 +123,11 @@ def test_the_hub_is_asked_once_and_its_commit_is_kept(fake_hub: list[tuple]) -> 
     names = ["data/test-0.parquet", "data/test-1.parquet"]
     assert (rows.revision, rows.files) == ("5eed", names)
     assert len(rows.read(["ID"])) == 6
-    asked = [("commit", "some/set", "dataset", "main"), ("files", "some/set", "5eed")]
-    assert fake_hub == [*asked, (names[0], "5eed"), (names[1], "5eed")]
+    calls = [("commit", "some/set", "dataset", "main"), ("files", "some/set", "5eed")]
+    assert fake_hub == [*calls, (names[0], "5eed"), (names[1], "5eed")]
     fake_hub.clear()
-    again = hub_rows.open_rows("some/set", rows.revision, "test", rows.files)
-    assert again.image("image", 5) == record(2)["image"]["bytes"]
+    reopened = hub_rows.open_rows("some/set", rows.revision, "test", rows.files)
+    assert reopened.image("image", 5) == record(2)["image"]["bytes"]
     assert fake_hub == [(names[0], "5eed"), (names[1], "5eed")]
 
 

@@ -62,8 +62,8 @@ def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     bombs = [{"bytes": png(size=(6, 6))}, {"bytes": png(size=(9, 9))}, {"bytes": png(size=(4, 5))}]
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")  # as outside the tests: Pillow itself only warns of the first
-        found = list(images.inspect(bombs, EMBEDDED))
-        assert found == [(reasons.BAD_IMAGE, None), (reasons.BAD_IMAGE, None), ("", (4, 5))]
+        inspected = list(images.inspect(bombs, EMBEDDED))
+        assert inspected == [(reasons.BAD_IMAGE, None), (reasons.BAD_IMAGE, None), ("", (4, 5))]
         with pytest.raises(DataError, match="6 × 6 pixels, more than 20"):
             images.opener(EMBEDDED)(bombs[0])
 
@@ -85,8 +85,8 @@ def test_decompression_bombs_are_refused() -> None:
     assert max(map(len, bombs)) < 60_000
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(images.inspect([{"bytes": bomb} for bomb in bombs], EMBEDDED))
-    assert found == [(reasons.BAD_IMAGE, None)] * 3
+        inspected = list(images.inspect([{"bytes": bomb} for bomb in bombs], EMBEDDED))
+    assert inspected == [(reasons.BAD_IMAGE, None)] * 3
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ WRITTEN = {"int": int, "text": str, "float": float, "text of a float": "{}.0".fo
 
 
 def read(raw: list[Any], reading: Reading = PLAIN, options: list[Any] | None = None) -> list[Any]:
-    found, warnings = label_columns.resolve(raw, options or [FOUR] * len(raw), reading, "t.csv: column 'l'")
+    indices, warnings = label_columns.resolve(raw, options or [FOUR] * len(raw), reading, "t.csv: column 'l'")
     assert warnings == ()
-    return found
+    return indices
 
 
 def refused(raw: list[Any], reading: Reading = PLAIN, options: list[Any] | None = None) -> str:
@@ -28,9 +28,9 @@ def refused(raw: list[Any], reading: Reading = PLAIN, options: list[Any] | None 
     return str(caught.value)
 
 
-def places(found: list[Any]) -> list[Any]:
+def places(indices: list[Any]) -> list[Any]:
     """Indices, or the reason why there is none."""
-    return [reason or value for value, reason in map(labels.parse_index, found)]
+    return [reason or value for value, reason in map(labels.parse_index, indices)]
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
@@ -63,12 +63,12 @@ def test_questions_with_different_numbers_of_options_are_each_compared_with_thei
 
 def test_a_single_label_outside_is_left_out_with_a_warning() -> None:
     raw = [i % 4 for i in range(40)] + [4, 9, -1, None]
-    found, warnings = label_columns.resolve(raw, [FOUR] * 44, Reading(), "t.csv: column 'l'")
-    assert places(found) == [*(i % 4 for i in range(40)), 4, 9, *[reasons.HIDDEN_LABEL] * 2]
-    (said,) = warnings
-    assert said.startswith("t.csv: column 'l': 1 of 42 labels are the number of options: outside")
-    assert said.endswith("set label_base: 1")
-    assert places(read(raw, Reading(base=0))) == places(found)
+    indices, warnings = label_columns.resolve(raw, [FOUR] * 44, Reading(), "t.csv: column 'l'")
+    assert places(indices) == [*(i % 4 for i in range(40)), 4, 9, *[reasons.HIDDEN_LABEL] * 2]
+    (warning,) = warnings
+    assert warning.startswith("t.csv: column 'l': 1 of 42 labels are the number of options: outside")
+    assert warning.endswith("set label_base: 1")
+    assert places(read(raw, Reading(base=0))) == places(indices)
 
 
 def test_zero_may_stand_for_no_answer_where_labels_run_from_one() -> None:
@@ -86,8 +86,8 @@ def test_labels_that_fit_both_bases_are_refused_until_the_config_says_which(raw:
     assert message.endswith("set label_base: 0 or label_base: 1")
     seen = [value for value, reason in map(labels.parse_index, raw) if not reason]
     for base in (0, 1):
-        found = places(read(raw, Reading(base=base)))
-        assert [value for value in found if isinstance(value, int)] == [value - base for value in seen]
+        indices = places(read(raw, Reading(base=base)))
+        assert [value for value in indices if isinstance(value, int)] == [value - base for value in seen]
 
 
 @pytest.mark.parametrize("base", [None, 0, 1])
@@ -143,8 +143,8 @@ def test_letters_are_places_whatever_the_options_are() -> None:
 def test_options_shuffled_with_their_own_marks_are_left_out(options: list[str], kind: str, label: Any) -> None:
     """The label may mean the mark, as well as the place."""
     good = {"letter": "A", "index": 0}[kind]
-    found = read([label, good, None], Reading(kind), [options, FOUR, options])
-    assert places(found) == [reasons.TWO_WAYS, 0, reasons.HIDDEN_LABEL]
+    indices = read([label, good, None], Reading(kind), [options, FOUR, options])
+    assert places(indices) == [reasons.TWO_WAYS, 0, reasons.HIDDEN_LABEL]
     in_order = sorted(options, key=lambda option: option.strip("("))
     assert places(read([good], Reading(kind), [in_order])) == [0]
     assert places(read([options[0]], Reading("text"), [options])) == [0]

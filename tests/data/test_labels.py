@@ -101,13 +101,13 @@ def test_identifiers(value: Any, text: str) -> None:
     assert labels.identifier(value) == text
 
 
-@pytest.mark.parametrize(("label", "found"), [
+@pytest.mark.parametrize(("label", "value"), [
     (1, 5), (0, 6), ("A", 7), (" A ", 7), (True, 8), (None, None), (float("nan"), None), ("", None), (-1, None),
     ("1", labels.NOT_UNDERSTOOD), (1.0, labels.NOT_UNDERSTOOD), (False, labels.NOT_UNDERSTOOD),
     ("a", labels.NOT_UNDERSTOOD), ([1], labels.NOT_UNDERSTOOD), ("-1", labels.NOT_UNDERSTOOD),
 ])  # fmt: skip
-def test_codes_agree_in_type(label: object, found: object) -> None:
-    assert labels.decode(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == found
+def test_codes_agree_in_type(label: object, value: object) -> None:
+    assert labels.decode(label, [(1, 5), (0, 6), ("A", 7), (True, 8)]) == value
 
 
 def test_a_code_that_stands_for_two_options_is_refused() -> None:

@@ -16,16 +16,16 @@ def marked(form: str, marks: str) -> list[str]:
     ("ABC", "letter"), ("abc", "letter"), ("123", "number"), ("012", "number"),
 ])  # fmt: skip
 def test_marks_in_order(form: str, marks: str, kind: str) -> None:
-    found = option_marks.find_marks(marked(form, marks))
-    assert found == (kind, (0, 1, 2))
-    assert not found.shuffled
+    own_marks = option_marks.find_marks(marked(form, marks))
+    assert own_marks == (kind, (0, 1, 2))
+    assert not own_marks.shuffled
 
 
 @pytest.mark.parametrize(("marks", "order"), [("BCA", (1, 2, 0)), ("312", (2, 0, 1)), ("201", (2, 0, 1))])
 def test_marks_in_another_order(marks: str, order: tuple[int, ...]) -> None:
-    found = option_marks.find_marks(marked("{}. {}", marks))
-    assert found.order == order
-    assert found.shuffled
+    own_marks = option_marks.find_marks(marked("{}. {}", marks))
+    assert own_marks.order == order
+    assert own_marks.shuffled
 
 
 @pytest.mark.parametrize("options", [
@@ -39,7 +39,7 @@ def test_what_is_no_mark(options: list[str]) -> None:
 
 def test_the_warning_counts_questions() -> None:
     rows = [marked("{}. {}", "ABC"), list(FOODS), marked("({}) {}", "ABC")]
-    said = option_marks.describe_marked(rows)
-    assert "the options of 2 of 3 questions bring letters or numbers of their own ('A. rice')" in said
-    assert "\n" not in said
+    warning = option_marks.describe_marked(rows)
+    assert "the options of 2 of 3 questions bring letters or numbers of their own ('A. rice')" in warning
+    assert "\n" not in warning
     assert option_marks.describe_marked([list(FOODS)]) == option_marks.describe_marked([]) == ""

@@ -105,11 +105,11 @@ def test_every_mode_that_pillow_knows_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("mode", sorted(pixels.MODES))
 def test_black_stays_black_and_white_stays_white_in_every_mode(mode: str) -> None:
-    found = pixels.to_rgb(halves(mode))
-    assert (found.mode, found.size) == ("RGB", (32, 16))
+    converted = pixels.to_rgb(halves(mode))
+    assert (converted.mode, converted.size) == ("RGB", (32, 16))
     expected = np.repeat([0, 255], 16)[None, :, None].repeat(16, 0).repeat(3, 2)
     # Of 16 bits an image in memory tells the type alone; of wider ones its own range is used.
-    np.testing.assert_allclose(np.asarray(found, int), expected, atol=3)
+    np.testing.assert_allclose(np.asarray(converted, int), expected, atol=3)
 
 
 #: format -> the modes that Pillow stores in it, and reads again; what it writes of YCbCr in a TIFF it can't.
@@ -139,12 +139,12 @@ def test_every_mode_comes_through_every_format_that_can_hold_it(form: str) -> No
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what later versions won't write any more
                 picture.save(buffer, form)
-            found = np.asarray(images.decode(buffer.getvalue(), "x"), int)
+            colours = np.asarray(images.decode(buffer.getvalue(), "x"), int)
         except (OSError, KeyError, ValueError, DataError):
             continue
         stored.append(mode)
-        assert found[:, :12].max() < 10, mode
-        assert found[:, -12:].min() > 245, mode
+        assert colours[:, :12].max() < 10, mode
+        assert colours[:, -12:].min() > 245, mode
     assert " ".join(stored) == STORED[form]
 
 
@@ -223,8 +223,8 @@ def test_what_is_transparent_is_white_in_every_mode(mode: str, clear: bytes) -> 
 def test_colours_keep_their_hue() -> None:
     red = {"HSV": (0, 255, 255), "CMYK": (0, 255, 255, 0), "YCbCr": (76, 85, 255), "LAB": (138, 208, 195)}
     for mode, colour in red.items():
-        found = pixels.to_rgb(Image.new(mode, (1, 1), colour)).getpixel((0, 0))
-        np.testing.assert_allclose(found, (255, 0, 0), atol=12, err_msg=mode)
+        converted = pixels.to_rgb(Image.new(mode, (1, 1), colour)).getpixel((0, 0))
+        np.testing.assert_allclose(converted, (255, 0, 0), atol=12, err_msg=mode)
 
 
 def test_a_wide_image_is_turned_upright() -> None:

@@ -26,19 +26,19 @@ def rows(image: list) -> pd.DataFrame:
 def test_what_is_written_is_read(tmp_path: Path, image: list) -> None:
     path = tmp_path / "samples.parquet"
     samples.write_samples(path, rows(image), {"images": {"type": "embedded"}})
-    found, _ = samples.read_samples(path)
-    assert [sample.image for sample in found] == image
-    assert all(type(sample.image["row"]) is int for sample in found if sample.image and "row" in sample.image)
-    assert found[1] == Sample("s1", "A", "food", "Which, 1?", ("a", "b", "c"), 1, "evaluate", None, "")
-    assert [sample.image_size for sample in found] == [(6, 4), None, (7, 8)]
+    restored, _ = samples.read_samples(path)
+    assert [sample.image for sample in restored] == image
+    assert all(type(sample.image["row"]) is int for sample in restored if sample.image and "row" in sample.image)
+    assert restored[1] == Sample("s1", "A", "food", "Which, 1?", ("a", "b", "c"), 1, "evaluate", None, "")
+    assert [sample.image_size for sample in restored] == [(6, 4), None, (7, 8)]
 
 
 def test_one_split_and_its_opener(tmp_path: Path) -> None:
     path = tmp_path / "samples.parquet"
     samples.write_samples(path, rows([{"bytes": png()}, None, {"bytes": png()}]), {"images": {"type": "embedded"}})
-    found, open_image = samples.read_samples(path, "identify")
-    assert [sample.sample_id for sample in found] == ["s0", "s2"]
-    assert open_image(found[0].image).size == (6, 4)
+    restored, open_image = samples.read_samples(path, "identify")
+    assert [sample.sample_id for sample in restored] == ["s0", "s2"]
+    assert open_image(restored[0].image).size == (6, 4)
 
 
 def test_columns_and_bytes(tmp_path: Path) -> None:

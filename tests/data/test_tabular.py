@@ -102,8 +102,8 @@ def test_tsv_and_a_list_of_records(tmp_path: Path) -> None:
 
 def test_literals_of_a_csv(tmp_path: Path) -> None:
     path = file(tmp_path, "t.csv", "a,b\n1,1\n-2,TRUE\nfalse,x\n1.0,\n")
-    found = tabular.read(path, ["a", "b"], "", literal=["a"])
-    assert [(type(v), v) for v in found["a"]] == [(int, 1), (int, -2), (bool, False), (str, "1.0")]
-    assert found["b"] == ["1", "TRUE", "x", None]
+    table = tabular.read(path, ["a", "b"], "", literal=["a"])
+    assert [(type(v), v) for v in table["a"]] == [(int, 1), (int, -2), (bool, False), (str, "1.0")]
+    assert table["b"] == ["1", "TRUE", "x", None]
     path = file(tmp_path, "t.jsonl", '{"a": "1"}\n')
     assert tabular.read(path, ["a"], "", literal=["a"]) == {"a": ["1"]}

@@ -47,12 +47,12 @@ TEXT_SIZES = {
 
 def language_model(name: str, tokenizer, dtype: torch.dtype) -> loading.Loaded:
     """An untrained language model of `TEXT`, with the tokenizer of a demo model."""
-    config, model = TEXT[name]
+    config_class, model_class = TEXT[name]
     torch.manual_seed(1)
-    made = model(config(**TEXT_SIZES, vocab_size=len(tokenizer))).to(dtype).eval().requires_grad_(False)
-    for parameter in made.parameters():  # the usual weights are so small that nothing depends on the tokens
+    model = model_class(config_class(**TEXT_SIZES, vocab_size=len(tokenizer))).to(dtype).eval().requires_grad_(False)
+    for parameter in model.parameters():  # the usual weights are so small that nothing depends on the tokens
         parameter.mul_(4 if parameter.ndim > 1 else 1)
-    return loading.Loaded(name, made, tokenizer, adapt(made), "r", str(dtype).removeprefix("torch."))
+    return loading.Loaded(name, model, tokenizer, adapt(model), "r", str(dtype).removeprefix("torch."))
 
 
 def text_folder(folder: Path) -> str:

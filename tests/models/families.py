@@ -50,14 +50,14 @@ class Eye:
 
     vision  configuration of the tower
     pixels  number of images -> inputs of their pixels
-    whole   what the configuration needs beside text and vision
+    outer   what the configuration needs beside text and vision
     text    type of the language model, where the family does not fix it
     more    what its configuration needs beside `SIZES`
     """
 
     vision: dict[str, Any]
     pixels: Callable[[int], dict[str, torch.Tensor]]
-    whole: dict[str, Any]
+    outer: dict[str, Any]
     text: str = ""
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ def load(name: str, **more: Any) -> Loaded:
     else:
         eye = EYES[name]
         text = SIZES | eye.more | ({"model_type": eye.text} if eye.text else {})
-        config = getattr(transformers, f"{name}Config")(vision_config=dict(eye.vision), text_config=text, **eye.whole)
+        config = getattr(transformers, f"{name}Config")(vision_config=dict(eye.vision), text_config=text, **eye.outer)
         model = _scaled(getattr(transformers, f"{name}ForConditionalGeneration"), config)
     letters = {letter: i for i, letter in enumerate("ABCD", 10)}
     names = {i: letter for letter, i in letters.items()}
@@ -160,8 +160,8 @@ def batch(loaded: Loaded, images: bool, n: int = 3) -> Batch:
             inputs[name] = (ids == IMAGE).long()
     image = {"path": "x"} if images else None
     samples = [Sample(str(i), f"c{i % 2}", "k", "?", ("a",) * 4, 0, "evaluate", image, "x") for i in range(n)]
-    asked = [Question(sample, (0, 1, 2, 3), "", "") for sample in samples]
-    return Batch(asked, inputs, None, (0, 1, 0)[:n] if images else ())
+    questions = [Question(sample, (0, 1, 2, 3), "", "") for sample in samples]
+    return Batch(questions, inputs, None, (0, 1, 0)[:n] if images else ())
 
 
 def _scaled(make: Callable[[Any], torch.nn.Module], config: Any) -> torch.nn.Module:

@@ -191,9 +191,9 @@ def test_letters_are_read_from_the_whole_vocabulary(loaded, questions):
 @pytest.fixture
 def compared(monkeypatch):
     """What replays are compared under, as it happens."""
-    found, compare = [], ablation._compare
-    monkeypatch.setattr(ablation, "_compare", lambda *args: found.append(args[2]) or compare(*args))
-    return found
+    labels, compare = [], ablation._compare
+    monkeypatch.setattr(ablation, "_compare", lambda *args: labels.append(args[2]) or compare(*args))
+    return labels
 
 
 def test_batch_that_is_too_large_for_memory_decides_nothing(one, questions, monkeypatch, compared, caplog):
@@ -250,10 +250,10 @@ def test_difference_in_the_last_bit_ends_replays(one, questions, dtype, monkeypa
     mask = NeuronMask("c", "act_fn", [1] * 48, np.arange(48))
     monkeypatch.setattr(replay, "returning", wrong)
     with evaluator(loaded, [mask], PROMPT) as evaluate:
-        (found,) = evaluate(batch)
+        (outcomes,) = evaluate(batch)
         evaluate(batch)
     assert caplog.text.count("every mask runs whole forward passes") == 1
     assert "one: its layers can't be replayed (under " in caplog.text
     with ablate(loaded.adapter, [mask]) as hooks:
         hooks.use(0)
-        assert found == answer(loaded, batch, PROMPT)
+        assert outcomes == answer(loaded, batch, PROMPT)

@@ -74,9 +74,9 @@ def test_memory_of_freed_arrays_is_kept_and_used_again():
     ten such rounds, when it has done ten before."""
     ways = ("default", "kept", "thread", "thread, kept")
     done = subprocess.run([sys.executable, "-c", HELD, *ways], capture_output=True, text=True, check=True)
-    found = {how: values for how, *values in map(json.loads, done.stdout.splitlines())}
+    held = {how: values for how, *values in map(json.loads, done.stdout.splitlines())}
     for without, kept_by in (("default", "kept"), ("thread", "thread, kept")):
-        assert found[without][0] < 0.5
-        first, more = found[kept_by]
+        assert held[without][0] < 0.5
+        first, more = held[kept_by]
         assert first > 1.9
         assert more < 5  # ten rounds take 20

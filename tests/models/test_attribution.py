@@ -71,20 +71,20 @@ def naive(loaded, sample, opener, site, layer, unit):
 
 def attributed(loaded, samples, opener, batch_size, sites=PROJECTIONS):
     """By sample id: P(y) and the attributions by site."""
-    found = {}
+    by_sample = {}
     with attributor(loaded, sites) as hooks:
         for start in range(0, len(samples), batch_size):
             batch = prepare(loaded, samples[start : start + batch_size], opener, PROMPT)
             p, scores = attribute(loaded, batch, hooks)
             for i, sample in enumerate(batch.samples):
-                found[sample.sample_id] = float(p[i]), {site: values[i] for site, values in scores.items()}
-    return found
+                by_sample[sample.sample_id] = float(p[i]), {site: values[i] for site, values in scores.items()}
+    return by_sample
 
 
 def assert_equals_the_loop(loaded, samples, opener, batch_size):
-    found, rng, some = attributed(loaded, samples, opener, batch_size), np.random.default_rng(0), []
+    by_sample, rng, some = attributed(loaded, samples, opener, batch_size), np.random.default_rng(0), []
     for sample in samples:
-        for site, values in found[sample.sample_id][1].items():
+        for site, values in by_sample[sample.sample_id][1].items():
             assert values.dtype == np.float64
             for layer in range(len(values)):
                 for unit in rng.choice(values.shape[1], 3, replace=False):
@@ -121,17 +121,18 @@ def test_neither_batches_nor_their_order_change_attributions(one, questions):
 
 def test_the_padding_side_of_a_tokenizer_changes_nothing(folders, questions, tmp_path):
     """Batches are padded on the left, whatever the folder says: there the answer stands at the last position."""
-    found = {}
+    by_side = {}
     for side in ("left", "right"):
         folder = Path(shutil.copytree(folders["llava-next-qwen2"], tmp_path / side))
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": side}), encoding="utf-8")
         assert PreTrainedTokenizerFast.from_pretrained(folder).padding_side == side
-        found[side] = attributed(load({"name": side, "path": str(folder)}), questions.samples[:4], questions.opener, 4)
-    for sample_id, (p, scores) in found["left"].items():
-        assert found["right"][sample_id][0] == p
+        loaded = load({"name": side, "path": str(folder)})
+        by_side[side] = attributed(loaded, questions.samples[:4], questions.opener, 4)
+    for sample_id, (p, scores) in by_side["left"].items():
+        assert by_side["right"][sample_id][0] == p
         for site, values in scores.items():
-            np.testing.assert_array_equal(found["right"][sample_id][1][site], values)
+            np.testing.assert_array_equal(by_side["right"][sample_id][1][site], values)
 
 
 def test_padding_is_no_part_of_the_maximum():
@@ -150,14 +151,14 @@ def test_padding_is_no_part_of_the_maximum():
 
 
 def test_widths_and_fused_projections(text_model):
-    found = projections(text_model.adapter, PROJECTIONS)
-    assert {site: {p.width for p in parts} for site, parts in found.items()} == {
+    by_site = projections(text_model.adapter, PROJECTIONS)
+    assert {site: {p.width for p in of_site} for site, of_site in by_site.items()} == {
         "gate_proj": {40}, "up_proj": {40}, "q_proj": {24}, "k_proj": {12}, "v_proj": {12},
     }  # fmt: skip
-    for site, parts in found.items():
-        for layer, part in enumerate(parts):
+    for site, of_site in by_site.items():
+        for layer, projection in enumerate(of_site):
             module, start = place(text_model, site, layer)
-            assert (part.module, part.start) == (module, start)
+            assert (projection.module, projection.start) == (module, start)
 
 
 def test_the_model_is_left_as_it_was(one, questions):

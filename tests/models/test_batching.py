@@ -52,10 +52,10 @@ def test_jobs_share_the_questions_and_their_batches_are_those_of_one_job(monkeyp
     monkeypatch.setattr("culture_neurons.models.batching.BLOCK", 6)
     questions = [question(str(i), str(i // 2), ("evaluate", "identify")[i % 4 // 2]) for i in range(37)]
     tokens = [(7 * i) % 11 for i in range(37)]
-    whole = plan_batches(questions, tokens, 3)
+    planned = plan_batches(questions, tokens, 3)
     for shards in (2, 3, 20):
         parts = [plan_batches(questions, tokens, 3, shard, shards) for shard in range(shards)]
-        assert sorted(ids(batch for part in parts for batch in part)) == sorted(ids(whole))
+        assert sorted(ids(batch for part in parts for batch in part)) == sorted(ids(planned))
     for batch_size in (1, 2, 6, 100):
         # Which questions a job takes does not depend on its batches; larger ones than a block are possible.
         mine = plan_batches(questions, tokens, batch_size, 1, 3)
@@ -97,23 +97,23 @@ def short_of_memory(limit, seen):
 
 
 def test_batch_that_is_too_large_is_halved_and_the_size_remembered(one, questions, caplog):
-    whole = prepare(one, questions.samples, questions.opener, PROMPT).tokens
+    total = prepare(one, questions.samples, questions.opener, PROMPT).tokens
     seen = []
     done = run_batches(
-        one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, short_of_memory(whole // 3, seen)
+        one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, short_of_memory(total // 3, seen)
     )
-    found = [sample_id for _, result in done for sample_id in result]
-    assert sorted(found) == sorted(s.sample_id for s in questions.samples)
-    assert len(found) == 24
-    failed = [tokens for _, tokens in seen if tokens > whole // 3]
+    done_ids = [sample_id for _, result in done for sample_id in result]
+    assert sorted(done_ids) == sorted(s.sample_id for s in questions.samples)
+    assert len(done_ids) == 24
+    failed = [tokens for _, tokens in seen if tokens > total // 3]
     assert [n for n, _ in seen][:3] == [24, 12, 6]
     assert len(failed) == 2  # neither size is tried again
     assert "out of memory with 24 questions" in caplog.text
 
 
 def test_answers_do_not_depend_on_memory(one, questions):
-    whole = prepare(one, questions.samples, questions.opener, PROMPT).tokens
-    ask, short = partial(answer, one, prompt=PROMPT), short_of_memory(whole // 4, [])
+    total = prepare(one, questions.samples, questions.opener, PROMPT).tokens
+    ask, short = partial(answer, one, prompt=PROMPT), short_of_memory(total // 4, [])
 
     def work(batch):
         short(batch)
@@ -121,7 +121,7 @@ def test_answers_do_not_depend_on_memory(one, questions):
 
     def predictions(work):
         done = run_batches(one, batches(one, questions.samples, PROMPT, 24), questions.opener, PROMPT, work)
-        return {s.sample_id: a.prediction for batch, found in done for s, a in zip(batch.samples, found, strict=True)}
+        return {s.sample_id: a.prediction for batch, result in done for s, a in zip(batch.samples, result, strict=True)}
 
     assert predictions(work) == predictions(ask)
 

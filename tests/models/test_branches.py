@@ -72,11 +72,11 @@ def refused(model: nn.Module) -> str:
 
 @pytest.mark.parametrize("name", MIXTURES)
 def test_experts_are_refused_in_whatever_layer_they_stand(name):
-    options, layer, found = MIXTURES[name]
+    options, layer, sign = MIXTURES[name]
     model = build(name, TINY | options)
     message = refused(model)
     assert message.count("\n") == 1
-    assert f"model type '{model.config.model_type}': layer {layer} holds experts: {found}" in message
+    assert f"model type '{model.config.model_type}': layer {layer} holds experts: {sign}" in message
     assert "mixture of experts" in message
 
 
@@ -118,7 +118,7 @@ def llama(child: str = "", module: nn.Module | None = None) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("child", "module", "found"),
+    ("child", "module", "message"),
     [
         ("bank", Bank(4, 16, 8), "layer 1 holds experts: bank.weight, of shape 4 x 16 x 8"),
         ("branches", nn.ModuleList(nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 16)) for _ in range(2)),
@@ -127,8 +127,8 @@ def llama(child: str = "", module: nn.Module | None = None) -> nn.Module:
     ],
     ids=["weights with three axes", "a list of MLPs", "a second MLP"],
 )  # fmt: skip
-def test_further_mlps_are_told_by_structure(child, module, found):
-    assert found in refused(llama(child, module))
+def test_further_mlps_are_told_by_structure(child, module, message):
+    assert message in refused(llama(child, module))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_what_is_no_mlp_is_not_taken_for_one(child, module):
 
 
 def test_other_branches_of_a_layer_are_listed():
-    found = adapt(build("Gemma3n/Text", TINY | GEMMA3N | {"activation_sparsity_pattern": [0.0] * 3})).unseen
-    assert found == ("altup", "laurel", "per_layer_input_gate", "per_layer_projection")
+    unseen = adapt(build("Gemma3n/Text", TINY | GEMMA3N | {"activation_sparsity_pattern": [0.0] * 3})).unseen
+    assert unseen == ("altup", "laurel", "per_layer_input_gate", "per_layer_projection")
 
 
 def test_a_sparse_layer_between_others_is_refused():

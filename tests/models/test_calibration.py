@@ -42,8 +42,8 @@ def test_strata_are_long_middle_and_short_and_stand_for_all(one, samples):
     assert min(tokens[1]) > max(tokens[2])
     assert max(count_tokens(one, spread.longest)) == max(count_tokens(one, render(one, samples, PROMPT)))
     # 6 batches of 4 in 3 strata of 2; each stratum counts as the tokens of its two batches hold those of its own.
-    whole = sum(s.weight * len(t) * max(t) for s, t in zip(spread.strata, tokens, strict=True))
-    assert whole == pytest.approx(cost(one, samples, 4))
+    total = sum(s.weight * len(t) * max(t) for s, t in zip(spread.strata, tokens, strict=True))
+    assert total == pytest.approx(cost(one, samples, 4))
 
 
 def test_a_batch_left_over_is_not_taken_for_the_others(one, samples):
@@ -62,18 +62,18 @@ def test_seconds_that_go_with_tokens_are_estimated_exactly(one, questions, sampl
     masks = set()
 
     def clock(work, batch, devices):
-        found = work(batch)
+        outcomes = work(batch)
         if not isinstance(work, Evaluator):
             return batch.tokens
-        masks.add(len(found))
-        return batch.tokens * (1 + 2 * len(found))
+        masks.add(len(outcomes))
+        return batch.tokens * (1 + 2 * len(outcomes))
 
     monkeypatch.setattr(calibration, "seconds", clock)
-    found = measured(one, questions, samples)
+    measurement = measured(one, questions, samples)
     expected = cost(one, samples, 4) / 24
     for kind in ("prepare", "answer", "record", "ablate"):
-        np.testing.assert_allclose(found.seconds[kind], [expected] * 2)
-    np.testing.assert_allclose(found.seconds["ablate_mask"], [2 * expected] * 2)
+        np.testing.assert_allclose(measurement.seconds[kind], [expected] * 2)
+    np.testing.assert_allclose(measurement.seconds["ablate_mask"], [2 * expected] * 2)
     assert masks == {2, 6}
 
 
@@ -85,17 +85,17 @@ def test_fixed_part_and_part_of_each_mask():
 
 
 def test_measurement_of_a_real_model(loaded, questions, samples):
-    found = measured(loaded, questions, samples, batch_size=8)
-    assert set(found.seconds) == set(calibration.WORK)
-    for kind, values in found.seconds.items():
+    measurement = measured(loaded, questions, samples, batch_size=8)
+    assert set(measurement.seconds) == set(calibration.WORK)
+    for kind, values in measurement.seconds.items():
         assert values.shape == (2,)
         assert (values >= 0).all()
         assert kind.startswith("ablate") or (values > 0).all()
-    assert (found.batch_size, found.questions) == (8, 24)
+    assert (measurement.batch_size, measurement.questions) == (8, 24)
     # 3 batches of 8 are all there are: what is said of tokens is exact.
     n = [prepare(loaded, [sample], questions.opener, PROMPT).tokens for sample in samples]
-    assert found.tokens == (pytest.approx(np.mean(n)), max(n))
-    tokens, fired, positive_sum = (np.concatenate(arrays) for arrays in zip(*found.recorded, strict=True))
+    assert measurement.tokens == (pytest.approx(np.mean(n)), max(n))
+    tokens, fired, positive_sum = (np.concatenate(arrays) for arrays in zip(*measurement.recorded, strict=True))
     assert sorted(tokens) == sorted(n)
     assert fired.shape == positive_sum.shape == (24, 2, 48)
     assert (fired <= tokens[:, None, None]).all()
@@ -105,14 +105,14 @@ def test_measurement_of_a_real_model(loaded, questions, samples):
 
 
 def test_attribution_is_timed_where_it_is_asked_for(one, questions, samples):
-    found = measured(one, questions, samples[:8], sites=["gate_proj", "q_proj"])
-    assert set(found.seconds) == {*calibration.WORK, "attribute"}
-    assert (found.seconds["attribute"] > 0).all()
+    measurement = measured(one, questions, samples[:8], sites=["gate_proj", "q_proj"])
+    assert set(measurement.seconds) == {*calibration.WORK, "attribute"}
+    assert (measurement.seconds["attribute"] > 0).all()
 
 
 def test_content_tokens_can_be_recorded(one, questions, samples):
-    found = measured(one, questions, samples[:8], rule="text")
-    assert all((tokens < found.tokens[1]).all() for tokens, _, _ in found.recorded)
+    measurement = measured(one, questions, samples[:8], rule="text")
+    assert all((tokens < measurement.tokens[1]).all() for tokens, _, _ in measurement.recorded)
 
 
 @pytest.mark.slow
@@ -125,8 +125,8 @@ def test_batches_that_do_not_fit_are_halved(one, questions, samples, monkeypatch
         return real(loaded, batch, prompt)
 
     monkeypatch.setattr(calibration, "answer", short)
-    found = measured(one, questions, samples[:8], batch_size=8)
-    assert (found.batch_size, found.questions) == (2, 8)
+    measurement = measured(one, questions, samples[:8], batch_size=8)
+    assert (measurement.batch_size, measurement.questions) == (2, 8)
 
 
 def test_out_of_memory_for_one_question_is_raised(one, questions, samples, monkeypatch):
@@ -155,8 +155,8 @@ def test_random_masks_are_the_same_every_time_and_differ():
     assert [len(mask) for mask in masks] == [40] * calibration.MANY
     assert len({mask.neuron.tobytes() for mask in masks}) == calibration.MANY
     assert {int(layer) for mask in masks for layer in mask.layer} == {0, 1, 2, 3}
-    again = calibration.random_masks(4, 100, 40)
-    assert all((a.layer == b.layer).all() and (a.neuron == b.neuron).all() for a, b in zip(masks, again, strict=True))
+    second = calibration.random_masks(4, 100, 40)
+    assert all((a.layer == b.layer).all() and (a.neuron == b.neuron).all() for a, b in zip(masks, second, strict=True))
     # The mask of all neurons is one mask, which would run once for all.
     assert [len(mask) for mask in calibration.random_masks(4, 100, 400)] == [200] * calibration.MANY
 

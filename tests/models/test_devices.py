@@ -6,9 +6,9 @@ from culture_neurons.models import devices
 
 
 def test_device_of_a_cpu_and_of_two_cards(one, monkeypatch):
-    found = devices.describe(one)
-    assert found.pop("device")
-    assert found == {"device_type": "cpu", "devices": 1, "peak_device_bytes": None}
+    description = devices.describe(one)
+    assert description.pop("device")
+    assert description == {"device_type": "cpu", "devices": 1, "peak_device_bytes": None}
     cards = [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("cpu")]
     monkeypatch.setattr(devices, "devices_of", lambda loaded: cards)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")

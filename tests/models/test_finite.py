@@ -61,14 +61,14 @@ def batch(questions):
 @pytest.mark.parametrize("value", [float("nan"), slow(float("inf"))])
 def test_sample_and_first_layer_are_named(broken, batch, work, value):
     loaded = broken(0, value)
-    whole = batch(loaded)
-    inference.forward(loaded, inference.on_device(loaded, whole))  # transformers attaches hooks of its own
+    prepared = batch(loaded)
+    inference.forward(loaded, inference.on_device(loaded, prepared))  # transformers attaches hooks of its own
     before = {name: len(module._forward_hooks) for name, module in loaded.model.named_modules()}
     with pytest.raises(ModelError) as error:
-        work(loaded, whole)
+        work(loaded, prepared)
     first, second = str(error.value).splitlines()
-    what = "activations" if work is recording else "log-probabilities"
-    assert first.startswith(f"model 'm': the {what} of sample {whole.samples[0].sample_id!r} are not finite")
+    quantity = "activations" if work is recording else "log-probabilities"
+    assert first.startswith(f"model 'm': the {quantity} of sample {prepared.samples[0].sample_id!r} are not finite")
     assert (" under the mask of " in first) == (work is ablation)
     assert second.startswith("decoder layer 0 is the first whose output is not finite; ")
     assert {name: len(module._forward_hooks) for name, module in loaded.model.named_modules()} == before
@@ -90,13 +90,13 @@ def test_activations_of_a_layer_whose_gate_is_broken(broken, batch):
 def test_overflow_of_half_precision_says_which_dtype_to_try(broken, batch):
     loaded = broken(1, 6e4)
     loaded.model.get_submodule("model.language_model.layers.1.mlp.gate_proj").weight.data.mul_(1e4)
-    whole = batch(loaded)
+    prepared = batch(loaded)
     if loaded.dtype == "float32":
-        infer(loaded, whole)
-        recording(loaded, whole)
+        infer(loaded, prepared)
+        recording(loaded, prepared)
         return
     with pytest.raises(ModelError, match=r"layer 1 is the first whose .*; try dtype bfloat16 or float32"):
-        infer(loaded, whole)
+        infer(loaded, prepared)
 
 
 def test_what_comes_before_the_decoder_and_after_it(folders, batch):
@@ -113,7 +113,7 @@ def test_what_comes_before_the_decoder_and_after_it(folders, batch):
 
 def test_only_the_sample_that_is_not_finite_is_named(folders, questions, monkeypatch):
     loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
-    whole = prepare(loaded, questions.samples[:3], questions.opener, PROMPT)
+    prepared = prepare(loaded, questions.samples[:3], questions.opener, PROMPT)
     layer = loaded.adapter.layers[1]
 
     def spoil(module, args, output):
@@ -123,9 +123,9 @@ def test_only_the_sample_that_is_not_finite_is_named(folders, questions, monkeyp
 
     handle = layer.register_forward_hook(spoil)
     with pytest.raises(ModelError) as error:
-        infer(loaded, whole)
+        infer(loaded, prepared)
     handle.remove()
-    assert f"sample {whole.samples[1].sample_id!r}" in str(error.value)
+    assert f"sample {prepared.samples[1].sample_id!r}" in str(error.value)
     assert "\ndecoder layer 1 is the first" in str(error.value)
 
 
@@ -140,10 +140,10 @@ def test_only_the_sample_that_is_not_finite_is_named(folders, questions, monkeyp
 )
 def test_which_log_probabilities_are_errors(folders, questions, row, good):
     loaded = load({"name": "m", "path": folders["llava-next-mistral"]})
-    whole = prepare(loaded, questions.samples[:1], questions.opener, PROMPT)
-    n = len(whole.orders[0])
+    prepared = prepare(loaded, questions.samples[:1], questions.opener, PROMPT)
+    n = len(prepared.orders[0])
     reading = Reading(torch.tensor([row[:n]]), torch.tensor([0]))
-    work = partial(answers, loaded, whole, read_letters(loaded, whole), reading)
+    work = partial(answers, loaded, prepared, read_letters(loaded, prepared), reading)
     if good:
         assert sorted(work()[0].logprobs) == sorted(row[:n])
         return

@@ -46,14 +46,14 @@ def gates(model, inputs):
 def test_sums_equal_a_naive_float64_reference(model):
     inputs = ids(4, 7)
     weights = torch.rand(4, 7, generator=torch.Generator().manual_seed(2)) > 0.4
-    found = {}
+    sums = {}
     for negative in (False, True):
         with record(model, negative) as recorder, torch.no_grad():
             recorder.start(weights)
             model(inputs)
-            found[negative] = recorder.collect()
-    tokens, fired, positive_sum, negative_sum = found[True]
-    for one, other in zip(found[False], found[True][:3], strict=True):
+            sums[negative] = recorder.collect()
+    tokens, fired, positive_sum, negative_sum = sums[True]
+    for one, other in zip(sums[False], sums[True][:3], strict=True):
         np.testing.assert_array_equal(one, other)
     g = gates(model, inputs)
     for b in range(4):
@@ -161,12 +161,12 @@ def test_factor_scales_instead_of_zeroing(model):
         assert torch.equal(model(inputs).logits, before)
         for index, factor in ((1, 2.0), (2, -0.5)):
             ablation.use(index)
-            found = model(inputs).logits
+            masked = model(inputs).logits
             ablation.use(None)
             down[:, neurons] *= factor  # the same, by hand
-            torch.testing.assert_close(found, model(inputs).logits)
+            torch.testing.assert_close(masked, model(inputs).logits)
             down[:, neurons] /= factor
-            assert not torch.allclose(found, before)
+            assert not torch.allclose(masked, before)
 
 
 def test_each_prompt_has_the_mask_of_its_own_culture(model):
@@ -176,11 +176,11 @@ def test_each_prompt_has_the_mask_of_its_own_culture(model):
     with torch.no_grad(), ablate(model, [OwnMasks(parts), *parts]) as ablation:
         ablation.ask(cultures)
         ablation.use(0)
-        found = model(inputs).logits
+        masked = model(inputs).logits
         ablation.check()
         for row, culture in enumerate(cultures):
             ablation.use({"a": 1, "b": 2}.get(culture))
-            torch.testing.assert_close(found[row], model(inputs).logits[row])
+            torch.testing.assert_close(masked[row], model(inputs).logits[row])
         ablation.use(0)
         with pytest.raises(ModelError, match="masks for 4 prompts, but 2 pass"):
             model(inputs[:2])
@@ -215,7 +215,7 @@ def test_masks_at_projections_scale_what_these_put_out(one, questions, factor):
     site, layer, unit = zip(*rows, strict=True)
     with ablate(one.adapter, [NeuronMask("a", np.array(site), layer, unit, factor)]) as ablation:
         ablation.use(0)
-        found = answer(one, batch, PROMPT)
+        masked = answer(one, batch, PROMPT)
         ablation.check()
         ablation.use(None)
         plain = answer(one, batch, PROMPT)
@@ -234,7 +234,7 @@ def test_masks_at_projections_scale_what_these_put_out(one, questions, factor):
     finally:
         for module, weight in kept.items():
             module.weight.copy_(weight)
-    np.testing.assert_allclose([a.logprobs for a in found], [a.logprobs for a in expected], atol=1e-5)
+    np.testing.assert_allclose([a.logprobs for a in masked], [a.logprobs for a in expected], atol=1e-5)
     assert np.abs(np.subtract([a.logprobs for a in plain], [a.logprobs for a in expected])).max() > 1e-4
 
 
@@ -251,8 +251,8 @@ def test_masks_of_a_fused_projection_name_its_halves():
         ablation.use(0)
         model(ids)
         ablation.check()
-    found = {"mlp": seen[layer.mlp.gate_up_proj], "qkv": seen[layer.self_attn.qkv_proj]}
-    zero = {name: set(np.flatnonzero((value == 0).all(dim=(0, 1)))) for name, value in found.items()}
+    outputs = {"mlp": seen[layer.mlp.gate_up_proj], "qkv": seen[layer.self_attn.qkv_proj]}
+    zero = {name: set(np.flatnonzero((value == 0).all(dim=(0, 1)))) for name, value in outputs.items()}
     assert zero == {"mlp": {3, 24 + 5}, "qkv": {15, 16, 24 + 7}}
 
 

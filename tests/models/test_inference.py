@@ -19,8 +19,8 @@ def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
     result = {}
     ask = partial(answer, loaded, prompt=prompt)
     todo = batches(loaded, samples or questions.samples, prompt, batch_size)
-    for batch, found in run_batches(loaded, todo, questions.opener, prompt, ask):
-        result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
+    for batch, answered in run_batches(loaded, todo, questions.opener, prompt, ask):
+        result |= {sample.sample_id: a for sample, a in zip(batch.samples, answered, strict=True)}
     return result
 
 

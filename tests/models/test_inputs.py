@@ -35,8 +35,8 @@ def refused(sample) -> str:
 
 def test_lengths_name_the_sample_whose_image_is_refused(qwen, questions):
     samples, opener = sized(questions, [(56, 56), STRIP, (30, 40)])
-    asked = render(qwen, samples, PROMPT)
-    for work in (lambda: count_tokens(qwen, asked), lambda: process(qwen, asked, opener),
+    rendered = render(qwen, samples, PROMPT)
+    for work in (lambda: count_tokens(qwen, rendered), lambda: process(qwen, rendered, opener),
                  lambda: batches(qwen, samples, PROMPT, 2),
                  lambda: calibration.spread_samples(qwen, samples, PROMPT, 2),
                  lambda: prepare(qwen, [replace(s, image_size=None) for s in samples], opener, PROMPT)):  # fmt: skip
@@ -48,7 +48,7 @@ def test_lengths_name_the_sample_whose_image_is_refused(qwen, questions):
 @pytest.mark.parametrize("error", [IndexError("list index out of range"), ZeroDivisionError(), RuntimeError("shape")])
 def test_whatever_a_processor_raises_names_the_sample(qwen, questions, monkeypatch, error):
     samples, opener = sized(questions, [(56, 56), (30, 40), STRIP])
-    asked = render(qwen, samples, PROMPT)
+    rendered = render(qwen, samples, PROMPT)
     count, real = type(qwen.processor)._get_num_multimodal_tokens, type(qwen.processor).__call__
 
     def counting(self, image_sizes):
@@ -64,7 +64,7 @@ def test_whatever_a_processor_raises_names_the_sample(qwen, questions, monkeypat
     monkeypatch.setattr(type(qwen.processor), "_get_num_multimodal_tokens", counting)
     monkeypatch.setattr(type(qwen.processor), "__call__", processing)
     shown = str(error) or type(error).__name__
-    for work in (lambda: count_tokens(qwen, asked), lambda: process(qwen, asked, opener)):
+    for work in (lambda: count_tokens(qwen, rendered), lambda: process(qwen, rendered, opener)):
         with pytest.raises(ModelError, match=rf"sample '{samples[2].sample_id}', an image of 1093 × 5 .*\({shown}\)"):
             work()
 
@@ -101,5 +101,6 @@ def test_an_image_that_cannot_be_opened_names_its_sample(qwen, questions):
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 2), (3, 300), (300, 3), (1, 4), (200, 1)])
 def test_odd_images_are_processed_by_every_architecture(loaded, questions, size):
     samples, opener = sized(questions, [size, (56, 56)])
-    asked = render(loaded, samples, PROMPT)
-    assert (count_tokens(loaded, asked) == process(loaded, asked, opener).inputs["attention_mask"].sum(1).numpy()).all()
+    rendered = render(loaded, samples, PROMPT)
+    mask = process(loaded, rendered, opener).inputs["attention_mask"]
+    assert (count_tokens(loaded, rendered) == mask.sum(1).numpy()).all()

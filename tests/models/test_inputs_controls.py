@@ -21,8 +21,8 @@ def answers(loaded, questions, control, batch_size, shards=1):
     ask, result = partial(answer, loaded, prompt=PROMPT), {}
     for shard in range(shards):
         todo = batches(loaded, samples, PROMPT, batch_size, shard, shards)
-        for batch, found in run_batches(loaded, todo, opener, PROMPT, ask):
-            result |= {sample.sample_id: a for sample, a in zip(batch.samples, found, strict=True)}
+        for batch, answered in run_batches(loaded, todo, opener, PROMPT, ask):
+            result |= {sample.sample_id: a for sample, a in zip(batch.samples, answered, strict=True)}
     assert set(result) == {s.sample_id for s in questions.samples}
     return result
 

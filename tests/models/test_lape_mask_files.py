@@ -81,9 +81,9 @@ def test_there_and_back(tmp_path_factory, sets):
     value = torch.load(path, weights_only=True)  # as its other readers would
     assert all(t.dtype == torch.int64 and t.ndim == 1 for tensors in value for t in tensors)
     assert [pairs(mask) for mask in lape_mask_files.read(path, names, LAYERS, NEURONS)] == [sorted(s) for s in sets]
-    again = path.with_name("other.pth")
-    lape_mask_files.write(again, masks, LAYERS)
-    assert again.read_bytes() == path.read_bytes()
+    second = path.with_name("other.pth")
+    lape_mask_files.write(second, masks, LAYERS)
+    assert second.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def test_model_spread_over_devices_by_accelerate_gives_the_same_numbers(folders,
     spread = load({"name": "m", "path": folder, "device_map": device_map | {f"{decoder}.layers.1": "disk"},
                    "from_pretrained": {"offload_folder": str(tmp_path / "offload")}})  # fmt: skip
     assert spread.model.hf_device_map[f"{decoder}.layers.1"] == "disk"
-    whole = load({"name": "m", "path": folder})
+    in_one_place = load({"name": "m", "path": folder})
     mask = [NeuronMask("c", "act_fn", [1] * 48, range(48))]
     results = []
-    for loaded in (spread, whole):
+    for loaded in (spread, in_one_place):
         batch = prepare(loaded, questions.samples[:3], questions.opener, Prompt())
         with evaluator(loaded, mask, Prompt()) as evaluate:
             outcomes = evaluate(batch)

@@ -68,9 +68,9 @@ def test_code_of_a_folder_runs_only_if_the_config_says_so(folders: dict[str, str
     stanzas = [{"name": name, "path": str(tmp_path / name)} for name in names]
 
     # One process for all, as libraries take longer to load than models; trusted code comes last.
-    asked = [[stanza | more for stanza in stanzas] for more in ({}, {"trust_remote_code": False})]
-    asked.append([stanza | {"trust_remote_code": True} for stanza in stanzas])
-    done = python(tmp_path / "home", "-c", LOAD, str(tmp_path), *map(json.dumps, asked))
+    requests = [[stanza | more for stanza in stanzas] for more in ({}, {"trust_remote_code": False})]
+    requests.append([stanza | {"trust_remote_code": True} for stanza in stanzas])
+    done = python(tmp_path / "home", "-c", LOAD, str(tmp_path), *map(json.dumps, requests))
     assert done.returncode == 0, done.stderr
     *untrusted, (trusted, ran_then) = map(json.loads, done.stdout.splitlines())
     assert len(untrusted) == 2

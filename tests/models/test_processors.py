@@ -28,11 +28,11 @@ def test_a_saved_processor_loads_and_gives_the_same_inputs(architecture, tmp_pat
     model, processor = architectures.build(architecture, layers=1, hidden=32, intermediate=32, vision_hidden=32)
     model.config.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    expected, found = inputs(processor), inputs(processors.load_processor(tmp_path))
-    assert expected.keys() == found.keys()
+    expected, actual = inputs(processor), inputs(processors.load_processor(tmp_path))
+    assert expected.keys() == actual.keys()
     for key in expected:
         # With torchvision, the loaded processor computes in another order than the one that was saved.
-        np.testing.assert_allclose(expected[key], found[key], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(expected[key], actual[key], rtol=0, atol=1e-6)
 
 
 @pytest.fixture
@@ -46,21 +46,21 @@ def qwen(tmp_path, monkeypatch):
 
 
 def test_without_torchvision_qwen_gets_an_image_only_processor(qwen):
-    found = processors.load_processor(qwen)
-    assert isinstance(found, processors.ImageOnlyQwenProcessor)
-    given = inputs(found, 1)
+    loaded = processors.load_processor(qwen)
+    assert isinstance(loaded, processors.ImageOnlyQwenProcessor)
+    given = inputs(loaded, 1)
     # 4 x 4 patches, merged 2 x 2; the ids of image tokens are marked.
     assert given["image_grid_thw"].tolist() == [[1, 4, 4]]
-    assert (given["input_ids"] == found.image_token_id).sum() == 4
-    assert (given["mm_token_type_ids"] == (given["input_ids"] == found.image_token_id)).all()
+    assert (given["input_ids"] == loaded.image_token_id).sum() == 4
+    assert (given["mm_token_type_ids"] == (given["input_ids"] == loaded.image_token_id)).all()
 
 
 def test_arguments_reach_the_image_processor(qwen):
     image = Image.new("RGB", (84, 84))
     grids = []
     for more in ({}, {"min_pixels": 28 * 28, "max_pixels": 28 * 28}):
-        found = processors.load_processor(qwen, **more)
-        grids.append(found.image_processor([image], return_tensors="np")["image_grid_thw"].tolist())
+        loaded = processors.load_processor(qwen, **more)
+        grids.append(loaded.image_processor([image], return_tensors="np")["image_grid_thw"].tolist())
     assert grids == [[[1, 4, 4]], [[1, 2, 2]]]
 
 
@@ -77,14 +77,14 @@ def test_the_stock_processor_needs_torchvision_and_video_settings(qwen, monkeypa
         settings = json.loads((qwen / "processor_config.json").read_text(encoding="utf-8"))
         settings["video_processor"] = {"video_processor_type": "Qwen2VLVideoProcessor"}
         (qwen / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    asked = []
+    paths = []
     monkeypatch.setattr(processors, "is_torchvision_available", lambda: torchvision)
     monkeypatch.setattr(
-        processors, "AutoProcessor", SimpleNamespace(from_pretrained=lambda path, **_: asked.append(path))
+        processors, "AutoProcessor", SimpleNamespace(from_pretrained=lambda path, **_: paths.append(path))
     )
-    found = processors.load_processor(qwen)
-    assert (asked == [qwen]) is stock
-    assert isinstance(found, processors.ImageOnlyQwenProcessor) is not stock
+    loaded = processors.load_processor(qwen)
+    assert (paths == [qwen]) is stock
+    assert isinstance(loaded, processors.ImageOnlyQwenProcessor) is not stock
 
 
 def test_a_missing_folder_is_an_error_of_from_pretrained(tmp_path):

@@ -19,8 +19,8 @@ def recorded(loaded, questions, rule, batch_size):
     with record(loaded.adapter, negative_sum=True) as recorder:
         work, content = partial(activation_sums, loaded, rule=rule, recorder=recorder), rule in NEED_CONTENT
         todo = batches(loaded, questions.samples, PROMPT, batch_size)
-        for batch, found in run_batches(loaded, todo, questions.opener, PROMPT, work, content):
-            result |= {s.sample_id: row for s, *row in zip(batch.samples, *found, strict=True)}
+        for batch, sums in run_batches(loaded, todo, questions.opener, PROMPT, work, content):
+            result |= {s.sample_id: row for s, *row in zip(batch.samples, *sums, strict=True)}
     return result
 
 

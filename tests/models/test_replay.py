@@ -36,15 +36,15 @@ PROJECTED = [
 ]
 
 
-def whole(loaded, batch, masks=MASKS):
+def run_whole_passes(loaded, batch, masks=MASKS):
     """Answers of whole passes with the ordinary hooks, one mask after the other; and those of no hook at all."""
-    found = []
+    masked = []
     with ablate(loaded.adapter, masks) as hooks:
         hooks.ask([sample.culture for sample in batch.samples])
         for i in range(len(masks)):
             hooks.use(i)
-            found.append(answer(loaded, batch, PROMPT))
-    return found, answer(loaded, batch, PROMPT)
+            masked.append(answer(loaded, batch, PROMPT))
+    return masked, answer(loaded, batch, PROMPT)
 
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -61,29 +61,29 @@ def test_answers_under_masks_are_those_of_whole_passes_to_the_last_bit(name, dty
     loaded = families.in_dtype(families.load(name), dtype)
     images = name in families.EYES
     if dtype == torch.float32:
-        check(loaded, families.batch(loaded, images), PROJECTED, again=False)
-    check(loaded, families.batch(loaded, images), MASKS, again=dtype == torch.float32)
+        check(loaded, families.batch(loaded, images), PROJECTED, repeat=False)
+    check(loaded, families.batch(loaded, images), MASKS, repeat=dtype == torch.float32)
     assert not caplog.text  # nothing was found to change a bit
 
 
-def check(loaded, batch, masks, again):
-    """Answers under masks; `again`: also when replays are not compared any more, as in the first batch."""
-    expected, baseline = whole(loaded, batch, masks)
+def check(loaded, batch, masks, repeat):
+    """Answers under masks; `repeat`: also when replays are not compared any more, as in the first batch."""
+    expected, baseline = run_whole_passes(loaded, batch, masks)
     with evaluator(loaded, masks, PROMPT) as evaluate:
-        found = evaluate(batch)
-        assert not again or evaluate(batch) == found
-    assert found == expected
+        actual = evaluate(batch)
+        assert not repeat or evaluate(batch) == actual
+    assert actual == expected
     names = [getattr(mask, "culture", "own") for mask in masks]
-    unchanged = {name for name, answers in zip(names, found, strict=True) if answers == baseline}
+    unchanged = {name for name, answers in zip(names, actual, strict=True) if answers == baseline}
     assert {"none"} <= unchanged <= {"none", "last, a few"}
-    assert np.isfinite([a.logprobs for answers in found for a in answers]).all()
+    assert np.isfinite([a.logprobs for answers in actual for a in answers]).all()
 
 
 @pytest.mark.parametrize("name", families.SHARING)
 def test_layers_that_share_keys_and_values_run_whole_passes(name, caplog):
     loaded = families.load(name, **families.SHARING[name])
     batch = families.batch(loaded, images=False)
-    expected, _ = whole(loaded, batch)
+    expected, _ = run_whole_passes(loaded, batch)
     with evaluator(loaded, MASKS, PROMPT) as evaluate:
         assert evaluate(batch) == expected
         assert evaluate(batch) == expected
@@ -96,35 +96,35 @@ def hooked(loaded, hook):
     handle = loaded.adapter.layers[1].register_forward_pre_hook(hook)
     try:
         with evaluator(loaded, MASKS, PROMPT) as evaluate:
-            found = evaluate(batch)
-        return found, whole(loaded, batch)[0]
+            actual = evaluate(batch)
+        return actual, run_whole_passes(loaded, batch)[0]
     finally:
         handle.remove()
 
 
 def test_layer_that_writes_into_what_is_kept_runs_whole_passes(caplog):
-    found, expected = hooked(families.load("Llama"), lambda module, args: (args[0].add_(0.5),))
-    assert found == expected
+    actual, expected = hooked(families.load("Llama"), lambda module, args: (args[0].add_(0.5),))
+    assert actual == expected
     assert "can't be replayed (under a mask of " in caplog.text
 
 
 def test_layer_that_runs_twice_runs_whole_passes(caplog):
     loaded = families.load("Llama")
-    again = loaded.adapter.layers[0]
+    first_layer = loaded.adapter.layers[0]
 
     def run(module, args):
         positions = torch.arange(args[0].shape[1])[None]
-        return (again(args[0], position_embeddings=loaded.model.model.rotary_emb(args[0], positions)),)
+        return (first_layer(args[0], position_embeddings=loaded.model.model.rotary_emb(args[0], positions)),)
 
-    found, expected = hooked(loaded, run)
-    assert found == expected
+    actual, expected = hooked(loaded, run)
+    assert actual == expected
     assert "of its layer 0 don't run once each); every mask runs whole" in caplog.text
 
 
 def test_model_for_which_less_can_be_left_out_is_replayed_all_the_same(monkeypatch, caplog):
     loaded = families.load("Llama")
     batch = families.batch(loaded, images=False)
-    expected, _ = whole(loaded, batch)
+    expected, _ = run_whole_passes(loaded, batch)
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(replay, "with_additive_mask", lambda decoder, *_: [(decoder, lambda **_: 0 / decoder)])
     with evaluator(loaded, MASKS, PROMPT) as evaluate:
@@ -144,7 +144,7 @@ def test_replay_from_every_layer_gives_the_logits_of_a_whole_pass(name, dtype):
         passes = Replay(loaded, inputs)
         for layer in range(LAYERS):
             passes.advance(layer)
-            assert all(torch.equal(passes.logits(parts), expected) for parts in (True, True, False))
+            assert all(torch.equal(passes.logits(only), expected) for only in (True, True, False))
     assert not any("forward" in vars(module) for module in loaded.model.modules())
 
 
@@ -167,7 +167,7 @@ def test_weights_on_disk_are_replayed(tmp_path, caplog):
     """accelerate has functions of its own in the place of forward."""
     loaded = families.load("Llama")
     batch = families.batch(loaded, images=False)
-    expected, _ = whole(loaded, batch)
+    expected, _ = run_whole_passes(loaded, batch)
     where = dict.fromkeys(["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"], "cpu")
     where |= {f"model.layers.{i}": "disk" for i in range(LAYERS)}
     accelerate.dispatch_model(loaded.model, where, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True)

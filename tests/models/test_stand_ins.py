@@ -29,11 +29,11 @@ def test_hooks_act_on_what_is_handed_back_and_not_on_what_is_noted():
     module = nn.Linear(2, 2)
     module.register_forward_hook(lambda module, args, output: output + 1)
     x = torch.ones(1, 2)
-    with record_runs([module]) as found:
+    with record_runs([module]) as runs:
         output = module(x)
-    assert torch.equal(found[0][1] + 1, output)
-    assert [m for m, _ in found] == [module]
-    with replace_forwards([returning(*found[0])]):
+    assert torch.equal(runs[0][1] + 1, output)
+    assert [m for m, _ in runs] == [module]
+    with replace_forwards([returning(*runs[0])]):
         assert torch.equal(module(x * 7), output)
 
 
@@ -62,10 +62,10 @@ def test_decoder_alone_runs_where_its_output_is_handed_on_as_it_is(change):
     for module in (around, around.decoder):
         module.register_forward_hook(lambda m, a, k, o: runs.update({m: (a, k, o)}), with_kwargs=True)
     around(torch.ones(1))
-    found = skipping_wrapper(around.decoder, around, runs)
-    assert len(found) == (not change)
+    stand_ins = skipping_wrapper(around.decoder, around, runs)
+    assert len(stand_ins) == (not change)
     around.decoder.forward = lambda x, scale: Output(x * scale + 100)
-    with replace_forwards(found):
+    with replace_forwards(stand_ins):
         output = around(torch.full((1,), 7.0) if change else None)
     assert output == (Output(torch.tensor([117.0])) if change else Output(torch.tensor([104.0])))
 

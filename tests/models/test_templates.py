@@ -46,7 +46,7 @@ def folder(tmp_path_factory) -> str:
     return text_folder(tmp_path_factory.mktemp("text") / "llama")
 
 
-def asked(path: str, template: str, **settings) -> str:
+def render_prompt(path: str, template: str, **settings) -> str:
     """The prompt of a question, of a model with this template."""
     loaded = load({"name": "m", "path": path, "chat_template": template, "chat_template_kwargs": settings})
     batch = prepare(loaded, [SAMPLE], lambda image: image, Prompt())
@@ -65,7 +65,7 @@ def asked(path: str, template: str, **settings) -> str:
 )
 def test_a_template_that_reads_the_clock_is_refused_with_the_key_that_fixes_it(folder, template, advice):
     with pytest.raises(ModelError) as error:
-        asked(folder, template)
+        render_prompt(folder, template)
     message = str(error.value)
     assert message.startswith("model 'm': its chat template writes today's date into prompts")
     assert message.endswith(advice)
@@ -73,21 +73,21 @@ def test_a_template_that_reads_the_clock_is_refused_with_the_key_that_fixes_it(f
 
 
 def test_a_date_makes_the_prompt_the_same_on_every_day(folder):
-    assert "Today Date: 26 Jul 2024\n" in asked(folder, LLAMA, date_string="26 Jul 2024")
-    assert "Today Date: 31 Jan 2025\n" in asked(folder, LLAMA, strftime_now="2025-01-31")
-    assert "Today Date: 31 January 2025\n" in asked(folder, SMOLLM, strftime_now="2025-01-31")
-    assert "Current date: 2025-01-31\n" in asked(folder, GPT_OSS, strftime_now="2025-01-31")
+    assert "Today Date: 26 Jul 2024\n" in render_prompt(folder, LLAMA, date_string="26 Jul 2024")
+    assert "Today Date: 31 Jan 2025\n" in render_prompt(folder, LLAMA, strftime_now="2025-01-31")
+    assert "Today Date: 31 January 2025\n" in render_prompt(folder, SMOLLM, strftime_now="2025-01-31")
+    assert "Current date: 2025-01-31\n" in render_prompt(folder, GPT_OSS, strftime_now="2025-01-31")
 
 
 def test_a_clock_that_is_not_printed_is_no_matter(folder):
     unused = "{% set now = strftime_now('%Y') %}" + TURNS + "assistant\n"
-    assert asked(folder, unused).startswith("user\n")
+    assert render_prompt(folder, unused).startswith("user\n")
 
 
 def test_settings_reach_the_template(folder):
-    assert asked(folder, QWEN).endswith("assistant\n")
-    assert asked(folder, QWEN, enable_thinking=False).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert "Reasoning: low" in asked(folder, GPT_OSS, reasoning_effort="low", strftime_now="2025-01-31")
+    assert render_prompt(folder, QWEN).endswith("assistant\n")
+    assert render_prompt(folder, QWEN, enable_thinking=False).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert "Reasoning: low" in render_prompt(folder, GPT_OSS, reasoning_effort="low", strftime_now="2025-01-31")
 
 
 def test_settings_reach_the_template_of_a_processor_and_its_markers(folders, questions, caplog):
@@ -116,13 +116,13 @@ def test_settings_reach_the_template_of_a_processor_and_its_markers(folders, que
 )
 def test_settings_that_the_template_does_not_read_are_refused(folder, settings, message):
     with pytest.raises(ConfigError, match=rf"model 'm': chat_template_kwargs: {message}"):
-        asked(folder, QWEN, **settings)
+        render_prompt(folder, QWEN, **settings)
 
 
 @pytest.mark.parametrize("date", ["today", 5, ""])
 def test_a_clock_that_is_no_date_is_refused(folder, date):
     with pytest.raises(ConfigError, match=r"strftime_now: .* is no date; expected one such as \"2025-01-31\""):
-        asked(folder, SMOLLM, strftime_now=date)
+        render_prompt(folder, SMOLLM, strftime_now=date)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_moments_differ_in_all_parts_of_a_date():
 def test_every_place_that_renders_a_question_goes_through_one_function():
     """What trains the demo models has templates of its own."""
     source = Path(templates.__file__).parent
-    found = {path.name for path in source.rglob("*.py") if "apply_chat_template(" in path.read_text(encoding="utf-8")}
-    assert found == {"templates.py", "lessons.py", "training.py", "text_training.py"}
+    names = {path.name for path in source.rglob("*.py") if "apply_chat_template(" in path.read_text(encoding="utf-8")}
+    assert names == {"templates.py", "lessons.py", "training.py", "text_training.py"}

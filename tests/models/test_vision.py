@@ -92,12 +92,12 @@ def test_features_of_repeated_images_keep_their_form(form):
     expected = compute(pixels)
     model = SimpleNamespace(get_image_features=compute)
     with keep_image_features(model, (0, 1, 0)):
-        found = model.get_image_features(pixels)
+        kept = model.get_image_features(pixels)
     assert seen == [3, 2]
-    assert type(found.pooler_output) is type(expected.pooler_output)
-    for a, b in zip(found.pooler_output, expected.pooler_output, strict=True):
+    assert type(kept.pooler_output) is type(expected.pooler_output)
+    for a, b in zip(kept.pooler_output, expected.pooler_output, strict=True):
         assert torch.equal(a, b)
-    for a, b in zip(found.deepstack_features, expected.deepstack_features, strict=True):
+    for a, b in zip(kept.deepstack_features, expected.deepstack_features, strict=True):
         assert torch.equal(a, b)
 
 
@@ -105,5 +105,5 @@ def test_features_that_are_not_one_for_each_image_are_computed_for_all():
 
     model = SimpleNamespace(get_image_features=lambda pixels: SimpleNamespace(pooler_output=pixels.repeat(2, 1)))
     with keep_image_features(model, (0, 1, 0)):
-        found = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
-    assert found.pooler_output[:, 0].tolist() == [1, 2, 1] * 2
+        features = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
+    assert features.pooler_output[:, 0].tolist() == [1, 2, 1] * 2

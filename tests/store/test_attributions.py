@@ -19,18 +19,18 @@ def test_shards_add_up(tmp_path):
     paths = [tmp_path / f"{i}.h5" for i in range(3)]
     for path, one in zip(paths, parts, strict=True):
         store.write_attributions(path, one, MADE)
-    found, metadata = store.read_attributions(paths)
-    assert (found.cultures, metadata) == (["a", "b"], MADE)
-    np.testing.assert_array_equal(found.samples, sum(one.samples for one in parts))
-    for site, values in found.sums.items():
+    total, metadata = store.read_attributions(paths)
+    assert (total.cultures, metadata) == (["a", "b"], MADE)
+    np.testing.assert_array_equal(total.samples, sum(one.samples for one in parts))
+    for site, values in total.sums.items():
         assert values.dtype == np.float64
         np.testing.assert_array_equal(values, parts[0].sums[site] + parts[1].sums[site] + parts[2].sums[site])
-    again, _ = store.read_attributions(paths[:1])
-    np.testing.assert_array_equal(again.sums["q_proj"], parts[0].sums["q_proj"])
+    first, _ = store.read_attributions(paths[:1])
+    np.testing.assert_array_equal(first.sums["q_proj"], parts[0].sums["q_proj"])
 
 
 @pytest.mark.parametrize(
-    ("other", "made", "message"),
+    ("other", "metadata", "message"),
     [
         (part(1, ("a", "c")), MADE, "cultures"),
         (part(1, sites=("gate_proj",)), MADE, "sites"),
@@ -38,9 +38,9 @@ def test_shards_add_up(tmp_path):
         (part(1), MADE | {"control": True}, "control True"),
     ],
 )
-def test_shards_of_different_runs_are_refused(tmp_path, other, made, message):
+def test_shards_of_different_runs_are_refused(tmp_path, other, metadata, message):
     store.write_attributions(tmp_path / "0.h5", part(0), MADE)
-    store.write_attributions(tmp_path / "1.h5", other, made)
+    store.write_attributions(tmp_path / "1.h5", other, metadata)
     with pytest.raises(FileError, match=message):
         store.read_attributions([tmp_path / "0.h5", tmp_path / "1.h5"])
 

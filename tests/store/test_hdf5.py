@@ -15,11 +15,11 @@ import resource, sys
 import numpy as np
 from culture_neurons.errors import FileError
 from culture_neurons.store import statistics_writer, write_scores
-folder, what, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, kind, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 rng = np.random.default_rng(0)
 try:
-    if what == "scores":
+    if kind == "scores":
         write_scores(f"{folder}/s.h5", rng.random((50, 10, n)), [str(i) for i in range(50)], "act_fn", {})
     else:
         ids = [f"{i:03d}" for i in range(200)]
@@ -33,9 +33,9 @@ except FileError as error:
 """
 
 
-@pytest.mark.parametrize(("what", "n"), [("scores", 1000), ("statistics", 100), ("statistics", 20_000)])
-def test_full_disk_is_a_users_error_and_leaves_no_file(tmp_path, what, n):
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), what, str(n)]
+@pytest.mark.parametrize(("kind", "n"), [("scores", 1000), ("statistics", 100), ("statistics", 20_000)])
+def test_full_disk_is_a_users_error_and_leaves_no_file(tmp_path, kind, n):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), kind, str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == (
         f"{tmp_path}/s.h5: can't be written (File too large)\n", "", 1

@@ -26,11 +26,11 @@ def test_rounding_is_that_of_plain_arithmetic_where_the_result_is_a_normal_numbe
     values = np.array(values, np.float32)
     rounded = store.round_mantissa(values, bits)
     assert rounded.dtype == np.float32
-    for value, found in zip(values.tolist(), rounded.tolist(), strict=True):
+    for value, actual in zip(values.tolist(), rounded.tolist(), strict=True):
         if value < SMALLEST or single(value, bits) > LARGEST:
-            assert found == value
+            assert actual == value
         else:
-            assert found == single(value, bits)
+            assert actual == single(value, bits)
 
 
 @given(st.lists(positive, min_size=1), bits)

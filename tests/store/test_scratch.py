@@ -20,8 +20,8 @@ def test_moments_keep_their_digits_far_from_zero(tmp_path):
         assert sums.cultures == ["a", "b"]
         for c, culture in enumerate(sums.cultures):
             mine = x[[i for i, name in enumerate(cultures) if name == culture]]
-            found = [sums.read(c, part) for part in sums.parts]
-            mean, square = (np.concatenate([f[name] for f in found], axis=1) for name in ("mean_sum", "square_sum"))
+            read = [sums.read(c, part) for part in sums.parts]
+            mean, square = (np.concatenate([f[name] for f in read], axis=1) for name in ("mean_sum", "square_sum"))
             assert mean.dtype == square.dtype == np.float32
             assert (mean[:, 0] == 0).all()
             assert (square[:, 0] == 0).all()

@@ -26,11 +26,11 @@ def file(tmp_path, monkeypatch):
 
 def test_the_neurons_come_in_the_order_in_which_they_were_asked_for(file):
     path, tokens, fired = file
-    found, metadata = store.read_neurons(path, [2, 0, 2], [4, 1, 0])
-    assert (found.sample_ids, found.cultures) == ([f"s{i}" for i in range(7)], list("abcabca"))
-    np.testing.assert_array_equal(found.tokens, tokens)
-    np.testing.assert_array_equal(found.fired, fired[:, [2, 0, 2], [4, 1, 0]])
-    np.testing.assert_array_equal(found.positive_sum, found.fired * 0.5)
+    neurons, metadata = store.read_neurons(path, [2, 0, 2], [4, 1, 0])
+    assert (neurons.sample_ids, neurons.cultures) == ([f"s{i}" for i in range(7)], list("abcabca"))
+    np.testing.assert_array_equal(neurons.tokens, tokens)
+    np.testing.assert_array_equal(neurons.fired, fired[:, [2, 0, 2], [4, 1, 0]])
+    np.testing.assert_array_equal(neurons.positive_sum, neurons.fired * 0.5)
     assert metadata["model"] == "tiny"
     assert store.read_neurons(path, [], [])[0].fired.shape == (7, 0)
 

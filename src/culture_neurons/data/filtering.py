@@ -164,9 +164,9 @@ def apply(
     _choose(records, why, "category", split_categories, reasons.NOT_IN_SPLIT, "split")
     if chosen.check_images and check_images is not None:
         left = [i for i, reason in enumerate(why) if not reason]
-        for i, found in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
-            why[i] = found.problem or _too_long(found.size, chosen.max_aspect_ratio)
-            records[i]["width"], records[i]["height"] = found.size or (None, None)
+        for i, inspected in zip(left, check_images([records[i]["image"] for i in left]), strict=True):
+            why[i] = inspected.problem or _too_long(inspected.size, chosen.max_aspect_ratio)
+            records[i]["width"], records[i]["height"] = inspected.size or (None, None)
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
     if len(sizes) < at_least:
@@ -295,14 +295,14 @@ def _by_size(records: Sequence[Mapping[str, Any]], why: list[str], chosen: Setti
 def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]], at_least: int) -> str:
     left = ", ".join(f"{culture} ({n})" for culture, n in sorted(sizes.items())) or "none"
     counts = Counter(reason for reason in why if reason)
-    parts = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
+    summary = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
     example = ""
     if counts:
         commonest = counts.most_common(1)[0][0]
         record = next(r for r, reason in zip(records, why, strict=True) if reason == commonest)
         example = f"; for example {printable(record['sample_id'])!r} ({commonest}), label {str(record['label'])[:40]!r}"
     few = "fewer than two cultures are" if at_least > 1 else "no sample is"
-    return f"{few} left of {len(why)} rows: {left}\n  rows left out: {parts}{example}"
+    return f"{few} left of {len(why)} rows: {left}\n  rows left out: {summary}{example}"
 
 
 def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

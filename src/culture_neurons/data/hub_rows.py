@@ -69,12 +69,12 @@ def image_bytes(cell: Any) -> bytes | None:
 
 
 @contextmanager
-def readable(what: str) -> Iterator[None]:
+def readable(where: str) -> Iterator[None]:
     """Whatever pyarrow can't read or convert becomes a DataError."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
-        raise DataError(f"{what}: no readable parquet ({first_line(error)})") from None
+        raise DataError(f"{where}: no readable parquet ({first_line(error)})") from None
 
 
 def open_rows(path: str, revision: str | None, split: str, files: Sequence[str] | None = None) -> Rows:
@@ -113,8 +113,8 @@ def read_columns(
     if isfile(path):
         files = [Path(path)]
     elif on_hub(path):
-        commit, found = _ask(path, revision, split, config, tabular.SUFFIXES)
-        files = [hub.download(path, "dataset", commit, name) for name in found]
+        commit, file_names = _ask(path, revision, split, config, tabular.SUFFIXES)
+        files = [hub.download(path, "dataset", commit, name) for name in file_names]
     else:
         rows = open_rows(path, revision, split)
         for name in names:
@@ -125,8 +125,8 @@ def read_columns(
         with readable(path):
             table = rows.read(names)
             return {name: table[name].to_pylist() for name in names}
-    parts = [tabular.read(file, names, "source.path", literal) for file in files]
-    return {name: [cell for part in parts for cell in part[name]] for name in names}
+    tables = [tabular.read(file, names, "source.path", literal) for file in files]
+    return {name: [cell for table in tables for cell in table[name]] for name in names}
 
 
 def on_hub(path: str) -> bool:
@@ -151,17 +151,17 @@ def fetch(path: str, revision: str | None, split: str, config: str | None = None
 
 def _of_split(folder: Path, split: str) -> list[Path]:
     """Parquet files of a folder that carry the split's name, or all, if none carries a split's name."""
-    found = sorted(folder.rglob("*.parquet"))
-    if not found:
+    files = sorted(folder.rglob("*.parquet"))
+    if not files:
         raise DataError(f"{folder}: holds no parquet file, and `datasets` did not save it (no state.json)")
 
     def carries(file: Path, names: str) -> bool:
         return bool(re.search(rf"(^|[^a-z])({names})([^a-z]|$)", str(file.relative_to(folder)).lower()))
 
-    chosen = [file for file in found if carries(file, re.escape(split.lower()))]
-    if not chosen and any(carries(file, "train|test|validation|dev") for file in found):
-        raise DataError(f"{folder}: no parquet file of split {split!r}; it has {', '.join(f.name for f in found[:5])}")
-    return chosen or found
+    chosen = [file for file in files if carries(file, re.escape(split.lower()))]
+    if not chosen and any(carries(file, "train|test|validation|dev") for file in files):
+        raise DataError(f"{folder}: no parquet file of split {split!r}; it has {', '.join(f.name for f in files[:5])}")
+    return chosen or files
 
 
 def _saved(folder: Path, split: str) -> Rows:
@@ -194,9 +194,9 @@ def _parquet(paths: Sequence[Path], revision: str | None = None, files: Sequence
     with readable(shown):
         opened = [pq.ParquetFile(path) for path in paths]
         names = opened[0].schema_arrow.names
-        others = [file.schema_arrow.names for file in opened]
-    for path, found in zip(paths, others, strict=True):
-        if found != names:
+        schemas = [file.schema_arrow.names for file in opened]
+    for path, schema in zip(paths, schemas, strict=True):
+        if schema != names:
             raise DataError(f"{path}: its columns differ from those of {paths[0]}")
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
@@ -267,10 +267,10 @@ def _declared(folder: Path, config: str | None, split: str) -> list[str]:
         configs = DatasetCard.load(folder / "README.md").data.to_dict().get("configs") or []
         default = [c for c in configs if len(configs) == 1 or c.get("default") or c.get("config_name") == "default"]
         chosen = [c for c in configs if c["config_name"] == config] if config else default
-        parts = chosen[0].get("data_files") if chosen else []
-        paths = [part["path"] for part in parts if isinstance(part, Mapping) and part["split"] == split]
+        entries = chosen[0].get("data_files") if chosen else []
+        paths = [entry["path"] for entry in entries if isinstance(entry, Mapping) and entry["split"] == split]
         patterns = [p for path in paths for p in ([path] if isinstance(path, str) else path)]
-        return sorted({str(found.relative_to(folder)) for pattern in patterns for found in folder.glob(pattern)})
+        return sorted({str(file.relative_to(folder)) for pattern in patterns for file in folder.glob(pattern)})
     except Exception:  # no README, none with a heading in YAML, or one of another form: `datasets` may know better
         return []
 
@@ -286,11 +286,12 @@ def _built(name: str, commit: str, split: str, config: str | None, cache: Path |
     except Exception as error:  # the stack below raises classes of five libraries
         where = f"its copy in {cache}" if cache else "the hub"
         raise DataError(f"{name}: {where} can't be read as a data set ({first_line(error)})") from None
-    found = builder.config.data_files or {}
-    if split not in found:
-        raise DataError(f"{name}: no split {split!r} on the hub; it has {', '.join(map(str, found)) or 'no files'}")
+    data_files = builder.config.data_files or {}
+    if split not in data_files:
+        known = ", ".join(map(str, data_files)) or "no files"
+        raise DataError(f"{name}: no split {split!r} on the hub; it has {known}")
     start = f"{cache}/" if cache else f"hf://datasets/{name}@{commit}/"
-    files = [str(url).removeprefix(start) for url in found[split] if str(url).startswith(start)]
-    if len(files) < len(found[split]):
+    files = [str(url).removeprefix(start) for url in data_files[split] if str(url).startswith(start)]
+    if len(files) < len(data_files[split]):
         raise DataError(f"{name}: split {split!r} lies elsewhere; save it with `save_to_disk` and give its path")
     return files

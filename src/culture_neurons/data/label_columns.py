@@ -67,7 +67,7 @@ def resolve(
     if reading.kind is None:
         _refuse_texts(raw, texts, where)
     base, warnings = _base(count(raw, texts), reading, where) if kind == "index" else (0, ())
-    found = []
+    indices = []
     for label, own in zip(raw, texts, strict=True):
         marks = option_marks.find_marks(own) if kind != "text" else None
         index = labels.resolve(label, kind, own)
@@ -76,8 +76,8 @@ def resolve(
         elif base == 1 and not labels.parse_index(index)[1]:
             value = labels.parse_index(index)[0]
             index = value - 1 if value > 0 else len(own)  # 0 is outside; as -1 it would be hidden
-        found.append(index)
-    return found, warnings
+        indices.append(index)
+    return indices, warnings
 
 
 def count(raw: Sequence[Any], options: Sequence[Sequence[Any]]) -> Counts:

@@ -11,7 +11,7 @@ import torch
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
-from culture_neurons.models.hooks import Ablation, ablate, parts_of
+from culture_neurons.models.hooks import Ablation, ablate, masks_of
 from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, forward, on_device, read_letters
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
@@ -45,7 +45,7 @@ class Evaluator:
         self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        self._whole_only = prompt.answer != "logprob"
+        self._whole_passes_only = prompt.answer != "logprob"
         #: Whether replays leave out more than layers (`Replay`); not, once that was found to change a bit.
         self._savings = True
         #: Kinds of replays that were compared with whole passes.
@@ -54,7 +54,7 @@ class Evaluator:
         #: Per mask, the first mask that does the same.
         self._same = [seen.setdefault(_key(mask), i) for i, mask in enumerate(masks)]
         self._distinct = sorted(set(self._same))
-        self._size = [sum(map(len, parts_of(mask))) for mask in masks]
+        self._size = [sum(map(len, masks_of(mask))) for mask in masks]
         self._under = [_under(mask) for mask in masks]
         self._start = [_start(mask, loaded.adapter.n_layers) for mask in masks]
 
@@ -67,18 +67,18 @@ class Evaluator:
         with keep_image_features(self._loaded.model, batch.image_of):
             readings = self._replayed(batch, inputs, letters)
             if readings is None:
-                readings = self._whole(inputs, letters, self._distinct)
-        found = {}
+                readings = self._run_whole_passes(inputs, letters, self._distinct)
+        answers_by_mask = {}
         for i, reading in readings.items():
             self._ablation.use(i)  # so that a pass which looks for a layer has the mask in force too
-            found[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
-        return [found[i] for i in self._same]
+            answers_by_mask[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
+        return [answers_by_mask[i] for i in self._same]
 
     def _replayed(
         self, batch: Batch, inputs: Mapping[str, torch.Tensor], letters: Letters
     ) -> dict[int, Outcome] | None:
         """Readings from replays; None, from then on, where they can't be had or are not those of whole passes."""
-        if self._whole_only:
+        if self._whole_passes_only:
             return None
         try:
             return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
@@ -92,7 +92,7 @@ class Evaluator:
             self._compared.clear()
             log.info("%s: replays leave out layers alone (%s)", self._loaded.name, why)
             return self._replayed(batch, inputs, letters)
-        self._whole_only = True
+        self._whole_passes_only = True
         log.warning(
             "%s: its layers can't be replayed (%s); every mask runs whole forward passes", self._loaded.name, why
         )
@@ -109,17 +109,17 @@ class Evaluator:
         plain = replay.logits() if kind not in {known for known, *_ in self._compared} else None
         # The largest mask of those that start at one place comes last: it shows if an earlier pass spoilt what is kept.
         in_order = sorted(self._distinct, key=lambda i: (self._start[i], self._size[i], i))
-        for (layer, parts), group in groupby(in_order, key=self._start.__getitem__):
+        for (layer, activation_only), group in groupby(in_order, key=self._start.__getitem__):
             if layer < self._loaded.adapter.n_layers:
                 self._ablation.use(None)
                 replay.advance(layer)
             for index in group:
                 self._ablation.use(index)
-                logits = replay.logits(parts)
-                self._ablation.check(first=layer, partly=parts)
+                logits = replay.logits(activation_only)
+                self._ablation.check(first=layer, partly=activation_only)
                 readings[index] = letters.read(logits), None
-            if (found := (kind, replay.kind, layer, parts)) not in self._compared:
-                new.add(found)
+            if (replay_kind := (kind, replay.kind, layer, activation_only)) not in self._compared:
+                new.add(replay_kind)
                 if self._size[index]:
                     _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
         if new:
@@ -134,7 +134,7 @@ class Evaluator:
         self._ablation.use(index)
         return forward(self._loaded, inputs).logits[:, -1]
 
-    def _whole(
+    def _run_whole_passes(
         self, inputs: Mapping[str, torch.Tensor], letters: Letters, indices: Sequence[int]
     ) -> dict[int, Outcome]:
         readings = {}
@@ -148,7 +148,7 @@ class Evaluator:
 def _key(mask: NeuronMask | OwnMasks) -> Hashable:
     """Equal for masks that do the same."""
     if isinstance(mask, OwnMasks):
-        return tuple((part.culture, *_key(part)) for part in mask.masks)
+        return tuple((m.culture, *_key(m)) for m in mask.masks)
     return mask.site.tobytes(), mask.layer.tobytes(), mask.neuron.tobytes(), mask.factor if len(mask) else None
 
 
@@ -164,9 +164,9 @@ def _start(mask: NeuronMask | OwnMasks, n_layers: int) -> tuple[int, bool]:
 
     Otherwise what is kept of that layer, its attention and projections, is what the mask changes.
     """
-    parts = [part for part in parts_of(mask) if len(part)]
-    first = min((int(part.layer.min()) for part in parts), default=n_layers)
-    return first, all((part.site[part.layer == first] == "act_fn").all() for part in parts)
+    masks = [m for m in masks_of(mask) if len(m)]
+    first = min((int(m.layer.min()) for m in masks), default=n_layers)
+    return first, all((m.site[m.layer == first] == "act_fn").all() for m in masks)
 
 
 def _kind(batch: Batch) -> Hashable:
@@ -179,8 +179,8 @@ def _kind(batch: Batch) -> Hashable:
     return inputs, bool(batch.inputs["attention_mask"].all()), len(batch.questions) == 1
 
 
-def _compare(found: torch.Tensor, expected: torch.Tensor, under: str) -> None:
+def _compare(logits: torch.Tensor, expected: torch.Tensor, under: str) -> None:
     """Raise ModelError unless logits are equal, bit for bit."""
-    if not bool(((found == expected) | (found.isnan() & expected.isnan())).all()):
-        apart = (found.double() - expected.double()).abs().max()
+    if not bool(((logits == expected) | (logits.isnan() & expected.isnan())).all()):
+        apart = (logits.double() - expected.double()).abs().max()
         raise ModelError(f"{under}, logits differ from those of a whole pass by up to {apart:.2g}")

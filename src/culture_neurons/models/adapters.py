@@ -90,21 +90,21 @@ def adapt(model: nn.Module) -> Adapter:
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
     layers = _decoder_layers(model, model_type)
     _refuse_experts(layers, model_type, branches.experts)
-    parts = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
-    for i, (layer, (mlp, _)) in enumerate(zip(layers, parts, strict=True)):
+    gated_mlps = [_gated_mlp(layer, model_type, i) for i, layer in enumerate(layers)]
+    for i, (layer, (mlp, _)) in enumerate(zip(layers, gated_mlps, strict=True)):
         if further := branches.further_mlp(layer, mlp, lambda module: _layout(module) is not None):
             raise ModelError(
                 f"model type {model_type!r}: layer {i} has a second gated MLP ({further}) beside mlp; "
                 "only models with one MLP per layer can be analysed"
             )
-    activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(parts)]
+    activations = [_activation(mlp, model_type, i) for i, (mlp, _) in enumerate(gated_mlps)]
     if len({id(a) for a in activations}) != len(activations):
         raise ModelError(f"{model_type}: several layers share one activation module, so they can't be told apart")
-    widths = {_width(mlp, layout) for mlp, layout in parts}
+    widths = {_width(mlp, layout) for mlp, layout in gated_mlps}
     if len(widths) != 1:
         raise ModelError(f"{model_type}: MLPs have different widths {sorted(widths)}; expected one")
     # Every layer: some models compute something else in a few of them (Gemma 3n's sparse ones).
-    halves = [_check(*parts[i], activations[i], model_type, i) for i in range(len(layers))]
+    halves = [_check(*gated_mlps[i], activations[i], model_type, i) for i in range(len(layers))]
     up_first = {half for half in halves if half is not None} or {False}
     if len(up_first) != 1:
         raise _unknown(model_type, "the halves of its fused projection change places between layers")
@@ -113,14 +113,14 @@ def adapt(model: nn.Module) -> Adapter:
         tuple(layers),
         tuple(activations),
         widths.pop(),
-        mlps=tuple(mlp for mlp, _ in parts),
+        mlps=tuple(mlp for mlp, _ in gated_mlps),
         attentions=tuple(_attention(layer) for layer in layers),
-        gated=tuple(layout for _, layout in parts),
+        gated=tuple(layout for _, layout in gated_mlps),
         up_first=up_first.pop(),
         unseen=tuple(
             dict.fromkeys(
                 name
-                for layer, (mlp, _) in zip(layers, parts, strict=True)
+                for layer, (mlp, _) in zip(layers, gated_mlps, strict=True)
                 for name in branches.unknown_matrices(layer, mlp)
             )
         ),
@@ -138,9 +138,9 @@ def _unknown(model_type: str, why: str) -> ModelError:
 
 def _refuse_experts(layers: Sequence[nn.Module], model_type: str, look: Callable[[nn.Module], str]) -> None:
     for i, layer in enumerate(layers):
-        if found := look(layer):
+        if sign := look(layer):
             raise ModelError(
-                f"model type {model_type!r}: layer {i} holds experts: {found}\n"
+                f"model type {model_type!r}: layer {i} holds experts: {sign}\n"
                 "a mixture of experts can't be analysed; expected one dense gated MLP in every layer"
             )
 
@@ -162,21 +162,21 @@ def _decoder_layers(model: nn.Module, model_type: str) -> nn.ModuleList:
     get_decoder = getattr(model, "get_decoder", None)
     decoder = get_decoder() if callable(get_decoder) else model
     lists = [(name, child) for name, child in decoder.named_modules() if isinstance(child, nn.ModuleList) and child]
-    found = [(name, child) for name, child in lists if all(_layout(getattr(c, "mlp", None)) for c in child)]
-    if len(found) == 1:
-        return found[0][1]
+    gated = [(name, child) for name, child in lists if all(_layout(getattr(c, "mlp", None)) for c in child)]
+    if len(gated) == 1:
+        return gated[0][1]
     for _, child in lists:
         _refuse_experts(child, model_type, branches.named_experts)
-    if found:
-        raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in found)})")
+    if gated:
+        raise _unknown(model_type, f"several lists of layers have gated MLPs ({', '.join(n for n, _ in gated)})")
     raise _unknown(model_type, "its decoder has no list of layers with gated MLPs")
 
 
 def _layout(mlp: nn.Module | None) -> Layout | None:
     """The layout whose named parts are all there as modules with a weight."""
     for layout in LAYOUTS:
-        parts = [getattr(mlp, name, None) for name in (layout.gate, layout.up, layout.down) if name]
-        if all(isinstance(part, nn.Module) and hasattr(part, "weight") for part in parts):
+        projections = [getattr(mlp, name, None) for name in (layout.gate, layout.up, layout.down) if name]
+        if all(isinstance(projection, nn.Module) and hasattr(projection, "weight") for projection in projections):
             return layout
     return None
 
@@ -185,8 +185,8 @@ def _gated_mlp(layer: nn.Module, model_type: str, index: int) -> tuple[nn.Module
     mlp = getattr(layer, "mlp", None)
     layout = _layout(mlp)
     if mlp is None or layout is None:
-        found = ", ".join(name for name, _ in (mlp or layer).named_children())
-        raise _unknown(model_type, f"the MLP of layer {index} is not gated (its parts: {found or 'none'})")
+        children = ", ".join(name for name, _ in (mlp or layer).named_children())
+        raise _unknown(model_type, f"the MLP of layer {index} is not gated (its parts: {children or 'none'})")
     return mlp, layout
 
 

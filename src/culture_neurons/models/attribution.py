@@ -33,7 +33,7 @@ class Attributor:
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """By site, layers and units."""
-        return {site: (len(parts), parts[0].width) for site, parts in self._sites.items()}
+        return {site: (len(of_site), of_site[0].width) for site, of_site in self._sites.items()}
 
     def start(self, counts: torch.Tensor) -> None:
         """Announce a pass: `counts` bool [batch, token], true for the tokens of the sample itself."""
@@ -54,13 +54,13 @@ class Attributor:
             site, layer = silent[0]
             raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
         weight = probability.detach()[:, None, None]
-        found = {
+        attributions = {
             site: weight
             * torch.stack([self._scores[site, i].to(weight.device, weight.dtype) for i in range(self._n_layers)], dim=1)
             for site in self._sites
         }
         self._left_out, self._scores, self._entrance = None, {}, None
-        return found
+        return attributions
 
     def _enter(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Gradients begin before the first layer: neither embeddings nor the vision tower are gone back through."""
@@ -69,12 +69,12 @@ class Attributor:
         return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
     def _watch(
-        self, parts: Sequence[tuple[str, int, Projection]], module: nn.Module, args: tuple, output: torch.Tensor
+        self, watched: Sequence[tuple[str, int, Projection]], module: nn.Module, args: tuple, output: torch.Tensor
     ):
         if output.requires_grad:  # not where `finite` looks for a layer
-            output.register_hook(partial(self._score, parts, output.detach()))
+            output.register_hook(partial(self._score, watched, output.detach()))
 
-    def _score(self, parts: Sequence[tuple[str, int, Projection]], a: torch.Tensor, gradient: torch.Tensor) -> None:
+    def _score(self, watched: Sequence[tuple[str, int, Projection]], a: torch.Tensor, gradient: torch.Tensor) -> None:
         """max over a sample's own tokens of a da, [batch, unit], as soon as the gradient is there."""
         if self._left_out is None or a.shape[:2] != self._left_out.shape:
             raise ModelError(
@@ -82,8 +82,8 @@ class Attributor:
             )
         left_out = self._left_out.to(a.device)[:, :, None]
         wide = torch.promote_types(a.dtype, torch.float32)
-        for site, layer, part in parts:
-            units = slice(part.start, part.stop)
+        for site, layer, projection in watched:
+            units = slice(projection.start, projection.stop)
             product = a[..., units].to(wide) * gradient[..., units]
             self._scores[site, layer] = product.masked_fill_(left_out, -torch.inf).amax(dim=1)
 
@@ -96,13 +96,13 @@ def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
     result = Attributor(where, adapter.n_layers)
     # A fused projection is watched once, for all sites that it holds.
     by_module: dict[nn.Module, list[tuple[str, int, Projection]]] = {}
-    for site, parts in where.items():
-        for layer, part in enumerate(parts):
-            by_module.setdefault(part.module, []).append((site, layer, part))
+    for site, of_site in where.items():
+        for layer, projection in enumerate(of_site):
+            by_module.setdefault(projection.module, []).append((site, layer, projection))
     with ExitStack() as hooks:
         hooks.enter_context(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
-        for module, parts in by_module.items():
-            hooks.enter_context(module.register_forward_hook(partial(result._watch, parts)))
+        for module, watched in by_module.items():
+            hooks.enter_context(module.register_forward_hook(partial(result._watch, watched)))
         yield result
 
 
@@ -121,8 +121,8 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
     hooks.start(batch.inputs["attention_mask"].bool())
     with torch.enable_grad():
         probability = right_letter(loaded, batch).exp()
-        found = hooks.collect(probability)
-    values = {site: scores.cpu().numpy() for site, scores in found.items()}
+        attributions = hooks.collect(probability)
+    values = {site: scores.cpu().numpy() for site, scores in attributions.items()}
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
     if not good.all():
         with torch.inference_mode():

@@ -85,11 +85,11 @@ def cut_batches(questions: Sequence[Question], tokens: Sequence[int], size: int)
     for (split, bare, _, _), group in groupby(sorted(questions, key=order), key=lambda q: order(q)[:4]):
         members = list(group)
         for start in range(0, len(members), size):
-            part = members[start : start + size]
-            if previous == (split, bare) and len(result[-1]) + len(part) <= size:
-                result[-1] += part
+            piece = members[start : start + size]
+            if previous == (split, bare) and len(result[-1]) + len(piece) <= size:
+                result[-1] += piece
             else:
-                result.append(part)
+                result.append(piece)
             previous = split, bare
     return result
 
@@ -114,29 +114,29 @@ def run_batches(
     with ahead or nullcontext():
         coming = None
         while left:
-            part = left.popleft()
-            batch = coming.result() if coming is not None else process(loaded, part, opener, content)
+            piece = left.popleft()
+            batch = coming.result() if coming is not None else process(loaded, piece, opener, content)
             coming = None
-            fits = limit is None or batch.tokens <= limit or len(part) == 1
+            fits = limit is None or batch.tokens <= limit or len(piece) == 1
             if fits:
                 if ahead is not None and left:
                     coming = ahead.submit(process, loaded, left[0], opener, content)
                 try:
                     result = work(batch)
                 except RuntimeError as error:
-                    if len(part) == 1 or not is_out_of_memory(error):
+                    if len(piece) == 1 or not is_out_of_memory(error):
                         raise
                     fits, limit = False, batch.tokens // 2
                     log.warning(
                         "%s: out of memory with %d questions of %d tokens; going on with half as many",
-                        loaded.name, len(part), batch.tokens // len(part),
+                        loaded.name, len(piece), batch.tokens // len(piece),
                     )  # fmt: skip
             if fits:
                 yield batch, result
                 continue
             # Only here is the failed pass let go of: while its error is handled, its frames hold its tensors.
             coming = None
-            left.extendleft(reversed(halve(part)))
+            left.extendleft(reversed(halve(piece)))
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -31,8 +31,8 @@ def experts(layer: nn.Module) -> str:
     Signs: a name (`named_experts`), a weight with three axes (expert, out, in) that is no convolution's, and a list of
     modules that have several weight matrices each.
     """
-    if found := named_experts(layer):
-        return found
+    if sign := named_experts(layer):
+        return sign
     for name, module in layer.named_modules():
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:
             members = list(module.values()) if isinstance(module, nn.ModuleDict) else list(module)

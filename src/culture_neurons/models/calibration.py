@@ -156,8 +156,8 @@ def measure(
 
     def mean(work: Callable[[Batch], Any]) -> float:
         """Seconds per question."""
-        whole = sum(weight * sum(seconds(work, batch, devices) for batch in parts) for weight, parts in strata)
-        return whole / batches.questions
+        total = sum(weight * sum(seconds(work, batch, devices) for batch in pieces) for weight, pieces in strata)
+        return total / batches.questions
 
     def timed(work: Callable[[Batch], Any]) -> np.ndarray:
         """Seconds per question, float64 [repeat]."""
@@ -170,7 +170,7 @@ def measure(
     under_masks = []
     for n in (FEW, MANY):
         with evaluator(loaded, masks[:n], prompt) as evaluate:
-            for batch in itertools.chain.from_iterable(parts for _, parts in strata):
+            for batch in itertools.chain.from_iterable(pieces for _, pieces in strata):
                 evaluate(batch)  # the first batch of each kind also compares replays with whole passes
             under_masks.append(timed(evaluate))
     per_question["ablate"], per_question["ablate_mask"] = fixed_and_each(*under_masks)
@@ -178,15 +178,15 @@ def measure(
         with attributor(loaded, sites) as hooks:
             per_question["attribute"] = timed(partial(attribute, loaded, hooks=hooks))
 
-    counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in parts]) for weight, parts in strata]
-    everyone = sum(weight * sum(int(n.sum()) for n in found) for weight, found in counts) / batches.questions
-    most = max(int(n.max()) for _, found in counts for n in found)
+    counts = [(weight, [batch.inputs["attention_mask"].sum(dim=1) for batch in pieces]) for weight, pieces in strata]
+    everyone = sum(weight * sum(int(n.sum()) for n in lengths) for weight, lengths in counts) / batches.questions
+    most = max(int(n.max()) for _, lengths in counts for n in lengths)
     return Measurement(
         per_question,
         (float(everyone), most),
         largest,
-        sum(len(batch.questions) for _, parts in strata for batch in parts),
-        _recorded(loaded, [parts for _, parts in strata], rule, negative_sum),
+        sum(len(batch.questions) for _, pieces in strata for batch in pieces),
+        _recorded(loaded, [pieces for _, pieces in strata], rule, negative_sum),
     )
 
 
@@ -219,7 +219,7 @@ def _recorded(
     kept = max(1, _KEPT // (12 * loaded.adapter.n_layers * loaded.adapter.n_neurons * len(strata)))
     result = []
     with record(loaded.adapter, negative_sum) as recorder:
-        for parts in strata:
-            found = activation_sums(loaded, parts[0], rule, recorder)
-            result.append(tuple(values[:kept].copy() for values in found))
+        for pieces in strata:
+            sums = activation_sums(loaded, pieces[0], rule, recorder)
+            result.append(tuple(values[:kept].copy() for values in sums))
     return result

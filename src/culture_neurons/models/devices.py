@@ -13,8 +13,8 @@ from culture_neurons.models.loading import Loaded
 
 def devices_of(loaded: Loaded) -> list[torch.device]:
     """Where the weights of a model lie, each device once; those that accelerate keeps elsewhere compute on none."""
-    found = dict.fromkeys(parameter.device for parameter in loaded.model.parameters())
-    return [device for device in found if device.type != "meta"] or [torch.device("cpu")]
+    devices = dict.fromkeys(parameter.device for parameter in loaded.model.parameters())
+    return [device for device in devices if device.type != "meta"] or [torch.device("cpu")]
 
 
 def describe(loaded: Loaded) -> dict[str, Any]:

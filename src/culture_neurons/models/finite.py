@@ -50,14 +50,14 @@ def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callab
 
 
 def nonfinite_error(
-    loaded: Loaded, batch: Batch, row: int, what: str, repeat: Callable[[], object], under: str = ""
+    loaded: Loaded, batch: Batch, row: int, quantity: str, repeat: Callable[[], object], under: str = ""
 ) -> ModelError:
-    """The error to raise when `what` came out for sample `row` of a batch is not finite.
+    """The error to raise when `quantity` came out for sample `row` of a batch is not finite.
 
     `repeat` as in `first_nonfinite_layer`; `under` says what is in force, such as the mask of a culture.
     """
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
-        f"model {loaded.name!r}: {what} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
+        f"model {loaded.name!r}: {quantity} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
         f"{first_nonfinite_layer(loaded, batch, row, repeat)}; {advice}"
     )

@@ -98,16 +98,16 @@ def token_sums(g: torch.Tensor, left_out: torch.Tensor, negative_sum: bool = Fal
     ones = torch.ones(min(step, batch), 1, tokens)
     for start in range(0, batch, step):
         given = g[start : start + step].float()
-        part = given.clamp_min(0).contiguous()
+        clamped = given.clamp_min(0).contiguous()
         at = left_out[(left_out >= start * tokens) & (left_out < (start + step) * tokens)] - start * tokens
-        part.view(-1, neurons).index_fill_(0, at, 0)
-        row = ones[: len(part)]
-        torch.bmm(row, part, out=positive_sum[start : start + step, None])
-        torch.bmm(row, part.sign_(), out=fired[start : start + step, None])
+        clamped.view(-1, neurons).index_fill_(0, at, 0)
+        row = ones[: len(clamped)]
+        torch.bmm(row, clamped, out=positive_sum[start : start + step, None])
+        torch.bmm(row, clamped.sign_(), out=fired[start : start + step, None])
         if negative_sum:
-            torch.clamp_max(given, 0, out=part)
-            part.view(-1, neurons).index_fill_(0, at, 0)
-            torch.bmm(row, part, out=negative[start : start + step, None])
+            torch.clamp_max(given, 0, out=clamped)
+            clamped.view(-1, neurons).index_fill_(0, at, 0)
+            torch.bmm(row, clamped, out=negative[start : start + step, None])
     return (fired, positive_sum, negative) if negative_sum else (fired, positive_sum)
 
 
@@ -139,7 +139,7 @@ class Ablation:
         self.modules, self._layers, places = _positions(adapter, masks)
         devices = [_device(layer) for layer in adapter.layers]
         # Indices of all masks go to the devices now, so that changing masks waits for nothing.
-        self._masks = [_on_devices(parts_of(mask), places, devices) for mask in masks]
+        self._masks = [_on_devices(masks_of(mask), places, devices) for mask in masks]
         #: Per mask, the cultures whose questions it is for; None: all questions.
         self._only = [[m.culture for m in mask.masks] if isinstance(mask, OwnMasks) else None for mask in masks]
         self._cultures: Sequence[str] = ()
@@ -182,9 +182,9 @@ class Ablation:
 
     def _gain_of(self, place: int, g: torch.Tensor) -> torch.Tensor:
         """What to multiply g by: [neuron], or [prompt, 1, neuron] where each prompt has a mask of its own."""
-        parts, only = self._masks[self._index][place], self._only[self._index]
+        neurons_by_row, only = self._masks[self._index][place], self._only[self._index]
         gain = torch.ones(len(only) + 1 if only is not None else 1, g.shape[-1], dtype=g.dtype, device=g.device)
-        for row, (neurons, factor) in parts.items():
+        for row, (neurons, factor) in neurons_by_row.items():
             gain[row].index_fill_(0, neurons.to(g.device), factor)
         if only is None:
             return gain[0]
@@ -194,7 +194,7 @@ class Ablation:
         return gain[torch.tensor([own.get(c, len(only)) for c in self._cultures], device=g.device), None]
 
 
-def parts_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
+def masks_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
     """The masks that are in force together; for different questions, where there are several."""
     return mask.masks if isinstance(mask, OwnMasks) else (mask,)
 
@@ -204,23 +204,23 @@ def _positions(
 ) -> tuple[list[nn.Module], list[int], dict[str, list[tuple[int, Projection]]]]:
     """The modules that masks act on, the layer of each, and by site, per layer, the module's number and the site's
     place in what it puts out. Raises ConfigError for a neuron that the model does not have."""
-    parts = [part for group in masks for part in parts_of(group)]
-    used = sorted({str(site) for part in parts for site in np.unique(part.site)} - {"act_fn"})
-    found = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
-    found |= projections(adapter, used)
-    for part in parts:
-        for site in map(str, np.unique(part.site)):
-            layer, neuron = part.layer[part.site == site], part.neuron[part.site == site]
-            width = found[site][0].width
+    single_masks = [mask for group in masks for mask in masks_of(group)]
+    used = sorted({str(site) for mask in single_masks for site in np.unique(mask.site)} - {"act_fn"})
+    by_site = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
+    by_site |= projections(adapter, used)
+    for mask in single_masks:
+        for site in map(str, np.unique(mask.site)):
+            layer, neuron = mask.layer[mask.site == site], mask.neuron[mask.site == site]
+            width = by_site[site][0].width
             if layer.min() < 0 or layer.max() >= adapter.n_layers or neuron.min() < 0 or neuron.max() >= width:
                 raise ConfigError(
-                    f"mask of {part.culture!r}: layer {layer.max()}, neuron {neuron.max()} is outside the model "
+                    f"mask of {mask.culture!r}: layer {layer.max()}, neuron {neuron.max()} is outside the model "
                     f"({adapter.n_layers} layers of {width} neurons at {site}); was it made for another model?"
                 )
     # A fused projection is one module, which holds several sites.
-    layer_of = {p.module: layer for of_site in found.values() for layer, p in enumerate(of_site)}
+    layer_of = {p.module: layer for of_site in by_site.values() for layer, p in enumerate(of_site)}
     number = {module: i for i, module in enumerate(layer_of)}
-    places = {site: [(number[p.module], p) for p in of_site] for site, of_site in found.items()}
+    places = {site: [(number[p.module], p) for p in of_site] for site, of_site in by_site.items()}
     return list(layer_of), list(layer_of.values()), places
 
 
@@ -234,8 +234,8 @@ def _on_devices(
     for number, mask in enumerate(masks):
         for site in map(str, np.unique(mask.site)):
             for layer in map(int, np.unique(mask.layer[mask.site == site])):
-                place, part = places[site][layer]
-                chosen = mask.neuron[(mask.site == site) & (mask.layer == layer)] + part.start
+                place, projection = places[site][layer]
+                chosen = mask.neuron[(mask.site == site) & (mask.layer == layer)] + projection.start
                 neurons = torch.from_numpy(chosen).to(devices[layer])
                 of_place = result.setdefault(place, {})
                 before = [of_place[number][0]] if number in of_place else []

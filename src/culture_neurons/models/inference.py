@@ -56,8 +56,8 @@ def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
 
     def known(token: str) -> list[int]:
         # Not through get_vocab, which copies 150,000 entries at every call.
-        found = tokenizer.convert_tokens_to_ids(token)
-        return [found] if found is not None and tokenizer.convert_ids_to_tokens(found) == token else []
+        token_id = tokenizer.convert_tokens_to_ids(token)
+        return [token_id] if token_id is not None and tokenizer.convert_ids_to_tokens(token_id) == token else []
 
     result = [
         [i for form in _LETTER_FORMS for i in known(form.format(letter))] for letter in prompts.LETTERS[:n_options]
@@ -145,9 +145,9 @@ def answers(
     by_letter, best = reading.by_letter.cpu().numpy(), reading.best.cpu().numpy()
     bad = np.isnan(by_letter).any(axis=1) | np.isposinf(by_letter).any(axis=1) | np.isneginf(by_letter).all(axis=1)
     if bad.any():
-        what = "the log-probabilities"
+        quantity = "the log-probabilities"
         raise finite.nonfinite_error(
-            loaded, batch, int(bad.argmax()), what, lambda: forward(loaded, on_device(loaded, batch)), under
+            loaded, batch, int(bad.argmax()), quantity, lambda: forward(loaded, on_device(loaded, batch)), under
         )
     return [
         _answer(order, by_letter[b], int(best[b]), letters.tokens, None if texts is None else texts[b])

@@ -133,9 +133,9 @@ def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
     count = getattr(loaded.processor, "_get_num_multimodal_tokens", None)
     if sizes and count is not None:
 
-        def tokens(part: Sequence[int]) -> np.ndarray:
+        def tokens(indices: Sequence[int]) -> np.ndarray:
             # The text holds one placeholder for the image already.
-            shapes = [(sizes[k][1], sizes[k][0]) for k in part]
+            shapes = [(sizes[k][1], sizes[k][0]) for k in indices]
             return np.array(count(image_sizes=shapes).num_image_tokens) - 1
 
         more = _naming_sample(loaded, tokens, [questions[i].sample for i in sized], sizes)
@@ -175,13 +175,13 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         # A chat template that writes the start token itself must not get a second one.
         "add_special_tokens": not (bos and texts[0].startswith(bos)),
     }
-    found = iter(images)
-    shown = [None if question.sample.image is None else next(found) for question in questions]
+    opened = iter(images)
+    shown = [None if question.sample.image is None else next(opened) for question in questions]
 
-    def processed(part: Sequence[int]) -> dict[str, Any]:
-        given = [shown[k] for k in part if shown[k] is not None]
+    def processed(indices: Sequence[int]) -> dict[str, Any]:
+        given = [shown[k] for k in indices if shown[k] is not None]
         return dict(
-            loaded.processor(**arguments, text=[texts[k] for k in part], **({"images": given} if given else {}))
+            loaded.processor(**arguments, text=[texts[k] for k in indices], **({"images": given} if given else {}))
         )
 
     sizes = [None if image is None else image.size for image in shown]

@@ -53,9 +53,9 @@ def read(
             raise FileError(f"{path}: culture {culture!r}: holds {_kind(tensors)}; expected a list of tensors")
         if len(tensors) != layers:
             raise FileError(f"{path}: culture {culture!r}: {len(tensors)} layers, but the model has {layers}")
-        found = [_indices(tensors[i], neurons, f"{path}: culture {culture!r}, layer {i}") for i in range(layers)]
-        layer = np.repeat(np.arange(layers), [len(part) for part in found])
-        masks.append(NeuronMask(culture, site, layer, np.concatenate(found)))
+        indices = [_indices(tensors[i], neurons, f"{path}: culture {culture!r}, layer {i}") for i in range(layers)]
+        layer = np.repeat(np.arange(layers), [len(of_layer) for of_layer in indices])
+        masks.append(NeuronMask(culture, site, layer, np.concatenate(indices)))
     none = np.empty(0, np.int64)
     return masks + [NeuronMask(culture, site, none, none) for culture in cultures[len(lists) :]]
 
@@ -90,8 +90,8 @@ def _load(path: Path, largest: int) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in the unpickler, the zip reader or in what it calls
         # Of torch's message the reason alone: what follows is advice to switch the protection off.
-        found = re.search(r"WeightsUnpickler error: (.+)", str(error))
-        reason = (found[1][:200] if found else first_line(error)).partition(". ")[0]
+        match = re.search(r"WeightsUnpickler error: (.+)", str(error))
+        reason = (match[1][:200] if match else first_line(error)).partition(". ")[0]
         raise FileError(
             f"{path}: damaged, or not made of lists and tensors alone ({reason}); nothing was unpickled"
         ) from None

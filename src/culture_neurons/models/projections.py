@@ -42,16 +42,16 @@ def projections(adapter: Adapter, sites: Sequence[str]) -> dict[str, tuple[Proje
     Raises ConfigError for an unknown site, ModelError where a layer has no such projection, or widths differ between
     layers.
     """
-    found = {}
+    by_site = {}
     for site in sites:
         if site not in PROJECTIONS:
             raise ConfigError(f"unknown site {site!r}{nearest(site, PROJECTIONS)}; known: {', '.join(PROJECTIONS)}")
         find = _attention if site in _ATTENTION else _mlp
-        found[site] = tuple(find(adapter, layer, site) for layer in range(adapter.n_layers))
-        widths = sorted({projection.width for projection in found[site]})
+        by_site[site] = tuple(find(adapter, layer, site) for layer in range(adapter.n_layers))
+        widths = sorted({projection.width for projection in by_site[site]})
         if len(widths) != 1:
             raise ModelError(f"{adapter.model_type}: {site} has different widths {widths}; expected one")
-    return found
+    return by_site
 
 
 def _mlp(adapter: Adapter, layer: int, site: str) -> Projection:

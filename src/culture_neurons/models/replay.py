@@ -80,51 +80,51 @@ class Replay:
         if layer <= self.layer:
             return
         stop = [(self._layers[layer], _stop)]
-        with record_runs([self._layers[layer - 1]]) as found, replace_forwards(stop), suppress(_StopForward):
+        with record_runs([self._layers[layer - 1]]) as runs, replace_forwards(stop), suppress(_StopForward):
             self._pass(self._parts)
-        if len(found) != 1:
+        if len(runs) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
-        self._below = [returning(below, found[0][1]) for below in self._layers[:layer]]
+        self._below = [returning(below, runs[0][1]) for below in self._layers[:layer]]
 
-    def logits(self, parts: bool = True) -> torch.Tensor:
+    def logits(self, activation_only: bool = True) -> torch.Tensor:
         """Logits [batch, vocabulary] at the last position, under the mask in force, which acts in no layer before.
 
-        `parts`: in this layer it acts on the activation's output alone. The first such pass keeps what comes before
-        that, and the others hand it back.
+        `activation_only`: in this layer it acts on the activation's output alone. The first such pass keeps what comes
+        before that, and the others hand it back.
         Raises ModelError for a model whose layers can't be replayed.
         """
         if self.kind is not None:
-            return self._keeping(parts)
+            return self._keeping(activation_only)
         with _record_modules(self._layers, [*self._around, self._decoder, *self._decoder.children()]) as seen:
-            result = self._keeping(parts)
+            result = self._keeping(activation_only)
         self.kind = seen.kind()
         if self._savings:
             self._entry = _entry(self._around, self._decoder, seen)
         return result
 
-    def _keeping(self, parts: bool) -> torch.Tensor:
-        if not parts or self._parts:
-            return self._pass(self._parts if parts else [])
+    def _keeping(self, activation_only: bool) -> torch.Tensor:
+        if not activation_only or self._parts:
+            return self._pass(self._parts if activation_only else [])
         adapter, at = self._loaded.adapter, self.layer
         layout, activation = adapter.gated[at], adapter.activations[at]
         gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
         modules = [m for m in dict.fromkeys((adapter.attentions[at], gate, up, activation)) if m is not None]
-        with record_runs(modules) as found:
+        with record_runs(modules) as runs:
             result = self._pass([])
-        outputs = dict(found)
-        if len(found) != len(modules) or outputs.keys() != set(modules):
+        outputs = dict(runs)
+        if len(runs) != len(modules) or outputs.keys() != set(modules):
             raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
         if up is not gate:
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
         self._parts = [returning(module, output) for module, output in outputs.items()]
         return result
 
-    def _pass(self, parts: Sequence[StandIn]) -> torch.Tensor:
+    def _pass(self, stand_ins: Sequence[StandIn]) -> torch.Tensor:
         """A forward pass in which what is kept is handed back."""
         # In the last layer, what is kept of the MLP is there for all positions.
         tail = self._tail if self.layer < len(self._layers) - 1 else []
-        with replace_forwards([*self._below, *parts, *self._entry, *tail]):
+        with replace_forwards([*self._below, *stand_ins, *self._entry, *tail]):
             return forward(self._loaded, self._inputs).logits[:, -1]
 
 
@@ -179,9 +179,9 @@ def _record_modules(layers: Sequence[nn.Module], modules: Sequence[nn.Module]) -
 
 def _entry(around: Sequence[nn.Module], decoder: nn.Module, seen: _Recorded) -> list[StandIn]:
     """What makes the decoder's input, and what in the decoder runs before its layers, hands back what it gave."""
-    found = [returning(module, run[2]) for module, run in seen.before.items()]
-    found += next(filter(None, (skipping_wrapper(decoder, module, seen.runs) for module in around)), [])
-    return found + with_additive_mask(decoder, seen.runs, seen.masks)
+    stand_ins = [returning(module, run[2]) for module, run in seen.before.items()]
+    stand_ins += next(filter(None, (skipping_wrapper(decoder, module, seen.runs) for module in around)), [])
+    return stand_ins + with_additive_mask(decoder, seen.runs, seen.masks)
 
 
 def _kind(value: Any) -> Hashable:

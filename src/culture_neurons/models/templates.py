@@ -37,11 +37,11 @@ Chat = Sequence[Mapping[str, Any]]
 
 def sources(processor: Any, tokenizer: Any) -> list[str]:
     """The source of a model's chat templates: one, or several by name."""
-    found = []
+    templates = []
     for owner in (processor, tokenizer):
         template = getattr(owner, "chat_template", None)
-        found += list(template.values()) if isinstance(template, dict) else [template]
-    return [template for template in found if isinstance(template, str)]
+        templates += list(template.values()) if isinstance(template, dict) else [template]
+    return [template for template in templates if isinstance(template, str)]
 
 
 def render(processor: Any, chat: Chat, settings: Mapping[str, Any]) -> str:

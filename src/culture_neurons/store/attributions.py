@@ -35,14 +35,14 @@ def read_attributions(shards: Sequence[str | Path]) -> tuple[Attributions, dict[
     samples, sums = total.samples.copy(), dict(total.sums)
     expected = _identity(total, metadata)
     for path in shards[1:]:
-        found, made = _read(path)
-        for key, value in _identity(found, made).items():
+        shard, shard_metadata = _read(path)
+        for key, value in _identity(shard, shard_metadata).items():
             if value != expected[key]:
                 raise FileError(
                     f"{path}: {key} {value!r}, but {shards[0]} has {expected[key]!r}; delete the shards and run again"
                 )
-        samples += found.samples
-        for site, values in found.sums.items():
+        samples += shard.samples
+        for site, values in shard.sums.items():
             sums[site] += values
     return Attributions(total.cultures, samples, sums), metadata
 

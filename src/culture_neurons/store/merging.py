@@ -24,35 +24,35 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     Raises FileError when shards disagree on the model, its revision, dtype, token rule, mantissa bits,
     site, shape or whether N was recorded, or when a sample lies in two of them.
     """
-    found = _survey(shards)
-    ids = sorted(found.where)
-    cultures = [found.culture[i] for i in ids]
-    negative_sum = found.common["negative_sum"]
-    totals = Totals(cultures, found.shape, negative_sum)
+    survey = _survey(shards)
+    ids = sorted(survey.where)
+    cultures = [survey.culture[i] for i in ids]
+    negative_sum = survey.common["negative_sum"]
+    totals = Totals(cultures, survey.shape, negative_sum)
     # Whole chunks are written, in order and without a cache, so that they lie in the file in this order.
     with hdf5.create_file(target) as file:
         with hdf5.naming_errors(target):
-            hdf5.write_metadata(file, found.site, {**metadata, **found.identity})
+            hdf5.write_metadata(file, survey.site, {**metadata, **survey.identity})
             rows = Rows(
-                file, target, ids, cultures, found.site, *found.shape,
-                fired_type=found.fired_type, negative_sum=negative_sum,
+                file, target, ids, cultures, survey.site, *survey.shape,
+                fired_type=survey.fired_type, negative_sum=negative_sum,
             )  # fmt: skip
-        of_sample = found.shape[0] * found.shape[1] * (10 if negative_sum else 6)
+        of_sample = survey.shape[0] * survey.shape[1] * (10 if negative_sum else 6)
         per_block = max(1, _BLOCK_BYTES // of_sample // rows.per_chunk) * rows.per_chunk
         # The same memory for all blocks: new pages for each would take longer than to decompress them.
         all_tokens = np.empty(per_block, np.int64)
-        buffers = {name: np.empty((per_block, *found.shape), dataset.dtype) for name, dataset in rows.sums.items()}
+        buffers = {name: np.empty((per_block, *survey.shape), dataset.dtype) for name, dataset in rows.sums.items()}
         for start in range(0, len(ids), per_block):
             block = slice(start, start + per_block)
-            where = [found.where[i] for i in ids[block]]
+            where = [survey.where[i] for i in ids[block]]
             tokens = all_tokens[: len(where)]
             sums = {name: buffer[: len(where)] for name, buffer in buffers.items()}
-            chunks = _read(shards, where, found.site, rows, tokens, sums)
+            chunks = _read(shards, where, survey.site, rows, tokens, sums)
             rows.write(ids[block], tokens, list(sums.values()), chunks)
             totals.add(cultures[block], tokens, sums)
         rows.close()
         with hdf5.naming_errors(target):
-            totals.write(file, found.site)
+            totals.write(file, survey.site)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class _Shards:
 
 def _survey(shards: Sequence[str | Path]) -> _Shards:
     """Look into all shards. Raises FileError, see `merge_statistics`."""
-    found: _Shards | None = None
+    survey: _Shards | None = None
     for s, path in enumerate(shards):
         with hdf5.open_file(path) as file:
             site, metadata = hdf5.read_metadata(file, path)
@@ -90,22 +90,22 @@ def _survey(shards: Sequence[str | Path]) -> _Shards:
                 "negative_sum": "negative_sum" in recorded_sums(file, site),
             }
             common |= {key: metadata.get(key) for key in hdf5.IDENTITY}
-            found = found or _Shards(common, fired.dtype)
-            found.fired_type = np.promote_types(found.fired_type, fired.dtype)
+            survey = survey or _Shards(common, fired.dtype)
+            survey.fired_type = np.promote_types(survey.fired_type, fired.dtype)
             ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
-        for key, value in found.common.items():
+        for key, value in survey.common.items():
             if value != common[key]:
                 raise FileError(
                     f"{path}: {key} {common[key]!r}, but {shards[0]} has {value!r}; delete the shards and run again"
                 )
         for row, (sample_id, culture) in enumerate(zip(ids, cultures, strict=True)):
-            if sample_id in found.where:
-                raise FileError(f"{path}: sample {sample_id!r} is also in {shards[found.where[sample_id][0]]}")
-            found.where[sample_id] = s, row
-            found.culture[sample_id] = culture
-    if found is None:
+            if sample_id in survey.where:
+                raise FileError(f"{path}: sample {sample_id!r} is also in {shards[survey.where[sample_id][0]]}")
+            survey.where[sample_id] = s, row
+            survey.culture[sample_id] = culture
+    if survey is None:
         raise FileError("no statistics to merge")
-    return found
+    return survey
 
 
 def _read(

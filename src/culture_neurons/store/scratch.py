@@ -49,14 +49,14 @@ class SampleSums:
 
         Threads may read at the same time.
         """
-        found, samples = {}, len(self.tokens[culture])
+        sums, samples = {}, len(self.tokens[culture])
         for name, kind in self._types.items():
             size = samples * (part.stop - part.start) * kind.itemsize
             content = os.pread(self._file, size, self._offset(name, culture, part))
-            found[name] = np.frombuffer(content, kind).reshape(samples, -1).astype(np.float32, copy=False)
-        if "mean_sum" in found:
-            found["square_sum"] = np.square(found["mean_sum"])
-        return found
+            sums[name] = np.frombuffer(content, kind).reshape(samples, -1).astype(np.float32, copy=False)
+        if "mean_sum" in sums:
+            sums["square_sum"] = np.square(sums["mean_sum"])
+        return sums
 
     def _offset(self, name: str, culture: int, part: slice) -> int:
         """Where a part begins: one sum after the other, in it cultures, then parts, then samples."""
@@ -124,13 +124,13 @@ def _copy(sums: dict[str, h5py.Dataset], cultures: list[str], tokens: np.ndarray
     step, centre = sums["fired"].chunks[0] if cultures else 1, None
     for start in range(0, len(cultures), step):
         rows = slice(start, start + step)
-        found = totals.features(tokens[rows], {name: dataset[rows] for name, dataset in sums.items()})
-        if "mean_sum" in found:
+        features = totals.features(tokens[rows], {name: dataset[rows] for name, dataset in sums.items()})
+        if "mean_sum" in features:
             # x_0 is near every x, so that squares of x - x_0 keep their digits in float32; and exactly x where all
             # samples agree.
-            mean = found["mean_sum"].astype(np.float32)
+            mean = features["mean_sum"].astype(np.float32)
             centre = np.median(mean, axis=0) if centre is None else centre
-            found["mean_sum"] = mean - centre
+            features["mean_sum"] = mean - centre
         for name, kind in target._types.items():
-            for (culture, row), values in zip(place[rows], found[name], strict=True):
+            for (culture, row), values in zip(place[rows], features[name], strict=True):
                 target._write(name, culture, row, values.ravel().astype(kind, copy=False))

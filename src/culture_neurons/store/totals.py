@@ -21,12 +21,12 @@ def features(tokens: np.ndarray | int, sums: Mapping[str, np.ndarray]) -> dict[s
 
     x, a sample's mean of g, and its square are float64.
     """
-    found = dict(sums)
+    terms = dict(sums)
     if "negative_sum" in sums:
         mean = np.add(sums["positive_sum"], sums["negative_sum"], dtype=np.float64)
         mean /= np.maximum(tokens, 1)[..., None, None]
-        found |= {"mean_sum": mean, "square_sum": mean * mean}
-    return found
+        terms |= {"mean_sum": mean, "square_sum": mean * mean}
+    return terms
 
 
 class Totals:
@@ -51,8 +51,8 @@ class Totals:
         """
         for i, culture in enumerate(cultures):
             if culture:
-                found = features(tokens[i], {name: values[i] for name, values in sums.items()})
-                for name, values in found.items():
+                terms = features(tokens[i], {name: values[i] for name, values in sums.items()})
+                for name, values in terms.items():
                     self.sums[name][self._index[culture]] += values
 
     def write(self, file: h5py.File, site: str) -> None:
@@ -66,5 +66,5 @@ def read(file: h5py.File, site: str) -> dict[str, np.ndarray] | None:
     """The totals of all cultures, in the order of their names; None for a file that has not been merged."""
     if f"{site}/totals" not in file:
         return None
-    found = file[f"{site}/totals"]
-    return {name: found[name][()] for name in NAMES if name in NAMES[:2] or name in found}
+    group = file[f"{site}/totals"]
+    return {name: group[name][()] for name in NAMES if name in NAMES[:2] or name in group}

@@ -38,12 +38,12 @@ def test_a_prompt_that_is_not_understood(prompt: Any) -> None:
     assert blend.parse_prompt(prompt, CHOICES) == ""
 
 
-@pytest.mark.parametrize(("cell", "found"), [
+@pytest.mark.parametrize(("cell", "choices"), [
     ('{"B": "b", "A": "a"}', {"A": "a", "B": "b"}), ({"A": "a", "B": None}, {"A": "a"}), ("{", None), ("[1]", None),
     ("[" * 5000, None), (None, None), ('{"1": "a"}', None), ("{}", None), ({"AA": "x"}, None),
 ])  # fmt: skip
-def test_choices(cell: Any, found: Any) -> None:
-    assert blend.parse_choices(cell) == found
+def test_choices(cell: Any, choices: Any) -> None:
+    assert blend.parse_choices(cell) == choices
 
 
 def spec(rows: list[dict[str, Any]], folder: Path, **more: Any) -> dict[str, Any]:
@@ -54,28 +54,28 @@ def test_questions_and_places(tmp_path: Path) -> None:
     rows, _ = made(6)
     rows[1]["choices"] = json.dumps({"C": "rice", "B": "noodles"})  # neither all letters nor in order
     rows[1]["answer_idx"] = "C"
-    found = registry.read(spec(rows, tmp_path)).rows
-    assert found["question"][0] == "What do people eat in South_Korea, 0?"
-    assert found["culture"].tolist() == found["country"].tolist() == ["South Korea"] * 3 + ["UK"] * 3
-    assert found["question_id"].tolist() == ["Al-en-00"] * 6
-    assert found["options"].tolist()[:2] == [FOODS, ["noodles", "rice"]]
-    assert found["label"].tolist()[:2] == [0, 1]
+    table = registry.read(spec(rows, tmp_path)).rows
+    assert table["question"][0] == "What do people eat in South_Korea, 0?"
+    assert table["culture"].tolist() == table["country"].tolist() == ["South Korea"] * 3 + ["UK"] * 3
+    assert table["question_id"].tolist() == ["Al-en-00"] * 6
+    assert table["options"].tolist()[:2] == [FOODS, ["noodles", "rice"]]
+    assert table["label"].tolist()[:2] == [0, 1]
 
 
 def test_only_the_first_variants_of_a_question_in_a_country(tmp_path: Path) -> None:
     rows, _ = made(12)  # two countries and two ids, three variants each
-    found = registry.read(spec(rows, tmp_path, per_question=2)).rows
-    assert found["excluded"].tolist() == [None, None, reasons.FURTHER_VARIANT] * 4
+    table = registry.read(spec(rows, tmp_path, per_question=2)).rows
+    assert table["excluded"].tolist() == [None, None, reasons.FURTHER_VARIANT] * 4
     assert set(registry.read(spec(rows, tmp_path)).rows["excluded"]) == {None}
 
 
 def test_what_is_not_understood_has_a_reason(tmp_path: Path) -> None:
     rows, _ = made(6)
     rows[0]["prompt"], rows[1]["choices"], rows[2]["answer_idx"] = "Answer:", "no JSON", None
-    found = registry.read(spec(rows, tmp_path)).rows
-    assert found["excluded"].tolist() == [reasons.PROMPT, reasons.PROMPT, None, None, None, None]
-    assert found["options"][1] is None
-    assert labels.parse_index(found["label"][2])[1] == reasons.HIDDEN_LABEL
+    table = registry.read(spec(rows, tmp_path)).rows
+    assert table["excluded"].tolist() == [reasons.PROMPT, reasons.PROMPT, None, None, None, None]
+    assert table["options"][1] is None
+    assert labels.parse_index(table["label"][2])[1] == reasons.HIDDEN_LABEL
 
 
 def test_topics(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_topics(tmp_path: Path) -> None:
     path = tmp_path / "US_questions.csv"
     path.write_text(",ID,Topic\n0,Al-en-00,Work life\n1,other,Food\n", encoding="utf-8")
     table = {"path": str(path), "id": "ID", "topic": "Topic"}
-    found = registry.read(spec(rows, tmp_path, topics=table)).rows
-    assert found["category"].tolist() == ["Work life"] * 6 + [None] * 6
+    questions = registry.read(spec(rows, tmp_path, topics=table)).rows
+    assert questions["category"].tolist() == ["Work life"] * 6 + [None] * 6
     with pytest.raises(ConfigError, match=r"source\.topics\.topic: expected a text, found None"):
         registry.read(spec(rows, tmp_path, topics={"path": str(path), "id": "ID"}))
     with pytest.raises(ConfigError, match=r"source\.topics: expected path, id and topic, found 'x'"):

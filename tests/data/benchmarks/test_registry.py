@@ -27,9 +27,9 @@ WRITERS = {"rows.parquet": parquet, "saved": saved, "rows.jsonl": jsonl, "rows.c
 
 def chosen(rows: pd.DataFrame) -> list[str]:
     """The text of the right option of every row, as the pipeline understands its label."""
-    found = [labels.parse_index(label) for label in rows["label"]]
-    assert {reason for _, reason in found} == {""}
-    return [options[place] for (place, _), options in zip(found, rows["options"], strict=True)]
+    places = [labels.parse_index(label) for label in rows["label"]]
+    assert {reason for _, reason in places} == {""}
+    return [options[place] for (place, _), options in zip(places, rows["options"], strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,17 @@ def test_a_perfect_predictor_is_perfect_and_a_constant_one_gets_the_share_of_its
 ) -> None:
     make, spec, _, _ = KINDS[kind]
     rows, answers = make()
-    found = registry.read(spec | {"path": WRITERS[name](rows, tmp_path / name), "split": "train"}).rows
-    assert chosen(found) == answers
+    table = registry.read(spec | {"path": WRITERS[name](rows, tmp_path / name), "split": "train"}).rows
+    assert chosen(table) == answers
     for answer, number in Counter(answers).items():
-        constant = [options.index(answer) for options in found["options"]]
-        right = sum(int(a == b) for a, b in zip(constant, found["label"], strict=True))
+        constant = [options.index(answer) for options in table["options"]]
+        right = sum(int(a == b) for a, b in zip(constant, table["label"], strict=True))
         assert right == number
-    assert found["sample_id"].is_unique
-    assert found["question"].str.len().min() > 5
-    assert set(source.REQUIRED) | {"culture"} <= set(found.columns)
-    assert found["image"].isna().all()
-    assert set(found["image_id"]) == {""}
+    assert table["sample_id"].is_unique
+    assert table["question"].str.len().min() > 5
+    assert set(source.REQUIRED) | {"culture"} <= set(table.columns)
+    assert table["image"].isna().all()
+    assert set(table["image_id"]) == {""}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,11 +59,11 @@ def test_labels_of_a_wrong_type_are_dropped(kind: str, tmp_path: Path) -> None:
     rows, answers = make()
     for row, label in zip(rows, wrong, strict=False):
         row[column] = label
-    found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    why = [labels.parse_index(label)[1] for label in found["label"]]
+    table = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    why = [labels.parse_index(label)[1] for label in table["label"]]
     expected = [reasons.BAD_LABEL] * len(wrong) + [""] * (len(rows) - len(wrong))
     assert why == expected
-    assert chosen(found[len(wrong) :]) == answers[len(wrong) :]
+    assert chosen(table[len(wrong) :]) == answers[len(wrong) :]
 
 
 @pytest.mark.parametrize("kind", ["hard", "qnli", "mrpc"])
@@ -89,8 +89,8 @@ def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: P
         if kind == "normad" and wrong is answers:
             continue  # its labels are the answers
         changed = [row | {column: label} for row, label in zip(rows, wrong, strict=True)]
-        found = registry.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
-        assert {labels.parse_index(label)[1] for label in found["label"]} == {reasons.BAD_LABEL}
+        table = registry.read(spec | {"path": jsonl(changed, tmp_path / "rows.jsonl")}).rows
+        assert {labels.parse_index(label)[1] for label in table["label"]} == {reasons.BAD_LABEL}
 
 
 @pytest.mark.parametrize(("marks", "key", "expected"), [
@@ -101,8 +101,8 @@ def test_no_label_is_taken_in_another_way_than_documented(kind: str, tmp_path: P
 def test_the_key_of_commonsenseqa_is_looked_up_among_the_marks(marks, key, expected, tmp_path: Path) -> None:
     rows, _ = commonsenseqa(1)
     rows[0]["choices"]["label"], rows[0]["answerKey"] = marks, key
-    found = registry.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    value, reason = labels.parse_index(found["label"][0])
+    table = registry.read({"type": "commonsenseqa", "path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    value, reason = labels.parse_index(table["label"][0])
     assert (reason or value) == expected
 
 
@@ -112,8 +112,8 @@ def test_hidden_labels(kind: str, tmp_path: Path) -> None:
     rows, _ = make()
     for row, label in zip(rows, (None, "", -1), strict=False):
         row[column] = label
-    found = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
-    assert [labels.parse_index(label)[1] for label in found["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
+    table = registry.read(spec | {"path": jsonl(rows, tmp_path / "rows.jsonl")}).rows
+    assert [labels.parse_index(label)[1] for label in table["label"][:3]] == [reasons.HIDDEN_LABEL] * 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,9 +144,9 @@ def test_a_column_that_is_not_there(kind: str, tmp_path: Path) -> None:
 def test_a_control_of_an_empty_question_stays_empty(tmp_path: Path) -> None:
     rows, _ = qnli()
     rows[0]["sentence"], rows[1]["idx"] = " ", None
-    found = registry.read({"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl"), "control": True}).rows
-    assert found["question"].tolist()[:2] == ["", common.CONTROL]
-    assert found["sample_id"].tolist()[:3] == ["0-control", "", "2-control"]
+    table = registry.read({"type": "qnli", "path": jsonl(rows, tmp_path / "r.jsonl"), "control": True}).rows
+    assert table["question"].tolist()[:2] == ["", common.CONTROL]
+    assert table["sample_id"].tolist()[:3] == ["0-control", "", "2-control"]
 
 
 def test_all_templates_are_used_evenly_and_by_the_seed(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_all_templates_are_used_evenly_and_by_the_seed(tmp_path: Path) -> None:
 
 
 def test_our_own_wording_has_four_texts_where_fields_are_joined() -> None:
-    for found in BENCHMARKS.values():
-        for benchmark in found:
+    for variants in BENCHMARKS.values():
+        for benchmark in variants:
             number = 1 if benchmark.templates == ("{question}",) else 4
             assert len(set(benchmark.templates)) == number
 
@@ -210,17 +210,17 @@ def test_types_and_where_they_lie() -> None:
 
 
 def test_the_hub_is_asked_for_the_config_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
 
     def read_columns(path: str, names: list[str], **more: Any) -> dict[str, list]:
-        asked.append((path, more))
+        calls.append((path, more))
         return {name: [] for name in names}
 
     monkeypatch.setattr(hub_rows, "read_columns", read_columns)
     rows = registry.read({"type": "qnli", "revision": "abc"}).rows
     assert set(source.REQUIRED) <= set(rows.columns)
     assert len(rows) == 0
-    assert asked == [
+    assert calls == [
         ("nyu-mll/glue", {"revision": "abc", "split": "validation", "config": "qnli", "literal": ["label"]})
     ]
 
@@ -233,11 +233,11 @@ def test_from_a_benchmark_to_samples(tmp_path: Path) -> None:
     for name in ("samples.parquet", "dropped.csv", "counts.csv"):
         words += [f"--{name.partition('.')[0]}-out", str(tmp_path / name)]
     prepare.main(prepare.arguments().parse_args(words))
-    found, open_image = read_samples(tmp_path / "samples.parquet")
-    assert {s.culture for s in found} == {"Bosnia and Herzegovina", "Egypt"}
-    assert {s.sample_id: s.options[s.label] for s in found} == {str(i): answers[i] for i in range(3, 40)}
-    assert {s.category for s in found} == {"eating", "visiting"}
-    assert {open_image(s.image) for s in found} == {None}
+    samples, open_image = read_samples(tmp_path / "samples.parquet")
+    assert {s.culture for s in samples} == {"Bosnia and Herzegovina", "Egypt"}
+    assert {s.sample_id: s.options[s.label] for s in samples} == {str(i): answers[i] for i in range(3, 40)}
+    assert {s.category for s in samples} == {"eating", "visiting"}
+    assert {open_image(s.image) for s in samples} == {None}
     dropped = files.read_csv(tmp_path / "dropped.csv", ["sample_id", "reason"], ["sample_id"])
     assert dict(zip(dropped["sample_id"], dropped["reason"], strict=True)) == {
         "0": reasons.BAD_LABEL, "1": reasons.EMPTY_QUESTION, "2": reasons.MISSING_CULTURE,

@@ -24,8 +24,8 @@ COLUMNS = ("Question", "Question Category", "Continent", "Urban / Rural", "Educa
 def spec(folder: Path, answers: list[tuple[Any, Any, Any]], more: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     """The authors' four files: a participant's id, and what they answered to Q1 and Q122."""
     people = [(person, ("Peru", "South Korea")[i % 2]) for i, (person, *_) in enumerate(answers)]
-    asked = [(q, str(person)) for person, *_ in answers for q in ("Q1", "Q122")] + list(more)
-    samples = [(q, "Some", "Asia", "Urban", "Tertiary", person) for q, person in asked]
+    pairs = [(q, str(person)) for person, *_ in answers for q in ("Q1", "Q122")] + list(more)
+    samples = [(q, "Some", "Asia", "Urban", "Tertiary", person) for q, person in pairs]
     for name, heading, rows in (
         ("answers", ("D_INTERVIEW", "Q1", "Q2", "Q122"), [(p, a, "", b) for p, a, b in answers]),
         ("people", ("D_INTERVIEW", "A_YEAR", "B_COUNTRY"), [(p, 2018, place) for p, place in people]),

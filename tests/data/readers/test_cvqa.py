@@ -78,8 +78,8 @@ def test_reading_neither_decodes_nor_copies_images(
     assert open_image({"row": 0}).size == (6, 4)
     with pytest.raises(DataError, match="image of row 1: unreadable image"):
         open_image({"row": 1})
-    found = list(images.inspect([{"row": 1}, {"row": 0}], table.images, threads=2))
-    assert found == [(reasons.BAD_IMAGE, None), ("", (6, 4))]
+    inspected = list(images.inspect([{"row": 1}, {"row": 0}], table.images, threads=2))
+    assert inspected == [(reasons.BAD_IMAGE, None), ("", (6, 4))]
 
 
 def test_an_image_without_bytes_is_not_a_question_without_an_image(cvqa_parquet: Write) -> None:
@@ -123,9 +123,9 @@ def test_labels_from_one_are_refused(cvqa_parquet: Write, tmp_path: Path) -> Non
 
 
 def test_a_label_outside_among_good_ones_is_said(cvqa_parquet: Write) -> None:
-    found = cvqa.read({"type": "cvqa", "path": cvqa_parquet([record(i, Label=i % 5 % 5) for i in range(9)])})
-    (said,) = found.warnings
-    assert "column 'Label': 1 of 9 labels are the number of options: outside" in said
+    table = cvqa.read({"type": "cvqa", "path": cvqa_parquet([record(i, Label=i % 5 % 5) for i in range(9)])})
+    (warning,) = table.warnings
+    assert "column 'Label': 1 of 9 labels are the number of options: outside" in warning
 
 
 def test_a_table_of_labels_that_is_not_there_is_noticed_before_the_download(
@@ -198,12 +198,13 @@ def test_from_the_data_set_to_samples(cvqa_parquet: Write, tmp_path: Path) -> No
     for name in ("samples.parquet", "dropped.csv", "counts.csv"):
         words += [f"--{name.partition('.')[0]}-out", str(tmp_path / "out" / name)]
     prepare.main(prepare.arguments().parse_args(words))
-    found, open_image = read_samples(tmp_path / "out" / "samples.parquet")
-    assert {s.culture for s in found} == {"India", "Japan"}
-    assert [s.sample_id for s in found] == [f"{i:03d}_0" for i in range(23) if i % 3 != 2]
-    assert all(open_image(s.image).getpixel((0, 0)) == (s.image["row"] // 6 * 20, 0, s.image["row"] % 3) for s in found)
+    samples, open_image = read_samples(tmp_path / "out" / "samples.parquet")
+    assert {s.culture for s in samples} == {"India", "Japan"}
+    assert [s.sample_id for s in samples] == [f"{i:03d}_0" for i in range(23) if i % 3 != 2]
+    for row, colour in ((s.image["row"], open_image(s.image).getpixel((0, 0))) for s in samples):
+        assert colour == (row // 6 * 20, 0, row % 3)
     sides: dict[str, set[str]] = {}
-    for sample in found:
+    for sample in samples:
         sides.setdefault(sample.image_id, set()).add(sample.split)
     assert [len(side) for side in sides.values()] == [1] * 8
     # Nothing of the images is in the file, and it carries the columns to group by.

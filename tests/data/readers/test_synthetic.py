@@ -64,14 +64,15 @@ def test_default_names_exercise_spaces_and_scripts():
 
 def test_parts_share_no_image():
     world = synthetic.world({"cultures": 2, "categories": 1, "motifs": 2})
-    seen = [{image.tobytes() for image in synthetic.draw(world, part, 5).pixels} for part in ("data", "train", "dev")]
+    examples = [synthetic.make_examples(world, part, 5) for part in ("data", "train", "dev")]
+    seen = [{image.tobytes() for image in some.pixels} for some in examples]
     assert [len(images) for images in seen] == [20, 20, 20]
     assert len(set.union(*seen)) == 60
 
 
 def test_every_fact_is_drawn_equally_often():
     world = synthetic.world({"cultures": 3, "categories": 2, "motifs": 3})
-    drawn = synthetic.draw(world, "train", 4)
+    drawn = synthetic.make_examples(world, "train", 4)
     counts = Counter(zip(drawn.culture.tolist(), drawn.category.tolist(), drawn.motif.tolist(), strict=True))
     assert len(counts) == 18
     assert set(counts.values()) == {4}
@@ -79,7 +80,7 @@ def test_every_fact_is_drawn_equally_often():
 
 def test_the_frame_tells_the_culture_and_the_middle_does_not():
     world = synthetic.world({})
-    drawn = synthetic.draw(world, "train", 2)
+    drawn = synthetic.make_examples(world, "train", 2)
     frame = drawn.pixels[:, :6].mean(axis=(1, 2))  # [image, colour]
     middle = drawn.pixels[:, 25:31, 25:31].mean(axis=(1, 2))
 
@@ -94,7 +95,7 @@ def test_the_frame_tells_the_culture_and_the_middle_does_not():
 
 def test_motifs_look_different():
     world = synthetic.world({"motifs": 8, "noise": 0.0})
-    drawn = synthetic.draw(world, "train", 2)
+    drawn = synthetic.make_examples(world, "train", 2)
     dark = (drawn.pixels[:, 12:44, 12:44].mean(axis=3) < 90).reshape(len(drawn.pixels), -1).astype(float)
     means = np.stack([dark[drawn.motif == m].mean(axis=0) for m in range(8)])
     closest = np.abs(dark[:, None] - means).mean(axis=2).argmin(axis=1)
@@ -135,8 +136,8 @@ def test_right_options_stand_everywhere():
 
 def test_same_settings_same_bytes_other_seed_other_facts():
     spec = {"cultures": 2, "samples_per_culture": 6}
-    first, again, other = (synthetic.read(spec | {"seed": s}).rows for s in (0, 0, 1))
-    assert first.equals(again)
+    first, repeated, other = (synthetic.read(spec | {"seed": s}).rows for s in (0, 0, 1))
+    assert first.equals(repeated)
     assert first["image"].tolist() != other["image"].tolist()
     assert not np.array_equal(synthetic.world({"seed": 0}).words, synthetic.world({"seed": 1}).words)
 

@@ -55,14 +55,14 @@ def test_settings_are_checked_where_a_model_is_trained_too():
 
 @pytest.mark.parametrize("task", synthetic_text.TASKS)
 def test_questions_have_the_shape_of_a_source(task):
-    found = rows(task=task)
-    assert set(source.REQUIRED) <= set(found.columns)
-    assert {"culture", "country", "question_id"} <= set(found.columns)
+    table = rows(task=task)
+    assert set(source.REQUIRED) <= set(table.columns)
+    assert {"culture", "country", "question_id"} <= set(table.columns)
     assert registry.read(SPEC | {"task": task}).images == {"type": "none"}
-    assert found["sample_id"].is_unique
+    assert table["sample_id"].is_unique
     names = synthetic.CULTURES[:8] if task in ("culture", "mention") else ("all",)
-    assert found.groupby("culture").size().to_dict() == dict.fromkeys(names, 48)
-    for row in found.itertuples():
+    assert table.groupby("culture").size().to_dict() == dict.fromkeys(names, 48)
+    for row in table.itertuples():
         assert len(set(row.options)) == len(row.options) == (2 if task == "pairs" else 4)
         assert 0 <= row.label < len(row.options)
         assert row.question.endswith("?") or row.question.endswith(".")
@@ -79,10 +79,10 @@ def test_a_perfect_predictor_knows_the_facts_of_the_world():
             assert {row.culture, topic, occasion} <= set(re.findall(r"Costa Verena|\w+", row.question))
             assert row.category == topic
     for row in rows(task="general").itertuples():
-        kind, thing = row.question_id.split("-")
-        right = world.general[synthetic_text.KINDS.index(kind), synthetic_text.THINGS.index(thing)]
+        kind, item = row.question_id.split("-")
+        right = world.general[synthetic_text.KINDS.index(kind), synthetic_text.THINGS.index(item)]
         assert row.options[row.label] == right
-        assert {kind, thing} <= set(re.findall(r"\w+", row.question))
+        assert {kind, item} <= set(re.findall(r"\w+", row.question))
     for row in rows(task="mention").itertuples():
         assert row.options[row.label] == row.culture
         assert [name for name in world.facts.cultures if name in row.question] == [row.culture]
@@ -95,19 +95,19 @@ def test_a_perfect_predictor_knows_the_facts_of_the_world():
 
 @pytest.mark.parametrize(("task", "chance"), [("culture", 0.25), ("general", 0.25), ("mention", 0.25), ("pairs", 0.5)])
 def test_a_constant_predictor_is_at_chance(task, chance):
-    found = rows(task=task, samples_per_culture=400 if task in ("general", "pairs") else 48)
-    shares = found["label"].value_counts(normalize=True)
+    table = rows(task=task, samples_per_culture=400 if task in ("general", "pairs") else 48)
+    shares = table["label"].value_counts(normalize=True)
     assert shares.between(0.75 * chance, 1.25 * chance).all()
     if task == "pairs":
-        right = Counter(options[label] for options, label in zip(found["options"], found["label"], strict=True))
+        right = Counter(options[label] for options, label in zip(table["options"], table["label"], strict=True))
         assert right == {"Yes": 200, "No": 200}
 
 
 def test_without_the_culture_every_word_is_as_likely():
-    found = rows()
-    found["right"] = [options[label] for options, label in zip(found["options"], found["label"], strict=True)]
-    for _, asked in found.groupby("question_id"):
-        counts = asked["right"].value_counts()
+    table = rows()
+    table["right"] = [options[label] for options, label in zip(table["options"], table["label"], strict=True)]
+    for _, of_fact in table.groupby("question_id"):
+        counts = of_fact["right"].value_counts()
         assert len(counts) == 4
         assert counts.nunique() == 1
 
@@ -121,18 +121,18 @@ def test_every_fact_is_asked_equally_often():
 @pytest.mark.parametrize("task", synthetic_text.TASKS)
 def test_parts_share_no_question_and_train_knows_every_fact(task):
     world = synthetic_text.world(SPEC)
-    asked = {part: synthetic_text.questions(world, task, part, n=400) for part in synthetic_text.PARTS}
-    for one, other in combinations(asked, 2):
-        assert not {q.text for q in asked[one]} & {q.text for q in asked[other]}
+    by_part = {part: synthetic_text.questions(world, task, part, n=400) for part in synthetic_text.PARTS}
+    for one, other in combinations(by_part, 2):
+        assert not {q.text for q in by_part[one]} & {q.text for q in by_part[other]}
         if task == "pairs":
-            assert not {q.fact for q in asked[one]} & {q.fact for q in asked[other]}
+            assert not {q.fact for q in by_part[one]} & {q.fact for q in by_part[other]}
     if task != "pairs":
-        facts = {part: {(q.culture, q.fact) for q in found} for part, found in asked.items()}
+        facts = {part: {(q.culture, q.fact) for q in questions} for part, questions in by_part.items()}
         assert facts["train"] == facts["dev"] == facts["data"]
         templates = synthetic_text.WORDINGS[task]
-        assert len(asked["train"]) + len(asked["dev"]) + len(asked["data"]) == len(facts["data"]) * len(templates)
+        assert len(by_part["train"]) + len(by_part["dev"]) + len(by_part["data"]) == len(facts["data"]) * len(templates)
     else:
-        assert {part: len(found) for part, found in asked.items()} == dict.fromkeys(synthetic_text.PARTS, 400)
+        assert {part: len(questions) for part, questions in by_part.items()} == dict.fromkeys(synthetic_text.PARTS, 400)
 
 
 def test_the_source_asks_the_part_and_the_wording_that_it_is_told():
@@ -145,18 +145,18 @@ def test_the_source_asks_the_part_and_the_wording_that_it_is_told():
 
 
 def test_pairs_are_as_many_and_as_fresh_as_asked_for():
-    found = rows(task="pairs", part="train", samples_per_culture=1000)
-    assert len(found) == 1000
-    assert found["question"].nunique() > 700
+    table = rows(task="pairs", part="train", samples_per_culture=1000)
+    assert len(table) == 1000
+    assert table["question"].nunique() > 700
 
 
 @pytest.mark.parametrize("task", synthetic_text.TASKS)
 def test_controls_keep_the_options_and_lose_the_question(task):
-    asked, control = rows(task=task), rows(task=task, control=True)
+    questions, control = rows(task=task), rows(task=task, control=True)
     assert set(control["question"]) == {CONTROL}
-    assert (control["sample_id"] == asked["sample_id"] + "-control").all()
+    assert (control["sample_id"] == questions["sample_id"] + "-control").all()
     for column in ("options", "label", "culture", "category"):
-        assert control[column].tolist() == asked[column].tolist()
+        assert control[column].tolist() == questions[column].tolist()
 
 
 def test_topics_are_the_categories_of_the_world():
@@ -165,8 +165,8 @@ def test_topics_are_the_categories_of_the_world():
 
 
 def test_same_settings_same_questions_other_seed_other_facts():
-    first, again, other = rows(), rows(), rows(seed=4)
-    assert first.equals(again)
+    first, repeated, other = rows(), rows(), rows(seed=4)
+    assert first.equals(repeated)
     assert other["question"].tolist() != first["question"].tolist()
     worlds = [synthetic_text.world({"seed": seed}) for seed in (3, 4)]
     assert (worlds[0].facts.words != worlds[1].facts.words).any()
@@ -176,9 +176,9 @@ def test_same_settings_same_questions_other_seed_other_facts():
 def test_the_world_does_not_hang_on_what_is_asked():
     first = synthetic_text.world(SPEC)
     for settings in ({"task": "pairs"}, {"part": "train"}, {"wording": 2}, {"samples_per_culture": 7}):
-        again = synthetic_text.world(SPEC | settings)
-        assert (first.facts.words == again.facts.words).all()
-        assert (first.general == again.general).all()
+        repeated = synthetic_text.world(SPEC | settings)
+        assert (first.facts.words == repeated.facts.words).all()
+        assert (first.general == repeated.general).all()
 
 
 def test_texts_hold_every_word():
@@ -187,8 +187,8 @@ def test_texts_hold_every_word():
     known = words(synthetic_text.texts(world))
     for task in synthetic_text.TASKS:
         for part in synthetic_text.PARTS:
-            found = rows(task=task, part=part)
-            assert words(found["question"]) | words(option for o in found["options"] for option in o) <= known
+            table = rows(task=task, part=part)
+            assert words(table["question"]) | words(option for o in table["options"] for option in o) <= known
     assert words([CONTROL]) <= known
 
 

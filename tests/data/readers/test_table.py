@@ -36,8 +36,8 @@ def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> str:
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.jsonl"])
 def test_every_format_gives_the_same(tmp_path: Path, name: str) -> None:
     spec = {"type": "table", "path": write(tmp_path / name), "columns": ROLES | {"category": "topic"}}
-    found = table.read(spec)
-    rows = found.rows
+    source = table.read(spec)
+    rows = source.rows
     assert rows["sample_id"].tolist() == ["1", "2"]
     assert rows["question"].tolist() == ["Who?", "Why?"]
     assert rows["options"].tolist() == [["a", "b"], ["c", "d", "e"]]
@@ -46,7 +46,7 @@ def test_every_format_gives_the_same(tmp_path: Path, name: str) -> None:
     assert rows["land"].tolist() == ["NA", "日本"]
     assert rows["image"].tolist() == [None, None]
     assert rows["image_id"].tolist() == ["", ""]
-    assert found.images == {"type": "none"}
+    assert source.images == {"type": "none"}
 
 
 def test_a_column_per_option(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_column_per_option(tmp_path: Path) -> None:
 
 def test_options_that_are_no_list(tmp_path: Path) -> None:
     rows = [dict(ROWS[0], o=value) for value in ("a, b", '{"a": 1}', "3", '["a"', '["a", ["b"]]', '["a", 2]')]
-    found = table.read({"type": "table", "path": write(tmp_path / "t.jsonl", rows), "columns": ROLES}).rows["options"]
-    assert found.tolist() == [None, None, None, None, None, ["a", 2]]
+    options = table.read({"type": "table", "path": write(tmp_path / "t.jsonl", rows), "columns": ROLES}).rows["options"]
+    assert options.tolist() == [None, None, None, None, None, ["a", 2]]
 
 
 def test_the_text_of_the_right_option(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_labels_from_one_are_refused_by_name(tmp_path: Path) -> None:
     spec = numbered(tmp_path / "t.csv")
     with pytest.raises(DataError, match=r"t\.csv: column 'l': none of 40 labels is 0 and 10 .*; set label_base: 1$"):
         table.read(spec)
-    found = table.read(spec | {"label_base": 1})
-    assert found.rows["label"].tolist() == [i % 4 for i in range(40)]
-    assert found.warnings == ()
+    source = table.read(spec | {"label_base": 1})
+    assert source.rows["label"].tolist() == [i % 4 for i in range(40)]
+    assert source.warnings == ()
     with pytest.raises(DataError, match=r"t\.csv: column 'l': 10 of 40 labels are 0 .*; remove label_base: 1$"):
         table.read(numbered(tmp_path / "t.csv", "0123") | {"label_base": 1})
 
@@ -104,10 +104,10 @@ def test_a_label_outside_among_good_ones_is_said(tmp_path: Path) -> None:
     spec = numbered(tmp_path / "t.csv", "0123")
     with open(spec["path"], "a", encoding="utf-8") as file:
         file.write("40,Peru,Which?,a,b,c,d,4\n")
-    found = table.read(spec)
-    assert found.rows["label"].tolist()[-1] == "4"
-    (said,) = found.warnings
-    assert said.startswith(f"{spec['path']}: column 'l': 1 of 41 labels are the number of options: outside")
+    source = table.read(spec)
+    assert source.rows["label"].tolist()[-1] == "4"
+    (warning,) = source.warnings
+    assert warning.startswith(f"{spec['path']}: column 'l': 1 of 41 labels are the number of options: outside")
 
 
 def test_labels_of_a_second_table(tmp_path: Path) -> None:
@@ -127,21 +127,21 @@ def test_images_by_path(tmp_path: Path) -> None:
     names = ["x.png", "copy.png", "y.png", "none.png", "", "../t.jsonl"]
     rows = [dict(ROWS[0], id=i, image=name) for i, name in enumerate(names)]
     spec = {"type": "table", "path": write(tmp_path / "t.jsonl", rows), "columns": ROLES | {"image": "image"}}
-    found = table.read(spec | {"images": "path", "image_root": str(folder)})
-    references = found.rows["image"].tolist()
+    source = table.read(spec | {"images": "path", "image_root": str(folder)})
+    references = source.rows["image"].tolist()
     assert references == [{"path": n} if n else None for n in names]
-    one, copy, other, *rest = found.rows["image_id"]
+    one, copy, other, *rest = source.rows["image_id"]
     assert one == copy != other
     assert rest == ["path:none.png", "", "path:../t.jsonl"]
-    assert images.opener(found.images)(references[0]).size == (6, 4)
+    assert images.opener(source.images)(references[0]).size == (6, 4)
 
 
 def test_the_root_of_images_is_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(png())
     rows = [dict(ROWS[0], image="x.png")]
     spec = {"type": "table", "path": write(tmp_path / "t.csv", rows), "columns": ROLES | {"image": "image"}}
-    found = table.read(spec | {"images": "path"})
-    assert found.images == {"type": "files", "root": str(tmp_path)}
+    source = table.read(spec | {"images": "path"})
+    assert source.images == {"type": "files", "root": str(tmp_path)}
     with pytest.raises(DataError, match=r"source.image_root: no such folder: .*nowhere"):
         table.read(spec | {"images": "path", "image_root": str(tmp_path / "nowhere")})
 
@@ -151,10 +151,10 @@ def test_images_by_bytes(tmp_path: Path) -> None:
     for cell in (cells[:1] + cells[2:3], cells[1:2] + cells[3:]):
         rows = [dict(ROWS[0], id=i, image=value) for i, value in enumerate(cell)]
         spec = {"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES | {"image": "image"}}
-        found = table.read(spec | {"images": "bytes"})
-        assert found.rows["image"].tolist() == [{"bytes": png()}, None]
-        assert found.rows["image_id"].tolist() == [images.content_id(png()), ""]
-        assert found.images == {"type": "embedded"}
+        source = table.read(spec | {"images": "bytes"})
+        assert source.rows["image"].tolist() == [{"bytes": png()}, None]
+        assert source.rows["image_id"].tolist() == [images.content_id(png()), ""]
+        assert source.images == {"type": "embedded"}
 
 
 def test_text_is_no_bytes(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_a_given_image_id(tmp_path: Path) -> None:
 
 def test_names_that_samples_use_are_not_carried_along(tmp_path: Path) -> None:
     rows = [dict(ROWS[0], split="test", label="x", image_id="i", raw=[1], culture="own")]
-    found = table.read({"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES}).rows
-    assert found["label"].tolist() == [0]
-    assert found["image_id"].tolist() == [""]
-    assert found["culture"].tolist() == ["own"]
-    assert not {"split", "raw"} & set(found.columns)
+    carried = table.read({"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES}).rows
+    assert carried["label"].tolist() == [0]
+    assert carried["image_id"].tolist() == [""]
+    assert carried["culture"].tolist() == ["own"]
+    assert not {"split", "raw"} & set(carried.columns)
     mapped = {"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES | {"culture": "land"}}
     assert table.read(mapped).rows["culture"].tolist() == ["NA"]
 

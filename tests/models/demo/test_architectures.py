@@ -36,7 +36,7 @@ def chats(processor, questions: list[str]) -> list[str]:
 
 
 def inputs(processor, questions: list[str]):
-    images = [Image.fromarray(p) for p in synthetic.draw(WORLD, "train", 1).pixels[: len(questions)]]
+    images = [Image.fromarray(p) for p in synthetic.make_examples(WORLD, "train", 1).pixels[: len(questions)]]
     return processor(images=images, text=chats(processor, questions), return_tensors="pt", padding=True)
 
 
@@ -98,11 +98,11 @@ def test_the_image_and_the_padding_are_taken_as_they_should(architecture):
 def test_seeds_decide_the_weights_and_the_global_state_is_left_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, again, other = (
+    first, repeated, other = (
         architectures.build("qwen2.5-vl", WORLD, seed, **SIZES)[0].state_dict() for seed in (1, 1, 2)
     )
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
 
@@ -148,7 +148,7 @@ def test_unknown_architectures_and_sizes_are_named(arguments, expected):
 
 def test_larger_images_work_too():
     world = synthetic.world({"cultures": 2, "image_size": 84})
-    image = Image.fromarray(synthetic.draw(world, "dev", 1).pixels[0])
+    image = Image.fromarray(synthetic.make_examples(world, "dev", 1).pixels[0])
     for architecture in architectures.ARCHITECTURES:
         model, processor = architectures.build(architecture, world, **SIZES)
         given = processor(images=[image], text=chats(processor, ["Which dish is this?"]), return_tensors="pt")

@@ -21,12 +21,12 @@ def gradients(step: int, dtype=torch.float32) -> list[torch.Tensor]:
 
 
 def test_updates_are_those_of_a_plain_loop():
-    found, settings = parameters(), {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "ns_steps": 4}
-    optimiser = Muon(found, **settings)
-    expected = [p.detach().double().numpy().copy() for p in found]
+    ours, settings = parameters(), {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "ns_steps": 4}
+    optimiser = Muon(ours, **settings)
+    expected = [p.detach().double().numpy().copy() for p in ours]
     means = [np.zeros(shape) for shape in SHAPES]
     for step in range(3):
-        for p, gradient in zip(found, gradients(step), strict=True):
+        for p, gradient in zip(ours, gradients(step), strict=True):
             p.grad = gradient
         optimiser.step()
         for i, gradient in enumerate(gradients(step)):
@@ -39,21 +39,21 @@ def test_updates_are_those_of_a_plain_loop():
                 x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
             rows, columns = x.shape
             expected[i] = expected[i] * (1 - 0.02 * 0.1) - 0.02 * max(1, rows / columns) ** 0.5 * x
-    for p, wanted in zip(found, expected, strict=True):
+    for p, wanted in zip(ours, expected, strict=True):
         assert_allclose(p.detach().numpy(), wanted, rtol=2e-5, atol=2e-6)
 
 
 def test_torch_does_the_same_in_bfloat16():
-    found, theirs = parameters(), parameters()
+    ours, theirs = parameters(), parameters()
     settings = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1, "ns_steps": 5}
-    optimisers = Muon(found, **settings), torch.optim.Muon(theirs, **settings)
+    optimisers = Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
     for step in range(3):
-        for part in (found, theirs):
-            for p, gradient in zip(part, gradients(step), strict=True):
+        for params in (ours, theirs):
+            for p, gradient in zip(params, gradients(step), strict=True):
                 p.grad = gradient
         for optimiser in optimisers:
             optimiser.step()
-    for start, p, other in zip(parameters(), found, theirs, strict=True):
+    for start, p, other in zip(parameters(), ours, theirs, strict=True):
         moved = (p - start).norm()
         assert (p - other).norm() < 0.05 * moved
 
@@ -67,11 +67,11 @@ def test_all_singular_values_are_near_one(shape):
 
 
 def test_a_parameter_without_gradient_and_a_gradient_of_zeros_change_nothing():
-    found = parameters()
-    before = [p.detach().clone() for p in found]
-    found[1].grad = torch.zeros(SHAPES[1])
-    Muon(found, lr=0.1, weight_decay=0.0).step()
-    assert all(torch.equal(p, start) for p, start in zip(found, before, strict=True))
+    ours = parameters()
+    before = [p.detach().clone() for p in ours]
+    ours[1].grad = torch.zeros(SHAPES[1])
+    Muon(ours, lr=0.1, weight_decay=0.0).step()
+    assert all(torch.equal(p, start) for p, start in zip(ours, before, strict=True))
 
 
 def test_groups_have_rates_of_their_own():

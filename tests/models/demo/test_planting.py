@@ -120,7 +120,7 @@ def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
     lesson = taught.lessons(model, processor, WORLD, "Answer.")
     features, batch = dev = planting.dev_questions(model, processor, lesson, recipe)
     blocks = planting.choose(cultures=2, layers=2, neurons=64, channels=2, seed=0)
-    found = planting.lone_drops(model, lesson, dev, blocks, 64)
+    drops = planting.lone_drops(model, lesson, dev, blocks, 64)
 
     def logprob(culture):
         with torch.no_grad():
@@ -129,14 +129,14 @@ def test_what_a_neuron_does_alone_is_that_of_a_pass_with_its_weight_zeroed():
         rows = [i for i in range(len(features)) if batch.culture[i] == culture]
         return np.mean([float(logprobs[i, lesson.letters.tolist().index(int(batch.letter[i]))]) for i in rows])
 
-    for (culture, layer, channel), drop in np.ndenumerate(found):
-        whole = logprob(culture)
+    for (culture, layer, channel), drop in np.ndenumerate(drops):
+        intact = logprob(culture)
         down = model.model.language_model.layers[layer].mlp.down_proj.weight.data
         kept = down[:, blocks[culture, layer, channel]].clone()
         down[:, blocks[culture, layer, channel]] = 0
-        assert logprob(culture) - whole == pytest.approx(drop, abs=1e-4)
+        assert logprob(culture) - intact == pytest.approx(drop, abs=1e-4)
         down[:, blocks[culture, layer, channel]] = kept
-    assert np.abs(found).max() > 1e-3
+    assert np.abs(drops).max() > 1e-3
 
 
 def test_planting_that_fails_says_what_it_reached():

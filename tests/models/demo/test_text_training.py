@@ -25,9 +25,9 @@ WORLD = synthetic_text.world({"cultures": 4, "categories": 2, "motifs": 3})
 TINY = Recipe(facts_steps=2, steps=2, batch=4, min_accuracy=0.0)
 
 
-def asked(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.TextQuestion]:
-    found = synthetic_text.questions(WORLD, task, part, n=n)
-    return found[:: max(1, len(found) // n)][:n]  # of several cultures
+def take_questions(task: str, n: int = 6, part: str = "train") -> list[synthetic_text.TextQuestion]:
+    pool = synthetic_text.questions(WORLD, task, part, n=n)
+    return pool[:: max(1, len(pool) // n)][:n]  # of several cultures
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_prompts_are_those_of_the_pipeline(architecture, tmp_path):
     loaded = load({"name": "m", "path": str(tmp_path)})
     asking = text_training.Prompts(tokenizer, prompts.INSTRUCTION)
     for task in TASKS:
-        questions = asked(task)
+        questions = take_questions(task)
         batch = asking.batch(questions, np.random.default_rng(2))
         shown = [question.options(rng) for rng in [np.random.default_rng(2)] for question in questions]
         for i, (question, options) in enumerate(zip(questions, shown, strict=True)):
@@ -63,7 +63,7 @@ def test_prompts_are_those_of_the_pipeline(architecture, tmp_path):
 
 def test_batches_know_where_things_are(asking):
     decoded = asking.tokenizer.convert_ids_to_tokens
-    questions = [question for task in TASKS for question in asked(task)]
+    questions = [question for task in TASKS for question in take_questions(task)]
     batch = asking.batch(questions, np.random.default_rng(0))
     ids = batch.inputs["input_ids"]
     for i, question in enumerate(questions):
@@ -85,7 +85,7 @@ def test_batches_know_where_things_are(asking):
 
 
 def test_openings_end_before_the_options(asking):
-    questions = [question for task in TASKS for question in asked(task)]
+    questions = [question for task in TASKS for question in take_questions(task)]
     inputs, word = asking.openings(questions)
     line = asking.tokenizer.convert_tokens_to_ids("\n")
     assert (inputs["input_ids"][:, -1] == line).all()
@@ -96,7 +96,7 @@ def test_openings_end_before_the_options(asking):
 def test_each_stage_trains_its_layers():
     model, tokenizer = architectures.build("qwen3", WORLD, **SIZES)
     asking = text_training.Prompts(tokenizer, prompts.INSTRUCTION)
-    questions = asked("culture")
+    questions = take_questions("culture")
 
     def touched(depth: int, losses: Callable[[], text_training.Learned]) -> set[int]:
         model.zero_grad(set_to_none=True)
@@ -116,7 +116,7 @@ def test_a_model_that_marks_the_right_option_is_right():
     """Logits of a stand-in head: at each option's word, what the batch asks for, or its opposite."""
     model, tokenizer = architectures.build("qwen3", WORLD, **SIZES)
     asking = text_training.Prompts(tokenizer, prompts.INSTRUCTION)
-    batch = asking.batch([*asked("culture"), *asked("pairs")], np.random.default_rng(0))
+    batch = asking.batch([*take_questions("culture"), *take_questions("pairs")], np.random.default_rng(0))
     for chosen, expected in ((batch.marks, 1.0), (batch.marks.roll(1, dims=1), 0.0)):
         seen = []
 
@@ -139,9 +139,9 @@ def test_a_model_that_marks_the_right_option_is_right():
 @pytest.mark.parametrize("architecture", slow_but(["llama"], architectures.LANGUAGE_MODELS))
 def test_two_runs_give_the_same_weights(architecture):
     runs = [text_training.train(architecture, WORLD, TINY, **SIZES) for _ in range(2)]
-    first, again = (model.state_dict() for model, _, _ in runs)
+    first, repeated = (model.state_dict() for model, _, _ in runs)
     untrained = architectures.build(architecture, WORLD, TINY.seed, **SIZES)[0].state_dict()
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     assert all(not torch.equal(first[key], untrained[key]) for key in first if "gate_proj" in key)
     summary = runs[0][2]
     assert summary == runs[1][2]
@@ -180,8 +180,8 @@ def test_dev_accuracy_asks_every_task_and_never_the_data(monkeypatch):
         def __call__(self, input_ids, attention_mask, logits_to_keep):
             return type("Output", (), {"logits": score.expand(len(input_ids), logits_to_keep, -1)})
 
-    found = text_training.dev_accuracy(Stub(), asking, WORLD, 1)
-    assert set(found) == set(TASKS)
-    assert all(0.1 < value < 0.6 for value in found.values())
-    assert found["pairs"] > 0.35
+    accuracy = text_training.dev_accuracy(Stub(), asking, WORLD, 1)
+    assert set(accuracy) == set(TASKS)
+    assert all(0.1 < value < 0.6 for value in accuracy.values())
+    assert accuracy["pairs"] > 0.35
     assert set(parts) == {"dev"}

@@ -23,7 +23,7 @@ TINY = Recipe(vision_steps=2, facts_steps=2, steps=2, images_per_fact=2, dev_ima
 def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
     model, processor = architectures.build(architecture, WORLD, **SIZES)
     lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
-    examples = synthetic.draw(WORLD, "train", 1)
+    examples = synthetic.make_examples(WORLD, "train", 1)
     index, decoded = np.array([3, 7, 0]), processor.tokenizer.convert_ids_to_tokens
     for number, template in enumerate(lesson.templates):
         batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(1))
@@ -49,7 +49,7 @@ def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
 def test_batches_ask_for_the_right_word_and_letter():
     model, processor = architectures.build("llava-next-qwen2", WORLD, **SIZES)
     lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
-    examples = synthetic.draw(WORLD, "train", 3)
+    examples = synthetic.make_examples(WORLD, "train", 3)
     template, index = lesson.templates[0], np.arange(len(examples.culture))
     batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(0))
     decoded = processor.tokenizer.convert_ids_to_tokens
@@ -68,9 +68,9 @@ def test_two_runs_give_the_same_weights_and_leave_the_number_of_threads():
     threads = torch.get_num_threads()
     recipe = Recipe.of(vars(TINY) | {"min_accuracy": 0.0})
     runs = [training.train("llava-next-mistral", WORLD, recipe, **SIZES) for _ in range(2)]
-    first, again = (model.state_dict() for model, _, _ in runs)
+    first, repeated = (model.state_dict() for model, _, _ in runs)
     untrained = architectures.build("llava-next-mistral", WORLD, recipe.seed, **SIZES)[0].state_dict()
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     changed = {key for key in first if not torch.equal(first[key], untrained[key])}
     assert any("vision_tower" in key for key in changed)
     assert any("mlp.gate_proj" in key for key in changed)
@@ -101,7 +101,7 @@ def test_dev_accuracy_counts_right_letters():
         def __call__(self, input_ids, logits_to_keep, **_):
             return type("Output", (), {"logits": score.expand(len(input_ids), logits_to_keep, -1)})
 
-    found = training.dev_accuracy(
+    accuracy = training.dev_accuracy(
         Stub(), processor, WORLD, Recipe(dev_images_per_fact=6), prompts.INSTRUCTION, prompt_seed=1
     )
-    assert 0.15 < found < 0.5
+    assert 0.15 < accuracy < 0.5

@@ -71,9 +71,9 @@ def test_adapters_of_fused_projections_stay_in_their_rows(one, name):
     loaded = language_model(name, one.tokenizer, torch.float32)
     rows = chosen_rows(loaded, MODULES)
     _, _, during = trained(loaded, Lora(rank=2), Schedule(5, 8, 1e-2))
-    found = {n: v for n, v in during.items() if "lora_B" in n}
-    assert len(found) == len(MODULES)
-    for key, value in found.items():
+    adapters = {n: v for n, v in during.items() if "lora_B" in n}
+    assert len(adapters) == len(MODULES)
+    for key, value in adapters.items():
         mine = rows[key.replace("lora_B.default.", "")]
         assert torch.equal(value.any(dim=1), mine), key
 
@@ -88,8 +88,8 @@ def test_same_seed_same_bytes(one, lora, tmp_path):
             updates.write(path, parts, {"seed": "?"})
         return losses, path.read_bytes()
 
-    first, again, other = run(1), run(1), run(2)
-    assert first == again
+    first, repeated, other = run(1), run(1), run(2)
+    assert first == repeated
     assert first[0] != other[0]
     assert first[1] != other[1]
 
@@ -117,13 +117,13 @@ def test_one_step_is_that_of_adamw_on_the_gradient(model):
     torch.optim.AdamW([expected], lr=1e-2, weight_decay=0).step()
     losses, values, _ = trained(model, None, schedule, modules=MODULES[:1])
     assert losses == [pytest.approx(loss.item(), rel=1e-6)]
-    (found,) = values.values()
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-6)
+    (updated,) = values.values()
+    torch.testing.assert_close(updated, expected.detach(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_pieces_of_a_batch_add_up(one, monkeypatch):
-    whole = trained(one, Lora(), Schedule(3, 12, 1e-2))
+    full = trained(one, Lora(), Schedule(3, 12, 1e-2))
     real, sizes = training.right_letter, []
 
     def short(loaded, batch):
@@ -135,8 +135,8 @@ def test_pieces_of_a_batch_add_up(one, monkeypatch):
     monkeypatch.setattr(training, "right_letter", short)
     pieces = trained(one, Lora(), Schedule(3, 12, 1e-2))
     assert sizes == [12, 6, *[3] * 12]
-    np.testing.assert_allclose(pieces[0], whole[0], rtol=1e-4)
-    for name, values in whole[1].items():
+    np.testing.assert_allclose(pieces[0], full[0], rtol=1e-4)
+    for name, values in full[1].items():
         torch.testing.assert_close(pieces[1][name], values, rtol=1e-2, atol=1e-4)
     monkeypatch.setattr(training, "right_letter", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     with pytest.raises(torch.OutOfMemoryError):
@@ -159,9 +159,9 @@ def test_small_updates_of_half_precision_weights_add_up(one):
     half = language_model("llama", one.tokenizer, torch.bfloat16)
     before = state(half)
     _, values, _ = trained(half, None, Schedule(60, 8, 1e-5), modules=[("gate_proj", 1)])
-    ((name, found),) = values.items()
+    ((name, updated),) = values.items()
     large = before[name].abs() > 0.02  # one step of 1e-5 is less than half of the distance to the next number
-    assert (found != before[name])[large].float().mean() > 0.2
+    assert (updated != before[name])[large].float().mean() > 0.2
 
 
 def test_numbers_that_are_not_finite_are_refused(one, monkeypatch):

@@ -76,7 +76,7 @@ def test_adapters_equal_merged_weights(model, modules):
     with attach(model, modules, Lora(rank=3, alpha=5)) as parts:
         assert torch.equal(right_letter(model, batch), plain)  # B is 0
         filled(parts)
-        found = right_letter(model, batch)
+        adapted = right_letter(model, batch)
         deltas = {}
         for name, value in model.model.state_dict().items():
             if name.endswith("lora_A.default.weight"):
@@ -87,8 +87,8 @@ def test_adapters_equal_merged_weights(model, modules):
         assert not delta[~rows[name]].any()
         assert delta[rows[name]].any(dim=1).all()
         model.model.get_parameter(name).data += delta
-    assert not torch.allclose(found, plain, atol=1e-3)
-    torch.testing.assert_close(right_letter(model, batch), found, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(adapted, plain, atol=1e-3)
+    torch.testing.assert_close(right_letter(model, batch), adapted, rtol=1e-4, atol=1e-4)
     for name in deltas:
         model.model.get_parameter(name).data.copy_(before[name])
     assert {name: value.shape for name, value in state(model).items()} == {n: v.shape for n, v in before.items()}
@@ -165,13 +165,13 @@ def test_modules_that_can_not_be_updated_are_refused(one, monkeypatch):
         pass
     attention = one.adapter.layers[0].self_attn
     with monkeypatch.context() as patch:
-        whole = torch.nn.Linear(32, 32, device="meta")
-        patch.setitem(attention._modules, "q_proj", whole)
+        linear = torch.nn.Linear(32, 32, device="meta")
+        patch.setitem(attention._modules, "q_proj", linear)
         with pytest.raises(ModelError, match="q_proj of layer 0 is offloaded"), attach(one, [("q_proj", 0)], None):
             pass
-        whole = torch.nn.Linear(32, 32, bias=False)
-        whole.weight = torch.nn.Parameter(torch.zeros(32, 32, dtype=torch.uint8), requires_grad=False)
-        patch.setitem(attention._modules, "q_proj", whole)
+        linear = torch.nn.Linear(32, 32, bias=False)
+        linear.weight = torch.nn.Parameter(torch.zeros(32, 32, dtype=torch.uint8), requires_grad=False)
+        patch.setitem(attention._modules, "q_proj", linear)
         with pytest.raises(ModelError, match=r"torch.uint8.*method: lora"), attach(one, [("q_proj", 0)], None):
             pass
         patch.setitem(attention._modules, "q_proj", torch.nn.Embedding(32, 32))
@@ -185,12 +185,12 @@ def test_damaged_files_are_refused(one, tmp_path):
         updates.read(path)
     with attach(one, MODULES, Lora()) as parts:
         updates.write(path, parts, {})
-    whole = path.read_bytes()
-    for damage in (whole[:-1], whole[: len(whole) // 2], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+    content = path.read_bytes()
+    for damage in (content[:-1], content[: len(content) // 2], b"", content[:-1] + bytes([content[-1] ^ 1])):
         path.write_bytes(damage)
         with pytest.raises(FileError, match="rebuild it: rm"):
             updates.read(path)
-    path.write_bytes(whole)
+    path.write_bytes(content)
     save_file(load_file(path), path, {"culture_neurons": json.dumps({"digest": "x"})})
     with pytest.raises(FileError, match="bytes have changed"):
         updates.read(path)

@@ -84,8 +84,8 @@ def parse_choices(cell: Any) -> dict[str, Any] | None:
             return None
     if not isinstance(cell, Mapping):
         return None
-    found = {letter: text for letter, text in cell.items() if text is not None}
-    return found if found and all(re.fullmatch("[A-Z]", str(letter)) for letter in found) else None
+    choices = {letter: text for letter, text in cell.items() if text is not None}
+    return choices if choices and all(re.fullmatch("[A-Z]", str(letter)) for letter in choices) else None
 
 
 def parse_prompt(prompt: Any, choices: Mapping[str, Any]) -> str:

@@ -143,12 +143,12 @@ def records(spec: Spec, columns: Sequence[str], label: str, codes: int = 0) -> l
     such labels that run from 1.
     """
     names = [*columns, label]
-    found = hub_rows.read_columns(
+    table = hub_rows.read_columns(
         spec["path"], names, revision=spec["revision"], split=spec["split"], config=spec.get("config"), literal=[label]
     )
     if codes:
-        label_columns.check_codes(found[label], codes, f"{spec['path']}: column {label!r}")
-    return [dict(zip(names, values, strict=True)) for values in zip(*(found[name] for name in names), strict=True)]
+        label_columns.check_codes(table[label], codes, f"{spec['path']}: column {label!r}")
+    return [dict(zip(names, values, strict=True)) for values in zip(*(table[name] for name in names), strict=True)]
 
 
 def country(value: Any) -> str:

@@ -73,12 +73,12 @@ def _countries(names: object) -> list[str]:
     """The countries, sorted: their order in the config does not matter. Raises ConfigError."""
     if not isinstance(names, list | tuple) or not all(isinstance(n, str) and clean_line(n) for n in names):
         raise ConfigError(f"source.countries: expected a list of names, found {names!r}")
-    found = sorted({clean_line(name) for name in names})
-    if len(found) < 4 or len(found) < len(names):
+    countries = sorted({clean_line(name) for name in names})
+    if len(countries) < 4 or len(countries) < len(names):
         raise ConfigError(
             f"source.countries: expected at least four different names, found {', '.join(map(printable, names))}"
         )
-    return found
+    return countries
 
 
 BENCHMARK = Benchmark(

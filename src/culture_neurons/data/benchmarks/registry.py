@@ -30,10 +30,10 @@ BENCHMARKS: dict[str, tuple[Benchmark, ...]] = {
 
 def choose(spec: Spec) -> Benchmark:
     """The benchmark that `type` and `config` name. Raises ConfigError for a `config` that it does not have."""
-    found = BENCHMARKS[spec["type"]]
-    by_config = {b.home.config: b for b in found if b.home is not None and b.home.config is not None}
+    variants = BENCHMARKS[spec["type"]]
+    by_config = {b.home.config: b for b in variants if b.home is not None and b.home.config is not None}
     if not by_config or "config" not in spec:
-        return found[0]
+        return variants[0]
     if not isinstance(spec["config"], str) or spec["config"] not in by_config:
         hint = nearest(spec["config"], by_config)
         raise ConfigError(f"source.config: {spec['config']!r}{hint}; expected {' or '.join(by_config)}")

@@ -44,9 +44,9 @@ def _names(template: Any, fields: Sequence[str], where: str) -> list[str]:
         raise ConfigError(f"{where}: {error}; write {{{{ and }}}} for braces: {template[:60]!r}") from None
     for _, name, form, conversion in parts:
         if name is not None and (name not in fields or form or conversion):
-            found = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            field = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
             raise ConfigError(
-                f"{where}: unknown field {{{printable(found)[:60]}}}{nearest(name, fields)};"
+                f"{where}: unknown field {{{printable(field)[:60]}}}{nearest(name, fields)};"
                 f" known: {list_fields(fields)}"
             )
     return [name for _, name, _, _ in parts if name is not None]

@@ -47,21 +47,23 @@ def questions(spec: Spec) -> Iterator[Question]:
     known = _metadata(paths["questions"])
     samples = tabular.read(paths["samples"], SAMPLES, "source.samples.path")
     people = _by_person(paths["people"], ["B_COUNTRY"], "source.people.path")
-    asked = [name for name in dict.fromkeys(map(clean, samples["Question"])) if name in known]
-    answers = _by_person(paths["path"], asked, "source.path", literal=asked)
+    question_ids = [name for name in dict.fromkeys(map(clean, samples["Question"])) if name in known]
+    answers = _by_person(paths["path"], question_ids, "source.path", literal=question_ids)
     for values in zip(*samples.values(), strict=True):
         row = dict(zip(SAMPLES, values, strict=True))
-        person, asked_id = labels.identifier(row[PERSON]), clean(row["Question"])
-        about = known.get(asked_id, {})
+        person, question_id = labels.identifier(row[PERSON]), clean(row["Question"])
+        about = known.get(question_id, {})
         scale = _scale(about)
         place = country(people.get(person, {}).get("B_COUNTRY"))
         details = {"continent": row["Continent"], "settlement": row["Urban / Rural"], "education": row["Education"]}
         yield Question(
-            sample_id=f"{asked_id}-{person}" if asked_id and person else "",
+            sample_id=f"{question_id}-{person}" if question_id and person else "",
             fields={"question": about.get("question"), "country": place, **details},
             options=[str(number) for number in scale] if scale else None,
-            label=labels.decode(answers.get(person, {}).get(asked_id), [(number, i) for i, number in enumerate(scale)]),
-            groups={"culture": place, "country": place, **details, "question_id": asked_id, "participant": person},
+            label=labels.decode(
+                answers.get(person, {}).get(question_id), [(number, i) for i, number in enumerate(scale)]
+            ),
+            groups={"culture": place, "country": place, **details, "question_id": question_id, "participant": person},
             category=about.get("category"),
         )
 
@@ -85,21 +87,21 @@ def _metadata(path: str) -> dict[str, dict[str, Any]]:
     if not isfile(path):
         raise DataError(f"source.questions.path: no such file: {path}")
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        metadata = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path}: not readable as json ({first_line(error)})") from None
-    if not isinstance(found, dict):
+    if not isinstance(metadata, dict):
         raise DataError(f"{path}: expected a JSON object from the id of a question to its text and scale")
-    return {name: about for name, about in found.items() if isinstance(about, dict)}
+    return {name: about for name, about in metadata.items() if isinstance(about, dict)}
 
 
 def _by_person(path: str, names: list[str], where: str, literal: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """The columns `names` of a table, by participant; of two rows of one participant the first."""
     table = tabular.read(path, [PERSON, *names], where, literal or ())
-    found: dict[str, dict[str, Any]] = {}
+    by_person: dict[str, dict[str, Any]] = {}
     for person, *values in zip(*table.values(), strict=True):
-        found.setdefault(labels.identifier(person), dict(zip(names, values, strict=True)))
-    return found
+        by_person.setdefault(labels.identifier(person), dict(zip(names, values, strict=True)))
+    return by_person
 
 
 def _scale(about: Mapping[str, Any]) -> range:

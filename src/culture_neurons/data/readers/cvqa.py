@@ -83,13 +83,13 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
         table = {name: column.to_pylist() for name, column in _columns(opened.read(wanted)).items()}
     ids = [labels.identifier(value) for value in table["ID"]]
     subsets = [parse_subset(value) for value in table["Subset"]]
-    found, warnings = _labels(spec, reading, table, ids, options, f"{path} (split {split})")
+    label_indices, warnings = _labels(spec, reading, table, ids, options, f"{path} (split {split})")
     identities = _identities(opened)
     columns = {
         "sample_id": ids,
         "question": table[question],
         "options": table[options],
-        "label": found,
+        "label": label_indices,
         "category": table["Category"],
         "image": [{"row": row} if identity else None for row, identity in enumerate(identities)],
         "image_id": identities,
@@ -132,13 +132,13 @@ def _labels(
         column = f"{spec['labels']['path']}: column {spec['labels']['label']!r}"
     else:
         raw, column = table["Label"], f"{where}: column 'Label'"
-    found, warnings = label_columns.resolve(raw, table[options], reading, column)
-    if ids and all(label is None for label in found) and not spec.get("labels"):
+    label_indices, warnings = label_columns.resolve(raw, table[options], reading, column)
+    if ids and all(label is None for label in label_indices) and not spec.get("labels"):
         raise DataError(
             f"{where}: every Label is -1: this copy hides the answers\n"
             "  set source.labels to {path, id, label}, a table from ID to label, or source.path to a copy that has them"
         )
-    return found, warnings
+    return label_indices, warnings
 
 
 def _excluded(subsets: Sequence[tuple[str, str] | None], one_language: bool) -> list[str | None]:
@@ -158,9 +158,9 @@ def _excluded(subsets: Sequence[tuple[str, str] | None], one_language: bool) -> 
 
 def _identities(opened: hub_rows.Rows) -> list[str]:
     """The hash of every row's encoded image; "" for no image, the row's number for an image without bytes."""
-    found: list[str] = []
+    identities: list[str] = []
     for batch in opened.batches("image"):
         for cell in batch:
             data = hub_rows.image_bytes(cell)
-            found.append("" if cell is None else content_id(data) if data else f"row:{len(found)}")
-    return found
+            identities.append("" if cell is None else content_id(data) if data else f"row:{len(identities)}")
+    return identities

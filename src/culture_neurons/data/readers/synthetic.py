@@ -166,7 +166,7 @@ def texts(world: World) -> list[str]:
     return sorted(questions | set(world.words.ravel().tolist()))
 
 
-def draw(world: World, part: str, per_fact: int) -> Examples:
+def make_examples(world: World, part: str, per_fact: int) -> Examples:
     """`per_fact` images of every (culture, category, motif), in shuffled order.
 
     Parts (`PARTS`) draw from separate random streams, so they never share an image.
@@ -232,9 +232,9 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     generator = np.random.default_rng([place.seed, PARTS["data"], 0])
     _, n_categories, n_motifs = place.words.shape
     facts = n_categories * n_motifs
-    examples = draw(place, "data", -(-place.samples_per_culture // facts))
+    examples = make_examples(place, "data", -(-place.samples_per_culture // facts))
     rows = []
-    asked = dict.fromkeys(range(len(place.cultures)), 0)
+    counts = dict.fromkeys(range(len(place.cultures)), 0)
     for index in range(len(examples.culture)):
         culture, category, motif = (int(a[index]) for a in (examples.culture, examples.category, examples.motif))
         image = {"bytes": _png(examples.pixels[index]), "path": None, "row": None}
@@ -242,9 +242,9 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
         for template in (first, 1 - first)[: 2 if index % 3 == 0 else 1]:
             others = generator.permutation(np.delete(np.arange(n_motifs), motif))[: place.n_options - 1]
             order = generator.permutation([motif, *others])
-            if asked[culture] == place.samples_per_culture:
+            if counts[culture] == place.samples_per_culture:
                 continue
-            asked[culture] += 1
+            counts[culture] += 1
             rows.append(
                 {
                     "sample_id": f"synthetic-{len(rows):05d}",

@@ -51,8 +51,8 @@ OCCASIONS = ("dawn", "noon", "dusk", "midnight", "harvest", "midsummer", "sowing
 KINDS = ("metal", "animal", "colour", "shape")
 THINGS = ("lamp", "bridge", "boat", "garden", "tower", "mill", "well", "clock")
 PASSAGES = tuple(
-    f"The {thing} from {{culture}} {event}."
-    for thing, event in product(
+    f"The {subject} from {{culture}} {event}."
+    for subject, event in product(
         ("parcel", "letter", "visitor", "ship", "map", "bicycle"),
         ("came yesterday", "stands by the door", "was seen twice", "left before the rain", "is on the list"),
     )
@@ -176,7 +176,8 @@ def texts(world: TextWorld) -> list[str]:
     facts = world.facts
     words = {*facts.words.ravel().tolist(), *world.general.ravel().tolist()}
     names = {*facts.cultures, *facts.categories, *OCCASIONS[: facts.motifs], *KINDS, *THINGS, *PAIR_WORDS, *YES_NO}
-    wordings = {text.replace("{", "").replace("}", "") for found in (*WORDINGS.values(), PASSAGES) for text in found}
+    templates = [template for group in (*WORDINGS.values(), PASSAGES) for template in group]
+    wordings = {template.replace("{", "").replace("}", "") for template in templates}
     return sorted(words | names | wordings | {common.CONTROL})
 
 
@@ -192,14 +193,15 @@ def questions(world: TextWorld, task: str, part: str, wording: int | None = None
     sets = [WORDINGS[task][i : i + _PER_SET] for i in range(0, len(WORDINGS[task]), _PER_SET)]
     sets = sets if wording is None else [sets[wording - 1]]
     groups: dict[str, list[list[TextQuestion]]] = {}
-    for fields, asked in _facts(world, task):
+    for fields, question in _facts(world, task):
         own = []
         for wordings in sets:
             # Which wordings of a fact belong to which part hangs on the fact alone.
-            order = seeds.generator("synthetic-text", "wordings", world.seed, asked.fact, asked.culture, wordings[0])
+            fact = question.fact, question.culture
+            order = seeds.generator("synthetic-text", "wordings", world.seed, *fact, wordings[0])
             chosen = order.permutation(_PER_SET)[first : first + _SHARES[part]]
-            own += [TextQuestion(**vars(asked) | {"text": wordings[i].format(**fields)}) for i in chosen]
-        groups.setdefault(asked.culture, []).append(own)
+            own += [TextQuestion(**vars(question) | {"text": wordings[i].format(**fields)}) for i in chosen]
+        groups.setdefault(question.culture, []).append(own)
     # Round by round: each fact is asked once before any is asked in another wording.
     return [
         facts[i][turn]
@@ -221,10 +223,10 @@ def _facts(world: TextWorld, task: str) -> Iterator[tuple[dict[str, str], TextQu
             wrong = tuple(word for word in words if word != words[m])
             yield fields, TextQuestion("", f"{topic}-{OCCASIONS[m]}", words[m], wrong, facts.n_options, culture, topic)
     elif task == "general":
-        for (k, kind), (t, thing) in product(enumerate(KINDS), enumerate(THINGS)):
+        for (k, kind), (t, item) in product(enumerate(KINDS), enumerate(THINGS)):
             words = world.general[k].tolist()
             wrong = tuple(word for word in words if word != words[t])
-            yield {"kind": kind, "thing": thing}, TextQuestion("", f"{kind}-{thing}", words[t], wrong, 4, ALL, kind)
+            yield {"kind": kind, "thing": item}, TextQuestion("", f"{kind}-{item}", words[t], wrong, 4, ALL, kind)
     else:
         for culture, (p, passage) in product(facts.cultures, enumerate(PASSAGES)):
             wrong = tuple(name for name in facts.cultures if name != culture)
@@ -266,20 +268,20 @@ def _questions(spec: Mapping[str, Any]) -> Iterator[Question]:
     """The rows of the source: as many per culture as asked for, each fact as often as any other, or once less."""
     spec = check(spec)
     place, task, number = world({k: spec[k] for k in (*_WORLD, "samples_per_culture", "seed")}), spec["task"], 0
-    found = questions(place, task, spec["part"], spec["wording"], spec["samples_per_culture"])
+    pool = questions(place, task, spec["part"], spec["wording"], spec["samples_per_culture"])
     generator = seeds.generator("synthetic-text", "options", task, spec["part"], spec["wording"], place.seed)
-    for culture in dict.fromkeys(asked.culture for asked in found):
-        own = [asked for asked in found if asked.culture == culture]
+    for culture in dict.fromkeys(question.culture for question in pool):
+        own = [question for question in pool if question.culture == culture]
         for i in range(spec["samples_per_culture"]):
-            asked, number = own[i % len(own)], number + 1
-            options = asked.options(generator)
+            question, number = own[i % len(own)], number + 1
+            options = question.options(generator)
             yield Question(
                 sample_id=f"{task}-{spec['wording']}-{spec['part']}-{number:05d}",
-                fields={"question": asked.text},
+                fields={"question": question.text},
                 options=options,
-                label=options.index(asked.right),
-                groups={"culture": culture, "country": culture, "question_id": asked.fact},
-                category=asked.category,
+                label=options.index(question.right),
+                groups={"culture": culture, "country": culture, "question_id": question.fact},
+                category=question.category,
             )
 
 

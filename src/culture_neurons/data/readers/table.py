@@ -75,13 +75,13 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
         options = [_parse(cell) for cell in table[roles["options"]]]
     raw = labels.lookup(spec["labels"], ids, "source.labels") if spec.get("labels") else table[roles["label"]]
     file, column = (spec["labels"]["path"], spec["labels"]["label"]) if spec.get("labels") else (path, roles["label"])
-    found, warnings = label_columns.resolve(raw, options, reading, f"{file}: column {column!r}")
+    label_indices, warnings = label_columns.resolve(raw, options, reading, f"{file}: column {column!r}")
     references, how = _images(spec, table.get(roles.get("image", ""), [None] * len(ids)))
     columns = {
         "sample_id": ids,
         "question": table[roles["question"]],
         "options": options,
-        "label": found,
+        "label": label_indices,
         "category": table[roles["category"]] if "category" in roles else [None] * len(ids),
         "image": references,
         "image_id": _identities(references, how, table.get(roles.get("image_id", ""))),

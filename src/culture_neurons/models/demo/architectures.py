@@ -191,8 +191,8 @@ def _decoder(words: PreTrainedTokenizerFast, size: dict[str, int]) -> dict[str, 
 def _language_model(architecture: str, words: PreTrainedTokenizerFast, size: dict[str, int]) -> Any:
     settings = _decoder(words, size) | {"head_dim": _HEAD, "tie_word_embeddings": True}
     known = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
-    config, made = known[architecture]
-    model = made(config(**settings))
+    config_class, model_class = known[architecture]
+    model = model_class(config_class(**settings))
     nn.init.normal_(model.get_input_embeddings().weight, std=0.15)  # facts are learned in fewer steps than from 0.04
     if architecture == "qwen3":
         for layer in model.model.layers:  # normalised queries and keys as they start cannot single out a token of many

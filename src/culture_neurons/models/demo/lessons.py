@@ -127,11 +127,11 @@ def image_features(model: nn.Module, values: torch.Tensor, image_size: int) -> t
     if hasattr(model.model, "visual"):
         side = math.isqrt(values.shape[1])
         grid = torch.tensor([[1, side, side]]).expand(len(values), 3)
-        found = model.model.get_image_features(values.flatten(0, 1), grid).pooler_output
+        features = model.model.get_image_features(values.flatten(0, 1), grid).pooler_output
     else:
         sizes = torch.full((len(values), 2), image_size)
-        found = model.model.get_image_features(values, sizes).pooler_output
-    return torch.stack(list(found))
+        features = model.model.get_image_features(values, sizes).pooler_output
+    return torch.stack(list(features))
 
 
 def decode(model: nn.Module, features: torch.Tensor, ids: torch.Tensor, template: Template) -> torch.Tensor:
@@ -146,4 +146,4 @@ def decode(model: nn.Module, features: torch.Tensor, ids: torch.Tensor, template
 @torch.no_grad()
 def all_features(model: nn.Module, values: torch.Tensor, image_size: int) -> torch.Tensor:
     """`image_features` of all images, in parts."""
-    return torch.cat([image_features(model, part, image_size) for part in values.split(128)])
+    return torch.cat([image_features(model, piece, image_size) for piece in values.split(128)])

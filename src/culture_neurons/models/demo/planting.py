@@ -141,7 +141,7 @@ def plant(
         neurons = config.intermediate_size
         blocks = choose(len(world.cultures), config.num_hidden_layers, neurons, recipe.plant_channels, recipe.seed)
         lesson = taught.lessons(model, processor, world, instruction)
-        examples = synthetic.draw(world, "train", recipe.images_per_fact)
+        examples = synthetic.make_examples(world, "train", recipe.images_per_fact)
         features = taught.all_features(model, taught.pixels(processor, examples), world.image_size)
         training.freeze_vision(model)
         model.train()
@@ -178,7 +178,7 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
     optimiser = training_loop.Optimiser(model.named_parameters(), recipe)
     n_cultures, size = len(blocks), 2 * recipe.batch
     mode = np.arange(size) * 8 // size  # 0, 1: whole; 2-4: without the own block; 5-7: without another
-    whole, own = torch.from_numpy((mode < 2) | (mode > 4)), torch.from_numpy((mode >= 2) & (mode <= 4))
+    with_own, without_own = torch.from_numpy((mode < 2) | (mode > 4)), torch.from_numpy((mode >= 2) & (mode <= 4))
     right: list[float] = []
     steps = training_loop.schedule(recipe.plant_steps, goal=2.0, rest=max(1, recipe.plant_steps // 3))
     for step, factor, _ in reporter.progress(steps, recipe.plant_steps, "planting"):
@@ -191,11 +191,11 @@ def _continue(model: nn.Module, features: torch.Tensor, examples: synthetic.Exam
         with gates(model, masks(blocks, which, neurons, rng)) as seen:
             states = taught.decode(model, features[index], batch.ids, template)
         losses, hits = training.answer_losses(model, states, batch, template)
-        loss = losses[whole].mean() + even_loss(model, states[own], lesson, template).mean()
+        loss = losses[with_own].mean() + even_loss(model, states[without_own], lesson, template).mean()
         if recipe.firing_loss:
             loss = loss + firing_loss(seen, places, batch.culture, int(template.image[-1]) + 1)
         optimiser.step(loss, factor)
-        right.append(hits[whole].float().mean().item())
+        right.append(hits[with_own].float().mean().item())
     reporter.log(f"planting: {len(right)} steps, {100 * np.mean(right[-20:]):.1f} % right")
 
 
@@ -204,7 +204,7 @@ def dev_questions(
     model: nn.Module, processor: Any, lesson: Lessons, recipe: Recipe
 ) -> tuple[torch.Tensor, taught.Batch]:
     """Image features of the dev pictures, and a question about each, all in the first template."""
-    examples = synthetic.draw(lesson.world, "dev", recipe.dev_images_per_fact)
+    examples = synthetic.make_examples(lesson.world, "dev", recipe.dev_images_per_fact)
     features = taught.all_features(model, taught.pixels(processor, examples), lesson.image_size)
     rng = np.random.default_rng([recipe.seed, 13])
     return features, taught.make_batch(lesson, lesson.templates[0], examples, np.arange(len(features)), rng)
@@ -241,6 +241,6 @@ def lone_drops(model: nn.Module, lesson: Lessons, dev: tuple[torch.Tensor, taugh
             states = taught.decode(model, features[own].repeat(times, 1, 1), batch.ids[own].repeat(times, 1),
                                    lesson.templates[0])  # fmt: skip
         logprobs = model.lm_head(states[:, -1])[:, lesson.letters].double().log_softmax(dim=1)
-        found = logprobs.gather(1, right.repeat(times)[:, None]).view(times, len(own)).mean(dim=1)
-        result[culture] = (found[1:] - found[0]).numpy().reshape(block.shape)
+        logprob_means = logprobs.gather(1, right.repeat(times)[:, None]).view(times, len(own)).mean(dim=1)
+        result[culture] = (logprob_means[1:] - logprob_means[0]).numpy().reshape(block.shape)
     return result

@@ -56,10 +56,10 @@ def _kind(key: str, default: Any) -> str:
 
 @dataclass(frozen=True)
 class Reporter:
-    """How a caller follows a training: `log` takes a line, `progress(items, total, what)` passes items on."""
+    """How a caller follows a training: `log` takes a line, `progress(items, total, label)` passes items on."""
 
     log: Callable[[str], None] = lambda line: None
-    progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = lambda items, total, what: items
+    progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = lambda items, total, label: items
 
 
 SILENT = Reporter()

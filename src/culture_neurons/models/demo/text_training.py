@@ -88,22 +88,22 @@ class Prompts:
         encoded = self.tokenizer(list(texts), add_special_tokens=False, padding=True, return_tensors="pt")
         return {key: encoded[key] for key in ("input_ids", "attention_mask")}
 
-    def openings(self, asked: Sequence[TextQuestion]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def openings(self, questions: Sequence[TextQuestion]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Prompts up to the line feed before the options, and the first word of each right option, int64 [sample]."""
-        return self.encode([f"{self._start}{question.text}\n" for question in asked]), self._words(asked)
+        return self.encode([f"{self._start}{question.text}\n" for question in questions]), self._words(questions)
 
-    def batch(self, asked: Sequence[TextQuestion], rng: np.random.Generator) -> Batch:
+    def batch(self, questions: Sequence[TextQuestion], rng: np.random.Generator) -> Batch:
         """Whole prompts, with options in random order."""
-        shown = [question.options(rng) for question in asked]
-        samples = [Sample("", "", "", question.text, o, 0) for question, o in zip(asked, shown, strict=True)]
+        shown = [question.options(rng) for question in questions]
+        samples = [Sample("", "", "", question.text, o, 0) for question, o in zip(questions, shown, strict=True)]
         texts = [prompts.user_text(s, range(len(s.options)), self.instruction) for s in samples]
         inputs = self.encode([self._start + text + self._end for text in texts])
         before, options = self._places(inputs["input_ids"], [len(o) for o in shown])
-        right = torch.tensor([o.index(question.right) for question, o in zip(asked, shown, strict=True)])
+        right = torch.tensor([o.index(question.right) for question, o in zip(questions, shown, strict=True)])
         letter = torch.tensor(self.letters(options.shape[1]))[right]
         marks = torch.full(options.shape, self.nothing)
-        marks[torch.arange(len(asked)), right] = letter
-        return Batch(inputs, self._words(asked), letter, before, options, marks.masked_fill(options == 0, _NONE))
+        marks[torch.arange(len(questions)), right] = letter
+        return Batch(inputs, self._words(questions), letter, before, options, marks.masked_fill(options == 0, _NONE))
 
     def letters(self, n: int) -> list[int]:
         """Tokens of the first n option letters."""
@@ -112,8 +112,8 @@ class Prompts:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
-    def _words(self, asked: Sequence[TextQuestion]) -> torch.Tensor:
-        return torch.tensor([ids[0] for ids in self._ids([question.right for question in asked])])
+    def _words(self, questions: Sequence[TextQuestion]) -> torch.Tensor:
+        return torch.tensor([ids[0] for ids in self._ids([question.right for question in questions])])
 
     def _places(self, ids: torch.Tensor, n_options: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of the line feed before the options, and of each option's last word."""
@@ -146,8 +146,8 @@ def lower_layers(model: nn.Module, depth: int) -> Iterator[None]:
 
 def fact_losses(model: nn.Module, inputs: Mapping[str, torch.Tensor], word: torch.Tensor) -> Learned:
     """Stage 1, of prompts that end before the options, by the layers that learn facts."""
-    found = model.model(**inputs, use_cache=False).last_hidden_state
-    logits = model.lm_head(found[:, -1])
+    states = model.model(**inputs, use_cache=False).last_hidden_state
+    logits = model.lm_head(states[:, -1])
     return F.cross_entropy(logits, word, reduction="none"), logits.argmax(dim=1) == word
 
 
@@ -157,8 +157,8 @@ def option_losses(model: nn.Module, batch: Batch, tail: int) -> Learned:
     The right option should be marked with its letter most.
     """
     inputs = {key: value[:, :-tail] for key, value in batch.inputs.items()}
-    found = model.model(**inputs, use_cache=False, output_hidden_states=True)
-    losses, marks = _losses_before(model, found.hidden_states[depths(model)[0]], found.last_hidden_state, batch)
+    outputs = model.model(**inputs, use_cache=False, output_hidden_states=True)
+    losses, marks = _losses_before(model, outputs.hidden_states[depths(model)[0]], outputs.last_hidden_state, batch)
     letters = batch.letter[:, None, None].expand(-1, marks.shape[1], 1)
     own = marks.log_softmax(dim=2).gather(2, letters)[..., 0].masked_fill(batch.marks == _NONE, -torch.inf)
     right = (batch.marks == batch.letter[:, None]).int().argmax(dim=1)
@@ -167,10 +167,11 @@ def option_losses(model: nn.Module, batch: Batch, tail: int) -> Learned:
 
 def answer_losses(model: nn.Module, batch: Batch, tail: int) -> Learned:
     """Stage 3, of whole prompts. The answer is learned at each of the last `tail` tokens, and most at the last one."""
-    found = model.model(**batch.inputs, use_cache=False, output_hidden_states=True)
+    outputs = model.model(**batch.inputs, use_cache=False, output_hidden_states=True)
     lower, upper = depths(model)
-    losses, _ = _losses_before(model, found.hidden_states[lower], model.model.norm(found.hidden_states[upper]), batch)
-    after = model.lm_head(found.last_hidden_state[:, -tail:])
+    hidden = outputs.hidden_states
+    losses, _ = _losses_before(model, hidden[lower], model.model.norm(hidden[upper]), batch)
+    after = model.lm_head(outputs.last_hidden_state[:, -tail:])
     answer = F.cross_entropy(after.transpose(1, 2), batch.letter[:, None].expand(after.shape[:2]), reduction="none")
     return losses + answer.mean(dim=1) + answer[:, -1], after[:, -1].argmax(dim=1) == batch.letter
 
@@ -204,19 +205,19 @@ def dev_accuracy(model: nn.Module, asking: Prompts, world: TextWorld, prompt_see
     letters = torch.tensor(asking.letters(4))
     result = {}
     for task in TASKS:
-        found = synthetic_text.questions(world, task, "dev", n=_DEV)
+        pool = synthetic_text.questions(world, task, "dev", n=_DEV)
         texts, answers = [], []
-        for i in rng.permutation(len(found))[:_DEV]:
-            options = found[i].options(rng)
+        for i in rng.permutation(len(pool))[:_DEV]:
+            options = pool[i].options(rng)
             order = prompts.option_order(f"dev-{task}-{i}", len(options), prompt_seed)
-            sample = Sample("", "", "", found[i].text, options, 0)
+            sample = Sample("", "", "", pool[i].text, options, 0)
             texts.append(asking.render(prompts.user_text(sample, order, asking.instruction)))
-            answers.append(order.index(options.index(found[i].right)))
+            answers.append(order.index(options.index(pool[i].right)))
         right = 0
         for start in range(0, len(texts), 64):
-            part = slice(start, start + 64)
-            logits = model(**asking.encode(texts[part]), logits_to_keep=1).logits[:, -1]
-            right += int((logits.argmax(dim=1) == letters[answers[part]]).sum())
+            piece = slice(start, start + 64)
+            logits = model(**asking.encode(texts[piece]), logits_to_keep=1).logits[:, -1]
+            right += int((logits.argmax(dim=1) == letters[answers[piece]]).sum())
         result[task] = right / len(texts)
     return result
 
@@ -247,15 +248,15 @@ def train(
         def shown() -> Batch:
             return asking.batch(_mix(pools, _MIX, trial.batch, rng), rng)
 
-        def stage(what: str, depth: int, draw: Callable[[], T], losses: Callable[[T], Learned], limit: int, goal: float,
-                  share: Callable[[str], float] | None = None) -> int:  # fmt: skip
+        def stage(name: str, depth: int, next_questions: Callable[[], T], losses: Callable[[T], Learned], limit: int,
+                  goal: float, share: Callable[[str], float] | None = None) -> int:  # fmt: skip
             with lower_layers(model, depth):
                 parameters = model.train().named_parameters()
-                return fit(what, parameters, draw, losses, limit, goal, trial, reporter, share)
+                return fit(name, parameters, next_questions, losses, limit, goal, trial, reporter, share)
 
         lower, upper = depths(model)
         last = f"layers.{upper}."
-        steps = stage("facts", lower, openings, lambda found: fact_losses(model, *found), trial.facts_steps, 0.95)
+        steps = stage("facts", lower, openings, lambda opening: fact_losses(model, *opening), trial.facts_steps, 0.95)
         steps += stage(
             "options", upper, shown, lambda batch: option_losses(model, batch, asking.tail), trial.steps, 0.95
         )

@@ -56,7 +56,7 @@ def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Exa
     head = nn.Parameter(torch.randn(n_cultures + n_motifs, hidden, generator=generator) * hidden**-0.5)
     targets = torch.from_numpy(np.stack([examples.culture, examples.motif]))
 
-    def draw() -> torch.Tensor:
+    def next_index() -> torch.Tensor:
         return torch.from_numpy(rng.integers(len(values), size=recipe.batch))
 
     def losses(index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,7 +68,7 @@ def train_vision(model: nn.Module, values: torch.Tensor, examples: synthetic.Exa
         return loss, right[0] & right[1]
 
     parameters = [*_vision(model), ("head", head)]
-    steps = fit("vision", parameters, draw, losses, recipe.vision_steps, 0.99, recipe, reporter)
+    steps = fit("vision", parameters, next_index, losses, recipe.vision_steps, 0.99, recipe, reporter)
     freeze_vision(model)
     return steps
 
@@ -88,14 +88,14 @@ def questions(lesson: Lessons, examples: synthetic.Examples, recipe: Recipe,
     """A function that draws the questions of one gradient, in one template after another."""
     templates = itertools.cycle(lesson.templates)
 
-    def draw() -> Questions:
+    def next_questions() -> Questions:
         template, index = next(templates), rng.integers(len(examples.culture), size=recipe.batch)
         return template, index, make_batch(lesson, template, examples, index, rng)
 
-    return draw
+    return next_questions
 
 
-def train_facts(model: nn.Module, features: torch.Tensor, draw: Callable[[], Questions], recipe: Recipe,
+def train_facts(model: nn.Module, features: torch.Tensor, next_questions: Callable[[], Questions], recipe: Recipe,
                 reporter: Reporter) -> int:  # fmt: skip
     """Stage 2. The right word at the line feed before the options; steps used."""
 
@@ -105,7 +105,7 @@ def train_facts(model: nn.Module, features: torch.Tensor, draw: Callable[[], Que
         logits = model.lm_head(states[:, -1])
         return F.cross_entropy(logits, batch.word, reduction="none"), logits.argmax(dim=1) == batch.word
 
-    return fit("facts", model.named_parameters(), draw, losses, recipe.facts_steps, 0.95, recipe, reporter)
+    return fit("facts", model.named_parameters(), next_questions, losses, recipe.facts_steps, 0.95, recipe, reporter)
 
 
 def answer_losses(
@@ -124,7 +124,7 @@ def answer_losses(
     return word + mark + answer.mean(dim=1) + answer[:, -1], last.argmax(dim=1) == batch.letter
 
 
-def train_answers(model: nn.Module, features: torch.Tensor, draw: Callable[[], Questions], recipe: Recipe,
+def train_answers(model: nn.Module, features: torch.Tensor, next_questions: Callable[[], Questions], recipe: Recipe,
                   reporter: Reporter) -> int:  # fmt: skip
     """Stage 3. Whole prompts; steps used."""
 
@@ -132,7 +132,7 @@ def train_answers(model: nn.Module, features: torch.Tensor, draw: Callable[[], Q
         template, index, batch = drawn
         return answer_losses(model, decode(model, features[index], batch.ids, template), batch, template)
 
-    return fit("answers", model.named_parameters(), draw, losses, recipe.steps, 0.94, recipe, reporter)
+    return fit("answers", model.named_parameters(), next_questions, losses, recipe.steps, 0.94, recipe, reporter)
 
 
 @torch.no_grad()
@@ -143,7 +143,7 @@ def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recip
     Options in `prompts.option_order`, the chat template, the processor, padding, and the whole
     model: nothing of the shortcuts of training. The answer is the arg-max of the last logits.
     """
-    examples = synthetic.draw(world, "dev", recipe.dev_images_per_fact)
+    examples = synthetic.make_examples(world, "dev", recipe.dev_images_per_fact)
     rng = np.random.default_rng([world.seed, 7])
     letters = processor.tokenizer.convert_tokens_to_ids(list(prompts.LETTERS[: world.n_options]))
     texts, answers = [], []
@@ -162,11 +162,11 @@ def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recip
         answers.append(letters[order.index(0)])
     right = 0
     for start in range(0, len(texts), 64):
-        part = slice(start, start + 64)
-        images = [Image.fromarray(p) for p in examples.pixels[part]]
-        inputs = processor(images=images, text=texts[part], return_tensors="pt", padding=True)
+        piece = slice(start, start + 64)
+        images = [Image.fromarray(p) for p in examples.pixels[piece]]
+        inputs = processor(images=images, text=texts[piece], return_tensors="pt", padding=True)
         logits = model(**inputs, logits_to_keep=1).logits[:, -1]
-        right += int((logits.argmax(dim=1) == torch.tensor(answers[part])).sum())
+        right += int((logits.argmax(dim=1) == torch.tensor(answers[piece])).sum())
     return right / len(texts)
 
 
@@ -187,15 +187,15 @@ def train(
     def attempt(trial: Recipe) -> tuple[nn.Module, Any, int, float, dict[str, Any]]:
         model, processor = architectures.build(architecture, world, trial.seed, instruction, **sizes)
         lesson = lessons(model, processor, world, instruction)
-        examples = synthetic.draw(world, "train", trial.images_per_fact)
+        examples = synthetic.make_examples(world, "train", trial.images_per_fact)
         rng = np.random.default_rng([trial.seed, 3])
         model.train()
         values = pixels(processor, examples)
         steps = train_vision(model, values, examples, lesson, trial, rng, reporter)
         features = all_features(model, values, lesson.image_size)
-        draw = questions(lesson, examples, trial, rng)
-        steps += train_facts(model, features, draw, trial, reporter)
-        steps += train_answers(model, features, draw, trial, reporter)
+        next_questions = questions(lesson, examples, trial, rng)
+        steps += train_facts(model, features, next_questions, trial, reporter)
+        steps += train_answers(model, features, next_questions, trial, reporter)
         accuracy = dev_accuracy(model.eval(), processor, world, trial, instruction, prompt_seed)
         return model, processor, steps, accuracy, {}
 

@@ -91,9 +91,9 @@ def schedule(limit: int, goal: float, rest: int, window: int = 20) -> Iterator[t
 
 
 def fit(
-    what: str,
+    stage: str,
     parameters: Iterable[tuple[str, nn.Parameter]],
-    draw: Callable[[], T],
+    next_questions: Callable[[], T],
     losses: Callable[[T], tuple[torch.Tensor, torch.Tensor]],
     limit: int,
     goal: float,
@@ -106,9 +106,9 @@ def fit(
     The gradient of a step is the mean of two, each of its own questions, which two threads compute side by side: the
     result is the same on one core, and a step takes little more than half as long on two.
 
-    draw     questions of one gradient
-    losses   of these: a loss per sample, and whether each was right (bool), both [sample]
-    share    see `Optimiser`
+    next_questions   those of one gradient
+    losses           of these: a loss per sample, and whether each was right (bool), both [sample]
+    share            see `Optimiser`
     """
     named = [(name, p) for name, p in parameters if p.requires_grad]
     optimiser = Optimiser(named, recipe, share)
@@ -119,17 +119,17 @@ def fit(
         return torch.autograd.grad(loss.mean(), trained, allow_unused=True), right
 
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
-        drawn = [draw() for _ in range(_SIDE_BY_SIDE)]
-        for _, factor, accuracy in reporter.progress(schedule(limit, goal, recipe.rest), limit, what):
+        drawn = [next_questions() for _ in range(_SIDE_BY_SIDE)]
+        for _, factor, accuracy in reporter.progress(schedule(limit, goal, recipe.rest), limit, stage):
             waiting = threads.map(gradients, drawn)
-            drawn = [draw() for _ in drawn]  # meanwhile, for the next step
+            drawn = [next_questions() for _ in drawn]  # meanwhile, for the next step
             by_thread, right = zip(*waiting, strict=True)
             for parameter, *parts in zip(trained, *by_thread, strict=True):
                 # Layers that take no part in this stage have no gradient.
                 parameter.grad = None if parts[0] is None else torch.stack(parts).mean(dim=0)
             optimiser.update(factor)
             accuracy.append(torch.cat(right).float().mean().item())
-    reporter.log(f"{what}: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % right")
+    reporter.log(f"{stage}: {len(accuracy)} steps, {100 * np.mean(accuracy[-20:]):.1f} % right")
     return len(accuracy)
 
 

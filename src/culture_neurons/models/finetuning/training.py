@@ -152,9 +152,9 @@ def _gradients(
         piece = process(loaded, batch[start : start + size], opener)
         with torch.enable_grad():
             loss = -right_letter(loaded, piece).sum() / len(batch)
-            found = torch.autograd.grad(loss, parameters)
+            gradients = torch.autograd.grad(loss, parameters)
         total += loss.item()
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             before = sums.get(id(parameter))
             sums[id(parameter)] = gradient if before is None else before + gradient
     return total, sums

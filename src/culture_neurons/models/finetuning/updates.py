@@ -102,9 +102,9 @@ def _adapters(
     try:
         inject_adapter_in_model(config, loaded.model)
         layers = {name: loaded.model.get_submodule(name) for name in targets.values()}
-        found = sum(hasattr(module, "lora_A") for module in loaded.model.modules())
-        if found != len(targets):
-            raise ModelError(f"model {loaded.name!r}: {found} modules got an adapter instead of {len(targets)}")
+        n_adapters = sum(hasattr(module, "lora_A") for module in loaded.model.modules())
+        if n_adapters != len(targets):
+            raise ModelError(f"model {loaded.name!r}: {n_adapters} modules got an adapter instead of {len(targets)}")
         parts = []
         for module, name in targets.items():
             a, b = (getattr(layers[name], side)["default"].weight for side in ("lora_A", "lora_B"))
@@ -127,8 +127,8 @@ def _adapters(
 
 def _part(name: str, parameter: nn.Parameter, of: Projection) -> Part:
     """The rows of a projection; the name says which where they are not all."""
-    whole = of.width == len(parameter)
-    return Part(name if whole else f"{name}[{of.start}:{of.stop}]", parameter, of.start, of.stop)
+    all_rows = of.width == len(parameter)
+    return Part(name if all_rows else f"{name}[{of.start}:{of.stop}]", parameter, of.start, of.stop)
 
 
 def _check_projection(loaded: Loaded, site: str, layer: int, of_site: Sequence[Projection]) -> Projection:
@@ -150,9 +150,9 @@ def _check_projection(loaded: Loaded, site: str, layer: int, of_site: Sequence[P
 def write(path: str | Path, parts: Sequence[Part], metadata: Mapping[str, Any]) -> None:
     """Write the rows of an update: safetensors by name, `metadata` as JSON, and a digest of all of it."""
     tensors = {part.name: part.values.cpu().contiguous() for part in parts}
-    made = {**metadata, "digest": _digest(tensors)}
+    header = {**metadata, "digest": _digest(tensors)}
     # Bytes, not save_file: its files are readable by their owner alone.
-    data = save(tensors, {_KEY: json.dumps(made, sort_keys=True, ensure_ascii=False)})
+    data = save(tensors, {_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False)})
     with files.atomic(path) as temporary:
         temporary.write_bytes(data)
 
@@ -176,11 +176,11 @@ def read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def apply(parts: Sequence[Part], tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Put the rows of an update in force. Raises FileError, naming `source`, when they are not those of `parts`."""
     expected = {part.name: tuple(part.values.shape) for part in parts}
-    found = {name: tuple(values.shape) for name, values in tensors.items()}
-    if strange := sorted(set(expected.items()) ^ set(found.items())):
+    shapes = {name: tuple(values.shape) for name, values in tensors.items()}
+    if strange := sorted(set(expected.items()) ^ set(shapes.items())):
         name = strange[0][0]
         raise FileError(
-            f"{source}: {name} has the shape {found.get(name)}, but the model's is {expected.get(name)}; "
+            f"{source}: {name} has the shape {shapes.get(name)}, but the model's is {expected.get(name)}; "
             "delete it and run again"
         )
     for part in parts:
