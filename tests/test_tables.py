@@ -28,7 +28,7 @@ def run_of(**changes):
     run = {
         "models": {"planted-control": {}, "demo-llava-mistral": {}}, "planted": ["planted-control"], "shown": shown,
         "methods": dict(zip(shown, shown, strict=True)), "attributed": ["culnig-specific"], "repeated": ["cas"],
-        "image_controls": ["blank"], "resampled": shown[:-1], "judged": [], "tasks": [], "benchmark_repeats": 5,
+        "image_controls": ["blank"], "resampled": shown[:-1], "evaluated": [], "tasks": [], "benchmark_repeats": 5,
         "config": yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")),
     }  # fmt: skip
     return SimpleNamespace(**run | changes)
@@ -75,7 +75,7 @@ def test_one_mask_for_all_cultures_has_no_figure_of_related_cultures():
     both = ["cas", "general"]
     methods = {"cas": "cas", "general": "culnig-general"}
     config = {"figures": {"selectors": "all"}}
-    found = stems(judged=both, shown=both, attributed=both[1:], models={"m": {}}, methods=methods, config=config)
+    found = stems(evaluated=both, shown=both, attributed=both[1:], models={"m": {}}, methods=methods, config=config)
     assert {"sets_m", "related_m_cas", "matrix_m_general"} <= found
     assert "related_m_general" not in found
 

@@ -74,8 +74,8 @@ def _system_code(error: Exception) -> int | None:
     """The system's number of an error; libraries in Rust (safetensors) have it in the text alone."""
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def _remove_left_over(target: Path) -> None:
@@ -219,13 +219,13 @@ def _digest(file: BinaryIO, start: int, size: int) -> bytes:
 
 
 def check_same_model(
-    path: str | Path, identity: Mapping[str, Any], other: str | Path, found: Mapping[str, Any]
+    path: str | Path, identity: Mapping[str, Any], other: str | Path, other_identity: Mapping[str, Any]
 ) -> None:
-    """Raise FileError when `other`, whose metadata is `found`, is from another model or revision than `path`."""
+    """Raise FileError when `other`, whose metadata is `other_identity`, has another model or revision than `path`."""
     for key, value in identity.items():
-        if found.get(key) != value:
+        if other_identity.get(key) != value:
             raise FileError(
-                f"{other}: {key} {found.get(key)!r}, but {path} is from {value!r};"
+                f"{other}: {key} {other_identity.get(key)!r}, but {path} is from {value!r};"
                 " a results folder from another model revision? Delete the older file and run again"
             )
 
@@ -293,10 +293,10 @@ def write_text(path: str | Path, text: str) -> None:
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object. Raises FileError when there is none."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-        reason = f"a {type(found).__name__}"
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+        reason = f"a {type(content).__name__}"
     except FileNotFoundError:
         raise FileError(f"{path}: no readable JSON object (no such file)") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -73,9 +73,9 @@ def download(name: str, kind: str, commit: str, file: str) -> Path:
     import huggingface_hub
 
     with _asking(name, kind, commit):
-        found = huggingface_hub.try_to_load_from_cache(name, file, repo_type=kind, revision=commit)
-        if isinstance(found, str):
-            return Path(found)
+        cached_file = huggingface_hub.try_to_load_from_cache(name, file, repo_type=kind, revision=commit)
+        if isinstance(cached_file, str):
+            return Path(cached_file)
         # The download itself would try for half a minute when nobody answers.
         huggingface_hub.HfApi().repo_info(name, repo_type=kind, revision=commit, timeout=PATIENCE)
         return Path(huggingface_hub.hf_hub_download(name, file, repo_type=kind, revision=commit))
@@ -87,36 +87,36 @@ def _asking(name: str, kind: str, revision: str | None) -> Iterator[None]:
     from huggingface_hub import constants, errors
 
     fail = {"model": ModelError, "dataset": DataError}[kind]
-    what = f"{name}{f' at revision {revision}' if revision else ''}"
+    subject = f"{name}{f' at revision {revision}' if revision else ''}"
     try:
         yield
     except CultureNeuronsError:
         raise
     except errors.GatedRepoError:
         raise fail(
-            f"{what}: the hub gives this {kind} only to those who accepted its terms\n"
+            f"{subject}: the hub gives this {kind} only to those who accepted its terms\n"
             f"accept them at {constants.ENDPOINT}/{'datasets/' * (kind == 'dataset')}{name} and set HF_TOKEN"
         ) from None
     except errors.RevisionNotFoundError:
-        raise fail(f"{what}: the {kind} is on the hub, but this revision is not") from None
+        raise fail(f"{subject}: the {kind} is on the hub, but this revision is not") from None
     except errors.RemoteEntryNotFoundError as error:
-        raise fail(f"{what}: the hub has no such file ({first_line(error)})") from None
+        raise fail(f"{subject}: the hub has no such file ({first_line(error)})") from None
     except errors.RepositoryNotFoundError:
         raise fail(
-            f"{what}: no such {kind} on the hub, nor a file or folder of this name here\n"
+            f"{subject}: no such {kind} on the hub, nor a file or folder of this name here\n"
             "check the spelling; for a private one set HF_TOKEN"
         ) from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         if not offline():
-            raise fail(f"{what}: {_unreachable(error)}\n{WITHOUT}") from None
+            raise fail(f"{subject}: {_unreachable(error)}\n{WITHOUT}") from None
         raise fail(
-            f"{what}: not, or not all of it, in the hub's cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set\n"
-            f"{WITHOUT}; HF_HUB_OFFLINE=0 lets it be asked for"
+            f"{subject}: not, or not all of it, in the hub's cache ({constants.HF_HUB_CACHE}), "
+            f"and HF_HUB_OFFLINE is set\n{WITHOUT}; HF_HUB_OFFLINE=0 lets it be asked for"
         ) from None
     except errors.HFValidationError as error:
-        raise fail(f"{what}: no name of a {kind} on the hub ({first_line(error)})") from None
+        raise fail(f"{subject}: no name of a {kind} on the hub ({first_line(error)})") from None
     except Exception as error:  # of the system, of HTTP libraries and of the hub's client
-        raise fail(f"{what}: {_unreachable(error)}\n{WITHOUT}; HF_HUB_OFFLINE=1 takes what is cached") from None
+        raise fail(f"{subject}: {_unreachable(error)}\n{WITHOUT}; HF_HUB_OFFLINE=1 takes what is cached") from None
 
 
 def _unreachable(error: BaseException) -> str:

@@ -110,10 +110,10 @@ def _patterns(name: str) -> list[re.Pattern[str]]:
 def key(name: str, file: str | Path) -> dict[str, str]:
     """The parts of a path that `path` made, `dataset` among them. Raises FileError when it is no such path."""
     matches = (pattern.search(Path(file).as_posix()) for pattern in _patterns(name))
-    found = next(filter(None, matches), None)
-    if found is None:
+    match = next(filter(None, matches), None)
+    if match is None:
         raise FileError(f"{file}: expected a path like {path(name)}")
-    return found.groupdict()
+    return match.groupdict()
 
 
 def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, ...], Path]:
@@ -125,11 +125,11 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
     """
     result: dict[tuple[str, ...], Path] = {}
     for file in files:
-        found = key(name, file)
-        if "of" in found:
-            found["set"] = found["of"].split("/")[1] if "/" in found["of"][:-1] else found["dataset"]
-            found["rule"] = found["set"]
-        values = tuple(found[part] for part in wanted)
+        fields = key(name, file)
+        if "of" in fields:
+            fields["set"] = fields["of"].split("/")[1] if "/" in fields["of"][:-1] else fields["dataset"]
+            fields["rule"] = fields["set"]
+        values = tuple(fields[part] for part in wanted)
         if values in result:
             raise FileError(f"{result[values]} and {file} are both of {'/'.join(values)}; expected one of them")
         result[values] = Path(file)

@@ -68,14 +68,14 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 @cache
 def _names(path: Path) -> frozenset[str]:
     """Names of all modules that a source file imports anywhere, and what it imports from them."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in _statements(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(found)
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
 
 
 @cache
@@ -84,12 +84,12 @@ def imports(module: str) -> frozenset[str]:
     path = _path(module)
     if path is None:
         raise ModuleNotFoundError(module)
-    found = set(_names(path))
+    modules = set(_names(path))
     # Importing a.b.c runs a and a.b too.
-    for name in list(found):
+    for name in list(modules):
         parts = name.split(".")
-        found.update(".".join(parts[:i]) for i in range(1, len(parts)))
-    return frozenset(name for name in found if name != module and _path(name))
+        modules.update(".".join(parts[:i]) for i in range(1, len(parts)))
+    return frozenset(name for name in modules if name != module and _path(name))
 
 
 def closure(*modules: str) -> list[Path]:

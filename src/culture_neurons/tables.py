@@ -46,7 +46,7 @@ def compares_masks(run: Any) -> bool:
 
 def judges_on_sets(run: Any) -> bool:
     """Whether masks are judged on further data sets."""
-    return bool(run.judged)
+    return bool(run.evaluated)
 
 
 def fine_tunes(run: Any) -> bool:
@@ -67,7 +67,7 @@ class Table:
     shown      whether the report shows its rows; others are named with their number of rows
     left_out   pattern of columns that the report leaves to the file
     decimals   in the report, of columns that its general rules do not suit
-    whole      columns that are empty in the rows that the report shows; those of single cultures are left to the file
+    averaged   columns that are empty in the rows that the report shows; those of single cultures are left to the file
     """
 
     name: str
@@ -79,7 +79,7 @@ class Table:
     shown: bool = True
     left_out: str = ""
     decimals: Mapping[str, int] = field(default_factory=dict)
-    whole: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
 
 
 _ALL = (
@@ -233,7 +233,7 @@ _ALL = (
         needs=fine_tunes,
         left_out=r"^(culture|seed)$|well_formed|_loss|^task_n$|logprob_change_vs_poorest_p$|^change_vs_poorest_p$",
         decimals={"change": 2, "change_vs_poorest": 2},
-        whole=("culture", "seed"),
+        averaged=("culture", "seed"),
     ),
     Table(
         "finetuning_modules",

@@ -366,7 +366,7 @@ def test_captions_explain_and_do_not_judge(tables):
 
 def test_other_figures_have_no_marks_of_significance(tables):
     marked = {file.kind for file in every_figure() if any(
-        re.search(r"[*†‡§]", text) or "<" in text for text in drawn(drawing.draw(tables, file, ["cas"], 0.01))[0]
+        re.search(r"[*†‡§]", text) or "<" in text for text in drawn(drawing.draw_figure(tables, file, ["cas"], 0.01))[0]
     )}  # fmt: skip
     assert marked == {"finetuning"}
 

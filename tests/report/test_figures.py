@@ -68,7 +68,7 @@ def said_of(tables, kind: str, model: str = PLANTED, selector: str = "cas", sele
 @pytest.mark.parametrize("kind", FIGURES)
 def test_every_figure_is_readable_at_column_width_and_says_planted(small, kind):
     assert not drawing.empty(small, file_of(kind), ["cas", "culnig-specific"], 0.01)
-    figure = drawing.draw(small, file_of(kind), ["cas", "culnig-specific"], 0.01)
+    figure = drawing.draw_figure(small, file_of(kind), ["cas", "culnig-specific"], 0.01)
     ink = figure.get_tightbbox()  # nothing leaves the page
     width, height = figure.get_size_inches()
     assert width in (style.SINGLE, style.DOUBLE)
@@ -88,7 +88,7 @@ def test_every_figure_is_readable_at_column_width_and_says_planted(small, kind):
 
 def test_a_model_that_is_not_planted_never_says_so(small):
     for kind in ("drops", "matrix", "layers"):
-        assert "planted" not in " ".join(texts(drawing.draw(small, file_of(kind, DEMO), ["cas"], 0.01)))
+        assert "planted" not in " ".join(texts(drawing.draw_figure(small, file_of(kind, DEMO), ["cas"], 0.01)))
 
 
 def all_equal(tables: contents.Tables) -> contents.Tables:
@@ -149,7 +149,7 @@ def test_where_there_is_nothing_to_draw_figure_and_caption_say_so(small, kind, o
     tables = otherwise(small)
     words = drawing.empty(tables, file_of(kind), ["cas"], 0.01)
     assert bool(words) == (kind in WORDS[otherwise])
-    figure = drawing.draw(tables, file_of(kind), ["cas"], 0.01)
+    figure = drawing.draw_figure(tables, file_of(kind), ["cas"], 0.01)
     caption = said_of(tables, kind)
     if words:
         assert words in " ".join(texts(figure))
@@ -485,7 +485,7 @@ def test_one_culture_and_one_fraction(tmp_path):
     made.summary["cross_drop"] = np.nan
     made.evidence.drop(made.evidence.index, inplace=True)
     for kind in ("overview", "baseline", "drops", "dose", "layers", "matrix", "layers-by-culture", "robustness"):
-        assert drawing.draw(made, file_of(kind), ["cas"], 0.01).axes
+        assert drawing.draw_figure(made, file_of(kind), ["cas"], 0.01).axes
 
 
 @pytest.mark.parametrize("found", [True, False])

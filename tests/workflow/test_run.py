@@ -61,7 +61,7 @@ def test_a_planted_model_starts_from_another():
 
 def test_every_selector_is_in_one_group_and_its_answers_are_found():
     for record, of in ((DEMO, ""), (PAPER, ""), (WORDS, "sets/x/")):
-        names = record.judged if of else sorted(record.selectors)
+        names = record.evaluated if of else sorted(record.selectors)
         groups = record.mask_groups(of)
         assert sorted(name for group in groups.values() for name in group) == names
         for name in names:

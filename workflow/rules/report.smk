@@ -51,7 +51,7 @@ rule latex:
     output:
         summary=F("latex", table="summary"),
         drops=F("latex", table="drops"),
-        sets=[F("latex", table="sets")] if run.judged else [],
+        sets=[F("latex", table="sets")] if run.evaluated else [],
     log:
         F("log", job="latex"),
     benchmark:

@@ -97,7 +97,7 @@ rule tabulate_sets:
         # In the order of the config: tables and figures keep it.
         samples=[F("samples", of=run.set_folder(name)) for name in run.all_sets],
         predictions=run.answers,
-        masks=run.all("masks", selector=run.judged, fraction=run.top),
+        masks=run.all("masks", selector=run.evaluated, fraction=run.top),
         outcomes=run.set_outcomes,
         code=code("tabulate_sets"),
     output:

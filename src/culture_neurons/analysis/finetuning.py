@@ -101,6 +101,7 @@ def adjust(table: pd.DataFrame) -> pd.DataFrame:
     Families, of each measure: all cultures together or single ones, the mean over seeds or single ones, and planted
     models apart; each over models, tasks, sets and choices.
     """
-    marked = table.assign(whole=table["culture"] == ALL, mean=table["seed"] == ALL)
+    marked = table.assign(all_cultures=table["culture"] == ALL, mean=table["seed"] == ALL)
     pairs = [(f"{measure}_vs_poorest_p", f"{measure}_vs_poorest_p_adjusted") for measure in MEASURES]
-    return p_values.adjust_within(marked, ["planted", "whole", "mean"], pairs).drop(columns=["whole", "mean"])
+    families = ["all_cultures", "mean"]
+    return p_values.adjust_within(marked, ["planted", *families], pairs).drop(columns=families)

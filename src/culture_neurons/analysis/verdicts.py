@@ -153,9 +153,9 @@ def _compare_same_cultures(
                          **row})  # fmt: skip
         result[key] = rows, {"selector": key[0], "top_fraction": key[1], **_macro_averages(estimates, key)}
     differences = [
-        {"selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": what, "n": n,
-         **estimates[a, b, measure, what], "unit": UNITS[measure]}
-        for a, b, measure, what in (name for name in estimates if len(name) == 4)
+        {"selector": a[0], "other_selector": b[0], "top_fraction": a[1], "measure": measure, "what": quantity, "n": n,
+         **estimates[a, b, measure, quantity], "unit": UNITS[measure]}
+        for a, b, measure, quantity in (name for name in estimates if len(name) == 4)
     ]  # fmt: skip
     return result, differences
 
@@ -171,7 +171,7 @@ def _controls_of(paired: Mapping[tuple[str, str], Paired], key: tuple[str, str],
 def _estimated_columns(
     paired: Mapping[tuple[str, str], Paired], key: tuple[str, str], control_keys: Sequence
 ) -> dict[tuple, Column]:
-    """(key, measure, what) -> what is estimated of one mask file: averages, and the two comparisons."""
+    """(key, measure, quantity) -> what is estimated of one mask file: averages, and the two comparisons."""
     masks = paired[key]
     columns = {}
     for measure in UNITS:
@@ -192,7 +192,7 @@ def _estimated_columns(
 
 
 def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence[tuple[str, str]]) -> dict:
-    """(a, b, measure, what) -> a - b: each pair of selectors at one top fraction, on the same questions.
+    """(a, b, measure, quantity) -> a - b: each pair of selectors at one top fraction, on the same questions.
 
     Both sides are alike, so signs alone tell them apart: no masks to exchange.
     """
@@ -262,10 +262,10 @@ def _macro_averages(estimates: Mapping[tuple, Mapping[str, float]], key: tuple) 
     result = {}
     unknown = dict.fromkeys(("difference", "ci_low", "ci_high"), np.nan)
     for measure, infix in (("accuracy", ""), ("logprob", "logprob_")):
-        for what in ("self", "cross", "random_self", "self-vs-cross"):
-            estimate = estimates.get((key, measure, what), unknown)
-            name = f"{infix}specificity" if what == "self-vs-cross" else f"{what}_{infix}drop"
-            if what == "random_self":
+        for comparison in ("self", "cross", "random_self", "self-vs-cross"):
+            estimate = estimates.get((key, measure, comparison), unknown)
+            name = f"{infix}specificity" if comparison == "self-vs-cross" else f"{comparison}_{infix}drop"
+            if comparison == "random_self":
                 result[name] = estimate["difference"]
             result |= {f"{name}_low": estimate["ci_low"], f"{name}_high": estimate["ci_high"]}
     return result

@@ -101,7 +101,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
     questions and verdicts."""
     require_fraction(tables.summary, top_fraction)
     result = []
-    for measure, (what, unit, _) in MEASURES.items():
+    for measure, (noun, unit, _) in MEASURES.items():
         decimals, body, ends = DECIMALS[measure], [], []
         for model in tables.models:
             who = escape(named(tables, model))
@@ -120,7 +120,7 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
                 who = ""  # once is enough
             ends.append(len(body) - 1)
         caption = (
-            f"Change of {what} ({unit}, masked $-$ baseline) when the top {_share(top_fraction)} of all neurons per "
+            f"Change of {noun} ({unit}, masked $-$ baseline) when the top {_share(top_fraction)} of all neurons per "
             "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
             r"random masks. Means over cultures with 95\,\% intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
@@ -141,11 +141,11 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
     parts |= {m: part.assign(**dict.fromkeys(p_values, np.nan)) for m, part in parts.items() if at_chance(tables, m)}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
     result = []
-    for measure, (what, unit, _) in MEASURES.items():
+    for measure, (noun, unit, _) in MEASURES.items():
         body = [
             [
                 escape(culture),
-                _asked(parts, culture),
+                _question_count(parts, culture),
                 *(_own(part, culture, measure) for part in parts.values()),
             ]
             for culture in cultures
@@ -156,7 +156,7 @@ def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
             else ""
         )
         caption = (
-            f"Change of {what} ({unit}, masked $-$ baseline) of each culture under its own mask "
+            f"Change of {noun} ({unit}, masked $-$ baseline) of each culture under its own mask "
             rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
             f"$n$: evaluated questions.{known}"
         )
@@ -178,10 +178,10 @@ def _own(part: pd.DataFrame, culture: str, measure: str) -> str:
     return marked(text, row[column], row.get(p_value, np.nan))
 
 
-def _asked(parts: dict[str, pd.DataFrame], culture: str) -> str:
+def _question_count(parts: dict[str, pd.DataFrame], culture: str) -> str:
     """Questions of a culture; where models were asked different numbers, the range."""
-    found = sorted({int(part.loc[culture, "n"]) for part in parts.values() if culture in part.index})
-    return "--".join(f"{n:,}".replace(",", "{,}") for n in dict.fromkeys([found[0], found[-1]]))
+    counts = sorted({int(part.loc[culture, "n"]) for part in parts.values() if culture in part.index})
+    return "--".join(f"{n:,}".replace(",", "{,}") for n in dict.fromkeys([counts[0], counts[-1]]))
 
 
 def _verdict(tables: Tables, model: str, selector: str, top_fraction: float, measure: str) -> str:

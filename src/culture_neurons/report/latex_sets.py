@@ -20,11 +20,11 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
     Bold where it is lower than under random masks (where there are none, than without masks) with an adjusted p-value
     below 0.05, underlined where it is higher. Needs the table `sets`.
     """
-    whole = tables.more["sets"]
-    names = list(dict.fromkeys(whole["set"]))
+    all_rows = tables.more["sets"]
+    names = list(dict.fromkeys(all_rows["set"]))
     body, ends = [], []
     for model in tables.models:
-        part = rows(whole, model)
+        part = rows(all_rows, model)
         if not len(part):
             continue
         before = part.groupby("set")["baseline_accuracy"].first()
@@ -38,7 +38,8 @@ def accuracies(tables: Tables, selectors: Sequence[str]) -> str:
                 body.append(["", shown, rf"$\times {factor:g}$", *cells])
                 shown = ""
         ends.append(len(body) - 1)
-    top = percent(float(whole["top_fraction"].iloc[0])).replace("\N{NO-BREAK SPACE}%", r"\,\%") if len(whole) else ""
+    top = percent(float(all_rows["top_fraction"].iloc[0])) if len(all_rows) else ""
+    top = top.replace("\N{NO-BREAK SPACE}%", r"\,\%")
     caption = (
         rf"Accuracy (\%) on several data sets without masks (first row of a model) and with the chosen neurons (top "
         rf"{top}) multiplied by a factor, mean over the masks, and in brackets its change in points. Bold: lower "

@@ -31,9 +31,9 @@ def ablated_again(run: Any) -> list[str]:
     return [name for name in chosen(run) if name in run.repeated]
 
 
-def judged_on_sets(run: Any) -> list[str]:
+def evaluated_on_sets(run: Any) -> list[str]:
     """Those of the chosen selectors that are judged on further data sets and have masks that differ by culture."""
-    return [name for name in chosen(run) if name in run.judged and run.methods[name] != "culnig-general"]
+    return [name for name in chosen(run) if name in run.evaluated and run.methods[name] != "culnig-general"]
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ def read_list(text: str) -> list[FigureFile]:
         listed = json.loads(text)
         if not isinstance(listed, list):
             raise TypeError(f"found {text[:60]}")
-        found = [FigureFile(**entry) for entry in listed]
+        figures = [FigureFile(**entry) for entry in listed]
     except (ValueError, TypeError) as error:
         raise ConfigError(f"figures: expected a JSON list of objects with kind, model and selector ({error})") from None
-    for file in found:
+    for file in figures:
         if file.kind not in FIGURES:
             hint = nearest(file.kind, list(FIGURES))
             raise ConfigError(f"figures: unknown kind {file.kind!r}{hint}; known: {', '.join(FIGURES)}")
-    return found
+    return figures
 
 
 _ALL = (
@@ -179,7 +179,7 @@ _ALL = (
         "related", "selector", "related.plot_related", "related.caption_related", "related.no_related",
         "which cultures a culture's mask harms, on each data set that has them, by the smallest factor; with "
         "`evaluation.sets`, not of `culnig-general`",
-        ("sets", "sets_effects"), judged_on_sets,
+        ("sets", "sets_effects"), evaluated_on_sets,
     ),
 )  # fmt: skip
 

@@ -36,14 +36,14 @@ def p_value_text(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def change_in_words(value: float, what: str, unit: str, decimals: int) -> str:
+def change_in_words(value: float, noun: str, unit: str, decimals: int) -> str:
     """ "lowers accuracy by 2.0 points": one change in words."""
     if not np.isfinite(value):
-        return f"has an effect on {what} that was not measured"
+        return f"has an effect on {noun} that was not measured"
     size = f"{abs(value):.{decimals}f}"
     if float(size) == 0:
-        return f"leaves {what} unchanged (0 {unit})"
-    return f"{'lowers' if value < 0 else 'raises'} {what} by {size} {unit}"
+        return f"leaves {noun} unchanged (0 {unit})"
+    return f"{'lowers' if value < 0 else 'raises'} {noun} by {size} {unit}"
 
 
 def bracket(low: Any, high: Any, decimals: int | None = None) -> str:

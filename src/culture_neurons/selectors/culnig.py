@@ -165,12 +165,13 @@ def random_control(
         of_culture = reference.loc[reference["culture"] == culture, key]
         units = frozenset(of_culture.itertuples(index=False, name=None))
         if units not in controls:
-            controls[units] = _draw(of_culture, layers, widths, seeds.generator("random-matched", seed, culture))
+            random = seeds.generator("random-matched", seed, culture)
+            controls[units] = _draw_control(of_culture, layers, widths, random)
         parts.append(controls[units].assign(culture=culture))
     return pd.concat(parts, ignore_index=True)[list(selection.COLUMNS)].astype(selection.COLUMNS)
 
 
-def _draw(
+def _draw_control(
     of_culture: pd.DataFrame, layers: int, widths: Mapping[str, int], random: np.random.Generator
 ) -> pd.DataFrame:
     """One control, best first; every site and layer is drawn from, so that one does not decide another's numbers."""

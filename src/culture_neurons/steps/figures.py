@@ -52,7 +52,7 @@ def _draw_and_save(tables: Tables, selectors: list[str], top_fraction: float, fo
     from culture_neurons.report import figures
     from culture_neurons.report.figures import drawing
 
-    figures.save(drawing.draw(tables, file, selectors, top_fraction), folder / file.stem)
+    figures.save(drawing.draw_figure(tables, file, selectors, top_fraction), folder / file.stem)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -174,17 +174,17 @@ def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: 
             selectors.score(method, toy, **given[name])  # refuses values out of range, before any work is done
         except ConfigError as error:
             raise ConfigError(f"selectors: {name}: {error}") from None
-    judged = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]
-    judged += attributed
-    if not judged:
+    non_controls = imported + [name for name, method in methods.items() if not selectors.resolve(method).control]
+    non_controls += attributed
+    if not non_controls:
         raise ConfigError(f"selectors: {', '.join(chosen)}: only random controls; expected at least one other selector")
     for name, method in methods.items():
         if selectors.resolve(method).needs_reference:
             reference = given[name].get("match", selectors.options(method)["match"])
-            if reference not in judged:
+            if reference not in non_controls:
                 raise ConfigError(
-                    f"selectors: {name}: match: {reference!r}{nearest(reference, judged)}; expected a selector of "
-                    f"this config that is no random control: {', '.join(judged)}"
+                    f"selectors: {name}: match: {reference!r}{nearest(reference, non_controls)}; expected a selector "
+                    f"of this config that is no random control: {', '.join(non_controls)}"
                 )
 
 

@@ -46,8 +46,8 @@ def _message(error: ValidationError) -> str:
         return f"{prefix}unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
     if rule == "required":
         missing = [key for key in limit if key not in value]
-        found = f" (found {', '.join(map(str, value))})" if value else ""
-        return f"{prefix}key {missing[0]!r} is missing{found}"
+        present = f" (found {', '.join(map(str, value))})" if value else ""
+        return f"{prefix}key {missing[0]!r} is missing{present}"
     if {"exclusiveMinimum", "maximum"} <= error.schema.keys() and rule in ("exclusiveMinimum", "maximum"):
         low, high = error.schema["exclusiveMinimum"], error.schema["maximum"]
         return f"{prefix}{brief(value)} is not valid; expected a number in ({low}, {high}]"
@@ -66,8 +66,8 @@ def _message(error: ValidationError) -> str:
             "and tasks"
         ),
     }
-    what = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
-    return f"{prefix}{brief(value)} is not valid; expected {what}"
+    expectation = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
+    return f"{prefix}{brief(value)} is not valid; expected {expectation}"
 
 
 def _check_values(config: Mapping[str, Any]) -> None:

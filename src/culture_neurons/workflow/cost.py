@@ -87,7 +87,7 @@ def seconds_per_question(calibration: Mapping[str, Any], kind: str, masks: float
 
 
 def work(
-    run: Mapping[str, Any], asked: Questions, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
+    run: Mapping[str, Any], counts: Questions, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
 ) -> list[Work]:
     """Answers, recording and ablation of one model, and what its config asks of it beside these.
 
@@ -99,8 +99,8 @@ def work(
     """
     repeated_work = run["robustness"]
     # Under shuffled labels, each question is asked under its own culture's mask alone.
-    repeated = asked.cultures * len(repeated_work["strengths"]) + repeated_work["permutations"]
-    masks, shards = asked.cultures * len(run["top_fractions"]), run["shards"]
+    repeated = counts.cultures * len(repeated_work["strengths"]) + repeated_work["permutations"]
+    masks, shards = counts.cultures * len(run["top_fractions"]), run["shards"]
     rules = len(run["token_rules"])
     sets = {name: n for name, n in (further or {}).items() if "/" not in name}
     mentions = sets.pop("mentions", 0)
@@ -108,35 +108,35 @@ def work(
     judging = held_out(tuning, further or {})
     attributed = (2 + run["mentions"]) * bool(run["attributed"])
     # The mean over questions, controls and mentions, of which each is a job of its own.
-    attributions = round((2 * asked.identify + mentions) / max(1, attributed))
-    whole = {*run["attributed"], *run["matched"]}
-    judged, on_sets = run["sets"]["selectors"], asked.cultures * len(run["sets"]["factors"])
+    attributions = round((2 * counts.identify + mentions) / max(1, attributed))
+    at_projections = {*run["attributed"], *run["matched"]}
+    evaluated, on_sets = run["sets"]["selectors"], counts.cultures * len(run["sets"]["factors"])
     # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
-    each = round((sum(sets.values()) + asked.evaluate) / (1 + len(sets)))
+    each = round((sum(sets.values()) + counts.evaluate) / (1 + len(sets)))
     masked = shards["ablate"], shards["ablate_masks"]
 
-    def dealt(kind: str, selectors: set[str], times: int, n: int, masks: int) -> tuple:
+    def group_jobs(kind: str, selectors: set[str], times: int, n: int, masks: int) -> tuple:
         """Work of selectors that share jobs, `times` on each of them."""
         number = groups(run, len(selectors))
         return kind, number * times, *masked, n, masks, len(selectors) / max(1, number)
 
     kinds = [
-        ("answers", 1, shards["infer"], 1, asked.total, 0),
-        ("recording", 1 + rules, shards["record"], 1, asked.identify, 0),
+        ("answers", 1, shards["infer"], 1, counts.total, 0),
+        ("recording", 1 + rules, shards["record"], 1, counts.identify, 0),
         ("attribution", attributed, shards["record"], 1, attributions, 0),
-        dealt("ablation", set(run["selectors"]) - whole, 1, asked.evaluate, masks),
-        dealt("projections", whole, 1, asked.evaluate, masks),
-        ("robustness", len(repeated_work["selectors"]), *masked, asked.evaluate, repeated),
+        group_jobs("ablation", set(run["selectors"]) - at_projections, 1, counts.evaluate, masks),
+        group_jobs("projections", at_projections, 1, counts.evaluate, masks),
+        ("robustness", len(repeated_work["selectors"]), *masked, counts.evaluate, repeated),
         ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
-        dealt("set ablation", set(judged) - whole, (1 + len(sets)) * bool(sets), each, on_sets),
-        dealt("set projections", set(judged) & whole, (1 + len(sets)) * bool(sets), each, on_sets),
+        group_jobs("set ablation", set(evaluated) - at_projections, (1 + len(sets)) * bool(sets), each, on_sets),
+        group_jobs("set projections", set(evaluated) & at_projections, (1 + len(sets)) * bool(sets), each, on_sets),
         ("fine-tuning", tuning["runs"], 1, 1, tuning["questions"], 0),
         # Of the trained models: every data set, and before and after that a part of the task.
-        ("tuned answers", tuning["runs"], 1, 1, asked.evaluate + sum(sets.values()) + 2 * judging, 0),
+        ("tuned answers", tuning["runs"], 1, 1, counts.evaluate + sum(sets.values()) + 2 * judging, 0),
     ]
     kinds = [kind for kind in kinds if kind[1]]
     if controls := len(run["image_controls"]):
-        kinds.append(("controls", 1, 1, 1, controls * asked.evaluate, 0))
+        kinds.append(("controls", 1, 1, 1, controls * counts.evaluate, 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
     rates = {"robustness": "ablation", "fine-tuning": "attribution"}
@@ -175,11 +175,11 @@ def plan(
     jobs: Mapping[str, int],
 ) -> dict[str, Any]:
     """All figures, ready for JSON; see docs/outputs.md for the keys, and `work` for `further`. `jobs` is by rule."""
-    asked = questions(splits, run["min_correct"])
+    counts = questions(splits, run["min_correct"])
     models, totals = {}, {}
     for calibration in calibrations:
         unit = "core-hours" if calibration["device_type"] == "cpu" else "GPU-hours"
-        parts = work(run, asked, calibration, further)
+        parts = work(run, counts, calibration, further)
         hours = np.sum([part.hours for part in parts], axis=0)
         totals[unit] = totals.get(unit, 0) + hours
         models[calibration["model"]] = {
@@ -192,12 +192,12 @@ def plan(
                 for part in parts
             },
             "hours": hours.tolist(),
-            "disk": disk.disk(run, asked, calibration, further),
+            "disk": disk.disk(run, counts, calibration, further),
         }
     kept = sum(size for model in models.values() for name, size in model["disk"].items() if name != "shards")
     return {
         "dataset": run["dataset"],
-        "questions": vars(asked),
+        "questions": vars(counts),
         "cultures": len(splits),
         "jobs": dict(jobs),
         "models": models,

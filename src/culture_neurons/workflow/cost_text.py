@@ -10,12 +10,12 @@ import numpy as np
 
 def text(plan: Mapping[str, Any]) -> str:
     """A plan as a page of plain text."""
-    asked = plan["questions"]
+    questions = plan["questions"]
     lines = [
         f"What a run of {plan['dataset']} will cost",
         "",
-        f"{asked['total']:,} questions of {plan['cultures']} cultures. {asked['identify']:,} are recorded, "
-        f"and masks of {asked['cultures']} cultures are judged on {asked['evaluate']:,}.",
+        f"{questions['total']:,} questions of {plan['cultures']} cultures. {questions['identify']:,} are recorded, "
+        f"and masks of {questions['cultures']} cultures are judged on {questions['evaluate']:,}.",
     ]
     for name, model in plan["models"].items():
         lines += ["", *_model(name, model)]
@@ -35,17 +35,18 @@ def text(plan: Mapping[str, Any]) -> str:
 
 def _model(name: str, model: Mapping[str, Any]) -> list[str]:
     """The lines of one model."""
-    made, devices, tokens = model["calibration"], model["devices_per_job"], model["calibration"]["tokens_per_question"]
+    calibration, devices = model["calibration"], model["devices_per_job"]
+    tokens = calibration["tokens_per_question"]
     unit = model["unit"].removesuffix("-hours") + "s" * (devices > 1)
-    fitted, asked = made["batch_size_fitted"], made["batch_size"]
+    fitted, requested = calibration["batch_size_fitted"], calibration["batch_size"]
     facts = [
-        f"{made['device']}, {devices} {unit} per job",
-        made["dtype"],
-        f"batches of {fitted}" + (f" (memory is too short for {asked})" if fitted < asked else ""),
+        f"{calibration['device']}, {devices} {unit} per job",
+        calibration["dtype"],
+        f"batches of {fitted}" + (f" (memory is too short for {requested})" if fitted < requested else ""),
         f"{tokens['mean']:,.0f} tokens per question (at most {tokens['max']:,})",
     ]
-    if made["peak_device_bytes"]:
-        facts.append(f"{_bytes(made['peak_device_bytes'])} of device memory")
+    if calibration["peak_device_bytes"]:
+        facts.append(f"{_bytes(calibration['peak_device_bytes'])} of device memory")
     row = "  {:15} {:>5} {:>9} {:>6} {:>12} {:>8} {:>9} {:>9}  {}".format
     rows = [row("", "jobs", "questions", "masks", "passes", "tokens", "start-up", "one job", model["unit"])]
     for kind, part in model["work"].items():
@@ -54,7 +55,7 @@ def _model(name: str, model: Mapping[str, Any]) -> list[str]:
         rows.append(row(kind, *counts, _amount(part["tokens"]), *times))
     rows.append(row("all", *[""] * 7, _range(model["hours"])))
     files = ", ".join(f"{kind} {_bytes(size)}" for kind, size in model["disk"].items() if kind != "shards")
-    run = f"calibrated on {made['questions_run']:,} questions, {made['repeats']} times"
+    run = f"calibrated on {calibration['questions_run']:,} questions, {calibration['repeats']} times"
     return [f"{name}: {', '.join(facts)}", f"  {run}", *rows, f"  disk: {files}"]
 
 

@@ -13,28 +13,28 @@ MASK_ROW, ANSWER_ROW, FILE = 10, 24, 4000
 
 
 def disk(
-    run: Mapping[str, Any], asked: Any, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
+    run: Mapping[str, Any], counts: Any, calibration: Mapping[str, Any], further: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Bytes of one model's files; `shards` are removed when they are merged.
 
     run, further    see `workflow.cost` and `workflow.cost.work`
-    asked           `workflow.cost.Questions`
+    counts          `workflow.cost.Questions`
     """
     layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
     recorded = 1 + len(run["token_rules"])
-    shards = round(asked.identify * calibration["statistics_bytes_per_question"])
-    per_culture = asked.cultures * layers * neurons
-    chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * asked.cultures
+    shards = round(counts.identify * calibration["statistics_bytes_per_question"])
+    per_culture = counts.cultures * layers * neurons
+    chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * counts.cultures
     files = len(run["top_fractions"])
-    answers = asked.evaluate * asked.cultures * files
+    answers = counts.evaluate * counts.cultures * files
     controls = len(run["image_controls"])
     robustness = run["robustness"]
     repeated = {
         # Masks of one fraction under every permutation; answers to them, and under every strength.
         "robustness": len(robustness["selectors"])
         * (
-            robustness["permutations"] * (chosen // files * MASK_ROW + asked.evaluate * ANSWER_ROW)
-            + len(robustness["strengths"]) * asked.evaluate * asked.cultures * ANSWER_ROW
+            robustness["permutations"] * (chosen // files * MASK_ROW + counts.evaluate * ANSWER_ROW)
+            + len(robustness["strengths"]) * counts.evaluate * counts.cultures * ANSWER_ROW
             + (len(robustness["strengths"]) + 2) * FILE
         )
     }
@@ -42,22 +42,22 @@ def disk(
     if run["attributed"]:
         # A sum of 8 bytes per culture and unit, in each shard of questions, controls and mentions.
         kinds = (2 + run["mentions"]) * run["shards"]["record"]
-        more["attributions"] = kinds * (asked.cultures * layers * calibration.get("units_per_layer", 0) * 8 + FILE)
+        more["attributions"] = kinds * (counts.cultures * layers * calibration.get("units_per_layer", 0) * 8 + FILE)
     sets = {name: n for name, n in (further or {}).items() if name != "mentions" and "/" not in name}
     if sets:
-        judged, number = run["sets"]["selectors"], sum(sets.values()) + asked.evaluate
-        under_masks = len(judged) * len(run["sets"]["factors"])
-        more["sets"] = under_masks * (asked.cultures * number * ANSWER_ROW + (1 + len(sets)) * FILE)
+        evaluated, number = run["sets"]["selectors"], sum(sets.values()) + counts.evaluate
+        under_masks = len(evaluated) * len(run["sets"]["factors"])
+        more["sets"] = under_masks * (counts.cultures * number * ANSWER_ROW + (1 + len(sets)) * FILE)
     tuned = run["finetuning"]["runs"]
     if tuned:
-        more["tuned answers"] = tuned * ((sum(sets.values()) + asked.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)
+        more["tuned answers"] = tuned * ((sum(sets.values()) + counts.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
         "statistics": recorded * (shards + per_culture * (40 if run["negative_sum"] else 16)),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
-        + (asked.total + controls * asked.evaluate) * ANSWER_ROW
+        + (counts.total + controls * counts.evaluate) * ANSWER_ROW
         + (1 + controls) * FILE,
         "shards": recorded * shards,
         **(repeated if robustness["selectors"] else {}),

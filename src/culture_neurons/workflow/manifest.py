@@ -49,11 +49,11 @@ def changed_files(folder: Path, recorded: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def changed_settings(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changed_settings(label: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A line for each setting that differs; one that is only on one side is "none" on the other."""
     old, new = dict(flat(then)), dict(flat(now))
     return [
-        f"{what} {name}: {_shown(old.get(name))} then, {_shown(new.get(name))} now"
+        f"{label} {name}: {_shown(old.get(name))} then, {_shown(new.get(name))} now"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]

@@ -134,7 +134,7 @@ class Run(Settings):
         """Which selectors' masks one job asks, by its name: a selector's, or a number (shards: ablate_selectors)."""
         if of == "robustness/":
             return {name: [name] for name in self.repeated}
-        names, jobs = sorted(self.judged if of else self.selectors), self.shards["ablate_selectors"]
+        names, jobs = sorted(self.evaluated if of else self.selectors), self.shards["ablate_selectors"]
         if jobs is None:
             return {name: [name] for name in names}
         return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))}
@@ -202,7 +202,7 @@ class Run(Settings):
     @cached_property
     def set_outcomes(self) -> list[str]:
         """Answers under masks to all data sets that masks are judged on."""
-        return self.all("set_outcomes", set=sorted(self.all_sets), selector=self.judged, factor=self.factors)
+        return self.all("set_outcomes", set=sorted(self.all_sets), selector=self.evaluated, factor=self.factors)
 
     @cached_property
     def answers(self) -> list[str]:
@@ -244,7 +244,7 @@ class Run(Settings):
     @cached_property
     def recorded_files(self) -> list[str]:
         """Tables, answers and masks, of which the manifest has a digest."""
-        sets = self.set_outcomes if self.judged else []
+        sets = self.set_outcomes if self.evaluated else []
         tuned = self.finetuned_answers if self.tasks else []
         return [
             *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
@@ -294,7 +294,7 @@ class Run(Settings):
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
             "mentions": bool(self.mentions),
-            "sets": {"further": len(self.sets), "selectors": self.judged, "factors": self.factors},
+            "sets": {"further": len(self.sets), "selectors": self.evaluated, "factors": self.factors},
             "finetuning": {
                 "runs": len(self.tasks) * len(self.tuning["choices"]) * len(self.tuning["seeds"]),
                 "questions": self.tuning["steps"] * self.tuning["batch_size"],

@@ -229,7 +229,7 @@ class Settings:
     # Further data sets, and fine-tuning.
 
     @cached_property
-    def judged(self) -> list[str]:
+    def evaluated(self) -> list[str]:
         """Selectors whose masks are judged on further data sets, sorted."""
         return sorted(self.config["evaluation"]["selectors"] or self.selectors) if self.sets else []
 

@@ -50,9 +50,9 @@ def leftover_jobs(folder: str | Path, dataset: str, seconds: float = 30) -> list
         return []
     lines = [line.split("|", maxsplit=2) for line in answer.stdout.splitlines() if re.match(r"\d+\|[^|]+\|", line)]
     here = os.path.realpath(folder)
-    found = [(job, run) for job, run, place in lines if _RUN.fullmatch(run) and os.path.realpath(place) == here]
+    queued = [(job, run) for job, run, place in lines if _RUN.fullmatch(run) and os.path.realpath(place) == here]
     return sorted(
-        {job for job, run in found if _dataset(folder, run) in (dataset, None)}, key=lambda job: (len(job), job)
+        {job for job, run in queued if _dataset(folder, run) in (dataset, None)}, key=lambda job: (len(job), job)
     )
 
 

@@ -29,13 +29,13 @@ DESIGNS = {
 def designs(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
     """Per key of DESIGNS the `samples_per_culture` and `label_noise` that it shows, where the table has them."""
     numbers = sorted((n for n in table["samples_per_culture"].unique() if n != "all"), key=int)
-    found = {"all": ("all", 0.0)}
+    shown = {"all": ("all", 0.0)}
     if numbers:
-        found["few"] = (numbers[0], 0.0)
+        shown["few"] = (numbers[0], 0.0)
     worst = float(table["label_noise"].max()) if len(table) else 0.0
     if worst:
-        found["wrong"] = ("all", worst)
-    return found
+        shown["wrong"] = ("all", worst)
+    return shown
 
 
 def meaning(design: tuple[str, float]) -> str:

@@ -40,7 +40,7 @@ def empty(tables: Tables, file: FigureFile, selectors: Sequence[str], top_fracti
     return call(FIGURES[file.kind].empty, _arguments(tables, file, selectors, top_fraction))
 
 
-def draw(tables: Tables, file: FigureFile, selectors: Sequence[str], top_fraction: float) -> Figure:
+def draw_figure(tables: Tables, file: FigureFile, selectors: Sequence[str], top_fraction: float) -> Figure:
     """The figure; where there is nothing to draw, a strip with a line that says so.
 
     `selectors` are shown in figures of several, in this order.

@@ -37,24 +37,25 @@ LABELLED = 4
 NO_EFFECT = "no question was asked under a mask"
 
 
-def asked(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
+def count_questions(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
     """Number of evaluated questions: summed over cultures, each counted under one mask."""
     part = rows(tables.effects, model, selector, top_fraction)
     return int(part.groupby("eval_culture")["n"].max().sum()) if len(part) else 0
 
 
-def judged(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
+def count_own_questions(tables: Tables, model: str, selector: str, top_fraction: float) -> int:
     """Number of evaluated questions of cultures that have a mask: those that self and cross are means over."""
     part = rows(tables.effects, model, selector, top_fraction)
     return int(part.loc[part["mask_culture"] == part["eval_culture"], "n"].sum())
 
 
-def most_judged(tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float] = ()) -> int:
-    """The largest of `judged` over selectors and fractions (default: all that a selector has)."""
+def most_own_questions(tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float] = ()) -> int:
+    """The largest of `count_own_questions` over selectors and fractions (default: all that a selector has)."""
     fractions = list(fractions)
-    return max(
-        (judged(tables, model, s, r) for s in selectors for r in fractions or _fractions(tables, model, s)), default=0
+    counts = (
+        count_own_questions(tables, model, s, r) for s in selectors for r in fractions or _fractions(tables, model, s)
     )
+    return max(counts, default=0)
 
 
 def compared(tables: Tables, models: Iterable[str], selectors: Iterable[str]) -> list[str]:
@@ -71,12 +72,12 @@ def known_kinds(
     A random control is not compared with itself.
     """
     fractions, measures = list(fractions), list(measures)
-    found: set[str] = set()
+    measured: set[str] = set()
     for selector in selectors:
         values = [drops(tables, model, selector, r, measure) for r in fractions for measure in measures]
-        found |= {k for k in KINDS if (k != "random" or not is_control(tables, model, selector))
-                  and any(np.isfinite(v[k].value) for v in values)}  # fmt: skip
-    return [kind for kind in KINDS if kind in found]
+        measured |= {k for k in KINDS if (k != "random" or not is_control(tables, model, selector))
+                     and any(np.isfinite(v[k].value) for v in values)}  # fmt: skip
+    return [kind for kind in KINDS if kind in measured]
 
 
 def kinds_in_words(drawn: Iterable[str], words: Mapping[str, str]) -> str:
@@ -87,7 +88,7 @@ def kinds_in_words(drawn: Iterable[str], words: Mapping[str, str]) -> str:
 
 def caption_drops(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
     """What `plot_drops` shows."""
-    n = most_judged(tables, model, selectors, [top_fraction])
+    n = most_own_questions(tables, model, selectors, [top_fraction])
     words = {"self": "on its own questions", "cross": "on the other cultures'", "random": "under random masks"}
     places = kinds_in_words(known_kinds(tables, model, selectors, [top_fraction]), words)
     return (
@@ -172,7 +173,7 @@ def plot_drops(
     left, right, gap, head, foot = 1.3, 0.12, 0.25, 0.5, 0.6
     width, height = (style.DOUBLE - left - right - gap) / 2, max(1, len(selectors)) * 0.3
     fig = style.figure(style.DOUBLE, head + height + foot)
-    n = most_judged(tables, model, selectors, [top_fraction])
+    n = most_own_questions(tables, model, selectors, [top_fraction])
     style.heading(fig, title(tables, model, 60), [
         f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; "
         f"{plural(n, 'question')}",
@@ -219,7 +220,7 @@ def _thin(fractions: list[float]) -> list[float]:
 
 def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """What `plot_dose` shows."""
-    n = most_judged(tables, model, compared(tables, [model], selectors))
+    n = most_own_questions(tables, model, compared(tables, [model], selectors))
     return (
         f"{named(tables, model)}: change of accuracy and of the right option's log-probability against the size of the "
         f"mask, as a share of all neurons (log scale), with 95 % intervals. {plural(n, 'evaluated question')}."
@@ -254,7 +255,7 @@ def plot_dose(
     block = 2 * cell + gap_y
     fig = style.figure(style.DOUBLE, head + blocks * block + (blocks - 1) * between + foot)
     height = fig.get_size_inches()[1]
-    n = most_judged(tables, model, shown)
+    n = most_own_questions(tables, model, shown)
     style.heading(fig, title(tables, model, 60), [
         f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}",
     ])  # fmt: skip

@@ -57,8 +57,8 @@ def system_fonts() -> tuple[str, ...]:
         return ("sans" not in name, not ("regular" in name or "-" not in name), path)
 
     # Matplotlib embeds these kinds in a PDF; others (bitmap, Type 1) it does not.
-    found = {str(path) for path in font_manager.findSystemFonts()}
-    return tuple(sorted((p for p in found if p.lower().endswith((".ttf", ".otf", ".ttc"))), key=rank))
+    paths = {str(path) for path in font_manager.findSystemFonts()}
+    return tuple(sorted((p for p in paths if p.lower().endswith((".ttf", ".otf", ".ttc"))), key=rank))
 
 
 @cache
@@ -81,13 +81,13 @@ def _family_for(character: str) -> str | None:
 
 def families(texts: Iterable[str]) -> list[str]:
     """Font families, in order of preference, that together draw all of `texts` as `printable` writes them."""
-    found = [BASE]
+    chosen = [BASE]
     for character in sorted({c for text in texts for c in text if ord(c) > 126}):
-        if not any(family_has(family, character) for family in found):
+        if not any(family_has(family, character) for family in chosen):
             family = _family_for(character)
             if family is not None:
-                found.append(family)
-    return found
+                chosen.append(family)
+    return chosen
 
 
 def _drawn(character: str) -> str:

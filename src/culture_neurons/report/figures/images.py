@@ -20,7 +20,7 @@ CONTROLS = {
 }
 
 
-def asked(tables: Tables, model: str) -> int:
+def count_image_questions(tables: Tables, model: str) -> int:
     """Evaluated questions of a model that have an image."""
     part = rows(tables.more["images"], model)
     return int(part.loc[part["culture"].isna(), "n"].max()) if len(part) else 0
@@ -39,7 +39,7 @@ def caption_images(tables: Tables) -> str:
     words = {"shown": "as they are", "blank": "with a grey image of the same size", "none": "as text alone"}
     known = set(tables.more["images"]["control"])
     how = listed([words[control] for control in CONTROLS if control in known])
-    n = max((asked(tables, m) for m in tables.models), default=0)
+    n = max((count_image_questions(tables, m) for m in tables.models), default=0)
     return (
         f"Accuracy on questions that have an image, asked {how}: {who}. Large marks are means over cultures with "
         f"95 % intervals, small dots are single cultures, the dashed line is what guessing gives. "
@@ -65,8 +65,9 @@ def plot_images(tables: Tables, models: list[str] | None = None, ax: Axes | None
         cell = max(1, len(models)) * 0.52
         fig = style.figure(style.SINGLE, head + cell + foot)
         several = any(tables.is_planted(m) for m in models)
+        n = max((count_image_questions(tables, m) for m in models), default=0)
         style.heading(fig, f"Need of the image{f', with the {PLANTED} control' if several else ''}", [
-            f"{plural(max((asked(tables, m) for m in models), default=0), 'question')} with an image per model",
+            f"{plural(n, 'question')} with an image per model",
         ])  # fmt: skip
         ax = style.axes(fig, left, foot, style.SINGLE - left - right, cell)
     drawn: list[str] = []

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.tables import Tables, layer_counts, percent, rows, selector_name
-from culture_neurons.report.figures.titles import basis, found, listed, named, plural, source, title
+from culture_neurons.report.figures.titles import basis, listed, named, neurons_in_words, plural, source, title
 
 #: Panels in a row of small multiples, at most.
 COLUMNS = 5
@@ -90,8 +90,8 @@ def caption_layers(tables: Tables, model: str, selectors: Sequence[str], top_fra
         share = share_of_attention(sites, counts)
         if sites and sites != ["act_fn"] and np.isfinite(share):
             parts.append(f"{100 * share:.2g} % of those of {selector_name(selector)} lie in the attention")
-    asked = {basis(tables, model, s) for s in selectors} - {None}
-    chosen = listed([plural(n, kind) for n, kind in sorted(asked)])
+    bases = {basis(tables, model, s) for s in selectors} - {None}
+    chosen = listed([plural(n, kind) for n, kind in sorted(bases)])
     return (
         f"{named(tables, model)}: share of a selector's neurons (top {percent(top_fraction)}) in each decoder layer, "
         f"mean over cultures; n: neurons per mask. Dashed: an even spread"
@@ -163,7 +163,7 @@ def caption_layers_by_culture(tables: Tables, model: str, selector: str, top_fra
     known = basis(tables, model, selector)
     return (
         f"{named(tables, model)}: number of neurons in each decoder layer, culture by culture "
-        f"({selector_name(selector)}, top {percent(top_fraction)}). {found(counts)}"
+        f"({selector_name(selector)}, top {percent(top_fraction)}). {neurons_in_words(counts)}"
         f"{'' if known is None else f', chosen on {plural(*known)}'}."
     )
 
@@ -185,7 +185,7 @@ def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fracti
     fig = style.figure(style.DOUBLE, head + bottom + n_rows * cell + (n_rows - 1) * gap_y)
     style.heading(fig, title(tables, model), [
         f"Neurons per layer and culture, {selector_name(selector)}, top {percent(top_fraction)}; "
-        f"{found(counts)}{source(tables, model, selector)}",
+        f"{neurons_in_words(counts)}{source(tables, model, selector)}",
     ])  # fmt: skip
     top = max(1.0, float(counts.max(initial=0)) * 1.08)
     ticks = layer_ticks(n_layers, width)

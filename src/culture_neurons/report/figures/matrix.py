@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.effects import MEASURES, NO_EFFECT, asked
+from culture_neurons.report.figures.effects import MEASURES, NO_EFFECT, count_questions
 from culture_neurons.report.figures.heat_maps import colour_bar, heat_map, name_cells, outline_diagonal
 from culture_neurons.report.figures.tables import Tables, matrix, percent, rows, selector_name
 from culture_neurons.report.figures.titles import MINUS, named, plural, signed, title
@@ -44,7 +44,7 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
 
 def caption_matrix(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
     """What `plot_matrix` shows."""
-    n = asked(tables, model, selector, top_fraction)
+    n = count_questions(tables, model, selector, top_fraction)
     return (
         f"{named(tables, model)}: change under the mask of one culture (rows, {selector_name(selector)}, top "
         f"{percent(top_fraction)}) on the questions of each culture (columns): accuracy in points and log-probability "
@@ -81,7 +81,7 @@ def plot_matrix(tables: Tables, model: str, selector: str, top_fraction: float, 
     fig = style.figure(style.DOUBLE, head + panel * (2 if stacked else 1) + (0 if stacked else foot))
     style.heading(fig, title(tables, model, 60), [
         f"Change under each culture's mask (masked {MINUS} baseline), {selector_name(selector)}, "
-        f"top {percent(top_fraction)}; {plural(asked(tables, model, selector, top_fraction), 'question')}",
+        f"top {percent(top_fraction)}; {plural(count_questions(tables, model, selector, top_fraction), 'question')}",
     ])  # fmt: skip
     total = fig.get_size_inches()[1]
     for i, (measure, (_, text, _)) in enumerate(MEASURES.items()):

@@ -19,7 +19,7 @@ from culture_neurons.report.figures.effects import (
     draw_drops,
     kinds_in_words,
     known_kinds,
-    most_judged,
+    most_own_questions,
 )
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
@@ -117,7 +117,7 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
     """What `plot_overview` shows."""
     who = ", ".join(named(tables, m) for m in tables.models)
     shown = compared(tables, tables.models, selectors)
-    n = max((most_judged(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
+    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
     words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
     drawn = [kind for m in tables.models for kind in known_kinds(tables, m, shown, [top_fraction])]
     places = kinds_in_words(drawn, words)
@@ -144,7 +144,7 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
     cell = max(0.6, 0.24 * len(shown))
     fig = style.figure(style.DOUBLE, head + 2 * cell + between + foot)
     height = fig.get_size_inches()[1]
-    n = max((most_judged(tables, m, shown, [top_fraction]) for m in models), default=0)
+    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in models), default=0)
     planted = any(tables.is_planted(m) for m in models)
     style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
         f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model",

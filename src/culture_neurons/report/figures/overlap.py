@@ -64,12 +64,15 @@ def draw_tree(ax: Axes, tree: np.ndarray) -> list[int]:
     """Draw the tree on `ax`, leaves to the right and cells apart, its root on the left; returns the leaves' order."""
     if not len(tree):
         return []
-    found = dendrogram(tree, no_plot=True)
+    coordinates = dendrogram(tree, no_plot=True)
     # SciPy puts leaf k at 10 k + 5; a heat map has the centre of row k at k + 0.5.
-    lines = [np.column_stack([x, np.array(y) / 10]) for x, y in zip(found["dcoord"], found["icoord"], strict=True)]
+    lines = [
+        np.column_stack([x, np.array(y) / 10])
+        for x, y in zip(coordinates["dcoord"], coordinates["icoord"], strict=True)
+    ]
     ax.add_collection(LineCollection(lines, colors=style.GREY, linewidths=0.8, capstyle="projecting"))
-    ax.set_ylim(len(found["leaves"]), 0)
-    return found["leaves"]
+    ax.set_ylim(len(coordinates["leaves"]), 0)
+    return coordinates["leaves"]
 
 
 def draw_overlap(

@@ -138,9 +138,9 @@ def plot_related(tables: Tables, model: str, selector: str) -> Figure:
         scale = style.axes(fig, x, y + side + 0.07, side, 0.07)
         colour_bar(ax, image, scale, "", "horizontal")
         scale.xaxis.set_ticks_position("top")
-        asked = part[part["set"] == name].query("n > 0")["eval_culture"].nunique()
+        n_cultures = part[part["set"] == name].query("n > 0")["eval_culture"].nunique()
         room = max(12, int(side / 0.075) - 16)
-        scale.set_title(f"{fonts.label(name, room)} ({plural(asked, 'culture')})", loc="left", pad=2)
+        scale.set_title(f"{fonts.label(name, room)} ({plural(n_cultures, 'culture')})", loc="left", pad=2)
         ax.tick_params(labelleft=column == 0, labelbottom=i + n_columns >= len(parts))
         if column == 0:
             ax.set_ylabel("Mask of culture")

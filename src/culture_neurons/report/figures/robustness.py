@@ -18,11 +18,11 @@ MEAN = "mean over cultures"
 
 def known_changes(tables: Tables, model: str, selector: str) -> dict[str, pd.DataFrame]:
     """Rows of `permutations` and of `strengths`, of each where any change is known."""
-    found = {
+    rows_by_table = {
         name: rows(tables.more[name], model, selector) for name in ("permutations", "strengths") if name in tables.more
     }
     changes = {"permutations": "observed", "strengths": "self"}
-    return {name: part for name, part in found.items() if part[changes[name]].notna().any()}
+    return {name: part for name, part in rows_by_table.items() if part[changes[name]].notna().any()}
 
 
 def shuffled(tables: Tables, model: str, selector: str, measure: str) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def caption_robustness(tables: Tables, model: str, selector: str) -> str:
         )
     return (
         f"{named(tables, model)} ({selector_name(selector)}, top {percent(float(first['top_fraction'].iloc[0]))}): "
-        f"{'; and '.join(parts)}. {plural(_asked(first), 'evaluated question')}."
+        f"{'; and '.join(parts)}. {plural(_count_questions(first), 'evaluated question')}."
     )
 
 
@@ -138,7 +138,7 @@ def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
     text = (
         ""
         if first is None
-        else (f", top {percent(float(first['top_fraction'].iloc[0]))}; {plural(_asked(first), 'question')}")
+        else (f", top {percent(float(first['top_fraction'].iloc[0]))}; {plural(_count_questions(first), 'question')}")
     )
     style.heading(fig, title(tables, model, 60), [f"Change ({CHANGE}), {selector_name(selector)}{text}"])
     width = (style.DOUBLE - left - right - gap) / 2
@@ -169,7 +169,7 @@ def plot_robustness(tables: Tables, model: str, selector: str) -> Figure:
     return fig
 
 
-def _asked(part: pd.DataFrame) -> int:
+def _count_questions(part: pd.DataFrame) -> int:
     """Evaluated questions, where the table says so: rows of the mean over cultures have those of all."""
     return int(part["n"].max()) if "n" in part else 0
 

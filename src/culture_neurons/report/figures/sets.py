@@ -20,7 +20,7 @@ COLUMNS = 3
 MARKS = ((style.VERMILLION, "o"), (style.BLUE, "^"), (style.PURPLE, "s"), (style.ORANGE, "v"), (style.SKY, "P"))
 
 
-def judged_selectors(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
+def evaluated_selectors(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
     """Those of the selectors whose masks were judged on several data sets."""
     table = tables.more.get("sets")
     return [] if table is None else [s for s in selectors if len(rows(table, model, s))]
@@ -51,13 +51,13 @@ def factor_in_words(factor: float) -> str:
     return {0.0: "suppressed", 2.0: "enhanced"}.get(factor, "scaled") + f" (\N{MULTIPLICATION SIGN}{factor:g})"
 
 
-def before_and_after(row: pd.Series, what: str = "change") -> tuple[float, float, float]:
-    """Accuracy under masks (what: "change") or under random masks ("random_change") and the ends of its interval, in %.
+def before_and_after(row: pd.Series, column: str = "change") -> tuple[float, float, float]:
+    """Accuracy under masks (column "change") or random masks ("random_change") and the ends of its interval, in %.
 
     The interval is that of the change: answers with and without masks are to the same questions.
     """
     base = 100 * float(row["baseline_accuracy"])
-    return base + float(row[what]), base + float(row[f"{what}_low"]), base + float(row[f"{what}_high"])
+    return base + float(row[column]), base + float(row[f"{column}_low"]), base + float(row[f"{column}_high"])
 
 
 def draw_sets(ax: Axes, tables: Tables, model: str, selector: str) -> tuple[list[float], bool]:
@@ -113,19 +113,19 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 def caption_sets(tables: Tables, model: str) -> str:
     """What `plot_sets` shows."""
     part = rows(tables.more["sets"], model)
-    asked = part.groupby("set", sort=False)["n"].max().items()
-    of = listed([f"{name} ({plural(int(n), 'question')})" for name, n in asked])
-    what = listed([factor_in_words(factor) for factor in factors(part)])
+    counts = part.groupby("set", sort=False)["n"].max().items()
+    of = listed([f"{name} ({plural(int(n), 'question')})" for name, n in counts])
+    factor_words = listed([factor_in_words(factor) for factor in factors(part)])
     return (
         f"{named(tables, model)}: accuracy on {of} without masks (black line) and with neurons (top "
-        f"{percent(float(part['top_fraction'].iloc[0]))}) {what}, mean over the masks, with 95 % intervals of the "
-        f"change; diamonds: random masks of the same size; dashed: chance."
+        f"{percent(float(part['top_fraction'].iloc[0]))}) {factor_words}, mean over the masks, with 95 % intervals of "
+        f"the change; diamonds: random masks of the same size; dashed: chance."
     )
 
 
 def no_sets(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """Why there are no accuracies to draw, "" where there are some."""
-    return "" if judged_selectors(tables, model, selectors) else "no mask was judged on further data sets"
+    return "" if evaluated_selectors(tables, model, selectors) else "no mask was judged on further data sets"
 
 
 @style.with_style
@@ -134,7 +134,7 @@ def plot_sets(tables: Tables, model: str, selectors: list[str], ax: Axes | None 
 
     With `ax`, the first selector alone on it.
     """
-    chosen = judged_selectors(tables, model, selectors)
+    chosen = evaluated_selectors(tables, model, selectors)
     if ax is not None:
         values, _ = draw_sets(ax, tables, model, chosen[0] if chosen else "")
         ax.set_xlim(_limits(values))
@@ -151,10 +151,10 @@ def plot_sets(tables: Tables, model: str, selectors: list[str], ax: Axes | None 
     fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * between + foot)
     height = fig.get_size_inches()[1]
     top = percent(float(part["top_fraction"].iloc[0])) if len(part) else ""
-    asked = plural(int(part.groupby("set")["n"].max().sum()), "question")
+    question_count = plural(int(part.groupby("set")["n"].max().sum()), "question")
     style.heading(fig, title(tables, model, 60), [
         f"Accuracy on several data sets, without masks and under them (top {top}), 95\N{NO-BREAK SPACE}% intervals of "
-        f"the change; {asked}",
+        f"the change; {question_count}",
     ])  # fmt: skip
     panels, values, random = [], [], False
     for i, selector in enumerate(chosen):

@@ -41,7 +41,7 @@ def means(tables: Tables, model: str, selector: str) -> pd.DataFrame:
     return part.assign(top_fraction=part["top_fraction"].astype(float)).groupby("top_fraction")[values].mean()
 
 
-def judged(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
+def resampled_selectors(tables: Tables, model: str, selectors: Sequence[str]) -> list[str]:
     """Those of `selectors` that were run again on resampled questions."""
     return [s for s in selectors if len(means(tables, model, s))]
 
@@ -57,7 +57,7 @@ def basis(tables: Tables, model: str) -> str:
 
 def draw_stability(ax: Axes, tables: Tables, model: str, selectors: Sequence[str], column: str) -> None:
     """One measure against the top fraction (log scale) on `ax`: a line per selector, and the largest chance level."""
-    shown = {s: means(tables, model, s) for s in judged(tables, model, selectors)}
+    shown = {s: means(tables, model, s) for s in resampled_selectors(tables, model, selectors)}
     ax.set_xscale("log")
     ax.set_ylim(-0.03, 1.03)
     if not any(table[column].notna().any() for table in shown.values()):
@@ -108,7 +108,7 @@ def plot_stability(tables: Tables, model: str, selectors: list[str], ax: Axes | 
         ax.set_ylabel("Jaccard index")
         ax.set_title(title(tables, model), loc="left")
         return ax.figure
-    drawn = judged(tables, model, selectors)
+    drawn = resampled_selectors(tables, model, selectors)
     left, right, gap, head, height = 0.55, 0.12, 0.28, 0.74, 1.75
     columns = 4
     foot = 0.46 + 0.16 * -(-(len(drawn) + 1) // columns)

@@ -37,12 +37,12 @@ class Tables:
     texts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        found: set[str] = set()
+        texts: set[str] = set()
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    found.update(str(value) for value in table[column].dropna().unique())
-        object.__setattr__(self, "texts", frozenset(found))
+                    texts.update(str(value) for value in table[column].dropna().unique())
+        object.__setattr__(self, "texts", frozenset(texts))
 
     @property
     def models(self) -> list[str]:
@@ -59,11 +59,11 @@ class Tables:
 
     def named(self, column: str) -> list[str]:
         """Names of models or selectors that any table has, in order."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             if column in table:
-                found |= dict.fromkeys(table[column].dropna())
-        return list(found)
+                names |= dict.fromkeys(table[column].dropna())
+        return list(names)
 
     def is_planted(self, model: str) -> bool:
         """Whether the tables mark this model as the planted control."""
@@ -106,11 +106,11 @@ def rows(
     return table[keep]
 
 
-def require(known: Sequence[str], name: str, what: str) -> None:
+def require(known: Sequence[str], name: str, noun: str) -> None:
     """Raise ConfigError unless `name` is one of `known`."""
     if name not in known:
         raise ConfigError(
-            f"unknown {what} {name!r}{nearest(name, known)}; the tables have {', '.join(map(str, known)) or 'none'}"
+            f"unknown {noun} {name!r}{nearest(name, known)}; the tables have {', '.join(map(str, known)) or 'none'}"
         )
 
 
@@ -143,8 +143,8 @@ def layer_counts(tables: Tables, model: str, selector: str, top_fraction: float)
 def at_projections(tables: Tables, model: str, selectors: list[str]) -> list[str]:
     """Those of the selectors whose masks lie at outputs of projections."""
     part = rows(tables.layers, model)
-    found = set(part.loc[part["site"] != "act_fn", "selector"])
-    return [selector for selector in selectors if selector in found]
+    projected = set(part.loc[part["site"] != "act_fn", "selector"])
+    return [selector for selector in selectors if selector in projected]
 
 
 def matrix(tables: Tables, model: str, selector: str, top_fraction: float, column: str) -> tuple[list[str], np.ndarray]:

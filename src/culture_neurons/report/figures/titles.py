@@ -44,7 +44,7 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def found(counts: np.ndarray) -> str:
+def neurons_in_words(counts: np.ndarray) -> str:
     """ "40 neurons of 8 cultures", from counts [culture, layer]: only cultures that have any neuron."""
     cultures = int((counts.sum(axis=1) > 0).sum())
     return f"{plural(int(counts.sum()), 'neuron')} of {plural(cultures, 'culture')}"

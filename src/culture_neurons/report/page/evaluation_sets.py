@@ -31,10 +31,10 @@ def sentences(tables: Tables, model: str) -> list[str]:
         if is_control(tables, model, str(selector)):
             continue
         random = np.isfinite(of_selector["difference"].astype(float)).any()
-        what = "difference" if random else "change"
+        column = "difference" if random else "change"
         sets_by_word: dict[str, list[str]] = {LOWER: [], HIGHER: [], OPEN: [], UNTESTED: [], GUESSED: []}
         for _, row in of_selector.iterrows():
-            sets_by_word[_judged(row, what)].append(_numbers(row))
+            sets_by_word[_word(row, column)].append(_numbers(row))
         against = "under random masks of their size" if random else "without masks"
         phrases = [f"{word} on {', '.join(names)}" for word, names in sets_by_word.items() if names]
         first = of_selector.iloc[0]
@@ -47,11 +47,11 @@ def sentences(tables: Tables, model: str) -> list[str]:
     return result
 
 
-def _judged(row: pd.Series, what: str) -> str:
-    p = float(row[f"{what}_p_adjusted"])
+def _word(row: pd.Series, column: str) -> str:
+    p = float(row[f"{column}_p_adjusted"])
     if row.get("level") == AT_CHANCE:
         return GUESSED
-    return UNTESTED if np.isnan(p) else direction(row[what], p) or OPEN
+    return UNTESTED if np.isnan(p) else direction(row[column], p) or OPEN
 
 
 def _numbers(row: pd.Series) -> str:

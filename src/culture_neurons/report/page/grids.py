@@ -35,7 +35,7 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
     for section in TABLES.values():
         frame = tables.table(section.name)
         if section.shown and frame is not None and len(frame):
-            frame = frame[frame[list(section.whole)].isna().all(axis=1)]
+            frame = frame[frame[list(section.averaged)].isna().all(axis=1)]
             shown = frame[[c for c in frame if not (section.left_out and re.search(section.left_out, c))]]
             result.append(table(shown, section.name, section.decimals)
                           | {"title": section.title, "note": section.note})  # fmt: skip

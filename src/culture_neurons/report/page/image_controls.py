@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from culture_neurons.report.figures.images import asked, overall
+from culture_neurons.report.figures.images import count_image_questions, overall
 from culture_neurons.report.figures.tables import Tables
 from culture_neurons.report.figures.titles import named, number, plural
 from culture_neurons.report.words import bracket
@@ -23,5 +23,5 @@ def sentence(tables: Tables, model: str) -> str:
     guessing = number(100 * float(means["chance"].iloc[0]), 1)
     return (
         f"{named(tables, model)}, does it need the image: accuracy is {', '.join(parts)}; guessing gives "
-        f"{guessing} % ({plural(asked(tables, model), 'question')} with an image)."
+        f"{guessing} % ({plural(count_image_questions(tables, model), 'question')} with an image)."
     )

@@ -49,14 +49,14 @@ def _model(tables: Tables, model: str, content: Mapping[str, Any]) -> dict[str, 
 
 
 def _card(card: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    again = card.get("selected_again")
+    selected_again = card.get("selected_again")
     return {
         "layer": int(card["layer"]),
         "neuron": int(card["neuron"]),
         "planted": bool(card["planted"]),
         "score": "" if card["score"] is None else number(float(card["score"]), 3),
         "rank": int(card["rank"]),
-        "again": _again(again, content.get("units", {}).get(card["culture"])),
+        "again": _selected_again_in_words(selected_again, content.get("units", {}).get(card["culture"])),
         "ranks": [
             (selector_name(plain(name)), DASH if place is None else f"{int(place):,}")
             for name, place in card["ranks"].items()
@@ -66,7 +66,7 @@ def _card(card: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _again(share: float | None, units: int | None) -> str:
+def _selected_again_in_words(share: float | None, units: int | None) -> str:
     """How often other draws of the questions chose the neuron, in words; "" where that was not measured."""
     if units is not None and units < FEWEST_UNITS:  # also of a file that says 1: one question gives no other draw
         return "not known whether other questions would choose it (all recorded ones are about one image)"
@@ -88,7 +88,7 @@ def _drawing(card: Mapping[str, Any], cultures: list[str]) -> dict[str, Any]:
         for i, name in enumerate(cultures)
     ]  # fmt: skip
     own = next((i for i, name in enumerate(cultures) if name == card["culture"]), None)
-    said = "unknown" if own is None or card["value"][own] is None else _percent(card, own)
+    own_rate = "unknown" if own is None or card["value"][own] is None else _percent(card, own)
     others = [(card["value"][i], i) for i in range(len(cultures)) if i != own and card["value"][i] is not None]
     most = max(others, default=None)
     return {
@@ -96,7 +96,7 @@ def _drawing(card: Mapping[str, Any], cultures: list[str]) -> dict[str, Any]:
         "height": ROW * len(cultures) + FOOT,
         "base": ROW * len(cultures),
         "ticks": [(round(LEFT + (WIDTH - LEFT - 6) * part, 1), f"{100 * scale * part:g}") for part in (0, 0.5, 1)],
-        "words": f"Fires at {said} of the tokens of {plain(card['culture'])}"
+        "words": f"Fires at {own_rate} of the tokens of {plain(card['culture'])}"
         + (f"; of other cultures most for {plain(cultures[most[1]])}, {_percent(card, most[1])}" if most else ""),
     }
 

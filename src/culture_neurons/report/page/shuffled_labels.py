@@ -20,8 +20,8 @@ def sentences(tables: Tables, model: str) -> list[str]:
     for selector, part in every.groupby("selector", sort=False):
         comparisons = []
         for row in part.to_dict("records"):
-            what, unit, decimals = MEASURES[row["measure"]]
-            seen = f"{what} {number(row['observed'], decimals)} {unit}"
+            noun, unit, decimals = MEASURES[row["measure"]]
+            seen = f"{noun} {number(row['observed'], decimals)} {unit}"
             if np.isnan(row["null"]):
                 comparisons.append(f"{seen}, with nothing to compare it with (no label could be shuffled)")
                 continue

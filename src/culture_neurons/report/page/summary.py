@@ -57,11 +57,11 @@ CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
     if not np.isfinite(row["difference"]):
         return UNTESTED
-    found = direction(row["difference"], row["p_adjusted"])
+    outcome = direction(row["difference"], row["p_adjusted"])
     return (
         f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
         f"{number(row['ci_high'], decimals)}, adjusted {p_value_text(float(row['p_adjusted']))}"
-        f"{f': {FARES[found]}' if found else ''})"
+        f"{f': {FARES[outcome]}' if outcome else ''})"
     )
 
 
@@ -90,12 +90,12 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
         evidence = rows(tables.evidence, model, None, top_fraction)
         items = []
         for selector, part in evidence.groupby("selector", sort=False):
-            said = {
+            finding_by_measure = {
                 measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure)
                 for measure in MEASURES
                 if len(of_measure := part[part["measure"].str.startswith(measure)])
             }
-            items.append({"selector": selector_name(str(selector)), "said": said})
+            items.append({"selector": selector_name(str(selector)), "said": finding_by_measure})
         result.append({
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
@@ -108,7 +108,7 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
 def _finding(
     tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame
 ) -> dict[str, Any]:
-    what, unit, decimals = MEASURES[measure]
+    noun, unit, decimals = MEASURES[measure]
     drop = drops(tables, model, selector, top_fraction, measure)
     against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
     verdict = str(evidence["verdict"].iloc[0])
@@ -122,7 +122,7 @@ def _finding(
         "badge": BADGES.get(verdict, "nothing"),
         "text": (
             f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
-            f"{change_in_words(drop['self'].value, f'its {what}', unit, decimals)}{'; ' if others else ''}{others}"
+            f"{change_in_words(drop['self'].value, f'its {noun}', unit, decimals)}{'; ' if others else ''}{others}"
         ),
         "detail": "; ".join(
             f"against {name}: {against[key]}"
@@ -136,7 +136,7 @@ def _finding(
 def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Selectors by verdict, per measure; measures that agree are said together."""
     result: list[dict[str, Any]] = []
-    for measure, (what, *_) in MEASURES.items():
+    for measure, (noun, *_) in MEASURES.items():
         by_verdict: dict[str, list[str]] = {}
         for item in items:
             if measure in item["said"]:
@@ -146,9 +146,9 @@ def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for verdict, names in sorted(by_verdict.items(), key=lambda pair: _order(pair[0]))
         ]
         if result and result[-1]["parts"] == parts:
-            result[-1]["measures"].append(what)
+            result[-1]["measures"].append(noun)
         elif parts:
-            result.append({"measures": [what], "parts": parts})
+            result.append({"measures": [noun], "parts": parts})
     return result
 
 
@@ -188,12 +188,12 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
         for model in guessing & cells.keys():
             cells[model]["changes"] = [change | {"fares": ""} for change in cells[model]["changes"]]
     counted = {
-        (fares, what): [
+        (fares, noun): [
             [cells[m]["changes"][i]["fares"] == fares for cells in cells_of.values() if m in cells]
             for m in tables.models
         ]
         for fares in FARES.values()
-        for i, (measure, (what, *_)) in enumerate(MEASURES.items())
+        for i, (measure, (noun, *_)) in enumerate(MEASURES.items())
         if specific[measure] or CHANGES[measure][1] in effects
     }
     counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
