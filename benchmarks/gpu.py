@@ -20,8 +20,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from benchmarks.measure import Row, interleaved, ratios
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import answer, forward, on_device
+from culture_neurons.models.inference import answer, on_device
 from culture_neurons.models.inputs import Batch, Prompt, Question
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.recording import activation_sums

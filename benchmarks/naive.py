@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import letter_tokens
 from culture_neurons.models.inputs import Opener, Prompt, prepare
+from culture_neurons.models.letters import letter_tokens
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import NeuronMask, Sample
 

@@ -17,8 +17,9 @@ from benchmarks.naive import RawRecorder
 from culture_neurons import store
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import forward, on_device
+from culture_neurons.models.inference import on_device
 from culture_neurons.models.inputs import Prompt, prepare
 
 #: A decoder whose shape (hidden : intermediate : heads) is that of Qwen2.5-VL-7B, four times smaller, four layers.

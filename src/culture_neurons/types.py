@@ -50,7 +50,8 @@ class Sample:
 
     `label` is the index of the right option in `options`. `image` is a reference that
     `data.images` opens, or None; samples with equal `image_id` show the same image. `image_size` is its
-    width and height in pixels, None where they are not known.
+    width and height in pixels, None where they are not known. `neutral` is a text of the question's form that names
+    nothing, for answers by the texts of options.
     """
 
     sample_id: str
@@ -63,6 +64,7 @@ class Sample:
     image: Mapping[str, Any] | None = None
     image_id: str = ""
     image_size: tuple[int, int] | None = None
+    neutral: str = ""
 
 
 @dataclass(frozen=True)

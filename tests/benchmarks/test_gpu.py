@@ -4,7 +4,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu
-from culture_neurons.models.inference import answer, forward
+from culture_neurons.models.forward import forward
+from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt
 
 GRIDS = ((12, 16), (16, 12))

@@ -8,8 +8,9 @@ from culture_neurons.data.readers import synthetic
 from culture_neurons.models import loading
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.demo import architectures
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import forward, on_device
+from culture_neurons.models.inference import on_device
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, Sample
 

@@ -11,7 +11,7 @@ from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import answer, read_letters
+from culture_neurons.models.inference import answer, reader_of
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, OwnMasks
 from tests.conftest import slow
@@ -179,12 +179,12 @@ def test_model_that_cannot_be_replayed_runs_whole_passes(one, questions, monkeyp
 
 def test_letters_are_read_from_the_whole_vocabulary(loaded, questions):
     batch = prepare(loaded, questions.samples[:4], questions.opener, PROMPT)
-    letters = read_letters(loaded, batch)
+    letters = reader_of(loaded, batch)
     logits = torch.randn(4, len(loaded.tokenizer), generator=torch.Generator().manual_seed(1))
-    reading = letters.read(logits.bfloat16())
+    reading = letters.read(logits.bfloat16()[:, None])
     p = logits.bfloat16().double().softmax(dim=-1)
     expected = torch.stack([p[:, ids].sum(dim=-1).log() for ids in letters.tokens], dim=1)
-    torch.testing.assert_close(reading.by_letter.double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reading.by_option.double(), expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(reading.best, p.argmax(dim=-1))
 
 

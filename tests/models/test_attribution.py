@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.attribution import Attributor, attribute, attributor
-from culture_neurons.models.inference import read_letters
+from culture_neurons.models.inference import reader_of
 from culture_neurons.models.inputs import Batch, Prompt, prepare
 from culture_neurons.models.loading import Loaded, load
 from culture_neurons.models.projections import Projection, projections
@@ -63,7 +63,7 @@ def naive(loaded, sample, opener, site, layer, unit):
         logits = loaded.model(**inputs, use_cache=False).logits[0, -1]
     finally:
         handle.remove()
-    ids = read_letters(loaded, batch).tokens[batch.orders[0].index(sample.label)]
+    ids = reader_of(loaded, batch).tokens[batch.orders[0].index(sample.label)]
     p = torch.softmax(logits, dim=0)[ids].sum()
     (gradient,) = torch.autograd.grad(p, added)
     return p.item() * float((seen[0] * gradient).max())

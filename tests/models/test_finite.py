@@ -11,7 +11,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models import inference
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import Reading, answer, answers, read_letters
+from culture_neurons.models.inference import Reading, answer, answers, reader_of
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.models.recording import activation_sums
@@ -143,7 +143,7 @@ def test_which_log_probabilities_are_errors(folders, questions, row, good):
     prepared = prepare(loaded, questions.samples[:1], questions.opener, PROMPT)
     n = len(prepared.orders[0])
     reading = Reading(torch.tensor([row[:n]]), torch.tensor([0]))
-    work = partial(answers, loaded, prepared, read_letters(loaded, prepared), reading)
+    work = partial(answers, loaded, prepared, reader_of(loaded, prepared), reading)
     if good:
         assert sorted(work()[0].logprobs) == sorted(row[:n])
         return

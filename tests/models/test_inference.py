@@ -9,8 +9,10 @@ from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import inference
 from culture_neurons.models.batching import batches, run_batches
-from culture_neurons.models.inference import answer, forward, on_device
+from culture_neurons.models.forward import forward
+from culture_neurons.models.inference import answer, on_device
 from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.models.letters import letter_tokens
 
 PROMPT = Prompt(seed=5)
 
@@ -26,7 +28,7 @@ def answers(loaded, questions, batch_size, samples=None, prompt=PROMPT):
 
 def test_answers_equal_full_logits_of_one_sample_at_a_time(loaded, questions):
     got = answers(loaded, questions, batch_size=7)
-    letters = inference.letter_tokens(loaded, 4)
+    letters = letter_tokens(loaded, 4)
     assert set(got) == {s.sample_id for s in questions.samples}
     for sample in questions.samples[:6]:
         batch = prepare(loaded, [sample], questions.opener, PROMPT)
@@ -145,7 +147,7 @@ def test_generation_is_greedy_and_at_most_so_long(loaded, questions, monkeypatch
 
 def test_vocabulary_without_a_letter_is_refused(one):
     with pytest.raises(ModelError, match="option letter 'K'"):
-        inference.letter_tokens(one, 11)
+        letter_tokens(one, 11)
 
 
 def test_model_without_chat_template_is_refused(one, questions, monkeypatch):

@@ -8,8 +8,9 @@ import torch
 
 from culture_neurons.models import replay
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import answer, forward, on_device
+from culture_neurons.models.inference import answer, on_device
 from culture_neurons.models.inputs import Prompt
 from culture_neurons.models.replay import Replay
 from culture_neurons.types import NeuronMask, OwnMasks

@@ -18,6 +18,9 @@ COLUMNS = (
     "sample_id", "culture", "category", "question", "options", "label", "split", "image", "image_id", "width", "height",
 )  # fmt: skip
 
+#: Columns that are read where they are there.
+OPTIONAL = ("neutral",)
+
 #: One of the fields is set; the whole is null for a question without an image.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("row", pa.int64())])
 
@@ -51,7 +54,7 @@ def read_samples(path: str | Path, split: str | None = None) -> tuple[list[Sampl
         raise files.damaged(path, "its metadata does not say how images are opened")
     if split is not None:
         table = table[table["split"] == split]
-    rows = table[list(COLUMNS)].to_dict("records")
+    rows = table[[*COLUMNS, *(name for name in OPTIONAL if name in table)]].to_dict("records")
     return [_sample(row) for row in rows], images.opener(metadata["images"])
 
 
@@ -73,4 +76,5 @@ def _sample(row: dict[str, Any]) -> Sample:
         image=reference,
         image_id=row["image_id"],
         image_size=None if pd.isna(row["width"]) else (int(row["width"]), int(row["height"])),
+        neutral=row.get("neutral") or "",
     )

@@ -11,10 +11,12 @@ import torch
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import Ablation, ablate, masks_of
-from culture_neurons.models.inference import Answer, Letters, Reading, answers, ask, forward, on_device, read_letters
+from culture_neurons.models.inference import Answer, answers, ask, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.readings import Reader, Reading
 from culture_neurons.models.replay import Replay
 from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import NeuronMask, OwnMasks
@@ -45,7 +47,7 @@ class Evaluator:
         self, loaded: Loaded, masks: Sequence[NeuronMask | OwnMasks], prompt: Prompt, ablation: Ablation
     ) -> None:
         self._loaded, self._prompt, self._ablation = loaded, prompt, ablation
-        self._whole_passes_only = prompt.answer != "logprob"
+        self._whole_passes_only = prompt.answer == "generate"
         #: Whether replays leave out more than layers (`Replay`); not, once that was found to change a bit.
         self._savings = True
         #: Kinds of replays that were compared with whole passes.
@@ -61,27 +63,27 @@ class Evaluator:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[list[Answer]]:
         """The answers under each mask: [mask][sample]."""
-        letters = read_letters(self._loaded, batch)
+        reader = reader_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
         self._ablation.ask([sample.culture for sample in batch.samples])
         with keep_image_features(self._loaded.model, batch.image_of):
-            readings = self._replayed(batch, inputs, letters)
+            readings = self._replayed(batch, inputs, reader)
             if readings is None:
-                readings = self._run_whole_passes(inputs, letters, self._distinct)
+                readings = self._run_whole_passes(inputs, reader, self._distinct)
         answers_by_mask = {}
         for i, reading in readings.items():
             self._ablation.use(i)  # so that a pass which looks for a layer has the mask in force too
-            answers_by_mask[i] = answers(self._loaded, batch, letters, *reading, under=self._under[i])
+            answers_by_mask[i] = answers(self._loaded, batch, reader, *reading, under=self._under[i])
         return [answers_by_mask[i] for i in self._same]
 
     def _replayed(
-        self, batch: Batch, inputs: Mapping[str, torch.Tensor], letters: Letters
+        self, batch: Batch, inputs: Mapping[str, torch.Tensor], reader: Reader
     ) -> dict[int, Outcome] | None:
         """Readings from replays; None, from then on, where they can't be had or are not those of whole passes."""
         if self._whole_passes_only:
             return None
         try:
-            return self._through(Replay(self._loaded, inputs, self._savings), _kind(batch), inputs, letters)
+            return self._through(Replay(self._loaded, inputs, reader.keep, self._savings), _kind(batch), inputs, reader)
         except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
@@ -91,7 +93,7 @@ class Evaluator:
             self._savings = False
             self._compared.clear()
             log.info("%s: replays leave out layers alone (%s)", self._loaded.name, why)
-            return self._replayed(batch, inputs, letters)
+            return self._replayed(batch, inputs, reader)
         self._whole_passes_only = True
         log.warning(
             "%s: its layers can't be replayed (%s); every mask runs whole forward passes", self._loaded.name, why
@@ -99,7 +101,7 @@ class Evaluator:
         return None
 
     def _through(
-        self, replay: Replay, kind: Hashable, inputs: Mapping[str, torch.Tensor], letters: Letters
+        self, replay: Replay, kind: Hashable, inputs: Mapping[str, torch.Tensor], reader: Reader
     ) -> dict[int, Outcome]:
         """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass."""
         readings: dict[int, Outcome] = {}
@@ -117,30 +119,30 @@ class Evaluator:
                 self._ablation.use(index)
                 logits = replay.logits(activation_only)
                 self._ablation.check(first=layer, partly=activation_only)
-                readings[index] = letters.read(logits), None
+                readings[index] = reader.read(logits), None
             if (replay_kind := (kind, replay.kind, layer, activation_only)) not in self._compared:
                 new.add(replay_kind)
                 if self._size[index]:
-                    _compare(logits, self._logits(inputs, index), f"under a mask of {self._size[index]} neurons")
+                    _compare(logits, self._logits(inputs, index, reader.keep), f"under a mask of {self._size[index]} neurons")
         if new:
-            plain = self._logits(inputs, None) if plain is None else plain
+            plain = self._logits(inputs, None, reader.keep) if plain is None else plain
             self._ablation.use(None)
             _compare(replay.logits(), plain, "under an empty mask")
         self._compared |= new
         return readings
 
-    def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None) -> torch.Tensor:
-        """Logits [batch, vocabulary] of a whole pass under a mask; None: of the model as it is."""
+    def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None, keep: int) -> torch.Tensor:
+        """Logits [row, position, vocabulary] of a whole pass under a mask; None: of the model as it is."""
         self._ablation.use(index)
-        return forward(self._loaded, inputs).logits[:, -1]
+        return forward(self._loaded, inputs, keep).logits[:, -keep:]
 
     def _run_whole_passes(
-        self, inputs: Mapping[str, torch.Tensor], letters: Letters, indices: Sequence[int]
+        self, inputs: Mapping[str, torch.Tensor], reader: Reader, indices: Sequence[int]
     ) -> dict[int, Outcome]:
         readings = {}
         for index in indices:
             self._ablation.use(index)
-            readings[index] = ask(self._loaded, inputs, self._prompt, letters)
+            readings[index] = ask(self._loaded, inputs, self._prompt, reader)
             self._ablation.check()
         return readings
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import finite
-from culture_neurons.models.inference import forward, on_device, right_letter
+from culture_neurons.models.forward import forward
+from culture_neurons.models.inference import on_device, right_answer
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.projections import Projection, projections
@@ -120,7 +121,7 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
     """
     hooks.start(batch.inputs["attention_mask"].bool())
     with torch.enable_grad():
-        probability = right_letter(loaded, batch).exp()
+        probability = right_answer(loaded, batch).exp()
         attributions = hooks.collect(probability)
     values = {site: scores.cpu().numpy() for site, scores in attributions.items()}
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)

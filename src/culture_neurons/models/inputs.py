@@ -17,12 +17,23 @@ from culture_neurons.errors import ConfigError, DataError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.markers import as_text, control_texts
+from culture_neurons.models.option_rows import CONTEXT, PADDING
+from culture_neurons.models.option_texts import (
+    PMI,
+    SCORES,
+    OptionReads,
+    OptionTexts,
+    lay_out_options,
+)
+from culture_neurons.models.shared_contexts import shares_contexts
 from culture_neurons.types import Sample
 
 #: Opens the image reference of a sample (RGB), or gives None for None.
 Opener = Callable[[Mapping[str, Any] | None], Image.Image | None]
 
 Result = TypeVar("Result")
+
+ANSWERS = ("logprob", "generate", "options")
 
 #: Tokens of an image that a processor can't tell: one for each square of so many pixels a side.
 _PIXELS = 28
@@ -34,20 +45,27 @@ class Prompt:
 
     instruction     the fixed last line of the user's turn
     seed            of the order of the options
-    answer          "logprob" or "generate"
+    answer          "logprob" or "generate", by the options' letters; "options", by their texts
     max_new_tokens  for "generate"
+    context         for "options": what the options continue, with {question} in it
+    score           for "options": of `option_texts.SCORES`
+    neutral         for "options" and pmi: q0, in the place of {question}; None: each sample's own; "": no context
     """
 
     instruction: str = prompts.INSTRUCTION
     seed: int = 1
     answer: str = "logprob"
     max_new_tokens: int = 20
+    context: str = "{question}"
+    score: str = PMI
+    neutral: str | None = None
 
     def __post_init__(self) -> None:
-        if self.answer not in ("logprob", "generate"):
-            raise ConfigError(
-                f"answer {self.answer!r}{nearest(self.answer, ('logprob', 'generate'))}; expected logprob or generate"
-            )
+        for key, value, known in (("answer", self.answer, ANSWERS), ("score", self.score, SCORES)):
+            if value not in known:
+                raise ConfigError(f"{key} {value!r}{nearest(value, known)}; expected {' or '.join(known)}")
+        if self.context.count("{question}") != 1:
+            raise ConfigError(f"context {self.context!r}: expected {{question}} in it, once")
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class Question:
     text       the whole prompt
     content    the question and its options, as they stand in `text`
     broken     whether control texts in it were broken (`models.markers`)
+    options    what may continue `text`; None where the options' letters are asked for
     """
 
     sample: Sample
@@ -65,21 +84,24 @@ class Question:
     text: str
     content: str
     broken: bool = False
+    options: OptionTexts | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """Questions with their processed inputs, padded on the left.
 
-    inputs     tensors for the model's forward pass, [batch, ...]
+    inputs     tensors for `forward.forward`, [row, ...]: a row per question, if letters are asked for
     content    bool [batch, token]: text tokens of the question and its options; None if not asked for
     image_of   per image of the batch, in order, the index of the first image that shows the same
+    reads      where the texts of options are read off; None where their letters are
     """
 
     questions: Sequence[Question]
     inputs: Mapping[str, torch.Tensor]
     content: torch.Tensor | None = None
     image_of: tuple[int, ...] = ()
+    reads: OptionReads | None = None
 
     @property
     def samples(self) -> list[Sample]:
@@ -110,11 +132,26 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
     controls = control_texts(loaded, loaded.render("?", with_image=False)) if samples else []
     questions = []
     for sample in samples:
-        order = prompts.option_order(sample.sample_id, len(sample.options), prompt.seed)
         plain = as_text(sample, controls)
+        if prompt.answer == "options":
+            questions.append(_continued(loaded, sample, plain, prompt))
+            continue
+        order = prompts.option_order(sample.sample_id, len(sample.options), prompt.seed)
         text = loaded.render(prompts.user_text(plain, order, prompt.instruction), sample.image is not None)
         questions.append(Question(sample, order, text, prompts.content(plain, order), broken=plain is not sample))
     return questions
+
+
+def _continued(loaded: Loaded, sample: Sample, plain: Sample, prompt: Prompt) -> Question:
+    """The question as a context that its options continue."""
+
+    def context(question: str, with_image: bool) -> str:
+        return loaded.render(prompt.context.replace("{question}", question), with_image)
+
+    neutral = plain.neutral if prompt.neutral is None else prompt.neutral
+    options = OptionTexts(plain.options, prompt.score, context(neutral, False) if neutral else "")
+    text = context(plain.question, sample.image is not None)
+    return Question(sample, tuple(range(len(plain.options))), text, plain.question, plain is not sample, options)
 
 
 def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
@@ -157,6 +194,43 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     Raises ModelError, naming sample and size, for an image that the processor refuses, and DataError, naming the
     sample, for one that can't be opened.
     """
+    options = [question.options for question in questions if question.options is not None]
+    shared = not options or shares_contexts(loaded)
+    rows = questions if shared else [q for q, of in zip(questions, options, strict=True) for _ in of.texts]
+    inputs, offsets, image_of = _processed(loaded, rows, opener, content)
+    marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
+    reads = None
+    if options:
+        inputs, reads = _with_options(loaded, options, [question.text for question in questions], inputs, shared)
+    return Batch(tuple(questions), inputs, marked, image_of, reads)
+
+
+def _with_options(
+    loaded: Loaded, options: Sequence[OptionTexts], texts: Sequence[str], contexts: Mapping[str, Any], shared: bool
+) -> tuple[dict[str, Any], OptionReads]:
+    """The inputs of contexts (`texts`; a row each if `shared`, else one per option) with options behind them."""
+    valid = contexts["attention_mask"].bool()
+    tokens = [ids[row].tolist() for ids, row in zip(contexts["input_ids"], valid, strict=True)]
+    rows, reads = lay_out_options(loaded, options, texts, tokens, shared)
+    branch = torch.from_numpy(rows.branch)
+    inputs = dict(contexts)
+    for name, values in contexts.items():  # of each token: which kind it is
+        if isinstance(values, torch.Tensor) and values.shape == valid.shape:
+            inputs[name] = torch.zeros_like(branch, dtype=values.dtype)
+            for r, ids in enumerate(tokens):
+                start = int((rows.branch[r] == PADDING).sum())
+                inputs[name][r, start : start + len(ids)] = values[r][valid[r]]
+    inputs["input_ids"] = torch.from_numpy(rows.ids).masked_fill_(branch == PADDING, loaded.tokenizer.pad_token_id)
+    inputs["attention_mask"] = (branch != PADDING).to(contexts["attention_mask"].dtype)
+    if (branch > CONTEXT).any():
+        inputs["branch"] = branch
+    return inputs, reads
+
+
+def _processed(
+    loaded: Loaded, questions: Sequence[Question], opener: Opener, content: bool
+) -> tuple[dict[str, Any], torch.Tensor | None, tuple[int, ...]]:
+    """What the processor makes of the prompts: inputs, offsets of tokens if asked for, and `Batch.image_of`."""
     texts = [question.text for question in questions]
     first: dict[str, int] = {}
     images, image_of = [], []
@@ -164,7 +238,7 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
         if sample.image is None:
             continue
         at = len(images)
-        same = first.setdefault(sample.image_id or f"\0{at}", at)
+        same = first.setdefault(sample.image_id or f"\0{sample.sample_id}", at)
         images.append(_open_image(sample, opener) if same == at else images[same])
         image_of.append(same)
     bos = loaded.tokenizer.bos_token
@@ -190,8 +264,7 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     accepted = inspect.signature(loaded.model.forward).parameters
     if "token_type_ids" not in accepted:
         inputs.pop("token_type_ids", None)
-    marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
-    return Batch(tuple(questions), inputs, marked, tuple(image_of))
+    return inputs, offsets, tuple(image_of)
 
 
 def _open_image(sample: Sample, opener: Opener) -> Image.Image | None:

@@ -1,6 +1,6 @@
 """The last layer at the last positions alone, where that gives the numbers of the whole layer, bit for bit.
 
-Only the last position is read. Modules that work on each position apart, and attention's queries, need no other in the
+Only the last position is read, or the few where texts of options are. Modules that work on each position apart, and attention's queries, need no other in the
 last layer. But a matrix product of fewer rows may add in another order, and so round differently. So each batch tries:
 the first pass computes both, and only where they are equal do later passes leave positions out. What decides is shapes
 (which code computes a product), not what is in them. Activations are the exception: PyTorch computes what is left over
@@ -33,20 +33,23 @@ _VECTORS, _GRAIN = 64, 32768
 _AFTER_ATTENTION = ("post_", "pre_feedforward")
 
 
-def last_positions(adapter: Adapter, norm: nn.Module | None) -> list[StandIn]:
-    """Stand-ins for modules of the last layer, and for the `norm` after it; for the passes of one batch."""
+def last_positions(adapter: Adapter, norm: nn.Module | None, keep: int = 1) -> list[StandIn]:
+    """Stand-ins for modules of the last layer, and for the `norm` after it; for the passes of one batch.
+
+    keep  how many last positions are read
+    """
     attention = adapter.attentions[-1]
     modules = [norm, *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
     modules += [module for name, module in adapter.layers[-1].named_children() if name.startswith(_AFTER_ATTENTION)]
-    stand_ins: list[StandIn] = [(module, _rows(module)) for module in modules if isinstance(module, nn.Module)]
-    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons)))
-    return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention))]
+    stand_ins: list[StandIn] = [(module, _rows(module, keep)) for module in modules if isinstance(module, nn.Module)]
+    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], keep, adapter.n_neurons)))
+    return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention, keep))]
 
 
-def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
+def _rows(module: nn.Module, keep: int, neurons: int = 0) -> Callable[..., Any]:
     """The module's forward of [batch, token, width] at the last positions, zeros elsewhere; `neurons` are activated."""
     own = module.forward
-    few: int | None = None  # positions that give the last one's numbers; 0: all of them
+    few: int | None = None  # positions that give the numbers of those that are read; 0: all of them
     rest: torch.Tensor  # zeros, but for the last positions of the pass before
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -58,9 +61,9 @@ def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
             rest[:, -few:] = own(hidden[:, -few:].contiguous())
             return rest
         n = hidden.shape[1]
-        output, tried = own(hidden), -(-_ROWS // len(hidden))
+        output, tried = own(hidden), max(keep, -(-_ROWS // len(hidden)))
         alike = tried < n and all(_whole_vectors(len(hidden) * k * neurons) for k in (n, tried))
-        exact = alike and torch.equal(own(hidden[:, -tried:].contiguous())[:, -1], output[:, -1])
+        exact = alike and torch.equal(own(hidden[:, -tried:].contiguous())[:, -keep:], output[:, -keep:])
         few = 0
         if exact:
             few, rest = tried, torch.zeros_like(output)
@@ -72,9 +75,10 @@ def _rows(module: nn.Module, neurons: int = 0) -> Callable[..., Any]:
 class _LastQueries(TorchFunctionMode):
     """Inside, attention is computed for the last queries, and zeros elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int) -> None:
         super().__init__()
-        self._few: int | None = None  # queries that give the last one's numbers; 0: all of them
+        self._keep = keep
+        self._few: int | None = None  # queries that give the numbers of those that are read; 0: all of them
         self._rest: torch.Tensor | None = None  # zeros, but for the last queries of the pass before
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -99,15 +103,15 @@ class _LastQueries(TorchFunctionMode):
             self._rest[..., -self._few :, :] = of_last(self._few)
             return self._rest
         output = func(*args, **kwargs)
-        tried = [few for few in (_ROWS // 4, _ROWS // 2, _ROWS) if few < n]
-        last = output[..., -1, :]
-        self._few = next((few for few in tried if torch.equal(of_last(few)[..., -1, :], last)), 0)
+        tried = [few for few in (_ROWS // 4, _ROWS // 2, _ROWS, self._keep + _ROWS) if self._keep <= few < n]
+        last = output[..., -self._keep :, :]
+        self._few = next((few for few in tried if torch.equal(of_last(few)[..., -self._keep :, :], last)), 0)
         self._rest = torch.zeros_like(output) if self._few else None
         return output
 
 
-def _queries(attention: nn.Module) -> Callable[..., Any]:
-    own, mode = attention.forward, _LastQueries()
+def _queries(attention: nn.Module, keep: int) -> Callable[..., Any]:
+    own, mode = attention.forward, _LastQueries(keep)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with mode:

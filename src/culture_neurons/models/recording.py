@@ -7,8 +7,9 @@ import torch
 
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.models import finite
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import Recorder
-from culture_neurons.models.inference import forward, on_device
+from culture_neurons.models.inference import on_device
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.vision import keep_image_features

@@ -91,7 +91,7 @@ def test_a_model_that_learns_nothing_is_an_error_that_says_how_far_it_came():
     ]
 
 
-def test_dev_accuracy_counts_right_letters():
+def test_dev_accuracy_counts_right_answers():
     """A stand-in that always says A is right where A is: about one time in three."""
     _, processor = architectures.build("llava-next-mistral", WORLD, **SIZES)
     letter = processor.tokenizer.convert_tokens_to_ids("A")

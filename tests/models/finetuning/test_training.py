@@ -11,7 +11,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models.finetuning import training, updates
 from culture_neurons.models.finetuning.training import Schedule, order, train
 from culture_neurons.models.finetuning.updates import Lora, attach
-from culture_neurons.models.inference import right_letter
+from culture_neurons.models.inference import right_answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import Sample
 from tests.conftest import slow_but
@@ -108,7 +108,7 @@ def test_one_step_is_that_of_adamw_on_the_gradient(model):
     weight, rows = model.model.get_parameter(name), chosen_rows(model, MODULES[:1])[name]
     copy = weight.detach().clone()
     weight.requires_grad_(True)
-    loss = -right_letter(model, batch).mean()
+    loss = -right_answer(model, batch).mean()
     loss.backward()
     gradient, weight.grad = weight.grad[rows], None
     weight.requires_grad_(False)
@@ -124,7 +124,7 @@ def test_one_step_is_that_of_adamw_on_the_gradient(model):
 @pytest.mark.slow
 def test_pieces_of_a_batch_add_up(one, monkeypatch):
     full = trained(one, Lora(), Schedule(3, 12, 1e-2))
-    real, sizes = training.right_letter, []
+    real, sizes = training.right_answer, []
 
     def short(loaded, batch):
         sizes.append(len(batch.samples))
@@ -132,13 +132,13 @@ def test_pieces_of_a_batch_add_up(one, monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return real(loaded, batch)
 
-    monkeypatch.setattr(training, "right_letter", short)
+    monkeypatch.setattr(training, "right_answer", short)
     pieces = trained(one, Lora(), Schedule(3, 12, 1e-2))
     assert sizes == [12, 6, *[3] * 12]
     np.testing.assert_allclose(pieces[0], full[0], rtol=1e-4)
     for name, values in full[1].items():
         torch.testing.assert_close(pieces[1][name], values, rtol=1e-2, atol=1e-4)
-    monkeypatch.setattr(training, "right_letter", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+    monkeypatch.setattr(training, "right_answer", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     with pytest.raises(torch.OutOfMemoryError):
         trained(one, Lora(), Schedule(1, 4))
 
@@ -165,8 +165,8 @@ def test_small_updates_of_half_precision_weights_add_up(one):
 
 
 def test_numbers_that_are_not_finite_are_refused(one, monkeypatch):
-    real = training.right_letter
-    monkeypatch.setattr(training, "right_letter", lambda *given: real(*given) / 0)
+    real = training.right_answer
+    monkeypatch.setattr(training, "right_answer", lambda *given: real(*given) / 0)
     with pytest.raises(ModelError, match=r"step 1 of 9 is inf, .* nan\nboth must be finite; .* \(0.0001\)"):
         trained(one, None, Schedule(9, 4))
 

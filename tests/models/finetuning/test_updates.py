@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from culture_neurons.errors import ConfigError, FileError, ModelError
 from culture_neurons.models.finetuning import updates
 from culture_neurons.models.finetuning.updates import Lora, attach
-from culture_neurons.models.inference import right_letter
+from culture_neurons.models.inference import right_answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.projections import projections
 from tests.models.conftest import TEXT, language_model
@@ -72,11 +72,11 @@ def test_full_weights_are_the_rows_of_the_modules_and_no_others(model, modules):
 @pytest.mark.parametrize("modules", [MODULES, NEIGHBOURS])
 def test_adapters_equal_merged_weights(model, modules):
     batch, before, rows = batch_of(model), state(model), chosen_rows(model, modules)
-    plain = right_letter(model, batch)
+    plain = right_answer(model, batch)
     with attach(model, modules, Lora(rank=3, alpha=5)) as parts:
-        assert torch.equal(right_letter(model, batch), plain)  # B is 0
+        assert torch.equal(right_answer(model, batch), plain)  # B is 0
         filled(parts)
-        adapted = right_letter(model, batch)
+        adapted = right_answer(model, batch)
         deltas = {}
         for name, value in model.model.state_dict().items():
             if name.endswith("lora_A.default.weight"):
@@ -88,11 +88,11 @@ def test_adapters_equal_merged_weights(model, modules):
         assert delta[rows[name]].any(dim=1).all()
         model.model.get_parameter(name).data += delta
     assert not torch.allclose(adapted, plain, atol=1e-3)
-    torch.testing.assert_close(right_letter(model, batch), adapted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(right_answer(model, batch), adapted, rtol=1e-4, atol=1e-4)
     for name in deltas:
         model.model.get_parameter(name).data.copy_(before[name])
     assert {name: value.shape for name, value in state(model).items()} == {n: v.shape for n, v in before.items()}
-    assert torch.equal(right_letter(model, batch), plain)
+    assert torch.equal(right_answer(model, batch), plain)
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2)])
@@ -100,17 +100,17 @@ def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
     batch, path = batch_of(model), tmp_path / "update.safetensors"
     with attach(model, MODULES, lora) as parts:
         filled(parts)
-        expected = right_letter(model, batch)
+        expected = right_answer(model, batch)
         updates.write(path, parts, {"model": "m"})
     first = path.read_bytes()
     (tmp_path / "other").touch()
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode  # as readable as any other file
     tensors, metadata = updates.read(path)
     assert metadata["model"] == "m"
-    assert not torch.equal(right_letter(model, batch), expected)
+    assert not torch.equal(right_answer(model, batch), expected)
     with attach(model, MODULES, lora, seed=99) as parts:
         updates.apply(parts, tensors, "it")
-        assert torch.equal(right_letter(model, batch), expected)
+        assert torch.equal(right_answer(model, batch), expected)
         updates.write(path, parts, {"model": "m"})
     assert path.read_bytes() == first
     with (
@@ -122,13 +122,13 @@ def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
 
 def test_vision_language_models_are_updated_in_the_decoder_alone(loaded, questions):
     batch = prepare(loaded, questions.samples[:3], questions.opener, Prompt())
-    plain, before = right_letter(loaded, batch), state(loaded)
+    plain, before = right_answer(loaded, batch), state(loaded)
     for lora in (None, Lora()):
         with attach(loaded, MODULES, lora) as parts:
             assert all("vision" not in part.name and "visual" not in part.name for part in parts)
             filled(parts)
-            assert not torch.equal(right_letter(loaded, batch), plain)
-        assert torch.equal(right_letter(loaded, batch), plain)
+            assert not torch.equal(right_answer(loaded, batch), plain)
+        assert torch.equal(right_answer(loaded, batch), plain)
     assert all(torch.equal(value, before[name]) for name, value in state(loaded).items())
 
 

@@ -1,7 +1,7 @@
 """Training parts of a model on multiple-choice questions.
 
 The loss is the cross entropy of the right option's letter where the answer starts, in the prompts that the model is
-asked with (`inference.right_letter`); what is read at inference is what is trained.
+asked with (`inference.right_answer`); what is read at inference is what is trained.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.finetuning.updates import Part
-from culture_neurons.models.inference import right_letter
+from culture_neurons.models.inference import right_answer
 from culture_neurons.models.inputs import Opener, Prompt, Question, process, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.seeds import generator
@@ -151,7 +151,7 @@ def _gradients(
     for start in range(0, len(batch), size):
         piece = process(loaded, batch[start : start + size], opener)
         with torch.enable_grad():
-            loss = -right_letter(loaded, piece).sum() / len(batch)
+            loss = -right_answer(loaded, piece).sum() / len(batch)
             gradients = torch.autograd.grad(loss, parameters)
         total += loss.item()
         for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -1,0 +1,36 @@
+"""One forward pass of a model, as every step of this package runs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from culture_neurons.models import option_rows
+from culture_neurons.models.loading import Loaded
+
+
+def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -> Any:
+    """One forward pass without a cache, logits at the last `keep` positions only.
+
+    Positions count from a sample's first token, so that padding on the left shifts nothing; models with positions of
+    their own (Qwen's three-dimensional ones) compute them. Where texts branch off a context (`option_rows`), each
+    branch goes on from the context's last position and sees nothing of the others.
+    """
+    more: dict[str, Any] = {}
+    if "logits_to_keep" in inspect.signature(loaded.model.forward).parameters:
+        more["logits_to_keep"] = keep
+    given = dict(inputs)
+    branch = given.pop("branch", None)
+    if branch is not None:
+        sees = option_rows.branch_mask(branch)
+        dtype = loaded.model.dtype
+        given["attention_mask"] = torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(
+            ~sees, torch.finfo(dtype).min
+        )
+        more["position_ids"] = option_rows.places(branch)
+    elif not hasattr(getattr(loaded.model, "model", loaded.model), "get_rope_index"):
+        more["position_ids"] = (given["attention_mask"].long().cumsum(dim=-1) - 1).clamp_min(0)
+    return loaded.model(**given, **more, use_cache=False)
