@@ -1,0 +1,207 @@
+"""Items become rows: each is asked in both directions, among options that only knowledge of it tells apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from culture_neurons import seeds
+from culture_neurons.data import reasons
+from culture_neurons.data.facts import wordings
+from culture_neurons.data.facts.countries import Country
+from culture_neurons.data.facts.items import Item
+from culture_neurons.data.facts.spelling import fold, script, skeleton, unmarked
+from culture_neurons.data.facts.wordings import RECOGNISE
+
+Row = dict[str, Any]
+#: What options of recall have in common: kind, what they stand for, script, and whether they are native spellings.
+Class = tuple[str, str, str, bool]
+
+#: Lengths of options that differ by so many characters count as equal, and options as alike up to this difference.
+_SLACK, _ALIKE = 2, 2
+HALVES = ("identify", "evaluate")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item as it is written in a question: `native` tells the country's own spelling from the Latin one."""
+
+    item: Item
+    country: Country
+    text: str
+    native: bool
+
+    @cached_property
+    def group(self) -> Class:
+        return self.item.kind, self.item.about, script(self.text), self.native
+
+    @cached_property
+    def name(self) -> str:
+        """The first part of the id of its questions."""
+        parts = (self.item.about, self.text) if self.native else (self.item.about, fold(self.text))
+        words = " ".join((self.item.country, self.item.kind, *parts)).lower()
+        return "-".join((words + " native" * self.native).split())
+
+    @property
+    def unit(self) -> str:
+        """The same for all spellings of an item, its likely variants, and items of other kinds with this name."""
+        return skeleton(self.item.text or self.item.native)
+
+
+def entries(items: Sequence[Item], by_code: Mapping[str, Country], native: bool) -> list[Entry]:
+    """How the items that can be asked are written: in Latin letters, and with `native` also as in their country."""
+    found = []
+    for item in items:
+        if item.text:
+            found.append(Entry(item, by_code[item.country], item.text, False))
+        if native and item.native:
+            found.append(Entry(item, by_code[item.country], item.native, True))
+    return found
+
+
+class Pools:
+    """Which entries can be options, by what they have in common and by country."""
+
+    def __init__(self, found: Sequence[Entry], countries: Sequence[Country], options: int, seed: int) -> None:
+        self.countries, self.others, self.seed = tuple(countries), options - 1, seed
+        self.by_group: dict[Class, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+        for entry in found:
+            self.by_group[entry.group][entry.country.code].append(entry)
+
+    def wrong_countries(self, entry: Entry) -> list[str]:
+        """Names of other countries with items of this kind and script, in random order; for native spellings also the
+        rest after them. Fewer than needed where the options would tell the answer."""
+        have = self.by_group[entry.group].keys() - {entry.country.code}
+        rest = {country.code for country in self.countries} - have - {entry.country.code}
+        order = sorted(have, key=lambda code: self._rank(entry, code))
+        if entry.native and order:
+            order += sorted(rest, key=lambda code: self._rank(entry, code))
+        text = {country.code: country.text for country in self.countries}
+        return [text[code] for code in order[: self.others]]
+
+    def wrong_items(self, entry: Entry) -> list[str]:
+        """Items of other countries that look like this one, of as many countries as there are."""
+        rounds: list[tuple[int, bool, int, str]] = []
+        for code, own in self.by_group[entry.group].items():
+            if code != entry.country.code:
+                place = self._rank(entry, code)
+                rounds += [(turn, cost > _ALIKE, place, text)
+                           for turn, (cost, text) in enumerate(self._most_alike(entry, own))]  # fmt: skip
+        return [text for *_, text in sorted(rounds)[: self.others]]
+
+    def _most_alike(self, entry: Entry, own: Sequence[Entry]) -> list[tuple[int, str]]:
+        """(how unlike, text) of the items of a country that are most like one, in random order where they are equally
+        so; as many as there are wrong options."""
+        costs = sorted((_unlike(entry.text, other.text), other.text) for other in own)
+        worst = costs[: self.others][-1][0]
+        tied = [(cost, self._rank(entry, text), text) for cost, text in costs if cost <= worst]
+        return [(cost, text) for cost, _, text in sorted(tied)[: self.others]]
+
+    def _rank(self, entry: Entry, name: str) -> int:
+        return seeds.number("facts", "option", self.seed, entry.name, name)
+
+
+def _unlike(right: str, wrong: str) -> int:
+    """How much two options differ to the eye: in length beyond the slack, in words, in having marks."""
+    (length, words, marks), (other_length, other_words, other_marks) = _look(right), _look(wrong)
+    return max(0, abs(length - other_length) - _SLACK) + abs(words - other_words) + _ALIKE * (marks != other_marks)
+
+
+@lru_cache(maxsize=100_000)
+def _look(text: str) -> tuple[int, int, bool]:
+    """Characters, words, and whether letters have marks."""
+    return len(text), len(text.split()), unmarked(text) != text
+
+
+def rows(
+    items: Sequence[Item], countries: Sequence[Country], directions: Sequence[str], native: bool, options: int, seed: int
+) -> list[Row]:
+    """The rows of all items, those that are left out among them; sorted by country, then kind, then id.
+
+    An entry that has too few options in one of its directions is left out in both.
+    """
+    by_code = {country.code: country for country in countries}
+    found = entries([item for item in items if not item.reason], by_code, native)
+    pools = Pools(found, countries, options, seed)
+    asked, poor = [], []
+    for entry in found:
+        wrong = {RECOGNISE: pools.wrong_countries(entry), wordings.RECALL: pools.wrong_items(entry)}
+        enough = all(len(texts) == options - 1 for texts in wrong.values())
+        (asked if enough else poor).append((entry, wrong))
+    half = halves([entry for entry, _ in asked], seed)
+    result = [_ask(entry, direction, wrong[direction], half[entry], seed)
+              for entry, wrong in asked for direction in directions]  # fmt: skip
+    result += list(_left_out(items, [entry for entry, _ in poor], by_code, native))
+    return sorted(result, key=lambda row: (row["country"], row["kind"], row["sample_id"]))
+
+
+def halves(found: Sequence[Entry], seed: int) -> dict[Entry, str]:
+    """Deal the entries of each country to halves: a unit to one of them, each kind as evenly as can be, by a hash."""
+    units: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in found:
+        units[entry.country.code, entry.unit].append(entry)
+    more: dict[tuple[str, str], int] = defaultdict(int)  # country, kind -> entries of the first half minus the second
+    result = {}
+    for code, unit in sorted(units, key=lambda key: (seeds.number("facts", "half", seed, *key), key)):
+        members = units[code, unit]
+        excess = sum(more[code, entry.item.kind] for entry in members)
+        second = excess > 0 or (excess == 0 and seeds.number("facts", "side", seed, code, unit) % 2 == 1)
+        for entry in members:
+            result[entry] = HALVES[second]
+            more[code, entry.item.kind] += -1 if second else 1
+    return result
+
+
+def _ask(entry: Entry, direction: str, wrong: Sequence[str], half: str, seed: int) -> Row:
+    item, name = entry.item, f"{entry.name}-{direction}"
+    right = entry.country.text if direction == RECOGNISE else entry.text
+    options = sorted((right, *wrong), key=lambda text: seeds.number("facts", "place", seed, name, text))
+    wording = wordings.pick(item.kind, direction, entry.name, seed)
+    text, neutral = wordings.contexts(item.kind, direction, wording, entry.text, entry.country.text, item.about)
+    return _row(
+        entry,
+        sample_id=name,
+        question=text,
+        options=options,
+        label=options.index(right),
+        direction=direction,
+        wording=str(wording),
+        neutral=neutral,
+        half=half,
+    )
+
+
+def _left_out(
+    items: Sequence[Item], poor: Sequence[Entry], by_code: Mapping[str, Country], native: bool
+) -> Iterator[Row]:
+    """A row for each item that is left out, and for each entry without options; ids that are there get a number."""
+    known: dict[str, int] = defaultdict(int)
+    bad = [(Entry(item, by_code[item.country], item.text or item.native, not item.text), item.reason)
+           for item in items if item.reason and (item.text or native)]  # fmt: skip
+    for entry, reason in [*bad, *((entry, reasons.GIVEN_AWAY) for entry in poor)]:
+        known[entry.name] += 1
+        number = f"-{known[entry.name]}" if known[entry.name] > 1 else ""
+        yield _row(entry, sample_id=f"{entry.name}{number}", excluded=reason)
+
+
+def _row(entry: Entry, sample_id: str, excluded: str | None = None, **asked: Any) -> Row:
+    empty = dict.fromkeys(("question", "options", "label", "direction", "wording", "neutral", "half"))
+    return {
+        "sample_id": sample_id,
+        **(empty | asked),
+        "category": entry.item.kind,
+        "image": None,
+        "image_id": "",
+        "culture": entry.country.name,
+        "country": entry.country.name,
+        "kind": entry.item.kind,
+        "item": entry.text,
+        "about": entry.item.about,
+        "script": script(entry.text),
+        "spelling": "native" if entry.native else "Latin",
+        "question_id": entry.unit,
+        "excluded": excluded,
+    }
