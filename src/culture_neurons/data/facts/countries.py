@@ -18,6 +18,8 @@ _ARTICLE_WORDS = {"United", "Republic", "Islands", "Territory", "Territories", "
 _NATIONWIDE = ("official", "de_facto_official")
 #: So many letters does a country's adjective share with its name: "Polish" and "Poland".
 _STEM = 3
+#: A word of at least so many letters that a country's name begins with gives it away: "Alger".
+_BEGINNING = 5
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ def all_names() -> frozenset[str]:
 
 
 def gives_away(text: str, code: str) -> bool:
-    """Whether a text holds the name or adjective of a country: of `code` in any of its languages, also as the beginning
-    of a word ("Brasilia"), or in English of any other."""
+    """Whether a text holds the name or adjective of a country: of `code` in any of its languages, also where a word only
+    begins with it ("Brasilia") or it with a word ("Alger"), or in English of any other."""
     words = fold(text).split()
     runs = {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     own = names(code) | adjectives(code)
     starts = tuple(name for name in own if len(name) > _STEM or not name.isascii())
-    return not runs.isdisjoint(all_names() | own) or any(run.startswith(starts) for run in runs)
+    begins = any(len(word) >= _BEGINNING and name.startswith(word) for word in words for name in own)
+    return begins or not runs.isdisjoint(all_names() | own) or any(run.startswith(starts) for run in runs)

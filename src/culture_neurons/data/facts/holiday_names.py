@@ -28,7 +28,8 @@ def public_holidays() -> Iterator[Item]:
         if known and "en_US" not in known or not known and "en" not in countries.languages(country):
             continue
         english = _by_date(country, "en_US" if known else None)
-        native = _by_date(country, _own_language(country)) if known else {}
+        own_language = _own_language(country) or "en"
+        native = {} if own_language.startswith("en") else _by_date(country, own_language)
         years, own = Counter(), {}
         for day in sorted(english):
             years.update({name for name in english[day]})

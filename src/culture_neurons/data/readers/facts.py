@@ -5,7 +5,7 @@
     kinds: null                    # city, region, given name, family name, holiday, language, currency, weekday, month
     directions: [recognise, recall]
     native: false                  # true: native spellings too, where the package has them
-    items_per_kind: 16             # of a country; fewer where the package is certain of fewer
+    items_per_kind: 14             # of a country; fewer where the package is certain of fewer
     options: 4
     half: null                     # identify or evaluate: only the items of this half (split: {by: source})
     seed: 1
@@ -39,7 +39,7 @@ COUNTRIES = (
     "Poland", "Thailand", "Turkey",
 )  # fmt: skip
 KEYS: dict[str, Any] = {
-    "countries": None, "kinds": None, "directions": list(DIRECTIONS), "native": False, "items_per_kind": 16,
+    "countries": None, "kinds": None, "directions": list(DIRECTIONS), "native": False, "items_per_kind": 14,
     "options": 4, "half": None, "seed": 1,
 }  # fmt: skip
 #: Package -> the licences of its code and of the data that it carries.
