@@ -125,8 +125,8 @@ def all_names() -> frozenset[str]:
 
 
 def gives_away(text: str, code: str) -> bool:
-    """Whether a text holds the name or adjective of a country: of `code` in any of its languages, also where a word only
-    begins with it ("Brasilia") or it with a word ("Alger"), or in English of any other."""
+    """Whether a text holds the name or adjective of a country: of any in English, of `code` in its languages too, and
+    where a word only begins with it ("Brasilia") or it with a word ("Alger")."""
     words = fold(text).split()
     runs = {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     own = names(code) | adjectives(code)

@@ -25,7 +25,7 @@ def public_holidays() -> Iterator[Item]:
     tongues = list_localized_countries(include_aliases=False)
     for country in sorted(holidays.list_supported_countries(include_aliases=False)):
         known = tongues.get(country, ())
-        if known and "en_US" not in known or not known and "en" not in countries.languages(country):
+        if not ("en_US" in known if known else "en" in countries.languages(country)):
             continue
         english = _by_date(country, "en_US" if known else None)
         own_language = _own_language(country) or "en"

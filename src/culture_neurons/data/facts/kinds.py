@@ -27,10 +27,11 @@ LOOKED_AT = 10
 #: Longest item, in characters.
 LONGEST = 40
 #: Words of a holiday's name that say nothing of which one it is.
-_GENERAL = frozenset(
-    "a and anniversary at celebration celebrations commemoration day days feast festival for holiday holidays in "
-    "international memorial national of on public s the".split()
-)
+_GENERAL = frozenset((
+    "a", "al", "and", "anniversary", "at", "celebration", "celebrations", "commemoration", "day", "days", "el", "feast",
+    "festival", "for", "holiday", "holidays", "in", "international", "memorial", "national", "of", "on", "public", "s",
+    "the", "ul",
+))  # fmt: skip
 
 
 @cache
@@ -55,7 +56,7 @@ def of_country(kind: str, country: str) -> list[Item]:
 
 @cache
 def owners(space: str) -> dict[tuple[str, str], frozenset[str]]:
-    """(what an item stands for, its key) -> the countries and lists by language that have it, in all kinds of a space."""
+    """(what an item stands for, its key) -> the countries and lists by language that have it, in a space."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for kind in KINDS.values():
         if kind.space == space:
@@ -89,8 +90,11 @@ def choose(kind: str, country: str, number: int, seed: int) -> list[Item]:
 
 
 def _in_order(items: Iterable[Item], seed: int) -> Iterator[Item]:
+    def place(item: Item) -> int:
+        return seeds.number("facts", seed, item.kind, item.country, item.about, item.text, item.native)
+
     for _, equal in groupby(items, key=lambda item: item.weight):
-        yield from sorted(equal, key=lambda x: seeds.number("facts", seed, x.kind, x.country, x.about, x.text, x.native))
+        yield from sorted(equal, key=place)
 
 
 def _first(items: Iterable[Item], number: int) -> Iterator[Item]:
@@ -144,7 +148,7 @@ def _owners(item: Item) -> frozenset[str]:
 
 
 def _parts(key: str) -> Iterator[str]:
-    """All sets of words of a holiday's name, as `_identity` writes them; the empty one only where there are no others."""
+    """All sets of words of a holiday's name, as `_identity` writes them; the empty one where there are no others."""
     content = sorted(_content(key))
     for size in range(min(1, len(content)), len(content) + 1):
         yield from map(" ".join, combinations(content, size))

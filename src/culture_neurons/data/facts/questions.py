@@ -83,7 +83,7 @@ class Pools:
         return [text[code] for code in order[: self.others]]
 
     def wrong_items(self, entry: Entry) -> list[str]:
-        """Items of other countries that look like this one and are no variants of it, of as many countries as there are."""
+        """Items of other countries that look like this one and are no variants of it; of different countries first."""
         rounds: list[tuple[int, bool, int, str]] = []
         for code, everything in self.by_group[entry.group].items():
             own = [other for other in everything if other.unit != entry.unit]
@@ -118,7 +118,12 @@ def _look(text: str) -> tuple[int, int, bool]:
 
 
 def rows(
-    items: Sequence[Item], countries: Sequence[Country], directions: Sequence[str], native: bool, options: int, seed: int
+    items: Sequence[Item],
+    countries: Sequence[Country],
+    directions: Sequence[str],
+    native: bool,
+    options: int,
+    seed: int,
 ) -> list[Row]:
     """The rows of all items, those that are left out among them; sorted by country, then kind, then id.
 

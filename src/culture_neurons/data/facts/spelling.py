@@ -54,7 +54,8 @@ def script(text: str) -> str:
 
 def is_plain(text: str) -> bool:
     """Whether a text reads as a name: it begins with a letter and holds no digits, brackets, commas or the like."""
-    return len(text) > 1 and text[0].isalpha() and all(c in _SIGNS or unicodedata.category(c)[0] in "LM" for c in text)
+    long = len(text) > 1 or script(text) == "Han"
+    return long and text[0].isalpha() and all(c in _SIGNS or unicodedata.category(c)[0] in "LM" for c in text)
 
 
 def skeleton(text: str) -> str:
