@@ -106,5 +106,5 @@ def facts() -> SourceTable:
 
 
 @pytest.fixture(scope="session")
-def asked(facts: SourceTable) -> pd.DataFrame:
+def rows_used(facts: SourceTable) -> pd.DataFrame:
     return kept(facts)

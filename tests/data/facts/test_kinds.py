@@ -78,16 +78,16 @@ def test_long_names_are_left_out():
 
 
 def test_the_best_known_come_first_and_enough_are_enough():
-    found = kinds.choose("city", "JP", 5, 1)
-    assert [item.text for item in found if not item.reason] == ["Tokyo", "Yokohama", "Osaka", "Nagoya", "Sapporo"]
+    items = kinds.choose("city", "JP", 5, 1)
+    assert [item.text for item in items if not item.reason] == ["Tokyo", "Yokohama", "Osaka", "Nagoya", "Sapporo"]
     latin = [item.text for item in kinds.choose("family name", "JP", 3, 1) if item.text]
     assert latin == ["Sato", "Suzuki", "Takahashi"]
 
 
 def test_no_more_are_looked_at_than_a_multiple():
-    found = kinds.choose("given name", "US", 3, 1)
-    assert len(found) == 3 * kinds.LOOKED_AT
-    assert Counter(item.reason for item in found) == {reasons.SHARED: len(found)}
+    items = kinds.choose("given name", "US", 3, 1)
+    assert len(items) == 3 * kinds.LOOKED_AT
+    assert Counter(item.reason for item in items) == {reasons.SHARED: len(items)}
 
 
 def test_seeds_choose_among_equals():
@@ -96,8 +96,8 @@ def test_seeds_choose_among_equals():
 
 
 def test_items_without_a_spelling_in_latin_letters_come_beside_the_others():
-    found = kinds.choose("given name", "TH", 4, 1)
-    usable = [bool(item.text) for item in found if not item.reason]
+    items = kinds.choose("given name", "TH", 4, 1)
+    usable = [bool(item.text) for item in items if not item.reason]
     assert usable == [True] * 4 + [False] * 4
 
 

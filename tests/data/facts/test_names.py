@@ -26,5 +26,5 @@ def test_names_in_one_spelling():
 
 
 def test_names_without_a_country_belong_to_a_list():
-    found = [item for item in names.given_names() if item.country == "en"]
-    assert len(found) > 5000
+    own = [item for item in names.given_names() if item.country == "en"]
+    assert len(own) > 5000

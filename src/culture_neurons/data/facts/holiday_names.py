@@ -56,8 +56,8 @@ def _by_date(country: str, language: str | None) -> dict[date, list[str]]:
     """Date -> the names of its holidays, without the remark that a date is estimated."""
     import holidays
 
-    found = holidays.country_holidays(country, years=YEARS, language=language, observed=False)
-    return {day: [name.removesuffix(_ESTIMATED).strip() for name in found.get_list(day)] for day in sorted(found)}
+    calendar = holidays.country_holidays(country, years=YEARS, language=language, observed=False)
+    return {day: [name.removesuffix(_ESTIMATED).strip() for name in calendar.get_list(day)] for day in sorted(calendar)}
 
 
 HOLIDAYS = Kind(HOLIDAY, "holidays", public_holidays, space="holiday")

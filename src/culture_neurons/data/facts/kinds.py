@@ -42,27 +42,27 @@ def collect(kind: str) -> tuple[Item, ...]:
 
 @cache
 def _by_country(kind: str) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = defaultdict(list)
+    items: dict[str, list[Item]] = defaultdict(list)
     for item in collect(kind):
-        found[item.country].append(item)
-    return found
+        items[item.country].append(item)
+    return items
 
 
 def of_country(kind: str, country: str) -> list[Item]:
     """The items of a country, the best known first; the order of the package does not matter."""
-    found = set(_by_country(kind).get(country, ()))
-    return sorted(found, key=lambda x: (-x.weight, x.about, x.text, x.native, x.reason))
+    items = set(_by_country(kind).get(country, ()))
+    return sorted(items, key=lambda x: (-x.weight, x.about, x.text, x.native, x.reason))
 
 
 @cache
 def owners(space: str) -> dict[tuple[str, str], frozenset[str]]:
     """(what an item stands for, its key) -> the countries and lists by language that have it, in a space."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    belongs: dict[tuple[str, str], set[str]] = defaultdict(set)
     for kind in KINDS.values():
         if kind.space == space:
             for item in collect(kind.name):
-                found[item.about, _identity(item)].add(item.country)
-    return {key: frozenset(value) for key, value in found.items()}
+                belongs[item.about, _identity(item)].add(item.country)
+    return {key: frozenset(value) for key, value in belongs.items()}
 
 
 def _identity(item: Item) -> str:

@@ -20,8 +20,8 @@ def locales() -> dict[str, str]:
     """Locale of faker -> its country, or "" for a list by language alone. A locale without names has none here."""
     import faker.providers.person as home
 
-    found = {module.name: module.name.partition("_")[2] for module in iter_modules(home.__path__) if module.ispkg}
-    return {name: _TERRITORIES.get(found[name], found[name]) for name in sorted(found)}
+    territories = {module.name: module.name.partition("_")[2] for module in iter_modules(home.__path__) if module.ispkg}
+    return {name: _TERRITORIES.get(territories[name], territories[name]) for name in sorted(territories)}
 
 
 def _lists(locale: str, start: str) -> dict[str, float]:

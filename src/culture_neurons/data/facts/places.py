@@ -51,15 +51,15 @@ def _parts(entries: list[dict]) -> set[int]:
     GeoNames gives some districts the population of all their surroundings, so that the larger of two places is not
     always the city.
     """
-    found: set[int] = set()
+    parts: set[int] = set()
     for _, group in groupby(entries, key=lambda entry: entry["countrycode"]):
         own = list(group)
         near = _distances(np.radians([[entry["latitude"], entry["longitude"]] for entry in own])) < NEAR
         people = np.array([entry["population"] for entry in own])
         known = np.array([len(entry["alternatenames"]) for entry in own])
         above = (people[None] > people[:, None]) & (known[None] >= known[:, None])
-        found |= {entry["geonameid"] for entry, part in zip(own, (near & above).any(axis=1), strict=True) if part}
-    return found
+        parts |= {entry["geonameid"] for entry, part in zip(own, (near & above).any(axis=1), strict=True) if part}
+    return parts
 
 
 def _distances(places: np.ndarray) -> np.ndarray:
@@ -74,9 +74,9 @@ def regions() -> Iterator[Item]:
     """Every subdivision of ISO 3166-2; only first-level ones of a country's main types are certain."""
     import pycountry
 
-    found = sorted(pycountry.subdivisions, key=lambda region: region.code)
-    for country in sorted({region.country_code for region in found}):
-        own = [region for region in found if region.country_code == country]
+    everything = sorted(pycountry.subdivisions, key=lambda region: region.code)
+    for country in sorted({region.country_code for region in everything}):
+        own = [region for region in everything if region.country_code == country]
         first = [region for region in own if region.parent_code is None]
         types = Counter(region.type for region in first)
         main = {name for name, n in types.items() if n >= SHARE * len(first)}

@@ -14,11 +14,13 @@ from culture_neurons.data.facts import wordings
 from culture_neurons.data.facts.countries import Country
 from culture_neurons.data.facts.items import Item
 from culture_neurons.data.facts.spelling import fold, script, skeleton, unmarked
-from culture_neurons.data.facts.wordings import RECOGNISE
+from culture_neurons.data.facts.wordings import RECALL, RECOGNISE
 
 Row = dict[str, Any]
 #: What options of recall have in common: kind, what they stand for, script, and whether they are native spellings.
-Class = tuple[str, str, str, bool]
+Group = tuple[str, str, str, bool]
+#: Direction -> wrong options.
+Wrong = Mapping[str, Sequence[str]]
 
 #: Lengths of options that differ by so many characters count as equal, and options as alike up to this difference.
 _SLACK, _ALIKE = 2, 2
@@ -35,7 +37,7 @@ class Entry:
     native: bool
 
     @cached_property
-    def group(self) -> Class:
+    def group(self) -> Group:
         return self.item.kind, self.item.about, script(self.text), self.native
 
     @cached_property
@@ -53,56 +55,68 @@ class Entry:
 
 def entries(items: Sequence[Item], by_code: Mapping[str, Country], native: bool) -> list[Entry]:
     """How the items that can be asked are written: in Latin letters, and with `native` also as in their country."""
-    found = []
+    result = []
     for item in items:
         if item.text:
-            found.append(Entry(item, by_code[item.country], item.text, False))
+            result.append(Entry(item, by_code[item.country], item.text, False))
         if native and item.native:
-            found.append(Entry(item, by_code[item.country], item.native, True))
-    return found
+            result.append(Entry(item, by_code[item.country], item.native, True))
+    return result
 
 
-class Pools:
-    """Which entries can be options, by what they have in common and by country."""
+def options_of(group: Sequence[Entry], countries: Sequence[Country], number: int, seed: int) -> dict[Entry, Wrong]:
+    """Entry -> its wrong options by direction, for the entries of one group that have `number` of them in both.
 
-    def __init__(self, found: Sequence[Entry], countries: Sequence[Country], options: int, seed: int) -> None:
-        self.countries, self.others, self.seed = tuple(countries), options - 1, seed
-        self.by_group: dict[Class, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-        for entry in found:
-            self.by_group[entry.group][entry.country.code].append(entry)
+    An entry that has not is no option of others either: it would never be the right one.
+    """
+    by_country: dict[str, list[Entry]] = defaultdict(list)
+    for entry in group:
+        by_country[entry.country.code].append(entry)
+    result = {}
+    for entry in group:
+        others = [code for code in sorted(by_country) if code != entry.country.code]
+        wrong = {
+            RECOGNISE: _wrong_countries(entry, others, countries, number, seed),
+            RECALL: _wrong_items(entry, [by_country[code] for code in others], number, seed),
+        }
+        if all(len(texts) == number for texts in wrong.values()):
+            result[entry] = wrong
+    return result if len(result) == len(group) else options_of(list(result), countries, number, seed)
 
-    def wrong_countries(self, entry: Entry) -> list[str]:
-        """Names of other countries with items of this kind and script, in random order; for native spellings also the
-        rest after them. Fewer than needed where the options would tell the answer."""
-        have = self.by_group[entry.group].keys() - {entry.country.code}
-        rest = {country.code for country in self.countries} - have - {entry.country.code}
-        order = sorted(have, key=lambda code: self._rank(entry, code))
-        if entry.native and order:
-            order += sorted(rest, key=lambda code: self._rank(entry, code))
-        text = {country.code: country.text for country in self.countries}
-        return [text[code] for code in order[: self.others]]
 
-    def wrong_items(self, entry: Entry) -> list[str]:
-        """Items of other countries that look like this one and are no variants of it; of different countries first."""
-        rounds: list[tuple[int, bool, int, str]] = []
-        for code, everything in self.by_group[entry.group].items():
-            own = [other for other in everything if other.unit != entry.unit]
-            if own and code != entry.country.code:
-                place = self._rank(entry, code)
-                rounds += [(turn, cost > _ALIKE, place, text)
-                           for turn, (cost, text) in enumerate(self._most_alike(entry, own))]  # fmt: skip
-        return [text for *_, text in sorted(rounds)[: self.others]]
+def _wrong_countries(
+    entry: Entry, others: Sequence[str], countries: Sequence[Country], number: int, seed: int
+) -> list[str]:
+    """Names of other countries of its group, in random order; for native spellings, the rest after them."""
+    text = {country.code: country.text for country in countries}
+    order = sorted(others, key=lambda code: _rank(entry, code, seed))
+    if entry.native and order:
+        rest = text.keys() - {*others, entry.country.code}
+        order += sorted(rest, key=lambda code: _rank(entry, code, seed))
+    return [text[code] for code in order[:number]]
 
-    def _most_alike(self, entry: Entry, own: Sequence[Entry]) -> list[tuple[int, str]]:
-        """(how unlike, text) of the items of a country that are most like one, in random order where they are equally
-        so; as many as there are wrong options."""
-        costs = sorted((_unlike(entry.text, other.text), other.text) for other in own)
-        worst = costs[: self.others][-1][0]
-        tied = [(cost, self._rank(entry, text), text) for cost, text in costs if cost <= worst]
-        return [(cost, text) for cost, _, text in sorted(tied)[: self.others]]
 
-    def _rank(self, entry: Entry, name: str) -> int:
-        return seeds.number("facts", "option", self.seed, entry.name, name)
+def _wrong_items(entry: Entry, others: Sequence[Sequence[Entry]], number: int, seed: int) -> list[str]:
+    """Items that look like this one and are no variants of it, by other country; of different countries first."""
+    rounds: list[tuple[int, bool, int, str]] = []
+    for everything in others:
+        own = [other.text for other in everything if other.unit != entry.unit]
+        place = _rank(entry, everything[0].country.code, seed)
+        for turn, (cost, text) in enumerate(_most_alike(entry, own, number, seed)):
+            rounds.append((turn, cost > _ALIKE, place, text))
+    return [text for *_, text in sorted(rounds)[:number]]
+
+
+def _most_alike(entry: Entry, own: Sequence[str], number: int, seed: int) -> list[tuple[int, str]]:
+    """(how unlike, text) of `number` items of a country that are most like one, in random order where equally so."""
+    costs = sorted((_unlike(entry.text, text), text) for text in own)
+    worst = max((cost for cost, _ in costs[:number]), default=0)
+    tied = [(cost, _rank(entry, text, seed), text) for cost, text in costs if cost <= worst]
+    return [(cost, text) for cost, _, text in sorted(tied)[:number]]
+
+
+def _rank(entry: Entry, name: str, seed: int) -> int:
+    return seeds.number("facts", "option", seed, entry.name, name)
 
 
 def _unlike(right: str, wrong: str) -> int:
@@ -130,24 +144,24 @@ def rows(
     An entry that has too few options in one of its directions is left out in both.
     """
     by_code = {country.code: country for country in countries}
-    found = entries([item for item in items if not item.reason], by_code, native)
-    pools = Pools(found, countries, options, seed)
-    asked, poor = [], []
-    for entry in found:
-        wrong = {RECOGNISE: pools.wrong_countries(entry), wordings.RECALL: pools.wrong_items(entry)}
-        enough = all(len(texts) == options - 1 for texts in wrong.values())
-        (asked if enough else poor).append((entry, wrong))
-    half = halves([entry for entry, _ in asked], seed)
-    result = [_ask(entry, direction, wrong[direction], half[entry], seed)
-              for entry, wrong in asked for direction in directions]  # fmt: skip
-    result += list(_left_out(items, [entry for entry, _ in poor], by_code, native))
+    usable = entries([item for item in items if not item.reason], by_code, native)
+    groups: dict[Group, list[Entry]] = defaultdict(list)
+    for entry in usable:
+        groups[entry.group].append(entry)
+    wrong: dict[Entry, Wrong] = {}
+    for group in groups.values():
+        wrong |= options_of(group, countries, options - 1, seed)
+    half = halves(list(wrong), seed)
+    result = [_ask(entry, direction, wrong[entry][direction], half[entry], seed)
+              for entry in wrong for direction in directions]  # fmt: skip
+    result += list(_left_out(items, [entry for entry in usable if entry not in wrong], by_code, native))
     return sorted(result, key=lambda row: (row["country"], row["kind"], row["sample_id"]))
 
 
-def halves(found: Sequence[Entry], seed: int) -> dict[Entry, str]:
+def halves(posed: Sequence[Entry], seed: int) -> dict[Entry, str]:
     """Deal the entries of each country to halves: a unit to one of them, each kind as evenly as can be, by a hash."""
     units: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    for entry in found:
+    for entry in posed:
         units[entry.country.code, entry.unit].append(entry)
     more: dict[tuple[str, str], int] = defaultdict(int)  # country, kind -> entries of the first half minus the second
     result = {}
@@ -181,23 +195,23 @@ def _ask(entry: Entry, direction: str, wrong: Sequence[str], half: str, seed: in
 
 
 def _left_out(
-    items: Sequence[Item], poor: Sequence[Entry], by_code: Mapping[str, Country], native: bool
+    items: Sequence[Item], given_away: Sequence[Entry], by_code: Mapping[str, Country], native: bool
 ) -> Iterator[Row]:
     """A row for each item that is left out, and for each entry without options; ids that are there get a number."""
     known: dict[str, int] = defaultdict(int)
-    bad = [(Entry(item, by_code[item.country], item.text or item.native, not item.text), item.reason)
+    pairs = [(Entry(item, by_code[item.country], item.text or item.native, not item.text), item.reason)
            for item in items if item.reason and (item.text or native)]  # fmt: skip
-    for entry, reason in [*bad, *((entry, reasons.GIVEN_AWAY) for entry in poor)]:
+    for entry, reason in [*pairs, *((entry, reasons.GIVEN_AWAY) for entry in given_away)]:
         known[entry.name] += 1
         number = f"-{known[entry.name]}" if known[entry.name] > 1 else ""
         yield _row(entry, sample_id=f"{entry.name}{number}", excluded=reason)
 
 
-def _row(entry: Entry, sample_id: str, excluded: str | None = None, **asked: Any) -> Row:
+def _row(entry: Entry, sample_id: str, excluded: str | None = None, **cells: Any) -> Row:
     empty = dict.fromkeys(("question", "options", "label", "direction", "wording", "neutral", "half"))
     return {
         "sample_id": sample_id,
-        **(empty | asked),
+        **(empty | cells),
         "category": entry.item.kind,
         "image": None,
         "image_id": "",

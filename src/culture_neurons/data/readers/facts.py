@@ -111,21 +111,21 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     items = {kind: [item for country in own for item in kinds.choose(
         kind, country.code, spec["items_per_kind"], spec["seed"])] for kind in spec["kinds"]}  # fmt: skip
     everything = [item for kind in spec["kinds"] for item in items[kind]]
-    found = questions.rows(everything, own, spec["directions"], spec["native"], spec["options"], spec["seed"])
-    kept = [row for row in found if row["excluded"] or spec["half"] in (None, row["half"])]
-    table = pd.DataFrame({name: pd.Series([row[name] for row in kept], dtype=object) for name in found[0]})
-    return SourceTable(table, {"type": "none"}, origins=_origins(spec["kinds"], own, items, found))
+    rows = questions.rows(everything, own, spec["directions"], spec["native"], spec["options"], spec["seed"])
+    kept = [row for row in rows if row["excluded"] or spec["half"] in (None, row["half"])]
+    table = pd.DataFrame({name: pd.Series([row[name] for row in kept], dtype=object) for name in rows[0]})
+    return SourceTable(table, {"type": "none"}, origins=_origins(spec["kinds"], own, items, rows))
 
 
 def _origins(
     chosen: Sequence[str], own: Sequence[Country], items: Mapping[str, Sequence[Item]], rows: Sequence[questions.Row]
 ) -> tuple[dict[str, Any], ...]:
-    """What each package gave, by kind: items of these countries in the package, looked at, left out, and asked."""
+    """What each package gave, by kind: items of these countries in the package, looked at, left out, and used."""
     codes = {country.code for country in own}
     result = []
     for kind in chosen:
         package = kinds.KINDS[kind].package
-        asked = {(row["country"], row["about"], row["question_id"], row["spelling"], row["item"])
+        used = {(row["country"], row["about"], row["question_id"], row["spelling"], row["item"])
                  for row in rows if row["kind"] == kind and not row["excluded"]}  # fmt: skip
         result.append({
             "package": package,
@@ -135,6 +135,6 @@ def _origins(
             "known": sum(item.country in codes for item in kinds.collect(kind)),
             "looked_at": len(items[kind]),
             "left_out": sum(bool(row["excluded"]) for row in rows if row["kind"] == kind),
-            "asked": len(asked),
+            "used": len(used),
         })  # fmt: skip
     return tuple(result)
