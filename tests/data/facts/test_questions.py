@@ -54,6 +54,17 @@ def test_countries_without_items_of_the_kind_are_no_options():
     assert options_of(rows(items), "aa-family-name-tanaka-recognise") == ["Alba", "Borea", "Corvia"]
 
 
+def test_countries_with_more_items_are_more_often_wrong_options():
+    names = [f"{a}a{b}o{c}e" for a in "bdfg" for b in "klm" for c in "prst"]
+    few = [item("BB", "zuze")]
+    items = [item(code, name) for part, code in enumerate(("AA", "CC", "DD")) for name in names[part::3]]
+    table = [row for row in rows([*items, *few], options=2) if row["country"] != "Borea"]
+    for wrong, direction in (("Borea", "recognise"), ("zuze", "recall")):
+        options = [row["options"] for row in table if row["direction"] == direction]
+        # A 33rd of the others' items: uniform over countries it would be a third.
+        assert 0 <= sum(wrong in pair for pair in options) / len(options) < 0.15
+
+
 def test_words_are_compared_with_words_for_the_same_day():
     days = {"Monday": ("mona", "monb", "monc"), "Friday": ("fria", "frib", "fric")}
     items = [item(code * 2, word, kind="weekday", about=day)

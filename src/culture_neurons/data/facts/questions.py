@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import log
 from typing import Any
 
 from culture_neurons import seeds
@@ -74,10 +75,10 @@ def options_of(group: Sequence[Entry], countries: Sequence[Country], number: int
         by_country[entry.country.code].append(entry)
     result = {}
     for entry in group:
-        others = [code for code in sorted(by_country) if code != entry.country.code]
+        others = {code: by_country[code] for code in sorted(by_country) if code != entry.country.code}
         wrong = {
             RECOGNISE: _wrong_countries(entry, others, countries, number, seed),
-            RECALL: _wrong_items(entry, [by_country[code] for code in others], number, seed),
+            RECALL: _wrong_items(entry, others, number, seed),
         }
         if all(len(texts) == number for texts in wrong.values()):
             result[entry] = wrong
@@ -85,23 +86,23 @@ def options_of(group: Sequence[Entry], countries: Sequence[Country], number: int
 
 
 def _wrong_countries(
-    entry: Entry, others: Sequence[str], countries: Sequence[Country], number: int, seed: int
+    entry: Entry, others: Mapping[str, Sequence[Entry]], countries: Sequence[Country], number: int, seed: int
 ) -> list[str]:
     """Names of other countries of its group, in random order; for native spellings, the rest after them."""
     text = {country.code: country.text for country in countries}
-    order = sorted(others, key=lambda code: _rank(entry, code, seed))
+    order = sorted(others, key=lambda code: _place(entry, code, len(others[code]), seed))
     if entry.native and order:
         rest = text.keys() - {*others, entry.country.code}
-        order += sorted(rest, key=lambda code: _rank(entry, code, seed))
+        order += sorted(rest, key=lambda code: _place(entry, code, 1, seed))
     return [text[code] for code in order[:number]]
 
 
-def _wrong_items(entry: Entry, others: Sequence[Sequence[Entry]], number: int, seed: int) -> list[str]:
+def _wrong_items(entry: Entry, others: Mapping[str, Sequence[Entry]], number: int, seed: int) -> list[str]:
     """Items that look like this one and are no variants of it, by other country; of different countries first."""
-    rounds: list[tuple[int, bool, int, str]] = []
-    for everything in others:
+    rounds: list[tuple[int, bool, float, str]] = []
+    for code, everything in others.items():
         own = [other.text for other in everything if other.unit != entry.unit]
-        place = _rank(entry, everything[0].country.code, seed)
+        place = _place(entry, code, len(everything), seed)
         for turn, (cost, text) in enumerate(_most_alike(entry, own, number, seed)):
             rounds.append((turn, cost > _ALIKE, place, text))
     return [text for *_, text in sorted(rounds)[:number]]
@@ -113,6 +114,12 @@ def _most_alike(entry: Entry, own: Sequence[str], number: int, seed: int) -> lis
     worst = max((cost for cost, _ in costs[:number]), default=0)
     tied = [(cost, _rank(entry, text, seed), text) for cost, text in costs if cost <= worst]
     return [(cost, text) for cost, _, text in sorted(tied)[:number]]
+
+
+def _place(entry: Entry, code: str, items: int, seed: int) -> float:
+    """Where a country stands among those whose items are options: the chance to be first is as its number of items, so
+    that each is as often a wrong option for each time that it is the right one."""
+    return -log((_rank(entry, code, seed) + 0.5) / 2**64) / items
 
 
 def _rank(entry: Entry, name: str, seed: int) -> int:
