@@ -30,5 +30,5 @@ def test_days_in_lieu_and_estimates_are_no_names():
 
 def test_native_names():
     assert find("holiday", "JP", "Culture Day").native == "文化の日"
-    assert find("holiday", "IN", "Dussehra").native == "", "what India writes is English too"
+    assert find("holiday", "IN", "Guru Nanak's Birthday").native == "", "Guru Nanak's Jayanti is English too"
     assert len(holiday_names.YEARS) == 6

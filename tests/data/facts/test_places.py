@@ -52,6 +52,7 @@ def test_which_cities_are_certain(country, name, reason):
         ("HU", "Zala", ""),
         ("ID", "Jawa", ""),
         ("ID", "Jawa Barat", reasons.MINOR_REGION),
+        ("AZ", "Ordubad", reasons.MINOR_REGION),
         ("IN", "Lakshadweep", reasons.MINOR_REGION),
         ("CN", "Hong Kong SAR", reasons.MINOR_REGION),
     ],

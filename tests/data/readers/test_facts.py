@@ -42,7 +42,7 @@ from tests.data.conftest import kept, read_facts
         ),
         ({"directions": None}, r"source.directions: None; expected a list of at least 1 of the known names$"),
         ({"native": "yes"}, r"source.native: 'yes'; expected true or false"),
-        ({"items_per_kind": 0}, r"source.items_per_kind: 0; expected a whole number from 1 to 1000"),
+        ({"items_per_kind": 0}, r"source.items_per_kind: 0; expected a whole number from 1 to 200"),
         ({"items_per_kind": True}, r"source.items_per_kind: True"),
         ({"options": 1}, r"source.options: 1; expected a whole number from 2 to 14, the number of countries"),
         ({"options": 4, "countries": ["Japan", "China"]}, r"options: 4; expected a whole number from 2 to 2"),
@@ -63,6 +63,11 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(reader.LICENCES, "no-such-package", "")
     with pytest.raises(DataError, match=r"package no-such-package is not installed; pip install"):
         read_facts()
+
+
+def test_countries_that_no_package_knows_anything_of():
+    with pytest.raises(DataError, match=r"no package knows an item of given name in Antarctica, Bouvet Is"):
+        read_facts(countries=["Bouvet Island", "Antarctica"], kinds=["given name"], options=2)
 
 
 def test_the_shape_of_a_source(facts):

@@ -62,7 +62,7 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
         spec[key] = _names(spec, key, known, known)
     if not isinstance(spec["native"], bool):
         raise ConfigError(f"source.native: {spec['native']!r}; expected true or false")
-    most = {"items_per_kind": 1000, "options": min(26, len(names))}
+    most = {"items_per_kind": 200, "options": min(26, len(names))}
     for key, low in (("items_per_kind", 1), ("options", 2)):
         if isinstance(spec[key], bool) or not isinstance(spec[key], int) or not low <= spec[key] <= most[key]:
             of = ", the number of countries" if key == "options" and most[key] == len(names) else ""
@@ -104,14 +104,17 @@ def _require_packages() -> None:
 
 
 def read(spec: Mapping[str, Any]) -> SourceTable:
-    """The questions. Deterministic. Raises ConfigError for a key or value that is not valid, DataError where one of the
-    packages is missing."""
+    """The questions. Deterministic. Raises ConfigError for a key or value that is not valid, DataError where a
+    package is missing or none knows anything of the countries."""
     spec = check(spec)
     own = list(spec["countries"])
     items = {kind: [item for country in own for item in kinds.choose(
         kind, country.code, spec["items_per_kind"], spec["seed"])] for kind in spec["kinds"]}  # fmt: skip
     everything = [item for kind in spec["kinds"] for item in items[kind]]
     rows = questions.rows(everything, own, spec["directions"], spec["native"], spec["options"], spec["seed"])
+    if not rows:
+        names = ", ".join(country.name for country in own)
+        raise DataError(f"source: no package knows an item of {', '.join(spec['kinds'])} in {names}")
     kept = [row for row in rows if row["excluded"] or spec["half"] in (None, row["half"])]
     table = pd.DataFrame({name: pd.Series([row[name] for row in kept], dtype=object) for name in rows[0]})
     return SourceTable(table, {"type": "none"}, origins=_origins(spec["kinds"], own, items, rows))
