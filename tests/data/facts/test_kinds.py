@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,14 @@ def test_the_same_word_for_another_day_is_another_item():
 def test_long_names_are_left_out():
     long = Item("holiday", "TH", "Somebody's " * 5 + "Day")
     assert kinds.judge(long, set()).reason == reasons.NOT_A_NAME
+
+
+def test_native_spellings_that_are_no_names_are_taken_off():
+    one = replace(find("family name", "JP", "Tanaka"), native="田中 (推定)")
+    assert kinds.judge(one, set()) == replace(one, native="")
+    assert kinds.judge(replace(one, native="田中"), set()).native == "田中"
+    only = find("month", "JP", "1月")
+    assert kinds.judge(only, set()) == replace(only, reason=reasons.NOT_A_NAME), "its row says what is left out"
 
 
 def test_the_best_known_come_first_and_enough_are_enough():

