@@ -1,5 +1,6 @@
 """Answers by the texts of options, against a plain loop over options in float64."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -7,10 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from culture_neurons.models import option_texts
+from culture_neurons.errors import ConfigError
+from culture_neurons.models import inputs, option_texts
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.adapters import adapt
+from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.batching import batches, run_batches
-from culture_neurons.models.inference import answer
-from culture_neurons.models.inputs import Prompt
+from culture_neurons.models.hooks import ablate
+from culture_neurons.models.inference import answer, right_answer
+from culture_neurons.models.inputs import Prompt, contexts, process, render
+from culture_neurons.models.loading import load
+from culture_neurons.types import NeuronMask
 from tests.models.conftest import TEXT, language_model
 
 PMI = Prompt(answer="options")
@@ -66,19 +74,13 @@ def texts(questions):
     """Questions as contexts, of unequal lengths, with options of one to several tokens, and a neutral context."""
     return [
         replace(
-            s, image=None, image_id="", question=s.question.rstrip("?") + " indeed" * (i % 3), neutral="Which " * (i % 2 + 1) + "one is",
+            s, image=None, image_id="", question=s.question.rstrip("?") + " indeed" * (i % 3),
+            neutral="Which " * (i % 2 + 1) + "one is",
             options=tuple(f"{option}{' and more' * ((i + k) % 3)}" for k, option in enumerate(s.options[: 3 + i % 2])),
             label=i % 3,
         )
         for i, s in enumerate(questions.samples[:8])
     ]  # fmt: skip
-
-
-@pytest.fixture(params=list(TEXT))
-def decoder(request, one):
-    model = language_model(request.param, one.tokenizer, torch.float64)
-    one.tokenizer.chat_template = None
-    return replace(model, template={"plain": True})
 
 
 def answered(loaded, samples, opener, prompt, batch_size):
@@ -103,3 +105,147 @@ def test_scores_are_those_of_a_loop_over_options(one, texts, name, score):
         np.testing.assert_allclose(got[sample.sample_id].logprobs, expected, atol=2e-6)
         assert got[sample.sample_id].prediction == int(expected.argmax())
         assert got[sample.sample_id].well_formed
+
+
+def test_options_share_a_context_where_the_model_takes_branches(one, texts):
+    rows = {}
+    for name in TEXT:
+        loaded = language_model(name, one.tokenizer, torch.float64)
+        batch = process(loaded, render(loaded, texts, Prompt(answer="options", score="sum")), None)
+        rows[name] = len(batch.inputs["input_ids"])
+    options = sum(len(sample.options) for sample in texts)
+    # Gemma 3 has layers that see a part of the context alone.
+    assert rows == dict.fromkeys(TEXT, len(texts)) | {"gemma3": options}
+
+
+def test_options_of_one_token_cost_no_more_than_their_context(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    words = [loaded.tokenizer.convert_ids_to_tokens(i) for i in range(len(loaded.tokenizer))]
+    short = [w for w in words if w.isalpha() and len(loaded.tokenizer(w, add_special_tokens=False)["input_ids"]) == 1]
+    samples = [replace(sample, options=tuple(short[4 * i : 4 * i + 4])) for i, sample in enumerate(texts)]
+    questions = render(loaded, samples, Prompt(answer="options", score="sum"))
+    with_options, alone = process(loaded, questions, None), process(loaded, contexts(questions), None)
+    assert torch.equal(with_options.inputs["input_ids"], alone.inputs["input_ids"])
+    assert "branch" not in with_options.inputs
+    assert with_options.reads.keep == 1
+
+
+@pytest.mark.parametrize("score", ["mean", "pmi"])
+def test_questions_with_images_are_scored_as_one_by_one(folders, questions, score):
+    for name, path in folders.items():
+        loaded = load({"name": name, "path": path, "dtype": "float32"})
+        samples = [
+            replace(s, neutral="Which one is",
+                    options=tuple(f"{o}{' and more' * (k % 2)}" for k, o in enumerate(s.options)))
+            for s in questions.samples[:4]
+        ]  # fmt: skip
+        got = answered(loaded, samples, questions.opener, Prompt(answer="options", score=score), batch_size=3)
+        for sample in samples:
+            text, neutral = loaded.render(sample.question, True), loaded.render(sample.neutral, False)
+            images = [questions.opener(sample.image)]
+            expected = expected_logprobs(loaded, sample, text, score, neutral, images)
+            np.testing.assert_allclose(got[sample.sample_id].logprobs, expected, atol=2e-4)
+
+
+def test_masks_act_as_on_one_option_at_a_time(one, texts):
+    loaded = language_model("qwen3", one.tokenizer, torch.float64)
+    masks = [
+        NeuronMask("a", "act_fn", np.array([0, 1]), np.array([3, 7])),
+        NeuronMask("b", "act_fn", np.array([1]), np.array([5])),
+        NeuronMask("none", "act_fn", np.array([], dtype=int), np.array([], dtype=int)),
+    ]
+    batch = process(loaded, render(loaded, texts, PMI), None)
+    with evaluator(loaded, masks, PMI) as evaluate:
+        got = evaluate(batch)
+    for mask, answers in zip(masks, got, strict=True):
+        with ablate(loaded.adapter, [mask]) as ablation:
+            ablation.use(0)
+            for sample, a in zip(batch.samples, answers, strict=True):
+                text, neutral = loaded.render(sample.question, False), loaded.render(sample.neutral, False)
+                expected = expected_logprobs(loaded, sample, text, "pmi", neutral)
+                np.testing.assert_allclose(a.logprobs, expected, atol=2e-6)
+
+
+def test_replays_of_branches_are_whole_passes(one, texts, caplog):
+    loaded = language_model("llama", one.tokenizer, torch.float32)
+    masks = [NeuronMask(str(i), "act_fn", np.array([i % 2]), np.array([i])) for i in range(5)]
+    batch = process(loaded, render(loaded, texts, PMI), None)
+    with evaluator(loaded, masks, PMI) as evaluate:
+        first, again = evaluate(batch), evaluate(batch)
+    assert first == again
+    assert "whole forward passes" not in caplog.text
+    assert "leave out layers alone" not in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near(one, texts, dtype):
+    loaded = language_model("qwen2", one.tokenizer, dtype)
+    wide = replace(loaded, model=deepcopy(loaded.model).double())
+    wide = replace(wide, adapter=adapt(wide.model), dtype="float64")
+    got, expected = (answered(of, texts, None, PMI, 8) for of in (loaded, wide))
+    for key, a in got.items():
+        np.testing.assert_allclose(a.logprobs, expected[key].logprobs, atol=0.15)
+
+
+def test_answers_do_not_depend_on_the_batch(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float32)
+    alone, together = (answered(loaded, texts, None, PMI, size) for size in (1, 8))
+    for key, a in alone.items():
+        np.testing.assert_allclose(a.logprobs, together[key].logprobs, atol=1e-5)
+
+
+def test_neutral_of_the_config_takes_the_place_of_the_samples_own(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    got = answered(loaded, texts, None, Prompt(answer="options", neutral="Which"), 8)
+    nothing = answered(loaded, texts, None, Prompt(answer="options", neutral=""), 8)
+    for sample in texts:
+        text = loaded.render(sample.question, False)
+        for neutral, answers in ((loaded.render("Which", False), got), ("", nothing)):
+            expected = expected_logprobs(loaded, sample, text, "pmi", neutral)
+            np.testing.assert_allclose(answers[sample.sample_id].logprobs, expected, atol=2e-6)
+
+
+def test_attributions_are_those_of_gradients_through_rows_of_their_own(one, texts, monkeypatch):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    prompt = Prompt(answer="options", score="sum")
+    with attributor(loaded, ["gate_proj"]) as hooks:
+        probability, values = attribute(loaded, process(loaded, render(loaded, texts, prompt), None), hooks)
+    monkeypatch.setattr(inputs, "shares_contexts", lambda _: False)
+    for q, sample in enumerate(texts):
+        apart = process(loaded, render(loaded, [sample], prompt), None)
+        context = process(loaded, contexts(apart.questions), None).tokens
+        kept = []
+
+        def keep(module, args, output, kept=kept):
+            output.requires_grad_().retain_grad()
+            kept.append(output)
+
+        handles = [mlp.gate_proj.register_forward_hook(keep) for mlp in loaded.adapter.mlps]
+        with torch.enable_grad():
+            p = right_answer(loaded, apart).exp()[0]
+            p.backward()
+        p = float(p.detach())
+        for handle in handles:
+            handle.remove()
+        assert probability[q] == pytest.approx(p)
+        lengths = apart.inputs["attention_mask"].sum(dim=1).tolist()
+        for layer, a in enumerate(kept):
+            products = [row[len(row) - n :] for row, n in zip((a * a.grad).detach(), lengths, strict=True)]
+            # All options follow from one and the same activation at a token of the context.
+            shared = sum(product[:context] for product in products)
+            tokens = torch.cat([shared, *(product[context:] for product in products)])
+            expected = p * tokens.amax(dim=0)
+            np.testing.assert_allclose(values["gate_proj"][q, layer], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"answer": "option"}, "did you mean 'options'"),
+        ({"answer": "options", "score": "pni"}, "did you mean 'pmi'"),
+        ({"answer": "options", "context": "Say it:"}, "expected {question} in it, once"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Prompt(**settings)

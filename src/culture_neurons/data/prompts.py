@@ -36,8 +36,9 @@ def content(sample: Sample, order: Sequence[int]) -> str:
 
 
 def without_question(sample: Sample) -> Sample:
-    """The control of a question: its options and the instruction alone, without question and image."""
-    return replace(sample, question="", image=None, image_id="", image_size=None)
+    """The control of a question: without question and image, the options and the instruction alone; where options
+    continue the question, behind its neutral context."""
+    return replace(sample, question=sample.neutral, image=None, image_id="", image_size=None)
 
 
 def user_text(sample: Sample, order: Sequence[int], instruction: str = INSTRUCTION) -> str:

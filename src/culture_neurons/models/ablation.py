@@ -123,7 +123,8 @@ class Evaluator:
             if (replay_kind := (kind, replay.kind, layer, activation_only)) not in self._compared:
                 new.add(replay_kind)
                 if self._size[index]:
-                    _compare(logits, self._logits(inputs, index, reader.keep), f"under a mask of {self._size[index]} neurons")
+                    plainly = self._logits(inputs, index, reader.keep)
+                    _compare(logits, plainly, f"under a mask of {self._size[index]} neurons")
         if new:
             plain = self._logits(inputs, None, reader.keep) if plain is None else plain
             self._ablation.use(None)

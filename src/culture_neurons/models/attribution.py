@@ -40,8 +40,12 @@ class Attributor:
         """Announce a pass: `counts` bool [batch, token], true for the tokens of the sample itself."""
         self._left_out, self._scores, self._entrance = ~counts, {}, None
 
-    def collect(self, probability: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Go back from P(y) [batch]; by site P(y) max_t [a_t dP(y)/da_t], [batch, layer, unit], on the device of P.
+    def collect(
+        self, probability: torch.Tensor, rows_of: Sequence[Sequence[int]] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Go back from P(y) [sample]; by site P(y) max_t [a_t dP(y)/da_t], [sample, layer, unit], on the device of P.
+
+        rows_of  the rows of each sample; None: rows are samples
 
         Raises ModelError when the hook of a layer did not run.
         """
@@ -55,11 +59,15 @@ class Attributor:
             site, layer = silent[0]
             raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
         weight = probability.detach()[:, None, None]
-        attributions = {
-            site: weight
-            * torch.stack([self._scores[site, i].to(weight.device, weight.dtype) for i in range(self._n_layers)], dim=1)
-            for site in self._sites
-        }
+
+        def of_samples(site: str) -> torch.Tensor:
+            by_layer = [self._scores[site, i].to(weight.device, weight.dtype) for i in range(self._n_layers)]
+            scores = torch.stack(by_layer, dim=1)
+            if rows_of is None:
+                return scores
+            return torch.stack([scores[rows].amax(dim=0) for rows in rows_of])
+
+        attributions = {site: weight * of_samples(site) for site in self._sites}
         self._left_out, self._scores, self._entrance = None, {}, None
         return attributions
 
@@ -113,16 +121,21 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
 
         s_u = P(y) max_t [a_{u,t} dP(y) / da_{u,t}],
 
-    with y the letter of the right option, P(y) its probability among all tokens at the last position (with or without
-    a space before it), a_{u,t} what unit u puts out at token t, and the maximum over the sample's own tokens: padding
-    is no part of it. The weights must need no gradient (`loading.load` sees to it).
+    with y the right option and P(y) its probability (`inference.right_answer`), a_{u,t} what unit u puts out at token
+    t, and the maximum over the sample's own tokens, those of its options' texts too: padding and neutral contexts are
+    no part of it. The weights must need no gradient (`loading.load` sees to it).
 
     Raises ModelError, naming the sample, for attributions that are not finite.
     """
-    hooks.start(batch.inputs["attention_mask"].bool())
+    counts, rows_of = batch.inputs["attention_mask"].bool(), None
+    if batch.reads is not None:
+        question = batch.reads.question
+        counts = counts & torch.from_numpy(question >= 0)[:, None]
+        rows_of = [np.flatnonzero(question == q).tolist() for q in range(len(batch.questions))]
+    hooks.start(counts)
     with torch.enable_grad():
         probability = right_answer(loaded, batch).exp()
-        attributions = hooks.collect(probability)
+        attributions = hooks.collect(probability, rows_of)
     values = {site: scores.cpu().numpy() for site, scores in attributions.items()}
     good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
     if not good.all():

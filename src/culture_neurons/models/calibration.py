@@ -24,7 +24,7 @@ from culture_neurons.models.batching import plan_batches, run_batches
 from culture_neurons.models.devices import devices_of
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
-from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, count_tokens, process, render
+from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, contexts, count_tokens, process, render
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.recording import NEED_CONTENT, activation_sums
 from culture_neurons.types import NeuronMask, Sample
@@ -137,10 +137,13 @@ def measure(
     masks = random_masks(loaded.adapter.n_layers, loaded.adapter.n_neurons, mask_size)
     content = rule in NEED_CONTENT
 
+    def recorded(batch: Batch) -> Batch:
+        return batch if batch.reads is None else process(loaded, contexts(batch.questions), opener, content)
+
     def everything(batch: Batch) -> None:
         answer(loaded, batch, prompt)
         with record(loaded.adapter, negative_sum) as recorder:
-            activation_sums(loaded, batch, rule, recorder)
+            activation_sums(loaded, recorded(batch), rule, recorder)
         with evaluator(loaded, masks, prompt) as evaluate:
             evaluate(batch)
         if sites:
@@ -166,7 +169,8 @@ def measure(
     per_question = {"prepare": timed(lambda batch: process(loaded, batch.questions, opener, content))}
     per_question["answer"] = timed(lambda batch: answer(loaded, batch, prompt))
     with record(loaded.adapter, negative_sum) as recorder:
-        per_question["record"] = timed(partial(activation_sums, loaded, rule=rule, recorder=recorder))
+        of = {id(batch): recorded(batch) for _, pieces in strata for batch in pieces}
+        per_question["record"] = timed(lambda batch: activation_sums(loaded, of[id(batch)], rule, recorder))
     under_masks = []
     for n in (FEW, MANY):
         with evaluator(loaded, masks[:n], prompt) as evaluate:
@@ -186,7 +190,7 @@ def measure(
         (float(everyone), most),
         largest,
         sum(len(batch.questions) for _, pieces in strata for batch in pieces),
-        _recorded(loaded, [pieces for _, pieces in strata], rule, negative_sum),
+        _recorded(loaded, [[recorded(pieces[0])] for _, pieces in strata], rule, negative_sum),
     )
 
 

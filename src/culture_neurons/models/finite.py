@@ -16,10 +16,10 @@ from culture_neurons.models.loading import Loaded
 
 @torch.inference_mode()
 def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callable[[], object]) -> str:
-    """Where in the model the numbers of one sample of a batch stop being finite, in words.
+    """Where in the model the numbers of one row of a batch stop being finite, in words.
 
     `repeat` passes the batch through the model once more, with whatever hooks are attached, so that it computes what
-    it computed before. Only tokens of the sample count, and no padding.
+    it computed before. Only its tokens count, and no padding.
     """
     valid = batch.inputs["attention_mask"][row].bool()
     finite: dict[int, bool] = {}
@@ -50,14 +50,15 @@ def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callab
 
 
 def nonfinite_error(
-    loaded: Loaded, batch: Batch, row: int, quantity: str, repeat: Callable[[], object], under: str = ""
+    loaded: Loaded, batch: Batch, index: int, quantity: str, repeat: Callable[[], object], under: str = ""
 ) -> ModelError:
-    """The error to raise when `quantity` came out for sample `row` of a batch is not finite.
+    """The error to raise when `quantity` came out for sample `index` of a batch is not finite.
 
     `repeat` as in `first_nonfinite_layer`; `under` says what is in force, such as the mask of a culture.
     """
+    row = index if batch.reads is None else int((batch.reads.question == index).argmax())
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
-        f"model {loaded.name!r}: {quantity} of sample {batch.samples[row].sample_id!r} are not finite{under}\n"
+        f"model {loaded.name!r}: {quantity} of sample {batch.samples[index].sample_id!r} are not finite{under}\n"
         f"{first_nonfinite_layer(loaded, batch, row, repeat)}; {advice}"
     )

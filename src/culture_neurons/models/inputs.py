@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,12 +150,19 @@ def _continued(loaded: Loaded, sample: Sample, plain: Sample, prompt: Prompt) ->
 
     neutral = plain.neutral if prompt.neutral is None else prompt.neutral
     options = OptionTexts(plain.options, prompt.score, context(neutral, False) if neutral else "")
-    text = context(plain.question, sample.image is not None)
+    # Without any text there would be no token that an option could follow.
+    text = context(plain.question, sample.image is not None) or loaded.tokenizer.bos_token or loaded.tokenizer.eos_token
     return Question(sample, tuple(range(len(plain.options))), text, plain.question, plain is not sample, options)
 
 
+def contexts(questions: Sequence[Question]) -> list[Question]:
+    """The questions without the texts of options: what is recorded."""
+    return [replace(question, options=None) for question in questions]
+
+
 def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
-    """Tokens of each question, int64 [question]: those of its text, and those of its image by the image's size.
+    """Tokens of each question, int64 [question]: those of its text, and those of its image by the image's size; about
+    those of its options too, where these are texts.
 
     Exact where the processor can tell what an image takes; good enough to sort by elsewhere. Raises ModelError, naming
     sample and size, for an image that the processor refuses.
@@ -179,6 +186,10 @@ def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
     else:
         more = np.array([width * height // _PIXELS**2 for width, height in sizes], dtype=np.int64)
     result[sized] += more.astype(np.int64)
+    for i, question in enumerate(questions):
+        if question.options is not None:
+            texts = list(question.options.texts)
+            result[i] += sum(map(len, loaded.tokenizer(texts, add_special_tokens=False)["input_ids"])) - len(texts)
     return result
 
 
@@ -190,7 +201,8 @@ def prepare(loaded: Loaded, samples: Sequence[Sample], opener: Opener, prompt: P
 def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, content: bool = False) -> Batch:
     """Tokenise and pad one batch and its images; an image that several questions show is opened once.
 
-    `content` asks for the tokens of the question and its options, which needs a tokenizer with offsets.
+    `content` asks for the tokens of the question and its options, which needs a tokenizer with offsets; not where
+    texts of options are read.
     Raises ModelError, naming sample and size, for an image that the processor refuses, and DataError, naming the
     sample, for one that can't be opened.
     """
@@ -198,11 +210,11 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     shared = not options or shares_contexts(loaded)
     rows = questions if shared else [q for q, of in zip(questions, options, strict=True) for _ in of.texts]
     inputs, offsets, image_of = _processed(loaded, rows, opener, content)
-    marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
-    reads = None
     if options:
         inputs, reads = _with_options(loaded, options, [question.text for question in questions], inputs, shared)
-    return Batch(tuple(questions), inputs, marked, image_of, reads)
+        return Batch(tuple(questions), inputs, None, image_of, reads)
+    marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
+    return Batch(tuple(questions), inputs, marked, image_of)
 
 
 def _with_options(

@@ -1,10 +1,11 @@
 """The last layer at the last positions alone, where that gives the numbers of the whole layer, bit for bit.
 
-Only the last position is read, or the few where texts of options are. Modules that work on each position apart, and attention's queries, need no other in the
-last layer. But a matrix product of fewer rows may add in another order, and so round differently. So each batch tries:
-the first pass computes both, and only where they are equal do later passes leave positions out. What decides is shapes
-(which code computes a product), not what is in them. Activations are the exception: PyTorch computes what is left over
-after whole vectors with another exponential function, so that nothing may be left over (`_whole_vectors`).
+Only the last position is read, or the last few where texts of options are. Modules that work on each position apart,
+and attention's queries, need no other in the last layer. But a matrix product of fewer rows may add in another order,
+and so round differently. So each batch tries: the first pass computes both, and only where they are equal do later
+passes leave positions out. What decides is shapes (which code computes a product), not what is in them. Activations are
+the exception: PyTorch computes what is left over after whole vectors with another exponential function, so that nothing
+may be left over (`_whole_vectors`).
 
 Rounding hides differences in half precision, and looking for them makes a GPU wait: there all positions are computed.
 

@@ -51,6 +51,12 @@ _SECRET = {"token", "use_auth_token"}
 _REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
 #: What to do about a model that comes with Python code.
 OWN_CODE = "; it runs only with trust_remote_code: true in the model's stanza"
+#: A template that writes what it is given, and nothing else.
+_BARE = (
+    "{% for m in messages %}{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}"
+    "{% if part['type'] == 'image' %}IMAGE{{ '\n' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{% endfor %}"
+)
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -113,7 +119,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     attn_implementation  eager, sdpa, flash_attention_2 ...
     from_pretrained      anything else that `from_pretrained` takes, quantisation among it
     processor            arguments of the processor, such as max_pixels of Qwen2.5-VL
-    chat_template        Jinja text or file, for a model that has none
+    chat_template        Jinja text or file, for a model that has none; `none`: prompts are the bare text
     chat_template_kwargs variables of the chat template, such as enable_thinking and date_string
 
     `threads` bounds the CPU threads of this process, None leaves them.
@@ -164,7 +170,8 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     if missing:
         raise ModelError(f"model {name!r}: {path!r} lacks {len(missing)} weights, {missing[0]!r} the first")
     if settings.get("chat_template"):
-        processor.chat_template = _chat_template(name, str(settings["chat_template"]))
+        image = getattr(processor, "image_token", "")
+        processor.chat_template = _chat_template(name, str(settings["chat_template"]), image)
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
@@ -254,8 +261,11 @@ def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
     )
 
 
-def _chat_template(name: str, text: str) -> str:
-    """Jinja text as it is; text without a brace is the name of a file that holds it."""
+def _chat_template(name: str, text: str, image: str) -> str:
+    """Jinja text as it is; text without a brace is the name of a file that holds it, and `none` the bare text, behind
+    `image` where there is one."""
+    if text == "none":
+        return _BARE.replace("IMAGE", image)
     if "{" in text:
         return text
     try:

@@ -27,6 +27,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files, store
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models.hooks import record
+    from culture_neurons.models.inputs import contexts
     from culture_neurons.models.recording import NEED_CONTENT, activation_sums
 
     model_arguments.check_part("shard", o.shard, o.shards)
@@ -39,6 +40,7 @@ def main(o: argparse.Namespace) -> None:
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
     todo = model_arguments.batches(o, loaded, [s for s in samples if s.sample_id in right], prompt)
+    todo = [contexts(batch) for batch in todo]
     samples = sorted((q.sample for batch in todo for q in batch), key=lambda s: s.sample_id)
     made_by = cli.provenance("record", o, **model_arguments.made_with(loaded), token_rule=o.token_rule)
     with (
