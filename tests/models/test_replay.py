@@ -141,7 +141,7 @@ def test_replay_from_every_layer_gives_the_logits_of_a_whole_pass(name, dtype):
     loaded = families.in_dtype(families.load(name), dtype)
     inputs = on_device(loaded, families.batch(loaded, images=name in families.EYES))
     with torch.inference_mode():
-        expected = forward(loaded, inputs).logits[:, -1]
+        expected = forward(loaded, inputs).logits[:, -1:]
         passes = Replay(loaded, inputs)
         for layer in range(LAYERS):
             passes.advance(layer)

@@ -42,12 +42,12 @@ def last_positions(adapter: Adapter, norm: nn.Module | None, keep: int = 1) -> l
     attention = adapter.attentions[-1]
     modules = [norm, *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
     modules += [module for name, module in adapter.layers[-1].named_children() if name.startswith(_AFTER_ATTENTION)]
-    stand_ins: list[StandIn] = [(module, _rows(module, keep)) for module in modules if isinstance(module, nn.Module)]
-    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], keep, adapter.n_neurons)))
+    stand_ins: list[StandIn] = [(module, _rows(module, keep=keep)) for module in modules if isinstance(module, nn.Module)]
+    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons, keep)))
     return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention, keep))]
 
 
-def _rows(module: nn.Module, keep: int, neurons: int = 0) -> Callable[..., Any]:
+def _rows(module: nn.Module, neurons: int = 0, keep: int = 1) -> Callable[..., Any]:
     """The module's forward of [batch, token, width] at the last positions, zeros elsewhere; `neurons` are activated."""
     own = module.forward
     few: int | None = None  # positions that give the numbers of those that are read; 0: all of them
@@ -111,7 +111,7 @@ class _LastQueries(TorchFunctionMode):
         return output
 
 
-def _queries(attention: nn.Module, keep: int) -> Callable[..., Any]:
+def _queries(attention: nn.Module, keep: int = 1) -> Callable[..., Any]:
     own, mode = attention.forward, _LastQueries(keep)
 
     def run(*args: Any, **kwargs: Any) -> Any:
