@@ -246,6 +246,14 @@ def test_chat_template_of_the_paper_config_places_the_image(folders, questions):
     )
 
 
+def test_without_a_chat_template_prompts_are_the_bare_text(folders, folder):
+    text = load({"name": "m", "path": str(folder), "chat_template": "none"})
+    assert text.render("The capital of Japan is", with_image=False) == "The capital of Japan is"
+    sees = load({"name": "m", "path": folders["llava-next-qwen2"], "chat_template": "none"})
+    assert sees.render("This is in", with_image=False) == "This is in"
+    assert sees.render("This is in", with_image=True) == "<image>\nThis is in"
+
+
 def test_chat_template_is_text_or_a_file_that_exists(folder, tmp_path):
     (tmp_path / "own.jinja").write_text("{{ messages[0]['content'] }}", encoding="utf-8")
     loaded = load({"name": "m", "path": str(folder), "chat_template": str(tmp_path / "own.jinja")})

@@ -70,3 +70,16 @@ def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypa
     monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
     with pytest.raises(ModelError, match=r"even for one question at a time\n.*device_map"):
         step.run(infer, *step.shared(base), "--answers-out", tmp_path / "p.parquet")
+
+
+def test_answers_by_the_texts_of_options(base, tmp_path, step):
+    prompt = {"answer": "options", "neutral": ""}
+    step.run(infer, *step.shared(base), "--prompt", json.dumps(prompt), "--answers-out", tmp_path / "answers.parquet")
+    table, metadata = files.read_table(tmp_path / "answers.parquet")
+    letters, _ = files.read_table(base / "answers.parquet")
+    assert table["sample_id"].tolist() == letters["sample_id"].tolist()
+    assert table["well_formed"].all()
+    assert all(list(order) == [0, 1, 2, 3] for order in table["option_order"])
+    total = np.array([np.logaddexp.reduce(p) for p in table["logprobs"]])
+    np.testing.assert_allclose(total, 0, atol=1e-5)
+    assert metadata["settings"]["prompt"] == prompt

@@ -1,8 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 
 from culture_neurons import files, store
+from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError, FileError
+from culture_neurons.models.inputs import Prompt, contexts, process, render
+from culture_neurons.models.loading import load
 from culture_neurons.steps import record
 
 pytestmark = pytest.mark.workflow
@@ -72,3 +77,17 @@ def test_predictions_of_another_model_are_refused(base, tmp_path, step):
         step.run(record, *step.shared(base, name="other"), "--predictions", base / "m/predictions.parquet",
                  "--statistics-out", tmp_path / "s.h5")  # fmt: skip
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_texts_of_options_are_not_recorded(base, tmp_path, step):
+    prompt = json.dumps({"answer": "options", "neutral": ""})
+    samples, _ = read_samples(base / "samples.parquet", split="identify")
+    question_tokens, _ = store.read_statistics(step.recorded(base, tmp_path / "s.h5", "--prompt", prompt))
+    loaded = load({"name": "m", "path": str(base / "model")})
+    right, _ = files.read_table(base / "m/predictions.parquet")
+    right = set(right.loc[right["correct"], "sample_id"])
+    expected = dict.fromkeys(question_tokens.cultures, 0)
+    for question in contexts(render(loaded, [s for s in samples if s.sample_id in right], Prompt(answer="options"))):
+        batch = process(loaded, [question], read_samples(base / "samples.parquet")[1])
+        expected[question.sample.culture] += batch.tokens
+    assert dict(zip(question_tokens.cultures, question_tokens.tokens.tolist(), strict=True)) == expected
