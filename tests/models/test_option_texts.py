@@ -208,8 +208,11 @@ def test_neutral_of_the_config_takes_the_place_of_the_samples_own(one, texts):
 def test_attributions_are_those_of_gradients_through_rows_of_their_own(one, texts, monkeypatch):
     loaded = language_model("llama", one.tokenizer, torch.float64)
     prompt = Prompt(answer="options", score="sum")
+    questions = render(loaded, texts, prompt)
     with attributor(loaded, ["gate_proj"]) as hooks:
-        probability, values = attribute(loaded, process(loaded, render(loaded, texts, prompt), None), hooks)
+        batch = process(loaded, questions, None)
+        assert len(batch.inputs["input_ids"]) == len(texts)
+        probability, values = attribute(loaded, batch, hooks)
     monkeypatch.setattr(inputs, "shares_contexts", lambda _: False)
     for q, sample in enumerate(texts):
         apart = process(loaded, render(loaded, [sample], prompt), None)

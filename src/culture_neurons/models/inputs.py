@@ -129,6 +129,8 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
                 f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
                 "set images: none in the data source"
             )
+    if prompt.answer == "options":
+        shares_contexts(loaded)  # it runs the model: now, before any hooks are on it
     controls = control_texts(loaded, loaded.render("?", with_image=False)) if samples else []
     questions = []
     for sample in samples:

@@ -12,7 +12,7 @@ The log-probabilities over the options of a question are the log-softmax of thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,9 +79,9 @@ def lay_out_options(
 
     Rows of questions come first, in the order of `contexts`. Raises ModelError for an option without a token.
     """
-    ids_of = _encoder(loaded)
+    tokens_behind = _TokensBehind(loaded)
     after = [
-        [ids_of(text, continuation(" ", text, option)) for option in of.texts]
+        [tokens_behind(text, continuation(" ", text, option)) for option in of.texts]
         for of, text in zip(options, texts, strict=True)
     ]
     continued: list[Continued] = []
@@ -103,7 +103,7 @@ def lay_out_options(
     of_neutral = None
     if options[0].score == PMI:
         room = max(sum(map(len, one.texts)) for one in continued) if shared else 0
-        neutral, of_neutral = _neutral_rows(loaded, options, of_option.shape, first, room, ids_of)
+        neutral, of_neutral = _neutral_rows(loaded, options, of_option.shape, first, room, tokens_behind)
         continued += neutral
         question += [-1] * len(neutral)
     rows = lay_out(continued)
@@ -111,7 +111,12 @@ def lay_out_options(
 
 
 def _neutral_rows(
-    loaded: Loaded, options: Sequence[OptionTexts], shape: tuple[int, ...], first: int, room: int, ids_of: Callable
+    loaded: Loaded,
+    options: Sequence[OptionTexts],
+    shape: tuple[int, ...],
+    first: int,
+    room: int,
+    tokens_behind: _TokensBehind,
 ) -> tuple[list[Continued], np.ndarray]:
     """Contexts q0 with the options behind them, each pair of texts once, and the span of each option from `first` on.
 
@@ -124,10 +129,10 @@ def _neutral_rows(
     continued: list[Continued] = []
     span: dict[tuple[str, str], int] = {}
     for neutral, texts in by_context.items():
-        context = ids_of.context(neutral) if neutral else [_start_token(loaded)]
+        context = tokens_behind.context(neutral) if neutral else [_start_token(loaded)]
         group: list[list[int]] = []
         for text in texts:
-            tokens = ids_of(neutral, continuation(" ", neutral, text))
+            tokens = tokens_behind(neutral, continuation(" ", neutral, text))
             if group and sum(map(len, group)) + len(tokens) > room:
                 continued.append(Continued(context, group))
                 group = []
@@ -143,13 +148,13 @@ def _neutral_rows(
 def _start_token(loaded: Loaded) -> int:
     """What a model reads where there is no context: its start or its end token, as in lm-evaluation-harness."""
     tokenizer = loaded.tokenizer
-    found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if found is None:
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if token is None:
         raise ModelError(f"model {loaded.name!r}: no start and no end token, so that nothing stands for no context")
-    return found
+    return token
 
 
-class _encoder:
+class _TokensBehind:
     """Tokens of a text behind another: those of both, behind as many as the first has alone."""
 
     def __init__(self, loaded: Loaded) -> None:
@@ -168,8 +173,9 @@ class _encoder:
         return list(self._loaded.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def __call__(self, context: str, text: str) -> list[int]:
-        tokens = self._ids(context + text)[len(self.context(context)) :]
-        if not context:  # behind the start token alone: what a tokenizer puts before every text is no part of this one
+        if context:
+            tokens = self._ids(context + text)[len(self.context(context)) :]
+        else:  # behind the start token alone: what a tokenizer puts before every text is no part of this one
             tokens = list(self._loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
         if not tokens:
             raise ModelError(
