@@ -61,7 +61,7 @@ def _message(error: ValidationError) -> str:
         "minItems": lambda: f"at least {limit} of them",
         "minProperties": lambda: f"at least {limit} of them",
         "uniqueItems": lambda: "each one once",
-        "pattern": lambda: (
+        "pattern": lambda: error.schema.get("description") or (
             "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions "
             "and tasks"
         ),

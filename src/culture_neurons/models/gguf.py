@@ -1,0 +1,128 @@
+"""GGUF files into ordinary model folders: read once with transformers, saved as safetensors with the tokenizer.
+
+Weights are dequantised: a weight of four bits becomes the number that it stands for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
+
+from culture_neurons.errors import CultureNeuronsError, ModelError
+from culture_neurons.files import first_line
+
+#: Fields of a GGUF file that name a special token -> what transformers calls it.
+_SPECIAL = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+#: How a file's tokenizer splits a text before it looks for tokens (`tokenizer.ggml.pre`). transformers does not read
+#: it, and splits as GPT-2 did, or as the models of the architecture do. Where that is another way, the right one.
+_SPLITS = {
+    "smollm": pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+    ]),
+}  # fmt: skip
+_AS_READ = {("llama", "gpt-2"), ("qwen2", "qwen2"), ("qwen3", "qwen2")}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says of itself.
+
+    licence        as the file states it, "" where it does not
+    quantisation   type of tensors -> how many are stored in it
+    split          how its tokenizer splits texts (`tokenizer.ggml.pre`); "" for a tokenizer of another kind
+    special        attribute of a tokenizer of transformers -> token
+    """
+
+    architecture: str
+    licence: str
+    quantisation: dict[str, int]
+    split: str
+    special: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Read what stands in front of the tensors. Raises ModelError where there is no file, or it is no GGUF file."""
+    import gguf  # where a model comes from another place it need not be installed
+
+    with _reading(path):
+        with path.open("rb") as stream:
+            if stream.read(4) != b"GGUF":
+                raise ModelError(f"{path}: is no GGUF file (it does not begin with GGUF)")
+        reader = gguf.GGUFReader(path)
+
+        def text(name: str) -> str:
+            field = reader.get_field(name)
+            return str(field.contents()) if field else ""
+
+        tokens, special = reader.get_field("tokenizer.ggml.tokens"), {}
+        for name, attribute in _SPECIAL.items():
+            number = reader.get_field(f"tokenizer.ggml.{name}_token_id")
+            if number and tokens:
+                special[attribute] = str(tokens.contents(int(number.contents())))
+        types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
+        split = text("tokenizer.ggml.pre") if text("tokenizer.ggml.model") == "gpt2" else ""
+        return Header(text("general.architecture"), text("general.license"), dict(sorted(types.items())), split, special)
+
+
+def convert(path: Path, folder: Path, dtype: str = "float32") -> Header:
+    """Write the model of a GGUF file to `folder`, with weights of `dtype`; what the file says of itself.
+
+    Raises ModelError when it is no GGUF file, is damaged, or of an architecture that transformers can't read from one.
+    """
+    header = read_header(path)
+    hf_logging.disable_progress_bar()
+    where: dict[str, Any] = {"gguf_file": path.name}
+    with _reading(path):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path.parent, dtype=getattr(torch, dtype), output_loading_info=True, **where
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+    if missing := sorted(info["missing_keys"]):
+        # transformers fills them with random numbers.
+        raise ModelError(f"{path}: lacks {len(missing)} weights, {missing[0]!r} the first")
+    repair_tokenizer(tokenizer, header)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return header
+
+
+def knows_split(header: Header) -> bool:
+    """Whether the file's tokenizer is known to split texts here as it should."""
+    return not header.split or header.split in _SPLITS or (header.architecture, header.split) in _AS_READ
+
+
+def repair_tokenizer(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
+    """Give a tokenizer what transformers does not read from a GGUF file, or reads wrong.
+
+    Of the architecture llama it takes the first special token for the last one as well, and no padding; no token is
+    added, as all of these are in the vocabulary.
+    """
+    for attribute, token in header.special.items():
+        setattr(tokenizer, attribute, token)
+    if header.split in _SPLITS:
+        tokenizer.backend_tokenizer.pre_tokenizer = _SPLITS[header.split]
+    # Otherwise each load warns that what transformers itself has set is ignored.
+    tokenizer.clean_up_tokenization_spaces = False
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What readers raise for a file that they can't read becomes an error of one line."""
+    try:
+        yield
+    except (CultureNeuronsError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except Exception as error:  # of the system, NumPy, gguf and transformers: the bytes may be anything
+        raise ModelError(f"{path}: can't be read as a model in GGUF ({first_line(error)})") from None
