@@ -1,4 +1,4 @@
-"""Small images and data sets in the shape of CVQA."""
+"""Small images and data sets in the shape of CVQA; the facts of packages, read once for all tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+
+from culture_neurons.data import registry
+from culture_neurons.data.source import SourceTable
 
 #: Bytes that start as a PNG does and are none.
 BROKEN = b"\x89PNG\r\n\x1a\n" + b"no image at all"
@@ -83,3 +86,25 @@ def raw(number: int = 8, **changes: Any) -> pd.DataFrame:
         "culture": ["A" if i % 2 else "B" for i in range(number)],
     } | changes
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+
+
+def read_facts(**settings: Any) -> SourceTable:
+    """The source facts; what packages know is collected once per process, so that this takes a second after the first
+    time."""
+    return registry.read({"type": "facts"} | settings)
+
+
+def kept(table: SourceTable) -> pd.DataFrame:
+    """The rows that are not left out."""
+    return table.rows[table.rows["excluded"].isna()].reset_index(drop=True)
+
+
+@pytest.fixture(scope="session")
+def facts() -> SourceTable:
+    """The source facts as it is by default."""
+    return read_facts()
+
+
+@pytest.fixture(scope="session")
+def rows_used(facts: SourceTable) -> pd.DataFrame:
+    return kept(facts)

@@ -163,6 +163,17 @@ def test_a_whole_data_set_on_one_side() -> None:
     assert splitting.settings({"by": "whole"}).half == "evaluate"
 
 
+def test_by_source_is_as_the_source_says() -> None:
+    rows = paired(3)
+    how = splitting.settings({"by": "source", "identify": 0.5, "evaluate": None, "seed": 1})
+    with pytest.raises(ConfigError, match=r"split\.by: source; this source deals no halves: expected share or cat"):
+        splitting.assign(rows, how)
+    sides = ["identify", "evaluate", "evaluate"] * 2
+    assert splitting.assign(rows.assign(half=sides), how).tolist() == sides
+    with pytest.raises(ConfigError, match=r"deals no halves"):
+        splitting.assign(rows.assign(half=[*sides[:-1], None]), how)
+
+
 def test_by_share_is_the_default() -> None:
     rows = paired(20)
     assert splitting.settings({}) == splitting.Split(0.5, 1, None)
@@ -172,7 +183,7 @@ def test_by_share_is_the_default() -> None:
 
 @pytest.mark.parametrize(("stanza", "message"), [
     ({"bye": 1}, r"split: unknown key 'bye' \(did you mean 'by'\?\)"),
-    ({"by": "topic"}, r"split\.by: 'topic'; expected share or category"),
+    ({"by": "topic"}, r"split\.by: 'topic'; expected share, category or source"),
     ({"by": "whole", "half": "both"}, r"split\.half: 'both'; expected identify or evaluate"),
     ({"by": "whole", "seed": 1}, r"split: unknown key 'seed'"),
     ({"seed": "x"}, r"split\.seed: expected a whole number"),

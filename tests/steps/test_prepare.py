@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from culture_neurons import files
+from culture_neurons.data import registry
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import DataError
 from culture_neurons.steps import prepare
@@ -175,6 +177,21 @@ def test_warnings_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     prepared(source(tmp_path / "in", records), tmp_path / "out", cultures=names)
     assert "no sample of 'X1' is left" in caplog.text
     assert "all samples of 'X0' fall into" in caplog.text
+
+
+def test_what_the_rows_were_made_from_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "culture_neurons")
+    table = registry.read(source(tmp_path / "in", rows()))
+    origin = {"package": "faker", "version": "1.2", "licence": "MIT", "kind": "family name", "used": 40}
+    monkeypatch.setattr(registry, "read", lambda spec: replace(table, origins=[origin]))
+    out = prepared({"type": "facts"}, tmp_path / "out")
+    assert files.read_table(out / "samples.parquet", ["sample_id"])[1]["origins"] == [origin]
+    assert "package faker, version 1.2, licence MIT, kind family name, used 40" in caplog.text
+    monkeypatch.setattr(registry, "read", lambda spec: table)
+    out = prepared({"type": "table"}, tmp_path / "other")
+    assert "origins" not in files.read_table(out / "samples.parquet", ["sample_id"])[1]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

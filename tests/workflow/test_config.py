@@ -147,6 +147,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),
         (("data", "split", "identify"), 1, r"1 is not valid; expected less than 1"),
         (("data", "split"), {"identify": ["a"]}, r"data: split: lists of categories need by: category"),
+        (("data", "split"), {"by": "source", "identify": ["a"]}, r"data: split: lists of categories need by: category"),
         (("data", "split"), {"by": "category", "evaluate": ["a"]}, r"identify: None is not valid; expected a list"),
         (("data", "split"), {"by": "category", "identify": ["a"], "evaluate": ["a"]}, r"'a' is listed twice"),
         (("prompt", "answer"), "generat", r"did you mean 'generate'"),

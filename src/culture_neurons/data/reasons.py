@@ -8,6 +8,15 @@ OTHER_LANGUAGE = "another language of the country"
 FURTHER_VARIANT = "further variant of a question"
 PROMPT = "prompt not understood"
 SUBSET = "subset not understood"
+LITTLE_KNOWN = "too small or too little known"
+PART_OF_PLACE = "near a better known city, may be a part of it"
+MINOR_REGION = "region of a lower level or of a minor type"
+NOT_REGULAR = "not a holiday in every year"
+NOT_A_NAME = "not a plain name"
+NAMES_COUNTRY = "holds the name or adjective of a country"
+SHARED = "belongs to several countries"
+OTHER_FORM = "another form of an item of the country"
+GIVEN_AWAY = "too few options of its kind and script"
 MISSING_CULTURE = "missing culture"
 BAD_NAME = "control character in a name"
 LONG_NAME = "name too long"
@@ -40,6 +49,15 @@ ALL = (
     FURTHER_VARIANT,
     PROMPT,
     SUBSET,
+    LITTLE_KNOWN,
+    PART_OF_PLACE,
+    MINOR_REGION,
+    NOT_REGULAR,
+    NOT_A_NAME,
+    NAMES_COUNTRY,
+    SHARED,
+    OTHER_FORM,
+    GIVEN_AWAY,
     MISSING_CULTURE,
     BAD_NAME,
     LONG_NAME,

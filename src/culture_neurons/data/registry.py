@@ -25,6 +25,12 @@ def _synthetic_text(spec: Mapping[str, Any]) -> SourceTable:
     return synthetic_text.read(spec)
 
 
+def _facts(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data.readers import facts
+
+    return facts.read(spec)
+
+
 def _table(spec: Mapping[str, Any]) -> SourceTable:
     from culture_neurons.data.readers import table
 
@@ -50,6 +56,7 @@ TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa"
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
     "synthetic-text": _synthetic_text,
+    "facts": _facts,
     "cvqa": _cvqa,
     "table": _table,
     **dict.fromkeys(TEXTS, _benchmark),

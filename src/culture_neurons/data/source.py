@@ -27,11 +27,14 @@ class SourceTable:
               share it; "" without an image). `excluded` is optional. Every other column is a group column.
     images    JSON-able: how `data.images.opener` opens the references
     warnings  what the user should know of how the rows were read
+    origins   JSON-able records of what the rows were made from, where that is not a data set of its own: package,
+              version, licence, kind, and counts
     """
 
     rows: pd.DataFrame
     images: Mapping[str, Any]
     warnings: Sequence[str] = ()
+    origins: Sequence[Mapping[str, Any]] = ()
 
 
 def check_keys(settings: Mapping[str, Any], known: Iterable[str], where: str) -> None:

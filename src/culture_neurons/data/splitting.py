@@ -1,9 +1,10 @@
 """The split into disjoint halves: `identify` (where neurons are found) and `evaluate` (where they are tested).
 
-Three ways, stanza `split` of the config:
+Four ways, stanza `split` of the config:
 
     {by: share, identify: 0.5, seed: 1}                 # the default: a share, drawn by a seeded hash
     {by: category, identify: [Food, Sport], evaluate: [Family]}    # fixed: these categories, those categories
+    {by: source}                                        # as the source deals them: its column `half`
     {by: whole, half: evaluate}                         # all of it: for data sets that are not the run's own
 
 By category, rows of any other category are left out (`filtering`). What follows is about shares.
@@ -38,7 +39,9 @@ from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.question_groups import units
 
 SIDES = IDENTIFY, EVALUATE = "identify", "evaluate"
-SHARE, CATEGORY, WHOLE = "share", "category", "whole"
+SHARE, CATEGORY, SOURCE, WHOLE = "share", "category", "source", "whole"
+#: The column in which a source says which side a row belongs to.
+HALF = "half"
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Split:
     seed          any whole number (by share)
     categories    category -> side, or None (by share)
     half          the side of every sample, or None; such a data set may be of one culture
+    by_source     whether the source's column `half` says the side
     """
 
     identify: float = 0.5
     seed: int = 1
     categories: Mapping[str, str] | None = None
     half: str | None = None
+    by_source: bool = False
 
 
 def settings(stanza: Mapping[str, Any]) -> Split:
@@ -62,12 +67,14 @@ def settings(stanza: Mapping[str, Any]) -> Split:
     if stanza.get("by") == WHOLE:
         return _no_split(stanza)
     check_keys(stanza, ("by", *SIDES, "seed"), "split")
-    if stanza.get("by", SHARE) not in (SHARE, CATEGORY):
-        raise ConfigError(f"split.by: {stanza['by']!r}; expected {SHARE} or {CATEGORY}")
+    if stanza.get("by", SHARE) not in (SHARE, CATEGORY, SOURCE):
+        raise ConfigError(f"split.by: {stanza['by']!r}; expected {SHARE}, {CATEGORY} or {SOURCE}")
     if not isinstance(stanza.get("seed", 1), int):
         raise ConfigError(f"split.seed: expected a whole number, found {stanza['seed']!r}")
     if stanza.get("by", SHARE) == CATEGORY:
         return Split(seed=stanza.get("seed", 1), categories=_sides(stanza))
+    if stanza.get("by") == SOURCE:
+        return Split(by_source=True)
     if stanza.get(EVALUATE) is not None:
         raise ConfigError("split.evaluate: a share leaves the rest to evaluate; remove it, or set split.by: category")
     check_fraction(stanza.get(IDENTIFY, 0.5))
@@ -106,8 +113,13 @@ def assign(rows: pd.DataFrame, how: Split) -> np.ndarray:
 
     rows    columns sample_id (unique), culture, category, image_id; by category, only rows of its categories
 
-    Returns an object array of "identify" and "evaluate". Raises DataError when two halves by category share an image.
+    Returns an object array of "identify" and "evaluate". Raises ConfigError when the source does not say the sides,
+    DataError when two halves by category share an image.
     """
+    if how.by_source:
+        if HALF not in rows or not rows[HALF].isin(SIDES).all():
+            raise ConfigError(f"split.by: {SOURCE}; this source deals no halves: expected {SHARE} or {CATEGORY}")
+        return rows[HALF].to_numpy(dtype=object)
     if how.half is not None:
         return np.full(len(rows), how.half, dtype=object)
     if how.categories is None:

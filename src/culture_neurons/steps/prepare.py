@@ -16,6 +16,8 @@ def main(o: argparse.Namespace) -> None:
     how = splitting.settings(o.split)
     table = registry.read(o.source)
     cli.log.info("%d rows read", len(table.rows))
+    for origin in table.origins:
+        cli.log.info("%s", ", ".join(f"{key} {value}" for key, value in origin.items()))
     for text in table.warnings:
         cli.log.warning("warning: %s", text)
 
@@ -44,7 +46,8 @@ def main(o: argparse.Namespace) -> None:
         if len(sizes) < 2 and not how.half:
             cli.log.warning("warning: all samples of %r fall into %s", culture, sizes.index[0])
 
-    metadata = cli.provenance("prepare", o, images=dict(table.images))
+    origins = {"origins": [dict(origin) for origin in table.origins]} if table.origins else {}
+    metadata = cli.provenance("prepare", o, images=dict(table.images), **origins)
     samples.write_samples(o.samples_out, kept, metadata)
     files.write_csv(o.dropped_out, filtered.dropped)
     files.write_csv(o.counts_out, counts)

@@ -69,9 +69,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
 
 
 def _check_split(split: Mapping[str, Any]) -> None:
-    """By share, `identify` is a number; by category, `identify` and `evaluate` list different categories."""
+    """By category, `identify` and `evaluate` list different categories; by share or by source, neither is a list."""
     halves = {side: split.get(side) for side in ("identify", "evaluate")}
-    if split.get("by", "share") == "share":
+    if split.get("by", "share") in ("share", "source"):
         if isinstance(halves["identify"], list) or halves["evaluate"] is not None:
             raise ConfigError("data: split: lists of categories need by: category; by share, identify is a number")
         return
