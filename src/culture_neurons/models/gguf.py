@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import pre_tokenizers
+from tokenizers import decoders, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
@@ -39,7 +39,7 @@ class Header:
 
     licence        as the file states it, "" where it does not
     quantisation   type of tensors -> how many are stored in it
-    split          how its tokenizer splits texts (`tokenizer.ggml.pre`); "" for a tokenizer of another kind
+    split          how its byte-level tokenizer splits texts (`tokenizer.ggml.pre`); "" for a tokenizer of another kind
     special        attribute of a tokenizer of transformers -> token
     """
 
@@ -70,8 +70,10 @@ def read_header(path: Path) -> Header:
             if number and tokens:
                 special[attribute] = str(tokens.contents(int(number.contents())))
         types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
-        split = text("tokenizer.ggml.pre") if text("tokenizer.ggml.model") == "gpt2" else ""
-        return Header(text("general.architecture"), text("general.license"), dict(sorted(types.items())), split, special)
+        byte_level = text("tokenizer.ggml.model") == "gpt2"
+        split = (text("tokenizer.ggml.pre") or "default") if byte_level else ""
+        architecture, licence = text("general.architecture"), text("general.license")
+        return Header(architecture, licence, dict(sorted(types.items())), split, special)
 
 
 def convert(path: Path, folder: Path, dtype: str = "float32") -> Header:
@@ -105,10 +107,13 @@ def repair_tokenizer(tokenizer: PreTrainedTokenizerBase, header: Header) -> None
     """Give a tokenizer what transformers does not read from a GGUF file, or reads wrong.
 
     Of the architecture llama it takes the first special token for the last one as well, and no padding; no token is
-    added, as all of these are in the vocabulary.
+    added, as all of these are in the vocabulary. To decode, it would take away a space in front and write every "▁",
+    which means nothing in a byte-level vocabulary, as a space.
     """
     for attribute, token in header.special.items():
         setattr(tokenizer, attribute, token)
+    if header.split:
+        tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
     if header.split in _SPLITS:
         tokenizer.backend_tokenizer.pre_tokenizer = _SPLITS[header.split]
     # Otherwise each load warns that what transformers itself has set is ignored.
@@ -120,7 +125,7 @@ def _reading(path: Path) -> Iterator[None]:
     """What readers raise for a file that they can't read becomes an error of one line."""
     try:
         yield
-    except (CultureNeuronsError, MemoryError):
+    except CultureNeuronsError:
         raise
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

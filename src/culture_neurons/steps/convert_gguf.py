@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.steps import cli, model_arguments
+from culture_neurons.steps import cli
 
 
-@model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """a GGUF file, or the package that has it -> a Hugging Face folder with gguf.json, which says where it came from"""
     if not sys.stderr.isatty():
@@ -42,7 +41,8 @@ def main(o: argparse.Namespace) -> None:
         text = json.dumps(origin, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         (folder / "gguf.json").write_text(text, encoding="utf-8", newline="\n")
     types = ", ".join(f"{count} {kind}" for kind, count in header.quantisation.items())
-    cli.log.info("%s: %s, tensors: %s; licence: %s", name, header.architecture, types, origin["licence"] or "not stated")
+    licence = origin["licence"] or "not stated"
+    cli.log.info("%s: %s, tensors: %s; licence: %s", name, header.architecture, types, licence)
     if not gguf.knows_split(header):
         cli.log.warning(
             "warning: %s: its tokenizer splits texts as %r, which is not known here; where digits and spaces run "

@@ -38,7 +38,8 @@ class History:
             self._model(name, entry)
 
     def as_dict(self) -> dict[str, Any]:
-        """steps: name -> {code, version, hardware, packages}, each a sorted list; models: name -> {revision, dtype, gguf}."""
+        """What there is to say, by name: of steps {code, version, hardware, packages}, each a sorted list; of models
+        {revision, dtype}, and `gguf` of those that were converted."""
         steps = {name: {key: sorted(values) for key, values in step.items()} for name, step in self._steps.items()}
         return {"steps": steps, "models": self._models}
 
