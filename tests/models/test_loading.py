@@ -78,9 +78,10 @@ def test_further_arguments_reach_from_pretrained(folder):
         load({"name": "m", "path": str(folder), "from_pretrained": arguments})
 
 
-def test_digest_follows_the_weights_and_not_the_training_notes(folder):
+def test_digest_follows_the_weights_and_not_the_notes(folder):
     before = folder_digest(folder)
     (folder / "training.json").write_text("{}")
+    (folder / "gguf.json").write_text("{}")
     assert folder_digest(folder) == before
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
