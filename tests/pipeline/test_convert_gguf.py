@@ -33,7 +33,7 @@ def test_prefetch_fetches_what_is_in_packages_and_a_run_converts_every_file(tmp_
     models = {"here": {"gguf": {"path": str(tmp_path / "here.gguf")}}, "packaged": {"gguf": {"pip": PIP}}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(models)), encoding="utf-8")
     output = planned(tmp_path, "prefetch")
-    assert "localrule convert_gguf:" in output
+    assert "rule convert_gguf:" in output
     assert "output: results/small/packaged/model" in output
     assert "results/small/here" not in output
     output = planned(tmp_path)
