@@ -40,6 +40,11 @@ def test_the_reason_of_pip_is_one_line(output, expected):
     assert "\n" not in wheels.reason(output)
 
 
+def test_no_version_at_all_may_be_no_index_at_all():
+    output = UNKNOWN.replace("versions: 1.0", "versions: none")
+    assert wheels.reason(output).endswith("(from versions: none); does it reach an index from here?")
+
+
 def only(folder: Path) -> Path:
     (path,) = folder.glob("*.whl")
     return path

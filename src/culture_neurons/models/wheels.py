@@ -65,7 +65,8 @@ def reason(output: str) -> str:
         text = re.sub(r"^.*object at 0x[0-9a-f]+>[:,]\s*", "", broken[-1]).strip("'\")")
         return f"no network: {text[:200]}; {WITHOUT}"
     errors = [line.partition(":")[2].strip() for line in lines if line.startswith("ERROR:")]
-    return ([*errors, *lines[-1:]] or ["it says no reason"])[0][:300]
+    text = ([*errors, *lines[-1:]] or ["it says no reason"])[0][:300]
+    return text + ("; does it reach an index from here?" if "(from versions: none)" in text else "")
 
 
 def extract(wheel: Path, name: str, target: Path) -> None:
