@@ -89,6 +89,16 @@ def test_special_tokens_are_those_of_the_file_and_none_is_added_for_padding(conv
     torch.testing.assert_close(loaded.model(**batch).logits[0, -1], alone)
 
 
+def test_what_lies_beside_the_file_is_not_read(converted, tmp_path):
+    gguf_files.write(tmp_path / "tiny.gguf")
+    for name in ("adapter_config.json", "tokenizer.json", "added_tokens.json", "special_tokens_map.json"):
+        (tmp_path / name).write_text('{"pad_token": "<other>", "<other>": 7}', encoding="utf-8")
+    (tmp_path / "chat_template.jinja").write_text("other", encoding="utf-8")
+    gguf.convert(tmp_path / "tiny.gguf", tmp_path / "model")
+    for file in converted[2].iterdir():
+        assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
 def test_an_unknown_way_to_split_is_noticed(tmp_path):
     gguf_files.write(tmp_path / "tiny.gguf", split="of-its-own")
     header = gguf.read_header(tmp_path / "tiny.gguf")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -83,12 +84,14 @@ def convert(path: Path, folder: Path, dtype: str = "float32") -> Header:
     """
     header = read_header(path)
     hf_logging.disable_progress_bar()
-    where: dict[str, Any] = {"gguf_file": path.name}
-    with _reading(path):
+    # transformers also reads what else lies beside the file: adapters, and parts of a tokenizer.
+    with TemporaryDirectory() as alone, _reading(path):
+        (Path(alone) / "model.gguf").symlink_to(path.resolve())
+        where: dict[str, Any] = {"pretrained_model_name_or_path": alone, "gguf_file": "model.gguf"}
         model, info = AutoModelForCausalLM.from_pretrained(
-            path.parent, dtype=getattr(torch, dtype), output_loading_info=True, **where
+            **where, dtype=getattr(torch, dtype), output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+        tokenizer = AutoTokenizer.from_pretrained(**where)
     if missing := sorted(info["missing_keys"]):
         # transformers fills them with random numbers.
         raise ModelError(f"{path}: lacks {len(missing)} weights, {missing[0]!r} the first")
