@@ -46,8 +46,13 @@ def interleave(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, architecture: str = "llama", split: str = "smollm", without: str = "") -> LlamaForCausalLM:
-    """Write a GGUF file; the model that it holds, with the weights that its quantised ones stand for."""
+def write(
+    path: Path, architecture: str = "llama", split: str = "smollm", without: str = "", extra: str = ""
+) -> LlamaForCausalLM:
+    """Write a GGUF file; the model that it holds, with the weights that its quantised ones stand for.
+
+    One tensor may be left out, and a vector of 16 numbers be there that the model does not have.
+    """
     torch.manual_seed(5)
     config = LlamaConfig(vocab_size=len(TOKENS), tie_word_embeddings=True, **SIZES)
     model = LlamaForCausalLM(config).eval().requires_grad_(False)
@@ -83,6 +88,8 @@ def write(path: Path, architecture: str = "llama", split: str = "smollm", withou
             values = interleave(values, heads)
         if short != without:
             writer.add_tensor(short, gguf.quantize(values, kind), raw_dtype=kind)
+    if extra:
+        writer.add_tensor(extra, np.ones(16, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

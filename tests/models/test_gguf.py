@@ -116,7 +116,10 @@ def damaged(folder: Path, kind: str) -> Path:
     elif kind == "zip":
         path.write_bytes(b"PK\x03\x04" * 100)
     elif kind != "missing":
-        what = {"architecture": {"architecture": "nosuch"}, "a weight": {"without": "blk.1.ffn_up.weight"}}
+        what = {
+            "architecture": {"architecture": "nosuch"}, "a weight": {"without": "blk.1.ffn_up.weight"},
+            "a bias": {"extra": "blk.0.attn_q.bias"}, "positions": {"extra": "rope_freqs.weight"},
+        }  # fmt: skip
         gguf_files.write(path, **what.get(kind, {}))
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:-3000])
@@ -135,6 +138,8 @@ def damaged(folder: Path, kind: str) -> Path:
         ("cut", r"bad\.gguf: can't be read as a model in GGUF"),
         ("cut in its head", r"bad\.gguf: can't be read as a model in GGUF"),
         ("architecture", r"bad\.gguf: can't be read as a model in GGUF \(.*architecture nosuch is not supported"),
+        ("a bias", r"bad\.gguf: has 21 tensors, of which transformers reads 20"),
+        ("positions", r"bad\.gguf: scales positions \(rope_freqs\.weight\), and transformers does not read that"),
         ("a weight", r"bad\.gguf: lacks 1 weights, 'model\.layers\.1\.mlp\.up_proj\.weight' the first"),
     ],
 )

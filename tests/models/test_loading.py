@@ -184,7 +184,7 @@ def test_unknown_setting_and_dtype(folder):
         load({"name": "m", "path": str(folder), "dtype": "flaot16"})
 
 
-@pytest.mark.parametrize("key", ["use_safetensors", "weights_only", "device_map", "token"])
+@pytest.mark.parametrize("key", ["gguf_file", "use_safetensors", "weights_only", "device_map", "token"])
 def test_arguments_that_would_undo_a_promise_are_refused(folder, key):
     with pytest.raises(ConfigError, match=f"from_pretrained: '{key}'"):
         load({"name": "m", "path": str(folder), "from_pretrained": {key: False}})

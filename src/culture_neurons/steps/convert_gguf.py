@@ -30,7 +30,8 @@ def main(o: argparse.Namespace) -> None:
         else:
             path = Path(where["path"])
             origin = {"file": path.name}
-        header = gguf.convert(path, folder, o.model["dtype"])
+        label = f"package {origin['package']}: {origin['file']}" if "package" in origin else str(path)
+        header = gguf.convert(path, folder, o.model["dtype"], label)
         origin = {
             "licence": header.licence, **origin, "gguf_sha256": wheels.sha256_of(path),
             "architecture": header.architecture, "quantisation": header.quantisation, "dtype": o.model["dtype"],
