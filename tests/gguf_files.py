@@ -47,11 +47,16 @@ def interleave(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def write(
-    path: Path, architecture: str = "llama", split: str = "smollm", without: str = "", extra: str = ""
+    path: Path,
+    architecture: str = "llama",
+    split: str = "smollm",
+    without: str = "",
+    extra: str = "",
+    yarn: bool = False,
 ) -> LlamaForCausalLM:
     """Write a GGUF file; the model that it holds, with the weights that its quantised ones stand for.
 
-    One tensor may be left out, and a vector of 16 numbers be there that the model does not have.
+    One tensor may be left out, a vector of 16 numbers be there that the model does not have, and positions be scaled.
     """
     torch.manual_seed(5)
     config = LlamaConfig(vocab_size=len(TOKENS), tie_word_embeddings=True, **SIZES)
@@ -88,6 +93,8 @@ def write(
             values = interleave(values, heads)
         if short != without:
             writer.add_tensor(short, gguf.quantize(values, kind), raw_dtype=kind)
+    if yarn:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
     if extra:
         writer.add_tensor(extra, np.ones(16, np.float32))
     writer.write_header_to_file()

@@ -119,6 +119,7 @@ def damaged(folder: Path, kind: str) -> Path:
         what = {
             "architecture": {"architecture": "nosuch"}, "a weight": {"without": "blk.1.ffn_up.weight"},
             "a bias": {"extra": "blk.0.attn_q.bias"}, "positions": {"extra": "rope_freqs.weight"},
+            "scaling": {"yarn": True},
         }  # fmt: skip
         gguf_files.write(path, **what.get(kind, {}))
     if kind == "cut":
@@ -140,6 +141,7 @@ def damaged(folder: Path, kind: str) -> Path:
         ("architecture", r"bad\.gguf: can't be read as a model in GGUF \(.*architecture nosuch is not supported"),
         ("a bias", r"bad\.gguf: has 21 tensors, of which transformers reads 20"),
         ("positions", r"bad\.gguf: scales positions \(rope_freqs\.weight\), and transformers does not read that"),
+        ("scaling", r"bad\.gguf: scales positions \(llama\.rope\.scaling\.type\), and transformers does not read"),
         ("a weight", r"bad\.gguf: lacks 1 weights, 'model\.layers\.1\.mlp\.up_proj\.weight' the first"),
     ],
 )
