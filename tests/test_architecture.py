@@ -91,9 +91,9 @@ def test_imports_go_one_way() -> None:
 
 #: Steps that need torch; all others have to run where it is not installed (envs/analysis.yaml).
 WITH_A_MODEL = (
-    "steps.ablate", "steps.attribute", "steps.calibrate", "steps.export_masks", "steps.finetune",
-    "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls", "steps.plant",
-    "steps.record", "steps.train",
+    "steps.ablate", "steps.attribute", "steps.calibrate", "steps.convert_gguf", "steps.export_masks",
+    "steps.finetune", "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls",
+    "steps.plant", "steps.record", "steps.train",
 )  # fmt: skip
 
 

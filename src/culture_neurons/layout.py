@@ -24,9 +24,10 @@ PATHS = {
     "samples": "{of}samples.parquet",
     "dropped": "{of}dropped.csv",
     "counts": "{of}counts.csv",
-    # Of a model that is trained here.
+    # Of a model that is trained here, or converted from a GGUF file.
     "model": "{model}/model",
     "training": "{model}/model/training.json",
+    "gguf": "{model}/model/gguf.json",
     "planted": "{model}/planted.csv",
     # Answers without masks.
     "answers": "{model}/{of}answers/{shard}.parquet",

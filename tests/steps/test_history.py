@@ -36,6 +36,17 @@ def test_a_step_writes_what_was_before_it_and_itself(tmp_path):
     }  # fmt: skip
 
 
+def test_which_gguf_file_a_model_was_is_kept_where_one_file_says_it(tmp_path):
+    result = history.History()
+    made_with = {"model": "m", "revision": "r", "dtype": "float32"}
+    for metadata in (made_with, made_with | {"gguf": {"file": "a.gguf"}}, made_with):
+        result.add(metadata)
+    files.write_text(tmp_path / "a.json", result.as_json())
+    files.write_text(tmp_path / "b.json", noted("infer", "a", "m", "CPU").as_json())
+    expected = {"revision": "r", "dtype": "float32", "gguf": {"file": "a.gguf"}}
+    assert history.read([tmp_path / "a.json", tmp_path / "b.json"])["models"] == {"m": expected}
+
+
 @pytest.mark.parametrize("text", ["{}", '{"steps": [], "models": {}}', '{"steps": {"a": 1}, "models": {}}'])
 def test_a_file_that_is_no_note_is_named(tmp_path, text):
     files.write_text(tmp_path / "p.json", text)

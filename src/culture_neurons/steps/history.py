@@ -9,7 +9,7 @@ from typing import Any
 
 
 class History:
-    """Versions, code digests, libraries and hardware per step; revision and dtype per model."""
+    """Versions, code digests, libraries and hardware per step; per model revision, dtype, and GGUF file if any."""
 
     def __init__(self) -> None:
         self._steps: dict[str, dict[str, set]] = {}
@@ -25,7 +25,8 @@ class History:
             step["hardware"].update(entry.get("hardware", ()))
             step["packages"].update(f"{p} {v}" for p, v in entry.get("packages", {}).items())
         if metadata.get("dtype"):
-            self._models[metadata["model"]] = {key: metadata.get(key) for key in ("revision", "dtype")}
+            converted = {"gguf": metadata["gguf"]} if metadata.get("gguf") else {}
+            self._model(metadata["model"], {key: metadata.get(key) for key in ("revision", "dtype")} | converted)
 
     def include(self, noted: Mapping[str, Any]) -> None:
         """Take note of all that another history says: what `as_dict` gave."""
@@ -33,10 +34,12 @@ class History:
             step = self._step(name)
             for key, values in entry.items():
                 step[key].update(values)
-        self._models |= noted["models"]
+        for name, entry in noted["models"].items():
+            self._model(name, entry)
 
     def as_dict(self) -> dict[str, Any]:
-        """steps: name -> {code, version, hardware, packages}, each a sorted list; models: name -> {revision, dtype}."""
+        """What there is to say, by name: of steps {code, version, hardware, packages}, each a sorted list; of models
+        {revision, dtype}, and `gguf` of those that were converted."""
         steps = {name: {key: sorted(values) for key, values in step.items()} for name, step in self._steps.items()}
         return {"steps": steps, "models": self._models}
 
@@ -49,6 +52,10 @@ class History:
 
         self.add(provenance)
         write_text(folder / f"provenance_{provenance['step']}.json", self.as_json())
+
+    def _model(self, name: str, entry: Mapping[str, Any]) -> None:
+        # Not every file says which GGUF file a model was converted from.
+        self._models[name] = self._models.get(name, {}) | dict(entry)
 
     def _step(self, name: str) -> dict[str, set]:
         return self._steps.setdefault(name, {key: set() for key in ("code", "version", "hardware", "packages")})

@@ -153,7 +153,8 @@ def made_with(loaded: Any) -> dict[str, Any]:
     """What a file says of the model that made it, and of what this ran on."""
     from culture_neurons.models.devices import describe
 
-    return {**loaded.identity, "hardware": [describe(loaded)["device"]]}
+    converted = {"gguf": dict(loaded.gguf)} if loaded.gguf else {}
+    return {**loaded.identity, **converted, "hardware": [describe(loaded)["device"]]}
 
 
 def check_revision(path: Path, metadata: Mapping[str, Any], loaded: Any) -> None:

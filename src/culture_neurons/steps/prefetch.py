@@ -22,7 +22,9 @@ def main(o: argparse.Namespace) -> None:
             cli.log.info("%s: nothing to fetch: %s", where, path or f"the source {source.get('type')} is made here")
     for name, settings in o.models.items():
         path = str(settings.get("path", ""))
-        if not path:
+        if "gguf" in settings:
+            cli.log.info("model %s: nothing to fetch from the hub: it is converted by convert_gguf", name)
+        elif not path:
             cli.log.info("model %s: nothing to fetch: it is trained here", name)
         elif not download.on_hub(path):
             cli.log.info("model %s: nothing to fetch: %s", name, path)

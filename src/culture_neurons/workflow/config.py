@@ -94,13 +94,36 @@ def _check_case(kind: str, names: Iterable[str]) -> None:
 def _check_models(models: Mapping[str, Any]) -> None:
     _check_case("models", models)
     for name, stanza in models.items():
-        if ("train" in stanza) == ("path" in stanza):
-            raise ConfigError(f"models: {name}: expected either path (a model to load) or train (a demo model to make)")
+        origins = [key for key in ("path", "train", "gguf") if key in stanza]
+        if len(origins) != 1:
+            raise ConfigError(
+                f"models: {name}: {_count(origins)}; expected either path (a model to load), train (a demo model to "
+                "make) or gguf (a file to convert)"
+            )
+        if "gguf" in stanza:
+            _check_gguf(name, stanza)
         start = (stanza.get("train") or {}).get("init")
         if start is not None and (start == name or "train" not in models.get(start, {})):
             trained = [other for other, s in models.items() if "train" in s and other != name]
             hint = nearest(start, trained)
             raise ConfigError(f"models: {name}: train: init: {start!r} is no other trained model{hint}")
+
+
+def _count(keys: list[str]) -> str:
+    """Which of several keys there are, in words."""
+    return f"found {' and '.join(keys)}" if keys else "found none"
+
+
+def _check_gguf(name: str, stanza: Mapping[str, Any]) -> None:
+    """One file, from here or from a package; nothing beside it speaks of a model on the hub."""
+    places = [key for key in ("path", "pip") if key in stanza["gguf"]]
+    if len(places) != 1:
+        raise ConfigError(
+            f"models: {name}: gguf: {_count(places)}; expected either path (a file here) or pip (a file in a package)"
+        )
+    for key in ("revision", "trust_remote_code"):
+        if stanza.get(key):
+            raise ConfigError(f"models: {name}: {key} is about a model on the hub; a GGUF file has none")
 
 
 def _check_trained(config: Mapping[str, Any]) -> None:

@@ -14,6 +14,11 @@ from culture_neurons.errors import ConfigError, has_control, nearest
 
 #: No config has more settings, or is nested deeper.
 _MOST, _DEEPEST = 100_000, 20
+#: What a pattern without a description is about.
+_NAME = (
+    "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions "
+    "and tasks"
+)
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -61,10 +66,7 @@ def _message(error: ValidationError) -> str:
         "minItems": lambda: f"at least {limit} of them",
         "minProperties": lambda: f"at least {limit} of them",
         "uniqueItems": lambda: "each one once",
-        "pattern": lambda: (
-            "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions "
-            "and tasks"
-        ),
+        "pattern": lambda: error.schema.get("description", _NAME),
     }
     expectation = expected[rule]() if rule in expected else str(error.schema.get("description", rule))
     return f"{prefix}{brief(value)} is not valid; expected {expectation}"

@@ -27,19 +27,27 @@ class Run(Settings):
     # Models and questions.
 
     def model_files(self, model: str) -> list[str]:
-        """What a job with this model reads: the folder that is trained here, or the files of one on this machine."""
+        """What a job with this model reads: the folder that is made here, or the files of one on this machine."""
+        stanza = self.models[model]
         if model in self.trained:
             return [self.path("model", model=model)]
-        stanza = self.models[model]
-        files = sorted(str(path) for path in Path(stanza["path"]).glob("*") if path.is_file())
+        if model in self.converted:
+            files = [self.path("model", model=model)]
+        else:
+            files = sorted(str(path) for path in Path(stanza["path"]).glob("*") if path.is_file())
         template = stanza.get("chat_template", "")
         return files + [template] * ("{" not in template and os.path.isfile(template))
 
     def model_settings(self, model: str) -> str:
         """What loading needs of a model's stanza, as JSON."""
         stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in JOB_KEYS}
+        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf")}
         return as_json(load | {"name": model, "path": stanza.get("path") or self.path("model", model=model)})
+
+    def gguf_file(self, model: str) -> list[str]:
+        """The GGUF file on this machine that a model is converted from; none: pip fetches it, or it is not there."""
+        path = self.models[model]["gguf"].get("path")
+        return [path] if path and os.path.isfile(path) else []
 
     def calibration_settings(self, model: str) -> str:
         """What measuring its costs needs, as JSON: one that is trained here costs the same before its training."""

@@ -59,6 +59,22 @@ class Settings:
         """Those of them in which culture neurons are planted, sorted."""
         return sorted(name for name in self.trained if self.models[name]["train"].get("plant"))
 
+    @cached_property
+    def converted(self) -> list[str]:
+        """Models that are converted from a GGUF file."""
+        return [name for name, model in self.models.items() if "gguf" in model]
+
+    @cached_property
+    def packaged(self) -> list[str]:
+        """Those of them whose file pip fetches in a package, sorted."""
+        return sorted(name for name in self.converted if "pip" in self.models[name]["gguf"])
+
+    def conversion(self, model: str) -> str:
+        """What a conversion depends on, as JSON."""
+        stanza = self.models[model]
+        dtype = stanza.get("dtype", "auto")
+        return as_json({"name": model, "gguf": stanza["gguf"], "dtype": "float32" if dtype == "auto" else dtype})
+
     def device_map(self, model: str) -> str:
         """Where a model lies: a name, or JSON; "default" leaves it to the step."""
         value = self.models[model].get("device_map", "default")

@@ -130,6 +130,15 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def source(stanza: Mapping[str, Any]) -> str:
+    """Where a model comes from: its path or name on the hub, its GGUF file, or the package that has it; "" for none."""
+    gguf = stanza.get("gguf") or {}
+    package = gguf.get("pip") or {}
+    if package:
+        return f"{package['package']} {package['version']}: {package['file']}"
+    return str(stanza.get("path") or gguf.get("path") or "")
+
+
 def models_table(tables: Tables, run: Mapping[str, Any], training: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One row per model: planted, source, revision, training accuracy, baseline accuracy, questions."""
     records = []
@@ -140,7 +149,7 @@ def models_table(tables: Tables, run: Mapping[str, Any], training: Mapping[str, 
         record: dict[str, Any] = {
             "model": model,
             "planted": "yes" if tables.is_planted(model) else "no",
-            "source": str(stanza.get("path") or ("trained in this run" if "train" in stanza or trained else DASH)),
+            "source": source(stanza) or ("trained in this run" if "train" in stanza or trained else DASH),
             "revision": str(stanza.get("revision") or DASH),
         }
         for key, value in trained.items():
