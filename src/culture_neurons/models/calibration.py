@@ -153,8 +153,12 @@ def measure(
     def fitting(questions: Sequence[Question]) -> list[Batch]:
         return [batch for batch, _ in run_batches(loaded, [questions], opener, prompt, everything, content)]
 
-    largest = max(len(batch.questions) for batch in fitting(batches.longest))
-    strata = [(stratum.weight, fitting(stratum.questions)) for stratum in batches.strata]
+    fitted: dict[int, list[Batch]] = {}  # by identity: the longest batch may be that of a stratum
+    for questions in (batches.longest, *(stratum.questions for stratum in batches.strata)):
+        if id(questions) not in fitted:
+            fitted[id(questions)] = fitting(questions)
+    largest = max(len(batch.questions) for batch in fitted[id(batches.longest)])
+    strata = [(stratum.weight, fitted[id(stratum.questions)]) for stratum in batches.strata]
     devices = devices_of(loaded)
 
     def mean(work: Callable[[Batch], Any]) -> float:
