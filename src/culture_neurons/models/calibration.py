@@ -120,7 +120,7 @@ def measure(
     prompt: Prompt,
     rule: str,
     mask_size: int,
-    repeats: int = 3,
+    repeats: int = 2,
     negative_sum: bool = False,
     sites: Sequence[str] = (),
 ) -> Measurement:
