@@ -15,7 +15,7 @@ from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import answer, right_answer
+from culture_neurons.models.inference import answer, reader_of, right_answer
 from culture_neurons.models.inputs import Prompt, contexts, process, render
 from culture_neurons.models.loading import load
 from culture_neurons.types import NeuronMask
@@ -127,7 +127,24 @@ def test_options_of_one_token_cost_no_more_than_their_context(one, texts):
     with_options, alone = process(loaded, questions, None), process(loaded, contexts(questions), None)
     assert torch.equal(with_options.inputs["input_ids"], alone.inputs["input_ids"])
     assert "branch" not in with_options.inputs
-    assert with_options.reads.keep == 1
+    assert reader_of(loaded, with_options).positions.keep == 1
+
+
+def test_neutral_contexts_take_as_many_options_as_fit_into_the_widest_row(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    samples = [replace(sample, neutral="One") for sample in texts]
+    batch = process(loaded, render(loaded, samples, PMI), None)
+    of_questions = batch.reads.question >= 0
+    widths = batch.inputs["attention_mask"].sum(dim=1).numpy()
+    assert widths.max() == widths[of_questions].max()
+    context = len(loaded.tokenizer(loaded.render("One", False))["input_ids"])
+    tokens = {o: len(loaded.tokenizer(loaded.render("One", False) + " " + o)["input_ids"]) - context
+              for sample in samples for o in sample.options}  # fmt: skip
+    neutral = widths[~of_questions]
+    assert sum(neutral) == len(neutral) * context + sum(n - 1 for n in tokens.values())  # each option once
+    room = widths.max() - context
+    assert len(neutral) < len(tokens) / 2
+    assert all(n + max(tokens.values()) - 1 > room for n in (neutral - context)[:-1])
 
 
 @pytest.mark.parametrize("score", ["mean", "pmi"])

@@ -11,7 +11,7 @@ import torch
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
-from culture_neurons.models.forward import forward
+from culture_neurons.models.forward import logits_at
 from culture_neurons.models.hooks import Ablation, ablate, masks_of
 from culture_neurons.models.inference import Answer, answers, ask, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Prompt
@@ -76,14 +76,14 @@ class Evaluator:
             answers_by_mask[i] = answers(self._loaded, batch, reader, *reading, under=self._under[i])
         return [answers_by_mask[i] for i in self._same]
 
-    def _replayed(
-        self, batch: Batch, inputs: Mapping[str, torch.Tensor], reader: Reader
-    ) -> dict[int, Outcome] | None:
+    def _replayed(self, batch: Batch, inputs: Mapping[str, torch.Tensor], reader: Reader) -> dict[int, Outcome] | None:
         """Readings from replays; None, from then on, where they can't be had or are not those of whole passes."""
         if self._whole_passes_only:
             return None
         try:
-            return self._through(Replay(self._loaded, inputs, reader.keep, self._savings), _kind(batch), inputs, reader)
+            return self._through(
+                Replay(self._loaded, inputs, reader.positions, self._savings), _kind(batch), inputs, reader
+            )
         except (ModelError, RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
@@ -123,19 +123,19 @@ class Evaluator:
             if (replay_kind := (kind, replay.kind, layer, activation_only)) not in self._compared:
                 new.add(replay_kind)
                 if self._size[index]:
-                    plainly = self._logits(inputs, index, reader.keep)
+                    plainly = self._logits(inputs, index, reader)
                     _compare(logits, plainly, f"under a mask of {self._size[index]} neurons")
         if new:
-            plain = self._logits(inputs, None, reader.keep) if plain is None else plain
+            plain = self._logits(inputs, None, reader) if plain is None else plain
             self._ablation.use(None)
             _compare(replay.logits(), plain, "under an empty mask")
         self._compared |= new
         return readings
 
-    def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None, keep: int) -> torch.Tensor:
-        """Logits [row, position, vocabulary] of a whole pass under a mask; None: of the model as it is."""
+    def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None, reader: Reader) -> torch.Tensor:
+        """Logits of a whole pass under a mask; None: of the model as it is."""
         self._ablation.use(index)
-        return forward(self._loaded, inputs, keep).logits[:, -keep:]
+        return logits_at(self._loaded, inputs, reader.positions)
 
     def _run_whole_passes(
         self, inputs: Mapping[str, torch.Tensor], reader: Reader, indices: Sequence[int]

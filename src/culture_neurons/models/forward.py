@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 
+from culture_neurons.errors import ModelError
 from culture_neurons.models import option_rows
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.readings import LAST, Positions
 
 
 def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -> Any:
@@ -34,3 +38,29 @@ def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -
     elif not hasattr(getattr(loaded.model, "model", loaded.model), "get_rope_index"):
         more["position_ids"] = (given["attention_mask"].long().cumsum(dim=-1) - 1).clamp_min(0)
     return loaded.model(**given, **more, use_cache=False)
+
+
+def logits_at(loaded: Loaded, inputs: Mapping[str, torch.Tensor], positions: Positions = LAST) -> torch.Tensor:
+    """Logits of one forward pass: [row, position, vocabulary] at the last positions, or [1, place, vocabulary] at the
+    places that are wanted: the model's head is given these alone.
+
+    Raises ModelError for a model whose head is no module, or not called as one.
+    """
+    keep, places = positions.keep, positions.places
+    if places is None:
+        return forward(loaded, inputs, keep).logits[:, -keep:]
+    head = loaded.model.get_output_embeddings()
+    calls = 0
+
+    def at_places(_: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        nonlocal calls
+        calls += 1
+        hidden, *others = args
+        row, position = places.to(hidden.device)
+        return hidden[row, hidden.shape[1] - position][None], *others
+
+    with head.register_forward_pre_hook(at_places) if head is not None else nullcontext():
+        result = forward(loaded, inputs, keep).logits
+    if calls != 1:
+        raise ModelError(f"model {loaded.name!r}: its head ran {calls} times; expected once, to read texts of options")
+    return result

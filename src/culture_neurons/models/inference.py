@@ -15,7 +15,7 @@ import torch
 
 from culture_neurons.data import prompts
 from culture_neurons.models import finite
-from culture_neurons.models.forward import forward
+from culture_neurons.models.forward import forward, logits_at
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.letters import Letters
 from culture_neurons.models.loading import Loaded
@@ -50,7 +50,7 @@ def right_answer(loaded: Loaded, batch: Batch) -> torch.Tensor:
     inputs = on_device(loaded, batch)
     reader = reader_of(loaded, batch)
     with keep_image_features(loaded.model, batch.image_of):
-        reading = reader.read(forward(loaded, inputs, reader.keep).logits)
+        reading = reader.read(logits_at(loaded, inputs, reader.positions))
     right = [order.index(sample.label) for sample, order in zip(batch.samples, batch.orders, strict=True)]
     return reading.by_option.gather(1, torch.tensor(right, device=reading.by_option.device)[:, None])[:, 0]
 
@@ -67,7 +67,7 @@ def ask(
 ) -> tuple[Reading, list[str] | None]:
     """One whole forward pass, or a generation: what is read where the answer starts, and the generated texts."""
     if prompt.answer != "generate":
-        return reader.read(forward(loaded, inputs, reader.keep).logits), None
+        return reader.read(logits_at(loaded, inputs, reader.positions)), None
     output = loaded.model.generate(
         **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
         # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.

@@ -7,7 +7,7 @@ import torch
 from culture_neurons.data import prompts
 from culture_neurons.errors import ModelError
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.readings import Reading
+from culture_neurons.models.readings import LAST, Reading
 
 #: How one option letter can stand in a vocabulary: alone, after a space (byte-level BPE or SentencePiece).
 _LETTER_FORMS = ("{}", "Ġ{}", "▁{}")
@@ -37,7 +37,7 @@ def letter_tokens(loaded: Loaded, n_options: int) -> list[list[int]]:
 class Letters:
     """The tokens of the first option letters, ready for the device where logits come out; a `readings.Reader`."""
 
-    keep = 1
+    positions = LAST
 
     def __init__(self, loaded: Loaded, n_options: int) -> None:
         self.tokens = letter_tokens(loaded, n_options)

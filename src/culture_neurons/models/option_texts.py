@@ -21,7 +21,7 @@ import torch
 from culture_neurons.errors import ModelError
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import Continued, Rows, Spans, continuation, lay_out
-from culture_neurons.models.readings import Reading
+from culture_neurons.models.readings import Positions, Reading
 
 SCORES = SUM, MEAN, PMI = "sum", "mean", "pmi"
 
@@ -58,11 +58,6 @@ class OptionReads:
     characters: np.ndarray
     question: np.ndarray
     score: str
-
-    @property
-    def keep(self) -> int:
-        """Logits of how many last positions are read."""
-        return int(self.spans.position.max())
 
 
 def lay_out_options(
@@ -102,8 +97,8 @@ def lay_out_options(
         first += len(of.texts)
     of_neutral = None
     if options[0].score == PMI:
-        room = max(sum(map(len, one.texts)) for one in continued) if shared else 0
-        neutral, of_neutral = _neutral_rows(loaded, options, of_option.shape, first, room, tokens_behind)
+        width = max(_width(one.context, one.texts) for one in continued) if shared else 0
+        neutral, of_neutral = _neutral_rows(loaded, options, of_option.shape, first, width, tokens_behind)
         continued += neutral
         question += [-1] * len(neutral)
     rows = lay_out(continued)
@@ -115,12 +110,12 @@ def _neutral_rows(
     options: Sequence[OptionTexts],
     shape: tuple[int, ...],
     first: int,
-    room: int,
+    width: int,
     tokens_behind: _TokensBehind,
 ) -> tuple[list[Continued], np.ndarray]:
     """Contexts q0 with the options behind them, each pair of texts once, and the span of each option from `first` on.
 
-    room  so many tokens of options are put behind one context, but at least one option
+    width  options are put behind one context while the row has no more tokens than this, but at least one option
     """
     pairs = dict.fromkeys((of.neutral, text) for of in options for text in of.texts)
     by_context: dict[str, list[str]] = {}
@@ -133,7 +128,7 @@ def _neutral_rows(
         group: list[list[int]] = []
         for text in texts:
             tokens = tokens_behind(neutral, continuation(" ", neutral, text))
-            if group and sum(map(len, group)) + len(tokens) > room:
+            if group and _width(context, [*group, tokens]) > width:
                 continued.append(Continued(context, group))
                 group = []
             group.append(tokens)
@@ -143,6 +138,11 @@ def _neutral_rows(
     for q, of in enumerate(options):
         result[q, : len(of.texts)] = [span[of.neutral, text] for text in of.texts]
     return continued, result
+
+
+def _width(context: Sequence[int], texts: Sequence[Sequence[int]]) -> int:
+    """Tokens of a row: no text's last one is an input (`option_rows`)."""
+    return len(context) + sum(len(text) - 1 for text in texts)
 
 
 def _start_token(loaded: Loaded) -> int:
@@ -188,23 +188,24 @@ class TextReader:
     """Reads the options of one batch off its logits; a `readings.Reader`."""
 
     def __init__(self, reads: OptionReads) -> None:
-        self.keep = reads.keep
         self._score = reads.score
         spans = reads.spans
-        self._row, self._position, self._token = (
-            torch.from_numpy(values) for values in (spans.row, reads.keep - spans.position, spans.token.clip(min=0))
-        )
-        self._padding = torch.from_numpy(spans.token < 0)
+        read = spans.token >= 0
+        places, index = np.unique(np.stack([spans.row[read], spans.position[read]]), axis=1, return_inverse=True)
+        self.positions = Positions(int(places[1].max()), torch.from_numpy(places))
+        place = np.zeros_like(spans.token)
+        place[read] = index.ravel()
+        self._place, self._token = torch.from_numpy(place), torch.from_numpy(spans.token.clip(min=0))
+        self._padding = torch.from_numpy(~read)
         self._of_option = torch.from_numpy(reads.of_option.clip(min=0))
         self._missing = torch.from_numpy(reads.of_option < 0)
         self._of_neutral = None if reads.of_neutral is None else torch.from_numpy(reads.of_neutral.clip(min=0))
         self._characters = torch.from_numpy(reads.characters)
 
     def read(self, logits: torch.Tensor) -> Reading:
-        """Log-softmax of the scores of each question's options; of logits [row, position, vocabulary]."""
+        """Log-softmax of the scores of each question's options; of logits [1, place, vocabulary]."""
         scores = self.scores(logits)
-        starts = self._of_option[:, 0]
-        best = logits[:, -self.keep :][self._row[starts, 0], self._position[starts, 0]].argmax(dim=-1)
+        best = logits[0, self._place[self._of_option[:, 0], 0]].argmax(dim=-1)
         return Reading(scores.log_softmax(dim=-1), best)
 
     def is_well_formed(self, best: int, n_options: int) -> bool:
@@ -212,13 +213,10 @@ class TextReader:
         return True
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Scores [question, option], -inf where a question has fewer; of logits [row, position, vocabulary], of which
-        the last `keep` positions are read."""
+        """Scores [question, option], -inf where a question has fewer; of logits [1, place, vocabulary]."""
         self._to(logits.device)
-        logits = logits[:, -self.keep :]
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        normaliser = logits.logsumexp(dim=-1)
-        by_token = logits[self._row, self._position, self._token] - normaliser[self._row, self._position]
+        logits = logits[0].to(torch.promote_types(logits.dtype, torch.float32))
+        by_token = logits[self._place, self._token] - logits.logsumexp(dim=-1)[self._place]
         by_text = by_token.masked_fill(self._padding, 0).sum(dim=-1)
         scores = by_text[self._of_option]
         if self._score == MEAN:
@@ -228,7 +226,7 @@ class TextReader:
         return scores.masked_fill(self._missing, -torch.inf)
 
     def _to(self, device: torch.device) -> None:
-        if self._row.device != device:
+        if self._place.device != device:
             for name, value in vars(self).items():
                 if isinstance(value, torch.Tensor):
                     setattr(self, name, value.to(device))

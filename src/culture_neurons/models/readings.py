@@ -21,16 +21,30 @@ class Reading:
     best: torch.Tensor
 
 
-class Reader(Protocol):
-    """Reads the options of one batch.
+@dataclass(frozen=True)
+class Positions:
+    """Where the logits of a batch are wanted.
 
-    keep  logits of how many last positions it needs
+    keep    at so many last positions
+    places  and of these here alone, int64 [2, place]: row, and position from the end (1 is the last one); None:
+            everywhere. The head of a small model costs as much as some of its layers
     """
 
-    keep: int
+    keep: int = 1
+    places: torch.Tensor | None = None
+
+
+#: At the last position of each row.
+LAST = Positions()
+
+
+class Reader(Protocol):
+    """Reads the options of one batch off the logits at `positions`."""
+
+    positions: Positions
 
     def read(self, logits: torch.Tensor) -> Reading:
-        """Read logits [row, position, vocabulary], of which the last `keep` positions count."""
+        """Read logits [row, position, vocabulary], as `forward.logits_at` gives them."""
 
     def is_well_formed(self, best: int, n_options: int) -> bool:
         """Whether the most likely token begins an answer to a question of so many options."""

@@ -28,9 +28,10 @@ import torch
 from torch import nn
 
 from culture_neurons.errors import ModelError
-from culture_neurons.models.forward import forward
+from culture_neurons.models.forward import logits_at
 from culture_neurons.models.last_positions import last_positions
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.readings import LAST, Positions
 from culture_neurons.models.stand_ins import (
     Run,
     StandIn,
@@ -54,25 +55,27 @@ class Replay:
     layer  int: the layer at which they start
     kind   how the decoder layers are called (`_kind` of their arguments); None before the first complete pass
 
-    `keep`: how many last positions are read.
+    `positions`: where logits are read.
     `savings`: what is computed around the layers before a mask acts is left out too, and of the last layer all but the
     last positions, in so far as that changes no bit.
     Raises ModelError for a model whose layers read the keys and values of others (Gemma 3n, the small Gemma 4).
     """
 
     def __init__(
-        self, loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1, savings: bool = True
+        self, loaded: Loaded, inputs: Mapping[str, torch.Tensor], positions: Positions = LAST, savings: bool = True
     ) -> None:
         if any(getattr(attention, "is_kv_shared_layer", False) for attention in loaded.adapter.attentions):
             raise ModelError("its layers share keys and values")
-        self._loaded, self._inputs, self._keep, self._savings = loaded, inputs, keep, savings
+        self._loaded, self._inputs, self._positions, self._savings = loaded, inputs, positions, savings
         self._layers = loaded.adapter.layers
         *self._around, self._decoder = _path(loaded)
         self.layer = 0
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
         self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
-        self._tail = last_positions(loaded.adapter, getattr(self._decoder, "norm", None), keep) if savings else []
+        self._tail = (
+            last_positions(loaded.adapter, getattr(self._decoder, "norm", None), positions.keep) if savings else []
+        )
         self._entry: list[StandIn] = []  # `_entry` of the decoder, once a pass was complete
 
     def advance(self, layer: int) -> None:
@@ -91,8 +94,7 @@ class Replay:
         self._below = [returning(below, runs[0][1]) for below in self._layers[:layer]]
 
     def logits(self, activation_only: bool = True) -> torch.Tensor:
-        """Logits [row, position, vocabulary] at the last `keep` positions, under the mask in force, which acts in no
-        layer before.
+        """Logits where they are wanted (`forward.logits_at`), under the mask in force, which acts in no layer before.
 
         `activation_only`: in this layer it acts on the activation's output alone. The first such pass keeps what comes
         before that, and the others hand it back.
@@ -129,7 +131,7 @@ class Replay:
         # In the last layer, what is kept of the MLP is there for all positions.
         tail = self._tail if self.layer < len(self._layers) - 1 else []
         with replace_forwards([*self._below, *stand_ins, *self._entry, *tail]):
-            return forward(self._loaded, self._inputs, self._keep).logits[:, -self._keep :]
+            return logits_at(self._loaded, self._inputs, self._positions)
 
 
 @dataclass(frozen=True)

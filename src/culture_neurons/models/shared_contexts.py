@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from culture_neurons import seeds
-from culture_neurons.models.forward import forward
+from culture_neurons.models.forward import logits_at
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import Continued, lay_out
 from culture_neurons.models.option_texts import SUM, OptionReads, TextReader
 
 log = logging.getLogger("culture_neurons")
+
 
 @torch.inference_mode()
 def shares_contexts(loaded: Loaded) -> bool:
@@ -61,7 +62,7 @@ def _same_apart(loaded: Loaded) -> bool:
         span = np.arange(2)[None]
         reader = TextReader(OptionReads(rows.spans, span, None, np.ones_like(span), np.zeros(len(rows.ids)), SUM))
         try:
-            scores.append(reader.scores(forward(loaded, inputs, reader.keep).logits))
+            scores.append(reader.scores(logits_at(loaded, inputs, reader.positions)))
         except (RuntimeError, TypeError, ValueError, AttributeError):
             return False
     return bool(torch.allclose(*scores, rtol=1e-4 if loaded.dtype == "float32" else 2e-2))
