@@ -19,6 +19,7 @@ NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", 
 SELECTORS = ["cas", "mad", "lape", "lap", "random-matched"]
 EFFECT = {
     "cas": 29.0,
+    "effect-size": 26.0,
     "mad": 12.0,
     "lape": 20.0,
     "lap": 6.0,
@@ -275,9 +276,11 @@ def judged_on_sets(folder: Path, models: tuple[str, ...], cultures: list[str], s
                 "n": total, "n_cultures": len(known), "n_masks": len(cultures), "n_own": n * have, "n_controls": 2,
                 "shared": "yes" if selector == "culnig-general" else "no", "neurons": 10.0, "chance": 0.25,
                 "baseline_accuracy": base, "masked_accuracy": base + change / 100, "own_rank": 1.5 if have else np.nan,
+                "level": "above chance",
             }  # fmt: skip
             measured = {"change": change, "random_change": -0.2, "difference": change + 0.2}
             measured |= {"own_change": 2 * change, "other_change": 0.5 * change} if have else {}
+            measured |= {"specificity": 1.5 * change} if have > 1 and row["shared"] == "no" else {}
             for column, value in measured.items() if not control else [("change", change)]:
                 for prefix, scale in (("", 1.0), ("logprob_", 0.05)):
                     full = column.replace("change", f"{prefix}change") if "change" in column else prefix + column

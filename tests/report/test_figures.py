@@ -137,7 +137,7 @@ def no_rows_of_a_model(tables: contents.Tables) -> contents.Tables:
 #: Kinds that say in words that there is nothing to draw, by what is done to the tables.
 WORDS = {
     all_equal: {"related"},
-    no_mask: set(FIGURES) - {"baseline", "images", "finetuning", "sets"},  # which do not hang on masks
+    no_mask: set(FIGURES) - {"baseline", "images", "finetuning", "sets", "transfer"},  # which do not hang on masks
     no_rows: set(FIGURES),
     no_rows_of_a_model: set(FIGURES) - {"overview", "baseline", "images"},  # which show the other one
 }
@@ -376,6 +376,27 @@ def test_data_sets_show_the_accuracies_of_the_table(tables):
     assert "random mask" not in [
         t.get_text() for t in figures.plot_sets(alone, PLANTED, selectors).legends[0].get_texts()
     ]
+
+
+def test_transfer_shows_own_other_and_random_changes_of_each_data_set(tables):
+    figure = figures.plot_transfer(tables, PLANTED, ["cas", "lap"])
+    part = contents.rows(tables.more["sets"], PLANTED).query("factor == 0").set_index(["set", "selector"])
+    assert [ax.get_title().partition(":")[0] for ax in figure.axes] == ["demo", r"quiz & more \$x\$", "reasoning"]
+    for ax, name in zip(figure.axes, ("demo", "quiz & more $x$", "reasoning"), strict=True):
+        dots = {(round(float(line.get_xdata()[0]), 6), line.get_marker()) for line in ax.lines
+                if len(line.get_xdata()) == 1}  # fmt: skip
+        expected = set()
+        for selector in ("cas", "lap"):
+            row = part.loc[name, selector]
+            expected.add((round(row["random_logprob_change"], 6), "D"))
+            if name == "reasoning":  # of none of the masks' cultures: all questions alike
+                expected.add((round(row["logprob_change"], 6), "s"))
+            else:
+                expected |= {(round(row["own_logprob_change"], 6), "o"), (round(row["other_logprob_change"], 6), "s")}
+        assert dots == expected
+        low, high = ax.get_xlim()
+        assert all(low < x < high for x, _ in dots)
+    assert "accuracy" not in said_of(tables, "transfer")
 
 
 def test_related_cultures_stand_side_by_side_with_their_ranks(tables):

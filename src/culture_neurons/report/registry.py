@@ -153,6 +153,12 @@ _ALL = (
         ("sets",),
     ),
     Figure(
+        "transfer", "model", "transfer.plot_transfer", "transfer.caption_transfer", "transfer.no_transfer",
+        "what masks do to their own culture's questions, to others, and random ones to all, on each data set; with "
+        "`evaluation.sets`",
+        ("sets",),
+    ),
+    Figure(
         "finetuning", "model", "finetuning.plot_finetuning", "finetuning.caption_finetuning",
         "finetuning.no_finetuning",
         "change of accuracy per data set after training on another task, by choice of modules; accuracy on the task; "

@@ -25,6 +25,7 @@ from culture_neurons.report.figures.sets import plot_sets
 from culture_neurons.report.figures.stability import plot_stability
 from culture_neurons.report.figures.style import save
 from culture_neurons.report.figures.tables import Tables, read
+from culture_neurons.report.figures.transfer import plot_transfer
 
 __all__ = [
     "Tables",
@@ -43,6 +44,7 @@ __all__ = [
     "plot_robustness",
     "plot_sets",
     "plot_stability",
+    "plot_transfer",
     "read",
     "save",
 ]

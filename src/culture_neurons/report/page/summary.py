@@ -35,7 +35,14 @@ from culture_neurons.report.figures.tables import (
     selector_name,
 )
 from culture_neurons.report.figures.titles import named, number
-from culture_neurons.report.page import answering, evaluation_sets, finetuning, image_controls, shuffled_labels
+from culture_neurons.report.page import (
+    answering,
+    evaluation_sets,
+    finetuning,
+    image_controls,
+    shuffled_labels,
+    survival,
+)
 from culture_neurons.report.words import FARES, MEASURES, bracket, change_in_words, p_value_text, plain
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
@@ -80,7 +87,7 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
 
 def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
     """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls, shuffled labels and
-    further data sets say, what training on other tasks did, and one item per selector.
+    further data sets say, which effects survive there, what training on other tasks did, and one item per selector.
 
     An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
     """
@@ -100,6 +107,7 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
             "shuffled": shuffled_labels.sentences(tables, model), "sets": evaluation_sets.sentences(tables, model),
+            "survival": survival.sentences(tables, model),
             "tuned": finetuning.sentences(tables, model), "warnings": answering.warnings(tables, model),
         })  # fmt: skip
     return result
