@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -72,6 +72,21 @@ def text_folder(folder: Path) -> str:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def byte_tokenizer(texts: list[str], size: int = 400) -> PreTrainedTokenizerFast:
+    """A tokenizer of byte pairs, learnt from `texts`: a word and the space before it are one token, as in Llama 3.
+    Its chat template is the bare text."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=["<pad>", "</s>"], initial_alphabet=alphabet,
+                                  show_progress=False)  # fmt: skip
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>",
+        chat_template="{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
