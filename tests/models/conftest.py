@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -29,6 +30,8 @@ from culture_neurons.data.readers import synthetic
 from culture_neurons.models import loading
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.demo import architectures
+from culture_neurons.models.inference import right_answer
+from culture_neurons.models.inputs import contexts, process
 from culture_neurons.types import Sample
 
 torch.set_num_threads(1)
@@ -72,6 +75,49 @@ def text_folder(folder: Path) -> str:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def byte_tokenizer(texts: list[str], size: int = 400) -> PreTrainedTokenizerFast:
+    """A tokenizer of byte pairs, learnt from `texts`: a word and the space before it are one token, as in Llama 3.
+    Its chat template is the bare text."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=["<pad>", "</s>"], initial_alphabet=alphabet,
+                                  show_progress=False)  # fmt: skip
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>",
+        chat_template="{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    )  # fmt: skip
+
+
+def gradients_of_rows(loaded: loading.Loaded, question: list, opener) -> tuple[float, np.ndarray]:
+    """P(right option) of one question whose options have a row each, and the attribution of gate_proj, [layer, unit],
+    from gradients as PyTorch keeps them."""
+    apart = process(loaded, question, opener)
+    context = process(loaded, contexts(question), opener).tokens
+    kept = []
+
+    def keep(module, args, output):
+        output.requires_grad_().retain_grad()
+        kept.append(output)
+
+    handles = [mlp.gate_proj.register_forward_hook(keep) for mlp in loaded.adapter.mlps]
+    with torch.enable_grad():
+        p = right_answer(loaded, apart).exp()[0]
+        p.backward()
+    for handle in handles:
+        handle.remove()
+    lengths = apart.inputs["attention_mask"].sum(dim=1).tolist()[: int((apart.reads.question >= 0).sum())]
+    result = []
+    for a in kept:
+        products = [row[len(row) - n :] for row, n in zip((a * a.grad).detach(), lengths, strict=False)]
+        # All options follow from one and the same activation at a token of the context.
+        shared = sum(product[:context] for product in products)
+        tokens = torch.cat([shared, *(product[context:] for product in products)])
+        result.append(p.detach() * tokens.amax(dim=0))
+    return float(p.detach()), torch.stack(result).numpy()
 
 
 @pytest.fixture(scope="session")

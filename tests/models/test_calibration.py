@@ -110,6 +110,18 @@ def test_attribution_is_timed_where_it_is_asked_for(one, questions, samples):
     assert (measurement.seconds["attribute"] > 0).all()
 
 
+def test_right_options_are_recorded_where_they_are_in_the_run(one, questions, samples):
+    prompt = Prompt(answer="options", score="sum")
+    spread = calibration.spread_samples(one, samples[:8], prompt, 8)
+    measured_tokens = {}
+    for options in (False, True):
+        measurement = calibration.measure(one, spread, questions.opener, prompt, "all", 10, repeats=1, options=options)
+        measured_tokens[options] = sum(int(tokens.sum()) for tokens, *_ in measurement.recorded)
+    right = [" " + sample.options[sample.label] for sample in samples[:8]]
+    behind = one.tokenizer(right, add_special_tokens=False)["input_ids"]
+    assert measured_tokens[True] == measured_tokens[False] + sum(map(len, behind))
+
+
 def test_content_tokens_can_be_recorded(one, questions, samples):
     measurement = measured(one, questions, samples[:8], rule="text")
     assert all((tokens < measurement.tokens[1]).all() for tokens, _, _ in measurement.recorded)

@@ -14,12 +14,13 @@ from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.batching import batches, run_batches
+from culture_neurons.models.forward import logits_at
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inference import answer, reader_of, right_answer
+from culture_neurons.models.inference import answer, on_device, reader_of
 from culture_neurons.models.inputs import Prompt, contexts, process, render
 from culture_neurons.models.loading import load
-from culture_neurons.types import NeuronMask
-from tests.models.conftest import TEXT, language_model
+from culture_neurons.types import NeuronMask, Sample
+from tests.models.conftest import TEXT, byte_tokenizer, gradients_of_rows, language_model
 
 PMI = Prompt(answer="options")
 
@@ -232,30 +233,88 @@ def test_attributions_are_those_of_gradients_through_rows_of_their_own(one, text
         probability, values = attribute(loaded, batch, hooks)
     monkeypatch.setattr(inputs, "shares_contexts", lambda _: False)
     for q, sample in enumerate(texts):
-        apart = process(loaded, render(loaded, [sample], prompt), None)
-        context = process(loaded, contexts(apart.questions), None).tokens
-        kept = []
-
-        def keep(module, args, output, kept=kept):
-            output.requires_grad_().retain_grad()
-            kept.append(output)
-
-        handles = [mlp.gate_proj.register_forward_hook(keep) for mlp in loaded.adapter.mlps]
-        with torch.enable_grad():
-            p = right_answer(loaded, apart).exp()[0]
-            p.backward()
-        p = float(p.detach())
-        for handle in handles:
-            handle.remove()
+        p, expected = gradients_of_rows(loaded, render(loaded, [sample], prompt), None)
         assert probability[q] == pytest.approx(p)
-        lengths = apart.inputs["attention_mask"].sum(dim=1).tolist()
-        for layer, a in enumerate(kept):
-            products = [row[len(row) - n :] for row, n in zip((a * a.grad).detach(), lengths, strict=True)]
-            # All options follow from one and the same activation at a token of the context.
-            shared = sum(product[:context] for product in products)
-            tokens = torch.cat([shared, *(product[context:] for product in products)])
-            expected = p * tokens.amax(dim=0)
-            np.testing.assert_allclose(values["gate_proj"][q, layer], expected, atol=1e-9)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(values["gate_proj"][q] / scale, expected / scale, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def merging():
+    """A Llama whose tokenizer joins a word with the space before it, with questions for it."""
+    options = ("Japan", "the Czech Republic", "12", "Kenya and Japan")
+    texts = ["The name Tanaka is common in " + option for option in options]
+    return language_model("llama", byte_tokenizer(texts * 5), torch.float64), options
+
+
+def scores_of(loaded, context, options, prompt):
+    """Scores of one question, float64 [option]."""
+    sample = Sample("s", "c", "k", context, options, 0, "identify", None, "")
+    batch = process(loaded, render(loaded, [sample], prompt), None)
+    reader = option_texts.TextReader(batch.reads)
+    with torch.inference_mode():
+        return reader.scores(logits_at(loaded, on_device(loaded, batch), reader.positions))[0].numpy()
+
+
+def harness_scores(loaded, context, options, delimiter):
+    """acc, acc_norm and acc_mutual_info of lm-evaluation-harness 0.4.9.1, as its code defines them (`_encode_pair`,
+    `loglikelihood` and the requests of a multiple-choice task), under our names."""
+    encode = partial(loaded.tokenizer.encode, add_special_tokens=False)
+
+    def log_likelihood(context, continuation):
+        if context == "":
+            first, behind = [loaded.tokenizer.eos_token_id], encode(continuation)
+        else:
+            spaces = len(context) - len(context.rstrip())
+            if spaces > 0:
+                continuation, context = context[-spaces:] + continuation, context[:-spaces]
+            first = encode(context)
+            behind = encode(context + continuation)[len(first) :]
+        with torch.inference_mode():
+            logits = loaded.model(torch.tensor([(first + behind)[:-1]])).logits[0]
+        logp = logits.log_softmax(dim=-1)[-len(behind) :]
+        return sum(float(row[token]) for row, token in zip(logp, behind, strict=True))
+
+    given = np.array([log_likelihood(context, delimiter + option) for option in options])
+    alone = np.array([log_likelihood("", delimiter + option) for option in options])
+    return {"sum": given, "mean": given / [len(option) for option in options], "pmi": given - alone}
+
+
+@pytest.mark.parametrize("option", ["{option}", "{option}.", "the {option}"])
+@pytest.mark.parametrize("score", option_texts.SCORES)
+def test_scores_are_those_of_lm_evaluation_harness(merging, score, option):
+    loaded, options = merging
+    written = tuple(option.replace("{option}", text) for text in options)
+    prompt = Prompt(answer="options", score=score, neutral="", option=option)
+    context = "The name Tanaka is common in"
+    expected = harness_scores(loaded, context, written, " ")[score]
+    np.testing.assert_allclose(scores_of(loaded, context, options, prompt), expected, atol=1e-6)
+    # The space that a context ends in stands for the delimiter, as there.
+    assert len(loaded.tokenizer("in Japan")["input_ids"]) == len(loaded.tokenizer("in ")["input_ids"])
+    if score != "pmi":  # there options behind nothing would have no space before them, so other tokens
+        expected = harness_scores(loaded, context + " ", written, "")[score]
+    np.testing.assert_allclose(scores_of(loaded, context + " ", options, prompt), expected, atol=1e-6)
+
+
+def test_a_line_feed_is_part_of_the_context(merging):
+    loaded, options = merging
+    context = "The name Tanaka is common in\n"
+    got = scores_of(loaded, context, options, Prompt(answer="options", score="sum"))
+    harness = harness_scores(loaded, context, options, "")["sum"]
+    # lm-evaluation-harness counts the line feed as the options', which adds the same to each.
+    assert np.ptp(harness - got) < 1e-6
+    assert (harness - got).max() < -0.1
+
+
+def test_option_template_stands_behind_context_and_neutral_context(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    written = [replace(s, options=tuple(f"Which {option} ?" for option in s.options)) for s in texts]
+    for score in option_texts.SCORES:
+        got = answered(loaded, texts, None, Prompt(answer="options", score=score, option="Which {option} ?"), 8)
+        for sample in written:
+            text, neutral = loaded.render(sample.question, False), loaded.render(sample.neutral, False)
+            expected = expected_logprobs(loaded, sample, text, score, neutral)
+            np.testing.assert_allclose(got[sample.sample_id].logprobs, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +322,11 @@ def test_attributions_are_those_of_gradients_through_rows_of_their_own(one, text
     [
         ({"answer": "option"}, "did you mean 'options'"),
         ({"answer": "options", "score": "pni"}, "did you mean 'pmi'"),
-        ({"answer": "options", "context": "Say it:"}, "expected {question} in it, once"),
+        ({"answer": "options", "context": "Say it:"}, r"^context 'Say it:': expected \{question\} in it, once"),
+        ({"answer": "options", "option": "the"}, r"^option 'the': expected \{option\} in it, once"),
+        ({"answer": "options", "option": "{option} {option}"}, r"expected \{option\} in it, once"),
+        ({"option": "{option}."}, r"^option '\{option\}\.': of use for answer options alone; answer is 'logprob'"),
+        ({"answer": "generate", "context": "Q: {question}"}, r"^context .* alone; answer is 'generate'"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from culture_neurons.errors import ConfigError
 from culture_neurons.models.batching import batches, run_batches
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inputs import Prompt, prepare
+from culture_neurons.models.inputs import Prompt, contexts, prepare, process, render
 from culture_neurons.models.recording import NEED_CONTENT, activation_sums, token_weights
 from culture_neurons.types import TOKEN_RULES
 
@@ -57,8 +58,6 @@ def test_sums_add_over_disjoint_token_rules(one, questions):
 
 
 def test_unknown_rule_and_sample_without_such_tokens_are_refused(one, questions):
-    from dataclasses import replace
-
     batch = prepare(one, [replace(questions.samples[0], image=None)], questions.opener, PROMPT)
     with pytest.raises(ConfigError, match="did you mean 'content'"):
         token_weights(one, batch, "contents")
@@ -66,3 +65,57 @@ def test_unknown_rule_and_sample_without_such_tokens_are_refused(one, questions)
         token_weights(one, batch, "text")
     with pytest.raises(ConfigError, match=questions.samples[0].sample_id):
         token_weights(one, batch, "image")
+
+
+def naive_sums(loaded, sample, opener, option, rule):
+    """T, K and S of one question with its right option behind it, in one pass over a row made by hand."""
+    context = loaded.render(sample.question, True)
+    inputs = dict(loaded.processor(text=[context], images=[opener(sample.image)], return_tensors="pt"))
+    first = loaded.tokenizer(context, add_special_tokens=False)["input_ids"]
+    behind = loaded.tokenizer(f"{context} {option}", add_special_tokens=False)["input_ids"][len(first) :]
+    n = inputs["input_ids"].shape[1]
+    ids = torch.cat([inputs["input_ids"], torch.tensor([behind])], dim=1)
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(behind)))
+    image = (ids[0] == loaded.image_token_id).numpy()
+    words = loaded.tokenizer(sample.question, add_special_tokens=False)["input_ids"]
+    start = next(i for i in range(n) if ids[0, i : i + len(words)].tolist() == words)
+    text = np.isin(np.arange(ids.shape[1]), [*range(start, start + len(words)), *range(n, n + len(behind))])
+    last = np.arange(ids.shape[1]) == n + len(behind) - 1
+    counts = {"all": text | True, "content": image | text, "image": image, "text": text, "last": last}[rule]
+    gates = []
+    hooks = [mlp.act_fn.register_forward_hook(lambda m, a, out: gates.append(out[0])) for mlp in loaded.adapter.mlps]
+    with torch.no_grad():
+        loaded.model(**inputs, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    g = torch.stack(gates).double().numpy()[:, counts]
+    return counts.sum(), (g > 0).sum(axis=1), np.maximum(g, 0).sum(axis=1)
+
+
+@pytest.mark.parametrize("rule", TOKEN_RULES)
+def test_right_options_are_recorded_behind_their_questions(loaded, questions, rule):
+    samples = [
+        replace(s, options=tuple(f"{o}{' indeed' * ((i + k) % 3)}" for k, o in enumerate(s.options)), label=i % 4)
+        for i, s in enumerate(questions.samples[:5])
+    ]
+    prompt = Prompt(answer="options", score="sum", option="the {option}")
+    rendered = contexts(render(loaded, samples, prompt), right_options=True)
+    batch = process(loaded, rendered, questions.opener, content=rule in NEED_CONTENT)
+    with record(loaded.adapter) as recorder:
+        tokens, fired, positive_sum = activation_sums(loaded, batch, rule, recorder)
+    assert len(batch.inputs["input_ids"]) == len(samples)
+    for i, sample in enumerate(samples):
+        right = f"the {sample.options[sample.label]}"
+        expected = naive_sums(loaded, sample, questions.opener, right, rule)
+        assert tokens[i] == expected[0]
+        assert (fired[i] != expected[1]).mean() < 0.01  # g may round to the other side of 0
+        np.testing.assert_allclose(positive_sum[i], expected[2], rtol=1e-3, atol=1e-5)
+
+
+def test_letters_are_no_options_to_record(one, questions):
+    rendered = render(one, questions.samples[:2], PROMPT)
+    assert contexts(rendered) == rendered
+    with pytest.raises(ConfigError, match=r"^recording: options: true: the options .* are letters; expected false, or"):
+        contexts(rendered, right_options=True)

@@ -91,3 +91,23 @@ def test_texts_of_options_are_not_recorded(base, tmp_path, step):
         batch = process(loaded, [question], read_samples(base / "samples.parquet")[1])
         expected[question.sample.culture] += batch.tokens
     assert dict(zip(question_tokens.cultures, question_tokens.tokens.tolist(), strict=True)) == expected
+
+
+def test_right_options_are_recorded_where_they_are_asked_for(base, tmp_path, step):
+    prompt = ["--prompt", json.dumps({"answer": "options", "neutral": ""}), "--token-rule", "content"]
+    without, _ = store.read_statistics(step.recorded(base, tmp_path / "0.h5", *prompt))
+    recorded, metadata = store.read_statistics(step.recorded(base, tmp_path / "1.h5", *prompt, "--options"))
+    assert metadata["settings"]["options"] is True
+    samples, _ = read_samples(base / "samples.parquet", split="identify")
+    table, _ = files.read_table(base / "m/predictions.parquet")
+    right = set(table.loc[table["correct"], "sample_id"])
+    tokenizer = load({"name": "m", "path": str(base / "model")}).tokenizer
+    behind = dict.fromkeys(recorded.cultures, 0)
+    for sample in samples:
+        if sample.sample_id in right:
+            option = " " + sample.options[sample.label]
+            behind[sample.culture] += len(tokenizer(option, add_special_tokens=False)["input_ids"])
+    assert (recorded.tokens - without.tokens).tolist() == [behind[culture] for culture in recorded.cultures]
+    with pytest.raises(ConfigError, match="recording: options: true"):
+        step.recorded(base, tmp_path / "2.h5", "--options")
+    assert not (tmp_path / "2.h5").exists()

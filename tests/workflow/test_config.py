@@ -64,6 +64,12 @@ def test_selector_that_needs_what_is_not_recorded_is_refused():
         check(config, SCHEMA)
 
 
+def test_templates_and_recorded_options_are_for_answers_by_texts():
+    config = changed(["prompt"], {"answer": "options", "context": "Q: {question}", "option": "the {option}"})
+    config["recording"]["options"] = True
+    check(config, SCHEMA)
+
+
 def keys(node, schema, where=()):
     """Every key that the schema lists, as a path."""
     for key, sub in schema.get("properties", {}).items():
@@ -138,6 +144,11 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("evidence", "strengths"), [float("inf")], r"inf"),
         (("evidence", "token_rules"), ["all"], r"evidence: token_rules: 'all' is recorded already"),
         (("evidence", "image_controls"), ["black"], r"expected one of blank, none"),
+        (("recording", "options"), True, r"^recording: options: true: expected false .* answer is 'logprob', not 'opt"),
+        (("prompt", "context"), "Q: ", r"^prompt: context 'Q: ': expected \{question\} in it, once"),
+        (("prompt", "option"), "the", r"^prompt: option 'the': expected \{option\} in it, once"),
+        (("prompt", "option"), "{option}.", r"^prompt: option .* of use for answer options alone; answer is 'logprob'"),
+        (("prompt", "score"), "pni", r"^prompt: score: 'pni' is not valid; expected one of sum, mean, pmi"),
         (("recording", "tokens"), "contents", r"expected one of all, content, .* \(did you mean 'content'"),
         (("recording", "mantissa_bits"), 24, r"recording: mantissa_bits: 24 is not valid; expected at most 23"),
         (("top_fractions",), [0.1, 1e-12], r"different numbers of at least 1e-10"),

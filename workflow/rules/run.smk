@@ -24,6 +24,7 @@ rule calibrate:
         tokens=config["recording"]["tokens"],
         mantissa_bits=config["recording"]["mantissa_bits"],
         negative_sum=["--negative-sum"] * config["recording"]["negative_sum"],
+        options=["--options"] * config["recording"]["options"],
         top_fraction=max(run.fractions, key=float),
         sites=run.attributed_sites,
         # Here the way a job runs is what is measured, so a change of it measures again.
@@ -31,7 +32,7 @@ rule calibrate:
     shell:
         ask(
             "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --token-rule {params.tokens}"
-            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --top-fraction {params.top_fraction}"
+            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} {params.options} --top-fraction {params.top_fraction}"
             " --sites {params.sites} --calibration-out {output.calibration:q}"
         )
 

@@ -28,12 +28,13 @@ rule record:
         min_correct=config["recording"]["min_correct"],
         mantissa_bits=config["recording"]["mantissa_bits"],
         negative_sum=["--negative-sum"] * config["recording"]["negative_sum"],
+        options=["--options"] * config["recording"]["options"],
         shards=run.shards["record"],
     shell:
         ask(
             "python -m culture_neurons.steps.record --samples {input.samples:q} --predictions {input.predictions:q}"
             " --site {params.site} --token-rule {params.tokens} --min-correct {params.min_correct}"
-            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} --shard {wildcards.shard}"
+            " --mantissa-bits {params.mantissa_bits} {params.negative_sum} {params.options} --shard {wildcards.shard}"
             " --shards {params.shards} --statistics-out {output.statistics:q}"
         )
 

@@ -9,14 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from string import ascii_uppercase
 
+from culture_neurons.errors import ConfigError
 from culture_neurons.types import Sample
 
 LETTERS = ascii_uppercase
 INSTRUCTION = "Answer with the letter of the right option only."
+#: Templates of `answer: options`: key -> the only field that it has, which alone is its default.
+TEMPLATES = {"context": "{question}", "option": "{option}"}
+
+
+def check_templates(answer: str, templates: Mapping[str, str]) -> None:
+    """Raise ConfigError for a template (a key of `TEMPLATES`) without its field, with two of them, or without use.
+
+    answer  how the model is asked: only options are written by templates
+    """
+    for key, template in templates.items():
+        if template.count(TEMPLATES[key]) != 1:
+            raise ConfigError(f"{key} {template!r}: expected {TEMPLATES[key]} in it, once")
+        if answer != "options" and template != TEMPLATES[key]:
+            raise ConfigError(f"{key} {template!r}: of use for answer options alone; answer is {answer!r}")
 
 
 def option_order(sample_id: str, n_options: int, seed: int) -> tuple[int, ...]:

@@ -123,6 +123,7 @@ def measure(
     repeats: int = 2,
     negative_sum: bool = False,
     sites: Sequence[str] = (),
+    options: bool = False,
 ) -> Measurement:
     """Run each kind of work on the batches, after a warm-up in which batches are halved until they fit into memory.
 
@@ -131,6 +132,7 @@ def measure(
     repeats       of each kind of work, one right after the other
     negative_sum  whether N is recorded too
     sites         projections to attribute
+    options       whether texts of right options are recorded too
 
     Raises what the work raises, an out-of-memory error for a single question too.
     """
@@ -138,7 +140,9 @@ def measure(
     content = rule in NEED_CONTENT
 
     def recorded(batch: Batch) -> Batch:
-        return batch if batch.reads is None else process(loaded, contexts(batch.questions), opener, content)
+        if batch.reads is None and not options:
+            return batch
+        return process(loaded, contexts(batch.questions, options), opener, content)
 
     def everything(batch: Batch) -> None:
         answer(loaded, batch, prompt)

@@ -13,6 +13,7 @@ from torch import nn
 from culture_neurons.errors import ModelError
 from culture_neurons.models import option_rows
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.positions import branch_positions, rope_index
 from culture_neurons.models.readings import LAST, Positions
 
 
@@ -20,7 +21,7 @@ def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -
     """One forward pass without a cache, logits at the last `keep` positions only.
 
     Positions count from a sample's first token, so that padding on the left shifts nothing; models with positions of
-    their own (Qwen's three-dimensional ones) compute them. Where texts branch off a context (`option_rows`), each
+    three axes (Qwen's) compute them. Where texts branch off a context (`option_rows`), each
     branch goes on from the context's last position and sees nothing of the others.
     """
     more: dict[str, Any] = {}
@@ -34,8 +35,8 @@ def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -
         given["attention_mask"] = torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(
             ~sees, torch.finfo(dtype).min
         )
-        more["position_ids"] = option_rows.places(branch)
-    elif not hasattr(getattr(loaded.model, "model", loaded.model), "get_rope_index"):
+        more["position_ids"] = branch_positions(loaded, inputs, branch)
+    elif rope_index(loaded) is None:
         more["position_ids"] = (given["attention_mask"].long().cumsum(dim=-1) - 1).clamp_min(0)
     return loaded.model(**given, **more, use_cache=False)
 

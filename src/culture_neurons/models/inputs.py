@@ -17,14 +17,9 @@ from culture_neurons.errors import ConfigError, DataError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.markers import as_text, control_texts
-from culture_neurons.models.option_rows import CONTEXT, PADDING
-from culture_neurons.models.option_texts import (
-    PMI,
-    SCORES,
-    OptionReads,
-    OptionTexts,
-    lay_out_options,
-)
+from culture_neurons.models.option_inputs import with_options, with_right_options
+from culture_neurons.models.option_rows import continuation, without_last_spaces
+from culture_neurons.models.option_texts import PMI, SCORES, OptionReads, OptionTexts
 from culture_neurons.models.shared_contexts import shares_contexts
 from culture_neurons.types import Sample
 
@@ -48,6 +43,7 @@ class Prompt:
     answer          "logprob" or "generate", by the options' letters; "options", by their texts
     max_new_tokens  for "generate"
     context         for "options": what the options continue, with {question} in it
+    option          for "options": how each is written behind the context and the neutral one, with {option} in it
     score           for "options": of `option_texts.SCORES`
     neutral         for "options" and pmi: q0, in the place of {question}; None: each sample's own; "": no context
     """
@@ -56,7 +52,8 @@ class Prompt:
     seed: int = 1
     answer: str = "logprob"
     max_new_tokens: int = 20
-    context: str = "{question}"
+    context: str = prompts.TEMPLATES["context"]
+    option: str = prompts.TEMPLATES["option"]
     score: str = PMI
     neutral: str | None = None
 
@@ -64,8 +61,7 @@ class Prompt:
         for key, value, known in (("answer", self.answer, ANSWERS), ("score", self.score, SCORES)):
             if value not in known:
                 raise ConfigError(f"{key} {value!r}{nearest(value, known)}; expected {' or '.join(known)}")
-        if self.context.count("{question}") != 1:
-            raise ConfigError(f"context {self.context!r}: expected {{question}} in it, once")
+        prompts.check_templates(self.answer, {"context": self.context, "option": self.option})
 
 
 @dataclass(frozen=True)
@@ -77,6 +73,7 @@ class Question:
     content    the question and its options, as they stand in `text`
     broken     whether control texts in it were broken (`models.markers`)
     options    what may continue `text`; None where the options' letters are asked for
+    behind     what is read behind `text` and belongs to the content: the right option, where it is recorded
     """
 
     sample: Sample
@@ -85,6 +82,7 @@ class Question:
     content: str
     broken: bool = False
     options: OptionTexts | None = None
+    behind: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,18 +146,31 @@ def _continued(loaded: Loaded, sample: Sample, plain: Sample, prompt: Prompt) ->
     """The question as a context that its options continue."""
 
     def context(question: str, with_image: bool) -> str:
-        return loaded.render(prompt.context.replace("{question}", question), with_image)
+        return without_last_spaces(loaded.render(prompt.context.replace("{question}", question), with_image))
 
     neutral = plain.neutral if prompt.neutral is None else prompt.neutral
-    options = OptionTexts(plain.options, prompt.score, context(neutral, False) if neutral else "")
+    texts = tuple(prompt.option.replace("{option}", option) for option in plain.options)
+    options = OptionTexts(texts, prompt.score, context(neutral, False) if neutral else "")
     # Without any text there would be no token that an option could follow.
     text = context(plain.question, sample.image is not None) or loaded.tokenizer.bos_token or loaded.tokenizer.eos_token
     return Question(sample, tuple(range(len(plain.options))), text, plain.question, plain is not sample, options)
 
 
-def contexts(questions: Sequence[Question]) -> list[Question]:
-    """The questions without the texts of options: what is recorded."""
-    return [replace(question, options=None) for question in questions]
+def contexts(questions: Sequence[Question], right_options: bool = False) -> list[Question]:
+    """What is recorded of questions: without the texts of options, or with that of the right one behind each context.
+
+    Raises ConfigError where `right_options` are asked for and options are letters.
+    """
+    result = []
+    for question in questions:
+        options, behind = question.options, ""
+        if right_options:
+            if options is None:
+                raise ConfigError("recording: options: true: the options of these prompts are letters; expected false, "
+                                  "or prompt: answer: options")  # fmt: skip
+            behind = continuation(" ", question.text, options.texts[question.sample.label])
+        result.append(replace(question, options=None, behind=behind))
+    return result
 
 
 def count_tokens(loaded: Loaded, questions: Sequence[Question]) -> np.ndarray:
@@ -212,33 +223,15 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     shared = not options or shares_contexts(loaded)
     rows = questions if shared else [q for q, of in zip(questions, options, strict=True) for _ in of.texts]
     inputs, offsets, image_of = _processed(loaded, rows, opener, content)
+    texts = [question.text for question in questions]
     if options:
-        inputs, reads = _with_options(loaded, options, [question.text for question in questions], inputs, shared)
+        inputs, reads = with_options(loaded, options, texts, inputs, shared)
         return Batch(tuple(questions), inputs, None, image_of, reads)
     marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
+    behind = [question.behind for question in questions if question.behind]
+    if behind:
+        inputs, marked = with_right_options(loaded, behind, texts, inputs, marked)
     return Batch(tuple(questions), inputs, marked, image_of)
-
-
-def _with_options(
-    loaded: Loaded, options: Sequence[OptionTexts], texts: Sequence[str], contexts: Mapping[str, Any], shared: bool
-) -> tuple[dict[str, Any], OptionReads]:
-    """The inputs of contexts (`texts`; a row each if `shared`, else one per option) with options behind them."""
-    valid = contexts["attention_mask"].bool()
-    tokens = [ids[row].tolist() for ids, row in zip(contexts["input_ids"], valid, strict=True)]
-    rows, reads = lay_out_options(loaded, options, texts, tokens, shared)
-    branch = torch.from_numpy(rows.branch)
-    inputs = dict(contexts)
-    for name, values in contexts.items():  # of each token: which kind it is
-        if isinstance(values, torch.Tensor) and values.shape == valid.shape:
-            inputs[name] = torch.zeros_like(branch, dtype=values.dtype)
-            for r, ids in enumerate(tokens):
-                start = int((rows.branch[r] == PADDING).sum())
-                inputs[name][r, start : start + len(ids)] = values[r][valid[r]]
-    inputs["input_ids"] = torch.from_numpy(rows.ids).masked_fill_(branch == PADDING, loaded.tokenizer.pad_token_id)
-    inputs["attention_mask"] = (branch != PADDING).to(contexts["attention_mask"].dtype)
-    if (branch > CONTEXT).any():
-        inputs["branch"] = branch
-    return inputs, reads
 
 
 def _processed(

@@ -1,8 +1,9 @@
 """From questions whose options are texts to the rows of tokens that a model reads, and where each option is read off.
 
-An option continues its context: one space lies between them, unless the context ends in white space already. Its
-tokens are those of context and option together, behind as many as the context has alone (as in lm-evaluation-harness,
-also where a tokenizer merges at the seam). Nothing is read behind an option's last token, so it is no input.
+An option continues its context: one space lies between them, unless the context ends in a line feed. Its tokens are
+those of context and option together, behind as many as the context has alone (as in lm-evaluation-harness, also where a
+tokenizer merges at the seam). Spaces at the end of a context give way to that one space, or " Japan", one token for
+many tokenizers, would be cut in two. Nothing is read behind an option's last token, so it is no input.
 
 Several texts behind one context are branches of its row: a token sees the context and what lies before it in its own
 branch, and its position goes on from the context's last one. So a context is computed once, and where all options are
@@ -62,13 +63,24 @@ class Rows:
     spans: Spans
 
 
+def without_last_spaces(context: str) -> str:
+    """A context up to its last spaces, which belong to what continues it; a line feed is the context's own."""
+    end = len(context)
+    while end and context[end - 1].isspace() and context[end - 1] not in "\n\r":
+        end -= 1
+    return context[:end]
+
+
 def continuation(space: str, context: str, text: str) -> str:
     """A text as it continues a context: behind `space`, unless there is white space already, or no context at all."""
-    return text if not context or context[-1].isspace() else space + text
+    return text if not context or context[-1].isspace() or text[:1].isspace() else space + text
 
 
-def lay_out(continued: Sequence[Continued]) -> Rows:
-    """Put each context and its texts into a row; see the module."""
+def lay_out(continued: Sequence[Continued], whole: bool = False) -> Rows:
+    """Put each context and its texts into a row; see the module.
+
+    whole  whether the last token of a text is an input too, though nothing is read behind it
+    """
     rows: list[tuple[list[int], list[int]]] = []
     placed: list[tuple[int, list[int], Sequence[int]]] = []  # row, places in it that predict, tokens
     for one in continued:
@@ -76,8 +88,9 @@ def lay_out(continued: Sequence[Continued]) -> Rows:
         ids, branch = list(one.context), [CONTEXT] * n
         for number, text in enumerate(one.texts, 1):
             placed.append((len(rows), [n - 1, *range(len(ids), len(ids) + len(text) - 1)], text))
-            ids += text[:-1]
-            branch += [number if len(one.texts) > 1 else CONTEXT] * (len(text) - 1)
+            read = text if whole else text[:-1]
+            ids += read
+            branch += [number if len(one.texts) > 1 else CONTEXT] * len(read)
         rows.append((ids, branch))
     width = max(len(ids) for ids, _ in rows)
     padded = np.zeros((2, len(rows), width), dtype=np.int64)

@@ -1,13 +1,20 @@
 """Answers by the texts of the options: log P(o | q) of an option o behind a context q, summed over the tokens of o.
 
-Scores, in the terms of lm-evaluation-harness (its names in brackets):
+Scores, in the terms of lm-evaluation-harness (its names in brackets; compared with version 0.4.9.1):
 
     sum   log P(o | q)                                        (acc)
     mean  log P(o | q) / characters of o                      (acc_norm)
     pmi   log P(o | q) - log P(o | q0)                        (acc_mutual_info; Holtzman et al. 2021, arXiv 2104.08315)
 
 with q0 a neutral context: one of the same form that names nothing, or none at all, which is the start token alone.
-The log-probabilities over the options of a question are the log-softmax of their scores.
+The log-probabilities over the options of a question are the log-softmax of their scores. An option, its tokens and its
+characters are those of its text as a template writes it (`inputs.Prompt.option`).
+
+Where this differs from lm-evaluation-harness:
+- a context that ends in a line feed keeps it; there its log-probability, the same for all options, is a part of theirs;
+- behind no context an option has the tokens that it has behind q; there it is encoded alone, with the space before it,
+  which tokenizers that put a mark at the start of each text (SentencePiece's of Llama 2) write as other tokens;
+- a tokenizer's own start token stands before q; there `add_bos_token` has to be set.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ SCORES = SUM, MEAN, PMI = "sum", "mean", "pmi"
 class OptionTexts:
     """The options of a question as texts.
 
-    texts    in the original order
+    texts    in the original order, as they are written behind a context
     score    of `SCORES`
     neutral  q0 as the model reads it, for pmi; "" is no context at all
     """
@@ -74,7 +81,7 @@ def lay_out_options(
 
     Rows of questions come first, in the order of `contexts`. Raises ModelError for an option without a token.
     """
-    tokens_behind = _TokensBehind(loaded)
+    tokens_behind = TokensBehind(loaded)
     after = [
         [tokens_behind(text, continuation(" ", text, option)) for option in of.texts]
         for of, text in zip(options, texts, strict=True)
@@ -98,7 +105,7 @@ def lay_out_options(
     of_neutral = None
     if options[0].score == PMI:
         width = max(_width(one.context, one.texts) for one in continued) if shared else 0
-        neutral, of_neutral = _neutral_rows(loaded, options, of_option.shape, first, width, tokens_behind)
+        neutral, of_neutral = _neutral_rows(loaded, options, after, of_option.shape, first, width, tokens_behind)
         continued += neutral
         question += [-1] * len(neutral)
     rows = lay_out(continued)
@@ -108,35 +115,42 @@ def lay_out_options(
 def _neutral_rows(
     loaded: Loaded,
     options: Sequence[OptionTexts],
+    after: Sequence[Sequence[list[int]]],
     shape: tuple[int, ...],
     first: int,
     width: int,
-    tokens_behind: _TokensBehind,
+    tokens_behind: TokensBehind,
 ) -> tuple[list[Continued], np.ndarray]:
-    """Contexts q0 with the options behind them, each pair of texts once, and the span of each option from `first` on.
+    """Contexts q0 with the options behind them, each pair once, and the span of each option from `first` on.
 
+    after  tokens of each question's options behind their context q, which are those behind no context too
     width  options are put behind one context while the row has no more tokens than this, but at least one option
     """
-    pairs = dict.fromkeys((of.neutral, text) for of in options for text in of.texts)
-    by_context: dict[str, list[str]] = {}
-    for neutral, text in pairs:
-        by_context.setdefault(neutral, []).append(text)
+    behind: list[list[tuple[int, ...]]] = []
+    by_context: dict[str, dict[tuple[int, ...], int]] = {}
+    for of, behind_q in zip(options, after, strict=True):
+        tokens = (
+            [tokens_behind(of.neutral, continuation(" ", of.neutral, text)) for text in of.texts]
+            if of.neutral
+            else behind_q
+        )
+        behind.append([tuple(one) for one in tokens])
+        by_context.setdefault(of.neutral, {}).update(dict.fromkeys(behind[-1], -1))
     continued: list[Continued] = []
-    span: dict[tuple[str, str], int] = {}
-    for neutral, texts in by_context.items():
+    for neutral, span in by_context.items():
         context = tokens_behind.context(neutral) if neutral else [_start_token(loaded)]
-        group: list[list[int]] = []
-        for text in texts:
-            tokens = tokens_behind(neutral, continuation(" ", neutral, text))
-            if group and _width(context, [*group, tokens]) > width:
+        group: list[tuple[int, ...]] = []
+        for one in span:
+            if group and _width(context, [*group, one]) > width:
                 continued.append(Continued(context, group))
                 group = []
-            group.append(tokens)
-            span[neutral, text] = first + len(span)
+            group.append(one)
+            span[one] = first
+            first += 1
         continued.append(Continued(context, group))
     result = np.full(shape, -1, dtype=np.int64)
-    for q, of in enumerate(options):
-        result[q, : len(of.texts)] = [span[of.neutral, text] for text in of.texts]
+    for q, (of, of_question) in enumerate(zip(options, behind, strict=True)):
+        result[q, : len(of_question)] = [by_context[of.neutral][one] for one in of_question]
     return continued, result
 
 
@@ -154,7 +168,7 @@ def _start_token(loaded: Loaded) -> int:
     return token
 
 
-class _TokensBehind:
+class TokensBehind:
     """Tokens of a text behind another: those of both, behind as many as the first has alone."""
 
     def __init__(self, loaded: Loaded) -> None:
@@ -173,10 +187,7 @@ class _TokensBehind:
         return list(self._loaded.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def __call__(self, context: str, text: str) -> list[int]:
-        if context:
-            tokens = self._ids(context + text)[len(self.context(context)) :]
-        else:  # behind the start token alone: what a tokenizer puts before every text is no part of this one
-            tokens = list(self._loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+        tokens = self._ids(context + text)[len(self.context(context)) :]
         if not tokens:
             raise ModelError(
                 f"model {self._loaded.name!r}: the option {text.strip()!r} has no token of its own behind {context!r}"

@@ -28,6 +28,9 @@ def token_weights(loaded: Loaded, batch: Batch, rule: str) -> torch.Tensor:
     text     the question and the options alone
     last     the last token of the prompt, where the answer is read
 
+    Where the right option's text is recorded behind a question that it continues (`inputs.contexts`), it counts as
+    question and options, and `last` is its last token.
+
     Raises ConfigError for an unknown rule, or when a sample has no such token.
     """
     if rule not in TOKEN_RULES:

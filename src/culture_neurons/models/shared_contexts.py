@@ -14,6 +14,7 @@ from culture_neurons.models.forward import logits_at
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import Continued, lay_out
 from culture_neurons.models.option_texts import SUM, OptionReads, TextReader
+from culture_neurons.models.positions import can_branch
 
 log = logging.getLogger("culture_neurons")
 
@@ -23,7 +24,7 @@ def shares_contexts(loaded: Loaded) -> bool:
     """Whether the options of a question may be branches of one row: a mask of our own reaches all layers, and gives
     what rows of their own give. Found once per model.
 
-    Not for positions of another kind (Qwen's three-dimensional ones), for attention that takes no such mask
+    Not for positions that no context alone can be asked for (`positions`), for attention that takes no such mask
     (FlashAttention), nor for layers that see part of a context alone or keep a state.
     """
     if loaded.model not in _SHARES:
@@ -38,7 +39,7 @@ _SHARES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 def _takes_masks(loaded: Loaded) -> bool:
     config = loaded.model.config.get_text_config()
-    if hasattr(getattr(loaded.model, "model", loaded.model), "get_rope_index"):
+    if not can_branch(loaded):
         return False
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds == {"full_attention"} and config._attn_implementation in ("eager", "sdpa")

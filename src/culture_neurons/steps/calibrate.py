@@ -38,8 +38,9 @@ def main(o: argparse.Namespace) -> None:
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
     measurement = calibration.measure(
-        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites
-    )
+        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites,
+        options=o.options,
+    )  # fmt: skip
     seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
     writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits)
     device = devices.describe(loaded)
@@ -111,6 +112,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--token-rule", default="all", help="which tokens count: all, content, image, text, last")
     parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
     parser.add_argument("--negative-sum", action="store_true", help="record the sum of min(g, 0) too")
+    parser.add_argument("--options", action="store_true", help="record the right option's text too")
     parser.add_argument("--sites", nargs="*", default=[], help="projections to attribute, if any")
     parser.add_argument("--top-fraction", default="0.01", help="share of all neurons that the masks take")
     parser.add_argument("--calibration-out", type=Path, required=True, help="JSON: what was measured")

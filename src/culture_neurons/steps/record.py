@@ -40,7 +40,7 @@ def main(o: argparse.Namespace) -> None:
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
     todo = model_arguments.batches(o, loaded, [s for s in samples if s.sample_id in right], prompt)
-    todo = [contexts(batch) for batch in todo]
+    todo = [contexts(batch, o.options) for batch in todo]
     samples = sorted((q.sample for batch in todo for q in batch), key=lambda s: s.sample_id)
     made_by = cli.provenance("record", o, **model_arguments.made_with(loaded), token_rule=o.token_rule)
     with (
@@ -84,6 +84,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--min-correct", type=int, default=1, help="correct answers a culture needs")
     parser.add_argument("--mantissa-bits", type=int, default=8, help="precision of stored sums, 1 to 23 (exact)")
     parser.add_argument("--negative-sum", action="store_true", help="record the sum of min(g, 0) too")
+    parser.add_argument("--options", action="store_true", help="record the right option's text too")
     parser.add_argument("--statistics-out", type=Path, required=True, help="HDF5 file of this shard")
     return parser
 

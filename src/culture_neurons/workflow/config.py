@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from culture_neurons import selectors
+from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.layout import fraction_text
 from culture_neurons.selectors import culnig, module_choice
@@ -49,6 +50,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first thing that is wrong, in one or two lines."""
     config_values.check(config, schema)
     _check_split(config["data"].get("split") or {})
+    _check_prompt(config.get("prompt") or {}, config.get("recording") or {})
     _check_models(config["models"])
     _check_trained(config)
     _check_planted(config)
@@ -81,6 +83,17 @@ def _check_split(split: Mapping[str, Any]) -> None:
     twice = [name for name, n in Counter(halves["identify"] + halves["evaluate"]).items() if n > 1]
     if twice:
         raise ConfigError(f"data: split: {twice[0]!r} is listed twice; expected each category in one half")
+
+
+def _check_prompt(prompt: Mapping[str, Any], recording: Mapping[str, Any]) -> None:
+    """Templates have their field; they, and the recording of options, are for answers by the texts of options."""
+    answer = prompt.get("answer", "logprob")
+    try:
+        prompts.check_templates(answer, {key: prompt[key] for key in prompts.TEMPLATES if key in prompt})
+    except ConfigError as error:
+        raise ConfigError(f"prompt: {error}") from None
+    if recording.get("options") and answer != "options":
+        raise ConfigError(f"recording: options: true: expected false where prompt: answer is {answer!r}, not 'options'")
 
 
 def _check_case(kind: str, names: Iterable[str]) -> None:

@@ -61,7 +61,7 @@ def caption_transfer(tables: Tables, model: str) -> str:
     factor = factor_in_words(min(factors(part), default=0.0))
     return (
         f"{named(tables, model)}: change of the right option's log-probability on {of}, neurons (top "
-        f"{percent(float(part['top_fraction'].iloc[0]))}) {factor}, with 95 % intervals. Circles: questions under their "
+        f"{percent(float(part['top_fraction'].iloc[0]))}) {factor}, with 95 % intervals. Circles: questions under the "
         f"own culture's mask. Squares: under the other cultures' masks, or all questions of a data set without these "
         f"cultures. Diamonds: all questions under random masks of the same size. Masks were chosen on the first data "
         f"set alone, on other questions than these."
