@@ -92,10 +92,11 @@ def test_every_reason_of_a_row_by_itself_is_tried() -> None:
     by_others = {reasons.SUBSET, reasons.MISSING_ID, reasons.CULTURE_NOT_CHOSEN, reasons.CATEGORY_NOT_CHOSEN,
                  reasons.NOT_IN_SPLIT, reasons.FURTHER_VARIANT, reasons.PROMPT, reasons.IMAGE_OUTSIDE,
                  reasons.LONG_IMAGE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
-    # Said by the source of facts, and tried with it (tests/data/facts).
+    # Said by the sources of facts, and tried with them (tests/data/facts).
     of_facts = {reasons.LITTLE_KNOWN, reasons.PART_OF_PLACE, reasons.MINOR_REGION, reasons.NOT_REGULAR,
                 reasons.NOT_A_NAME, reasons.NAMES_COUNTRY, reasons.SHARED, reasons.OTHER_FORM,
-                reasons.GIVEN_AWAY}  # fmt: skip
+                reasons.GIVEN_AWAY, reasons.OF_CULTURE, reasons.SEVERAL_QUANTITIES, reasons.NAMES_ANSWER,
+                reasons.NO_ABBREVIATION, reasons.SHARED_ABBREVIATION, reasons.UNUSUAL}  # fmt: skip
     assert {reason for _, _, reason in CASES} == set(reasons.ALL) - by_others - of_facts
 
 

@@ -17,6 +17,12 @@ NAMES_COUNTRY = "holds the name or adjective of a country"
 SHARED = "belongs to several countries"
 OTHER_FORM = "another form of an item of the country"
 GIVEN_AWAY = "too few options of its kind and script"
+OF_CULTURE = "a unit of one culture"
+SEVERAL_QUANTITIES = "not certainly a unit of one quantity"
+NAMES_ANSWER = "its name holds the name of a quantity"
+NO_ABBREVIATION = "no abbreviation in letters"
+SHARED_ABBREVIATION = "its abbreviation stands for several units"
+UNUSUAL = "unusual abbreviation"
 MISSING_CULTURE = "missing culture"
 BAD_NAME = "control character in a name"
 LONG_NAME = "name too long"
@@ -58,6 +64,12 @@ ALL = (
     SHARED,
     OTHER_FORM,
     GIVEN_AWAY,
+    OF_CULTURE,
+    SEVERAL_QUANTITIES,
+    NAMES_ANSWER,
+    NO_ABBREVIATION,
+    SHARED_ABBREVIATION,
+    UNUSUAL,
     MISSING_CULTURE,
     BAD_NAME,
     LONG_NAME,

