@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -130,6 +132,23 @@ def test_numbers_are_those_of_the_module(results):
     shown = [c for c in transfer.COLUMNS if not c.endswith("_adjusted")]
     pd.testing.assert_frame_equal(mine[shown], expected[shown], check_dtype=False, rtol=1e-6)
     assert mine["difference_p_adjusted"].notna().sum() == 2
+
+
+def test_answers_of_the_ablation_stand_for_the_runs_own_questions(results):
+    own = []
+    for model, selector in itertools.product(MODELS, SELECTORS):
+        own.append(results / model / f"ablation/{selector}_top0.01.parquet")
+        own[-1].parent.mkdir(exist_ok=True)
+        shutil.copy(outcome(results, model, selector, "run", "0"), own[-1])
+    rest = [outcome(results, m, s, name, "0") for m in MODELS for s in SELECTORS for name in SETS if name != "run"]
+    run(results, "again", **{"outcomes": rest, "own-outcomes": own})
+    expected = table(results, "sets_effects").query("factor == 0").reset_index(drop=True)
+    pd.testing.assert_frame_equal(table(results, "sets_effects", "again"), expected)
+    changes = ["set", "selector", "change", "logprob_change"]
+    expected = table(results, "sets").query("factor == 0")[changes].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table(results, "sets", "again")[changes], expected)
+    with pytest.raises(ConfigError, match="plain/cas/run/0 is missing"):
+        run(results, "again", **{"outcomes": rest, "own-outcomes": own[1:]})
 
 
 def test_transfer_is_between_sets_of_the_masks_cultures(results):

@@ -20,7 +20,7 @@ RUN = {
     "attributed": [],
     "matched": [],
     "mentions": False,
-    "sets": {"further": 0, "selectors": [], "factors": []},
+    "sets": {"further": 0, "masked": 0, "selectors": [], "factors": []},
     "finetuning": {"runs": 0, "questions": 0, "held_out": 0.2, "limits": {}},
     "top_fractions": ["0.05", "0.2"],
     "robustness": {"selectors": [], "strengths": [], "permutations": 0},
@@ -159,7 +159,7 @@ def test_further_data_sets_by_hand() -> None:
     run = {
         **RUN,
         "attributed": ["mad"],
-        "sets": {"further": 2, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
+        "sets": {"further": 2, "masked": 3, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
     }
     parts = {p.kind: p for p in cost.work(run, cost.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 30})}
     answers, ablation, whole = (parts[f"set {kind}"] for kind in ("answers", "ablation", "projections"))
@@ -170,6 +170,11 @@ def test_further_data_sets_by_hand() -> None:
     assert_allclose(ablation.job, [10 + 20 * 5, 10 + 20 * 8, 10 + 20 * 9])
     assert (whole.jobs, whole.passes) == (3, 360)
     assert_allclose(whole.job, [10 + 20 * 12, 10 + 20 * 24, 10 + 20 * 36])
+    # Where neurons are suppressed alone, the ablation has asked the run's own questions.
+    alone = {**run, "sets": {**run["sets"], "masked": 2, "factors": ["0"]}}
+    parts = {p.kind: p for p in cost.work(alone, cost.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 20})}
+    ablation = parts["set ablation"]
+    assert (ablation.jobs, ablation.masks, ablation.questions, ablation.passes) == (2, 2, 15, 60)
     plan = cost.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30}, {})
     assert any("further data sets are taken to be as long" in line for line in plan["assumptions"])
 
@@ -225,13 +230,16 @@ def test_disk_of_attributions_sets_and_fine_tuning_by_hand() -> None:
         **RUN,
         "attributed": ["mad"],
         "mentions": True,
-        "sets": {"further": 1, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
+        "sets": {"further": 1, "masked": 2, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
         "finetuning": {"tasks": 1, "runs": 6, "questions": 1, "held_out": 0.2, "limits": {"a": None}},
     }
     further = {"mentions": 8, "set": 11, "tasks/a": 99}
     found = disk.disk(run, cost.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
     assert found["attributions"] == 3 * 4 * (2 * 10 * 50 * 8 + 4000)
     assert found["sets"] == 2 * 3 * (2 * 31 * 24 + 2 * 4000)
+    run["sets"] = run["sets"] | {"masked": 1}  # without the run's own
+    less = disk.disk(run, cost.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
+    assert less["sets"] == 2 * 3 * (2 * 11 * 24 + 4000)
     assert found["tuned answers"] == 6 * (31 * 24 + 2 * 4000)
 
 

@@ -99,6 +99,19 @@ def test_the_own_set_has_no_folder():
     )  # fmt: skip
 
 
+def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
+    assert WORDS.factors == ["0", "2"]
+    assert WORDS.masked_sets == WORDS.all_sets
+    assert f"sets/{WORDS.dataset}/" in WORDS.mask_folders
+    assert not WORDS.own_outcomes
+    alone = run("config/demo-llm.yaml", evaluation=WORDS.config["evaluation"] | {"factors": [0]})
+    assert alone.masked_sets == list(alone.sets)
+    assert f"sets/{alone.dataset}/" not in alone.mask_folders
+    assert not any(f"/sets/{alone.dataset}/" in path for path in alone.set_outcomes)
+    assert alone.own_outcomes == alone.all("outcomes", selector=alone.evaluated, fraction=alone.top)
+    assert len(set(alone.recorded_files)) == len(alone.recorded_files)
+
+
 def test_all_files_of_a_kind():
     assert len(DEMO.all("masks")) == 2 * 10 * 3
     assert DEMO.all("planted", model=DEMO.planted) == ["results/demo/planted-control/planted.csv"]

@@ -70,7 +70,7 @@ use rule gather_outcomes as gather_set_outcomes with:
     output:
         outcomes=[F("set_outcomes", factor=factor) for factor in run.factors],
     wildcard_constraints:
-        set=one_of(run.all_sets),
+        set=one_of(run.masked_sets),
     log:
         F("log", job="{model}/sets/{set}/gather_outcomes_{selector}"),
     benchmark:

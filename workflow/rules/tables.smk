@@ -98,6 +98,7 @@ rule tabulate_sets:
         samples=[F("samples", of=run.set_folder(name)) for name in run.all_sets],
         predictions=run.answers,
         masks=run.all("masks", selector=run.evaluated, fraction=run.top),
+        own=run.own_outcomes,
         outcomes=run.set_outcomes,
         code=code("tabulate_sets"),
     output:
@@ -119,8 +120,8 @@ rule tabulate_sets:
     shell:
         "python -m culture_neurons.steps.tabulate_sets --samples {input.samples:q}"
         " --predictions {input.predictions:q} --masks {input.masks:q} --outcomes {input.outcomes:q}"
-        " --random {params.controls:q} --planted {params.planted:q} --replicates {params.replicates}"
-        " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
+        " --own-outcomes {input.own:q} --random {params.controls:q} --planted {params.planted:q}"
+        " --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule tabulate_finetuning:

@@ -37,6 +37,8 @@ def main(o: argparse.Namespace) -> None:
         raise ConfigError(f"--masks: of top fractions {', '.join(fractions)}; expected one")
     top_fraction = fractions[0]
     outcomes = layout.by("set_outcomes", o.outcomes, "model", "selector", "set", "factor")
+    suppressed = layout.by("outcomes", o.own_outcomes, "model", "selector", "dataset")
+    outcomes |= {(*key, "0"): path for key, path in suppressed.items()}
     _check_complete(samples, predictions, masks, outcomes)
     history = History()
     parts: dict[str, list[pd.DataFrame]] = {"sets": [], "sets_effects": [], "sets_transfer": []}
@@ -147,6 +149,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers without masks")
     parser.add_argument("--masks", type=Path, nargs="+", required=True, help="mask files, all of one top fraction")
     parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="answers under masks")
+    parser.add_argument(
+        "--own-outcomes", type=Path, nargs="*", default=[],
+        help="those of the run's ablation, which stand for its own questions by the factor 0",
+    )  # fmt: skip
     parser.add_argument("--random", nargs="*", default=[], help="selectors whose masks are random controls")
     parser.add_argument("--planted", nargs="*", default=[], help="names of models with planted neurons")
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")

@@ -111,8 +111,10 @@ def work(
     attributions = round((2 * counts.identify + mentions) / max(1, attributed))
     at_projections = {*run["attributed"], *run["matched"]}
     evaluated, on_sets = run["sets"]["selectors"], counts.cultures * len(run["sets"]["factors"])
-    # The mean over data sets, of which each is a job of its own; the run's own evaluate half is one of them.
-    each = round((sum(sets.values()) + counts.evaluate) / (1 + len(sets)))
+    # The mean over data sets, of which each is a job of its own; the run's own evaluate half may be one of them.
+    n_sets = run["sets"]["masked"] if sets else 0
+    own = counts.evaluate * (n_sets > len(sets))
+    each = round((sum(sets.values()) + own) / max(1, n_sets))
     masked = shards["ablate"], shards["ablate_masks"]
 
     def group_jobs(kind: str, selectors: set[str], times: int, n: int, masks: int) -> tuple:
@@ -128,8 +130,8 @@ def work(
         group_jobs("projections", at_projections, 1, counts.evaluate, masks),
         ("robustness", len(repeated_work["selectors"]), *masked, counts.evaluate, repeated),
         ("set answers", len(sets), shards["infer"], 1, round(sum(sets.values()) / max(1, len(sets))), 0),
-        group_jobs("set ablation", set(evaluated) - at_projections, (1 + len(sets)) * bool(sets), each, on_sets),
-        group_jobs("set projections", set(evaluated) & at_projections, (1 + len(sets)) * bool(sets), each, on_sets),
+        group_jobs("set ablation", set(evaluated) - at_projections, n_sets, each, on_sets),
+        group_jobs("set projections", set(evaluated) & at_projections, n_sets, each, on_sets),
         ("fine-tuning", tuning["runs"], 1, 1, tuning["questions"], 0),
         # Of the trained models: every data set, and before and after that a part of the task.
         ("tuned answers", tuning["runs"], 1, 1, counts.evaluate + sum(sets.values()) + 2 * judging, 0),

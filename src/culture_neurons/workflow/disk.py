@@ -45,9 +45,10 @@ def disk(
         more["attributions"] = kinds * (counts.cultures * layers * calibration.get("units_per_layer", 0) * 8 + FILE)
     sets = {name: n for name, n in (further or {}).items() if name != "mentions" and "/" not in name}
     if sets:
-        evaluated, number = run["sets"]["selectors"], sum(sets.values()) + counts.evaluate
+        evaluated, n_sets = run["sets"]["selectors"], run["sets"]["masked"]
+        number = sum(sets.values()) + counts.evaluate * (n_sets > len(sets))
         under_masks = len(evaluated) * len(run["sets"]["factors"])
-        more["sets"] = under_masks * (counts.cultures * number * ANSWER_ROW + (1 + len(sets)) * FILE)
+        more["sets"] = under_masks * (counts.cultures * number * ANSWER_ROW + n_sets * FILE)
     tuned = run["finetuning"]["runs"]
     if tuned:
         more["tuned answers"] = tuned * ((sum(sets.values()) + counts.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)

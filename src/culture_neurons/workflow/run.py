@@ -135,7 +135,7 @@ class Run(Settings):
     @cached_property
     def mask_folders(self) -> list[str]:
         """Folders of answers under masks: of the run, of all data sets, and of robustness."""
-        sets = [f"sets/{name}/" for name in self.all_sets] if self.sets else []
+        sets = [f"sets/{name}/" for name in self.masked_sets] if self.sets else []
         return ["", *sets, *["robustness/"] * bool(self.repeated)]
 
     def mask_groups(self, of: str) -> dict[str, list[str]]:
@@ -209,8 +209,16 @@ class Run(Settings):
 
     @cached_property
     def set_outcomes(self) -> list[str]:
-        """Answers under masks to all data sets that masks are judged on."""
-        return self.all("set_outcomes", set=sorted(self.all_sets), selector=self.evaluated, factor=self.factors)
+        """Answers under masks to the data sets that are asked for their own sake."""
+        return self.all("set_outcomes", set=sorted(self.masked_sets), selector=self.evaluated, factor=self.factors)
+
+    @cached_property
+    def own_outcomes(self) -> list[str]:
+        """Those of the run's ablation that the tables of data sets take for its own questions, which are not asked
+        again then."""
+        if self.dataset in self.masked_sets:
+            return []
+        return self.all("outcomes", selector=self.evaluated, fraction=self.top)
 
     @cached_property
     def answers(self) -> list[str]:
@@ -302,7 +310,10 @@ class Run(Settings):
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
             "mentions": bool(self.mentions),
-            "sets": {"further": len(self.sets), "selectors": self.evaluated, "factors": self.factors},
+            "sets": {
+                "further": len(self.sets), "masked": len(self.masked_sets), "selectors": self.evaluated,
+                "factors": self.factors,
+            },
             "finetuning": {
                 "runs": len(self.tasks) * len(self.tuning["choices"]) * len(self.tuning["seeds"]),
                 "questions": self.tuning["steps"] * self.tuning["batch_size"],

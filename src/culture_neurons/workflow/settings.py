@@ -259,6 +259,12 @@ class Settings:
         """What masked neurons are multiplied by on these data sets."""
         return [f"{factor:g}" for factor in self.config["evaluation"]["factors"]]
 
+    @cached_property
+    def masked_sets(self) -> list[str]:
+        """Data sets that are asked under masks, beside the run's ablation: which has asked the run's own already, where
+        neurons are suppressed and nothing else."""
+        return list(self.sets) if self.factors == ["0"] else self.all_sets
+
     @staticmethod
     def factor(strength: str) -> str:
         """What masked neurons are multiplied by at a strength of ablation."""
