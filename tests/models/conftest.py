@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,3 +156,17 @@ def loaded(request, folders) -> loading.Loaded:
 def one(folders) -> loading.Loaded:
     """A single loaded model, where one architecture is enough."""
     return loading.load({"name": "one", "path": folders["llava-next-mistral"]})
+
+
+@pytest.fixture
+def texts(questions):
+    """Questions as contexts, of unequal lengths, with options of one to several tokens, and a neutral context."""
+    return [
+        replace(
+            s, image=None, image_id="", question=s.question.rstrip("?") + " indeed" * (i % 3),
+            neutral="Which " * (i % 2 + 1) + "one is",
+            options=tuple(f"{option}{' and more' * ((i + k) % 3)}" for k, option in enumerate(s.options[: 3 + i % 2])),
+            label=i % 3,
+        )
+        for i, s in enumerate(questions.samples[:8])
+    ]  # fmt: skip

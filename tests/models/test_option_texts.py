@@ -70,20 +70,6 @@ def expected_logprobs(loaded, sample, text, score, neutral, images=None):
     return scores - np.logaddexp.reduce(scores)
 
 
-@pytest.fixture
-def texts(questions):
-    """Questions as contexts, of unequal lengths, with options of one to several tokens, and a neutral context."""
-    return [
-        replace(
-            s, image=None, image_id="", question=s.question.rstrip("?") + " indeed" * (i % 3),
-            neutral="Which " * (i % 2 + 1) + "one is",
-            options=tuple(f"{option}{' and more' * ((i + k) % 3)}" for k, option in enumerate(s.options[: 3 + i % 2])),
-            label=i % 3,
-        )
-        for i, s in enumerate(questions.samples[:8])
-    ]  # fmt: skip
-
-
 def answered(loaded, samples, opener, prompt, batch_size):
     todo = batches(loaded, samples, prompt, batch_size)
     ask = partial(answer, loaded, prompt=prompt)

@@ -16,6 +16,7 @@ from culture_neurons.models.hooks import Ablation, ablate, masks_of
 from culture_neurons.models.inference import Answer, answers, ask, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.packing import packed
 from culture_neurons.models.readings import Reader, Reading
 from culture_neurons.models.replay import Replay
 from culture_neurons.models.vision import keep_image_features
@@ -56,6 +57,7 @@ class Evaluator:
         #: Per mask, the first mask that does the same.
         self._same = [seen.setdefault(_key(mask), i) for i, mask in enumerate(masks)]
         self._distinct = sorted(set(self._same))
+        self._by_culture = any(isinstance(mask, OwnMasks) for mask in masks)
         self._size = [sum(map(len, masks_of(mask))) for mask in masks]
         self._under = [_under(mask) for mask in masks]
         self._start = [_start(mask, loaded.adapter.n_layers) for mask in masks]
@@ -63,9 +65,10 @@ class Evaluator:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[list[Answer]]:
         """The answers under each mask: [mask][sample]."""
+        batch, cultures = packed(self._loaded, batch, self._by_culture)
         reader = reader_of(self._loaded, batch)
         inputs = on_device(self._loaded, batch)
-        self._ablation.ask([sample.culture for sample in batch.samples])
+        self._ablation.ask(cultures)
         with keep_image_features(self._loaded.model, batch.image_of):
             readings = self._replayed(batch, inputs, reader)
             if readings is None:

@@ -56,7 +56,7 @@ def nonfinite_error(
 
     `repeat` as in `first_nonfinite_layer`; `under` says what is in force, such as the mask of a culture.
     """
-    row = index if batch.reads is None else int((batch.reads.question == index).argmax())
+    row = index if batch.reads is None else int(batch.reads.spans.row[batch.reads.of_option[index, 0], 0])
     advice = "try dtype bfloat16 or float32" if loaded.dtype == "float16" else "its weights may be damaged"
     return ModelError(
         f"model {loaded.name!r}: {quantity} of sample {batch.samples[index].sample_id!r} are not finite{under}\n"

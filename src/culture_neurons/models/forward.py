@@ -28,14 +28,14 @@ def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -
     if "logits_to_keep" in inspect.signature(loaded.model.forward).parameters:
         more["logits_to_keep"] = keep
     given = dict(inputs)
-    branch = given.pop("branch", None)
+    branch, segment = given.pop("branch", None), given.pop("segment", None)
     if branch is not None:
-        sees = option_rows.branch_mask(branch)
+        sees = option_rows.branch_mask(branch, segment)
         dtype = loaded.model.dtype
         given["attention_mask"] = torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(
             ~sees, torch.finfo(dtype).min
         )
-        more["position_ids"] = branch_positions(loaded, inputs, branch)
+        more["position_ids"] = branch_positions(loaded, inputs, branch, segment)
     elif rope_index(loaded) is None:
         more["position_ids"] = (given["attention_mask"].long().cumsum(dim=-1) - 1).clamp_min(0)
     return loaded.model(**given, **more, use_cache=False)

@@ -20,6 +20,7 @@ from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.letters import Letters
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_texts import TextReader
+from culture_neurons.models.packing import packed
 from culture_neurons.models.readings import Reader, Reading
 from culture_neurons.models.vision import keep_image_features
 
@@ -36,6 +37,7 @@ class Answer:
 @torch.inference_mode()
 def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
     """Answer every sample of a batch; logits are computed only at positions where something is read."""
+    batch, _ = packed(loaded, batch)
     reader = reader_of(loaded, batch)
     inputs = on_device(loaded, batch)
     with keep_image_features(loaded.model, batch.image_of):

@@ -106,27 +106,40 @@ def lay_out(continued: Sequence[Continued], whole: bool = False) -> Rows:
     return Rows(padded[0], padded[1], Spans(*spans))
 
 
-def places(branch: torch.Tensor) -> torch.Tensor:
+def places(branch: torch.Tensor, segment: torch.Tensor | None = None) -> torch.Tensor:
     """Positions of tokens, int64 [row, token]: behind the context each branch goes on from its last one; 0 in padding.
 
-    branch  int64 [row, token], of `Rows`
+    branch   int64 [row, token], of `Rows`
+    segment  int64 [row, token]: which of several contexts, with its branches, a token is of (`packing`); None: there is
+             one
     """
+    segment = torch.zeros_like(branch) if segment is None else segment
     in_context = (branch == CONTEXT).long()
-    lengths = in_context.sum(dim=1, keepdim=True)
-    new = torch.zeros_like(branch, dtype=torch.bool)
-    new[:, 1:] = branch[:, 1:] != branch[:, :-1]
     index = torch.arange(branch.shape[1], device=branch.device).expand_as(branch)
-    start = torch.where(new, index, 0).cummax(dim=1).values
-    behind = lengths + index - start
-    result = torch.where(branch == CONTEXT, in_context.cumsum(dim=1) - 1, behind)
+    first = _changes(segment) | _changes(branch == PADDING)  # of a segment
+    start = torch.where(first, index, 0).cummax(dim=1).values
+    of_context = in_context.cumsum(dim=1)
+    before = (of_context - in_context).gather(1, start)  # tokens of the contexts of other segments
+    branch_start = torch.where(first | _changes(branch), index, 0).cummax(dim=1).values
+    counted = of_context - before  # tokens of this context so far
+    result = torch.where(branch == CONTEXT, counted - 1, counted + index - branch_start)
     return torch.where(branch == PADDING, 0, result)
 
 
-def branch_mask(branch: torch.Tensor) -> torch.Tensor:
-    """Which token (last axis) each token sees, bool [row, 1, token, token]; padding sees itself alone."""
+def _changes(values: torch.Tensor) -> torch.Tensor:
+    """Where a value differs from the one before it in its row, bool [row, token]."""
+    result = torch.zeros_like(values, dtype=torch.bool)
+    result[:, 1:] = values[:, 1:] != values[:, :-1]
+    return result
+
+
+def branch_mask(branch: torch.Tensor, segment: torch.Tensor | None = None) -> torch.Tensor:
+    """Which token (last axis) each token sees, bool [row, 1, token, token]; padding sees itself alone. See `places`."""
     query, key = branch[:, :, None], branch[:, None, :]
     n = branch.shape[1]
     before = torch.ones(n, n, dtype=torch.bool, device=branch.device).tril()
     sees = before & (key != PADDING) & ((key == CONTEXT) | (key == query))
+    if segment is not None:
+        sees &= segment[:, :, None] == segment[:, None, :]
     itself = torch.eye(n, dtype=torch.bool, device=branch.device)
     return torch.where(query == PADDING, itself, sees)[:, None]

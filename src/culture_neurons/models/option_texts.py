@@ -55,7 +55,7 @@ class OptionReads:
     of_option    int64 [question, option]: which span is log P(o | q); -1 where a question has fewer options
     of_neutral   the same for log P(o | q0), None but for pmi
     characters   int64 [question, option], 1 where there is no option
-    question     int64 [row]: which question's context a row has; -1 for a neutral one
+    question     int64 [row]: which question's context a row has; -1 for a neutral one, and for several in one row
     score        of `SCORES`
     """
 

@@ -33,13 +33,16 @@ def can_branch(loaded: Loaded) -> bool:
     return compute is None or inspect.signature(compute).parameters.keys() >= _NEEDED
 
 
-def branch_positions(loaded: Loaded, inputs: Mapping[str, torch.Tensor], branch: torch.Tensor) -> torch.Tensor:
+def branch_positions(
+    loaded: Loaded, inputs: Mapping[str, torch.Tensor], branch: torch.Tensor, segment: torch.Tensor | None = None
+) -> torch.Tensor:
     """Positions of tokens, int64 [row, token], or [axis, row, token] of a model with three; 0 in padding.
 
-    inputs  what else the model is given of these rows
-    branch  int64 [row, token], of `option_rows.Rows`
+    inputs   what else the model is given of these rows
+    branch   int64 [row, token], of `option_rows.Rows`
+    segment  int64 [row, token], see `option_rows.places`
     """
-    counted = places(branch)
+    counted = places(branch, segment)
     compute = rope_index(loaded)
     if compute is None:
         return counted

@@ -1,0 +1,142 @@
+"""Batches of options' texts in as few rows as their tokens fill: short contexts lie behind each other in one row.
+
+    row        c1 c2 c3 a1 b1 | d1 d2 a1 | e1 e2 e3     three contexts with their texts; each sees itself alone
+    segment     0  0  0  0  0    1  1  1    2  2  2
+
+Contexts of unequal lengths, and the neutral ones of PMI, would else be padded to the longest. A token sees what it sees
+in a row of its own (`option_rows`), so that nothing changes but the order of additions.
+
+Not for models that can't take branches, nor for those that see images: theirs belong to rows. Attribution and recording
+read a row per question, and take batches as `inputs.process` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from culture_neurons.models.inputs import Batch
+from culture_neurons.models.loading import Loaded
+from culture_neurons.models.option_rows import CONTEXT, PADDING, Spans
+from culture_neurons.models.option_texts import OptionReads
+from culture_neurons.models.shared_contexts import shares_contexts
+
+#: Tokens of a row, where no context with its options is longer. Wider rows leave less padding, and cost attention that
+#: is small beside what each token costs.
+WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A row of a batch that becomes a part of another row.
+
+    row     of the batch as it is
+    group   segments of other groups are kept out of its row
+    length  tokens, without padding
+    """
+
+    row: int
+    group: str
+    length: int
+
+
+def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batch, list[str]]:
+    """The batch in fewer rows, and of which culture each is.
+
+    by_culture  whether each row must be of one culture, since masks differ by row (`OwnMasks`). Neutral contexts are
+                there once for each culture then; else their culture is "", and so is that of all rows that are packed
+    """
+    cultures = [sample.culture for sample in batch.samples]
+    reads = batch.reads
+    if reads is None:
+        return batch, cultures
+    fits = loaded.image_token_id is None and shares_contexts(loaded)
+    if not fits and not by_culture:
+        return batch, [cultures[q] if q >= 0 else "" for q in reads.question]
+    lengths = batch.inputs["attention_mask"].sum(dim=1).tolist()
+    segments: dict[tuple[int, str], Segment] = {}
+    spans: dict[tuple[int, str], int] = {}  # number of a span, group -> its new number
+
+    def renumbered(numbers: np.ndarray) -> np.ndarray:
+        result = np.full_like(numbers, -1)
+        for (q, option), span in np.ndenumerate(numbers):
+            if span >= 0:
+                key = int(span), cultures[q] if by_culture else ""
+                row = int(reads.spans.row[span, 0]), key[1]
+                segments.setdefault(row, Segment(*row, lengths[row[0]]))
+                result[q, option] = spans.setdefault(key, len(spans))
+        return result
+
+    of_option = renumbered(reads.of_option)
+    of_neutral = None if reads.of_neutral is None else renumbered(reads.of_neutral)
+    rows = first_fit(list(segments.values()), WIDTH) if fits else [[segment] for segment in segments.values()]
+    inputs, place = _concatenated(loaded, batch, rows)
+    moved = _moved(reads.spans, spans, place)
+    question = np.full(len(rows), -1)
+    return (
+        replace(batch, inputs=inputs, reads=OptionReads(moved, of_option, of_neutral, reads.characters, question,
+                                                        reads.score)),
+        [row[0].group for row in rows],
+    )  # fmt: skip
+
+
+def first_fit(segments: Sequence[Segment], width: int) -> list[list[Segment]]:
+    """Rows of segments of one group, none longer than `width` or than the longest segment: the longest first, each into
+    the first row that has room for it."""
+    room = max(width, max(segment.length for segment in segments))
+    rows: list[list[Segment]] = []
+    left: list[int] = []
+    for segment in sorted(segments, key=lambda segment: -segment.length):
+        at = next((i for i, row in enumerate(rows) if row[0].group == segment.group and left[i] >= segment.length), -1)
+        if at < 0:
+            rows.append([])
+            left.append(room)
+        rows[at].append(segment)
+        left[at] -= segment.length
+    return rows
+
+
+def _concatenated(
+    loaded: Loaded, batch: Batch, rows: Sequence[Sequence[Segment]]
+) -> tuple[dict[str, torch.Tensor], dict[tuple[int, str], tuple[int, int]]]:
+    """The inputs of such rows, padded on the left; and of each segment, by row and group, its new row, and how many
+    tokens come behind it there."""
+    valid = batch.inputs["attention_mask"].bool()
+    width = max(sum(segment.length for segment in row) for row in rows)
+    branch = batch.inputs.get("branch", torch.where(valid, CONTEXT, PADDING))
+    old = {**batch.inputs, "branch": branch, "segment": torch.zeros_like(branch)}
+    by_token = {name: values for name, values in old.items() if values.shape == valid.shape}
+    padding = {"input_ids": loaded.tokenizer.pad_token_id, "branch": PADDING}
+    inputs = old | {name: torch.full((len(rows), width), padding.get(name, 0), dtype=values.dtype)
+                    for name, values in by_token.items()}  # fmt: skip
+    place = {}
+    for r, row in enumerate(rows):
+        behind = sum(segment.length for segment in row)
+        for number, segment in enumerate(row):
+            start = width - behind
+            behind -= segment.length
+            place[segment.row, segment.group] = r, behind
+            for name, values in by_token.items():
+                inputs[name][r, start : start + segment.length] = values[segment.row][valid[segment.row]]
+            inputs["segment"][r, start : start + segment.length] = number
+    if max(map(len, rows)) == 1:
+        del inputs["segment"]
+        if "branch" not in batch.inputs:
+            del inputs["branch"]
+    return inputs, place
+
+
+def _moved(
+    spans: Spans, numbers: dict[tuple[int, str], int], place: dict[tuple[int, str], tuple[int, int]]
+) -> Spans:
+    """The spans of these (number, group) where their segments now are."""
+    old = [number for number, _ in numbers]
+    where = np.array([place[int(spans.row[number, 0]), group] for number, group in numbers])
+    token = spans.token[old]
+    read = token >= 0
+    row = np.where(read, where[:, :1], spans.row[old])
+    position = np.where(read, spans.position[old] + where[:, 1:], spans.position[old])
+    return Spans(row, position, token)

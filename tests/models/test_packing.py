@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.forward import logits_at
+from culture_neurons.models.inference import on_device, reader_of
+from culture_neurons.models.inputs import Prompt, process, render
+from culture_neurons.models.packing import Segment, first_fit, packed
+from culture_neurons.types import NeuronMask, OwnMasks
+from tests.models.conftest import language_model
+
+PMI = Prompt(answer="options")
+
+
+def scores(loaded, batch):
+    reader = reader_of(loaded, batch)
+    return reader.scores(logits_at(loaded, on_device(loaded, batch), reader.positions)).numpy()
+
+
+def rendered(loaded, samples, score="pmi"):
+    return render(loaded, samples, Prompt(answer="options", score=score))
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("score", ["sum", "pmi"])
+def test_scores_are_those_of_rows_of_their_own(one, texts, name, score):
+    loaded = language_model(name, one.tokenizer, torch.float64)
+    batch = process(loaded, rendered(loaded, texts, score), None)
+    fewer, _ = packed(loaded, batch)
+    np.testing.assert_allclose(scores(loaded, fewer), scores(loaded, batch), rtol=1e-9)
+    if name == "gemma3":  # it can't take branches
+        assert fewer is batch
+        return
+    tokens = int(batch.inputs["attention_mask"].sum())
+    assert int(fewer.inputs["attention_mask"].sum()) == tokens
+    assert len(fewer.inputs["input_ids"]) == -(-tokens // fewer.inputs["input_ids"].shape[1])
+
+
+def test_options_of_one_token_are_packed_too(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    words = [loaded.tokenizer.convert_ids_to_tokens(i) for i in range(len(loaded.tokenizer))]
+    short = [w for w in words if w.isalpha() and len(loaded.tokenizer(w, add_special_tokens=False)["input_ids"]) == 1]
+    samples = [replace(sample, options=tuple(short[4 * i : 4 * i + 4])) for i, sample in enumerate(texts)]
+    batch = process(loaded, rendered(loaded, samples, "sum"), None)
+    assert "branch" not in batch.inputs
+    fewer, _ = packed(loaded, batch)
+    assert len(fewer.inputs["input_ids"]) < len(batch.inputs["input_ids"])
+    np.testing.assert_allclose(scores(loaded, fewer), scores(loaded, batch), rtol=1e-9)
+
+
+def test_rows_hold_one_culture_each_and_its_neutral_contexts(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    samples = [replace(sample, culture=f"c{i % 3}", neutral="Which") for i, sample in enumerate(texts)]
+    batch = process(loaded, rendered(loaded, samples), None)
+    fewer, cultures = packed(loaded, batch, by_culture=True)
+    np.testing.assert_allclose(scores(loaded, fewer), scores(loaded, batch), rtol=1e-9)
+    spans, of = fewer.reads.spans, fewer.reads
+    for q, sample in enumerate(samples):
+        for number in (*of.of_option[q], *of.of_neutral[q]):
+            assert number < 0 or cultures[spans.row[number, 0]] == sample.culture
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_every_question_is_under_the_mask_of_its_own_culture(one, texts, name):
+    loaded = language_model(name, one.tokenizer, torch.float64)
+    samples = [replace(sample, culture=f"c{i % 3}", neutral="Which") for i, sample in enumerate(texts)]
+    masks = [NeuronMask(f"c{c}", "act_fn", np.array([0, 1, 1]), np.array([c, c, c + 7])) for c in range(2)]
+    batch = process(loaded, rendered(loaded, samples), None)
+    nothing = NeuronMask("none", "act_fn", np.array([], int), np.array([], int))
+    with evaluator(loaded, [OwnMasks(masks)], PMI) as evaluate:
+        (own,) = evaluate(batch)
+    with evaluator(loaded, [*masks, nothing], PMI) as evaluate:
+        by_mask = evaluate(batch)
+    for q, sample in enumerate(samples):  # the third culture has no mask
+        expected = by_mask[int(sample.culture[1:])][q].logprobs
+        np.testing.assert_allclose(own[q].logprobs, expected, rtol=1e-6)
+    assert any(own[q].logprobs != by_mask[2][q].logprobs for q in range(len(samples)))
+
+
+def test_questions_with_images_stay_in_their_rows(folders, questions):
+    from culture_neurons.models.loading import load
+
+    name, path = next(iter(folders.items()))
+    loaded = load({"name": name, "path": path, "dtype": "float32"})
+    batch = process(loaded, rendered(loaded, questions.samples[:4], "sum"), questions.opener)
+    assert packed(loaded, batch)[0] is batch
+
+
+def test_letters_are_left_alone(one, texts):
+    loaded = language_model("llama", one.tokenizer, torch.float64)
+    batch = process(loaded, render(loaded, texts, Prompt()), None)
+    same, cultures = packed(loaded, batch)
+    assert same is batch
+    assert cultures == [sample.culture for sample in texts]
+
+
+def test_the_longest_goes_first_into_the_first_row_with_room_of_its_group():
+    segments = [Segment(0, "a", 3), Segment(1, "a", 7), Segment(2, "b", 2), Segment(3, "a", 5), Segment(4, "a", 2)]
+    rows = [[segment.row for segment in row] for row in first_fit(segments, 8)]
+    assert rows == [[1], [3, 0], [2], [4]]
+    assert [[s.row for s in row] for row in first_fit(segments[:2], 2)] == [[1], [0]]  # as wide as the longest
