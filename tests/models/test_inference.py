@@ -166,6 +166,6 @@ def test_logits_that_are_no_numbers_name_the_sample(one, questions, monkeypatch)
     batch = prepare(one, questions.samples[:2], questions.opener, PROMPT)
     logits = forward(one, on_device(one, batch)).logits.detach().clone()
     logits[1] = float("nan")
-    monkeypatch.setattr(inference, "forward", lambda *a: type("Output", (), {"logits": logits}))
+    monkeypatch.setattr(inference, "logits_at", lambda *a: logits)
     with pytest.raises(ModelError, match=batch.samples[1].sample_id):
         answer(one, batch, PROMPT)
