@@ -14,6 +14,7 @@ from benchmarks.measure import machine, table
 BENCHMARKS = {
     "recording": ("Recording", True),
     "ablation": ("Evaluating masks", True),
+    "options": ("Answers by the texts of options", True),
     "attribution": ("Attributing units", True),
     "scaling": ("How time grows", True),
     "scoring": ("Scoring at full size", True),
@@ -29,7 +30,7 @@ reference in the same run; full-size scoring is one run.
 
 
 def main() -> int:
-    """Run what the command line names; 0, or 2 where there is no GPU for the one that needs it."""
+    """Run what the command line names; one that finds no GPU or no results to work on says so, and is left out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; default: all but gpu")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/RESULTS.md"), help="results file")

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from culture_neurons.errors import ConfigError
 from culture_neurons.models.hooks import ablate
-from culture_neurons.models.inputs import Opener, Prompt, prepare
+from culture_neurons.models.inputs import Opener, Prompt, prepare, render
 from culture_neurons.models.letters import letter_tokens
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.option_rows import continuation
+from culture_neurons.models.option_texts import MEAN, PMI
 from culture_neurons.types import NeuronMask, Sample
 
 
@@ -21,27 +24,54 @@ def evaluate(
     """Prediction and log-probabilities by mask number and sample id.
 
     For each mask and question anew: prompt and image are processed, the vision tower runs, and logits of the
-    whole vocabulary are made at every position.
+    whole vocabulary are made at every position. Texts of options (`answer: options`) are asked one at a time, in passes
+    of their own.
     """
+    ask = _texts if prompt.answer == "options" else _letters
     found = {}
-    with ablate(loaded.adapter, masks) as ablation:
+    with ablate(loaded.adapter, masks) as ablation, torch.inference_mode():
         for index in range(len(masks)):
             ablation.use(index)
             for sample in samples:
-                batch = prepare(loaded, [sample], opener, prompt)
-                with torch.inference_mode():
-                    logits = loaded.model(**batch.inputs).logits[0]
-                found[index, sample.sample_id] = _read(loaded, logits, batch.orders[0])
+                logprobs = ask(loaded, sample, opener, prompt)
+                found[index, sample.sample_id] = int(logprobs.argmax()), logprobs
     return found
 
 
-def _read(loaded: Loaded, logits: torch.Tensor, order: Sequence[int]) -> tuple[int, np.ndarray]:
-    """The most likely option, and each option's log-probability, at the last position of [token, vocabulary]."""
-    logprobs = logits.float().log_softmax(dim=-1)[-1]
-    by_letter = [float(logprobs[ids].logsumexp(dim=0)) for ids in letter_tokens(loaded, len(order))]
+def _letters(loaded: Loaded, sample: Sample, opener: Opener, prompt: Prompt) -> np.ndarray:
+    """The log-probability of each option's letter at the last position."""
+    batch = prepare(loaded, [sample], opener, prompt)
+    order = batch.orders[0]
+    logprobs = loaded.model(**batch.inputs).logits[0].float().log_softmax(dim=-1)[-1]
     result = np.empty(len(order))
-    result[list(order)] = by_letter
-    return int(result.argmax()), result
+    result[list(order)] = [float(logprobs[ids].logsumexp(dim=0)) for ids in letter_tokens(loaded, len(order))]
+    return result
+
+
+def _texts(loaded: Loaded, sample: Sample, opener: Opener, prompt: Prompt) -> np.ndarray:
+    """The log-probability of each option's text among those of the question, without an image."""
+    (question,) = render(loaded, [sample], prompt)
+    options = question.options
+    assert options is not None
+    scores = []
+    for text in options.texts:
+        score = _log_probability(loaded, question.text, text)
+        if options.score == MEAN:
+            score /= len(text)
+        if options.score == PMI:
+            score -= _log_probability(loaded, options.neutral, text)
+        scores.append(score)
+    return np.array(scores) - np.logaddexp.reduce(scores)
+
+
+def _log_probability(loaded: Loaded, context: str, text: str) -> float:
+    """log P(text | context), summed over the tokens of the text, of one pass of both."""
+    if not context:
+        raise ConfigError(f"naive loop: no context before the option {text!r}; expected one, also a neutral one")
+    first = loaded.tokenizer(context)["input_ids"]
+    ids = loaded.tokenizer(context + continuation(" ", context, text))["input_ids"]
+    logprobs = loaded.model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(dim=-1)
+    return sum(float(logprobs[place - 1, ids[place]]) for place in range(len(first), len(ids)))
 
 
 class RawRecorder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,12 @@ from culture_neurons.models.inputs import Prompt, prepare
 SIZES = {"hidden_size": 896, "intermediate_size": 4736, "num_hidden_layers": 4, "num_attention_heads": 7,
          "num_key_value_heads": 1, "vocab_size": 1000}  # fmt: skip
 BATCH, TOKENS = 8, 160
+#: What is compared with the bare forward pass.
+WAYS = {
+    "recorded": "with K and S recorded",
+    "written": "recorded, and one batch written to the end (nothing left to overlap with)",
+    "raw": "naive hook that keeps raw activations",
+}
 
 
 def run() -> list[Row]:
@@ -51,8 +57,15 @@ def run() -> list[Row]:
     return rows
 
 
-def compare(title: str, bare: Callable[[], object], adapter: Adapter, weights: torch.Tensor, runs: int) -> list[Row]:
-    """One pass each way, in turn."""
+def compare(
+    title: str,
+    bare: Callable[[], object],
+    adapter: Adapter,
+    weights: torch.Tensor,
+    runs: int,
+    names: Sequence[str] = tuple(WAYS),
+) -> list[Row]:
+    """One pass each way, in turn; `names` of `WAYS`."""
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
 
         def recorded() -> tuple:
@@ -77,16 +90,12 @@ def compare(title: str, bare: Callable[[], object], adapter: Adapter, weights: t
                 writer.write(ids, *recorded())
 
         ways = {"bare": bare, "recorded": recorded, "written": written, "raw": raw}
-        found = interleaved({name: partial(seconds, way) for name, way in ways.items()}, runs)
+        found = interleaved({name: partial(seconds, ways[name]) for name in ("bare", *names)}, runs)
     rows = [Row(f"{title}: bare forward pass", 1e3 * statistics.median(found["bare"]), "ms")]
-    for name, text in (
-        ("recorded", "with K and S recorded"),
-        ("written", "recorded, and one batch written to the end (nothing left to overlap with)"),
-        ("raw", "naive hook that keeps raw activations"),
-    ):
+    for name in names:
         middle, low, high = ratios(found, name, "bare")
         note = f"over the bare pass ({100 * (low - 1):.0f} to {100 * (high - 1):.0f} %)"
-        rows.append(Row(f"{title}: {text}", 100 * (middle - 1), "%", note))
+        rows.append(Row(f"{title}: {WAYS[name]}", 100 * (middle - 1), "%", note))
     return rows
 
 

@@ -5,7 +5,8 @@ import torch
 from benchmarks import naive
 from culture_neurons.data import images
 from culture_neurons.data.readers import synthetic
-from culture_neurons.models import loading
+from culture_neurons.errors import ConfigError
+from culture_neurons.models import loading, option_texts
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.demo import architectures
 from culture_neurons.models.forward import forward
@@ -13,6 +14,7 @@ from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import on_device
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, Sample
+from tests.models.conftest import byte_tokenizer, language_model
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,34 @@ def test_loop_and_engine_answer_alike(asked):
         a = answers[index][[s.sample_id for s in samples].index(sample_id)]
         assert a.prediction == prediction
         np.testing.assert_allclose(a.logprobs, logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("score", option_texts.SCORES)
+def test_loop_and_engine_answer_alike_by_texts(asked, score):
+    _, samples, _ = asked
+    tokenizer = byte_tokenizer([sample.question for sample in samples])
+    loaded = language_model("llama", tokenizer, torch.float32)
+    prompt = Prompt(answer="options", score=score)
+    texts = ("one", "two and more", "3")
+    samples = [Sample(s.sample_id, "c", "k", s.question, texts, 0, neutral="Which one is it") for s in samples]
+    masks = [NeuronMask("a", "act_fn", [0] * 20, range(20)), NeuronMask("b", "act_fn", [1] * 40, range(40))]
+    found = naive.evaluate(loaded, samples, None, prompt, masks)
+    with evaluator(loaded, masks, prompt) as evaluate:
+        answers = evaluate(prepare(loaded, samples, None, prompt))
+    assert len(found) == 8
+    for index, of_mask in enumerate(answers):
+        for sample, a in zip(samples, of_mask, strict=True):
+            prediction, logprobs = found[index, sample.sample_id]
+            assert a.prediction == prediction
+            np.testing.assert_allclose(a.logprobs, logprobs, atol=1e-4)
+    assert np.abs(found[0, samples[0].sample_id][1] - found[1, samples[0].sample_id][1]).max() > 0.01
+
+
+def test_loop_needs_contexts():
+    loaded = language_model("llama", byte_tokenizer([]), torch.float32)
+    samples = [Sample("s", "c", "k", "Which", ("one", "two"), 0)]
+    with pytest.raises(ConfigError, match="no context before the option 'one'; expected one, also a neutral one"):
+        naive.evaluate(loaded, samples, None, Prompt(answer="options"), [NeuronMask("a", "act_fn", [0], [0])])
 
 
 def test_raw_activations_give_the_recorded_sums(asked):
