@@ -15,18 +15,18 @@ WORKERS ?= logical --maxprocesses 8
 FAST = and not slow
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-all demo-llm plan prefetch check-demo check-demo-llm check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-all demo-real plan prefetch check-demo check-demo-real check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
 	@echo 'make demo        set up, run the default workflow, say where the report is'
 	@echo 'make demo-all    the same with one model of each architecture of the paper (minutes)'
-	@echo 'make demo-llm    the same for a language model: CULNIG on questions in words (minutes)'
+	@echo 'make demo-real   a pretrained model on real facts of six countries (minutes)'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
-	@echo 'make check-demo  check the results of the demo (make check-demo-llm: of the other one)'
+	@echo 'make check-demo  check the results of the demo (make check-demo-real: of demo-real)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
@@ -55,9 +55,9 @@ demo-all: setup
 	$(WARM) snakemake --configfile config/demo-all.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo-all/report.html"
 
-demo-llm: setup
-	$(WARM) snakemake --configfile config/demo-llm.yaml --cores $(CORES) --rerun-incomplete --quiet rules
-	@echo "The report is at results/demo-llm/report.html"
+demo-real: setup
+	$(WARM) snakemake --configfile config/real.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	@echo "The report is at results/real/report.html"
 
 plan: setup
 	$(RUN) snakemake plan --configfile $(CONFIG) --cores $(CORES) --quiet all
@@ -68,8 +68,8 @@ prefetch: setup
 check-demo: setup
 	$(PYTEST) tests/demo/test_results.py
 
-check-demo-llm: setup
-	$(PYTEST) tests/demo/test_llm.py
+check-demo-real: setup
+	$(PYTEST) tests/demo/test_real.py
 
 benchmark-selectors: setup
 	$(WARM) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
@@ -106,7 +106,7 @@ test-slurm: setup
 
 test-all: FAST =
 test-all: PROFILE = --hypothesis-profile=all
-test-all: test test-workflow test-faults test-slurm demo check-demo demo-llm check-demo-llm check-report
+test-all: test test-workflow test-faults test-slurm demo check-demo demo-real check-demo-real check-report
 
 lint: setup
 	$(RUN) ruff check .

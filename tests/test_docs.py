@@ -22,7 +22,7 @@ import yaml
 from culture_neurons import files, selectors, store
 from culture_neurons.data import samples
 from culture_neurons.data.benchmarks import registry
-from culture_neurons.data.readers import cvqa, facts, general_facts, synthetic, synthetic_text, table
+from culture_neurons.data.readers import cvqa, facts, general_facts, synthetic, table
 from culture_neurons.selectors import selection
 from culture_neurons.steps import (
     benchmark_selectors,
@@ -50,7 +50,6 @@ SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": se
 }
 SOURCE_KEYS["facts"] = {"type", *facts.KEYS}
 SOURCE_KEYS["general-facts"] = {"type", *general_facts.KEYS}
-SOURCE_KEYS["synthetic-text"] = {"type", *synthetic_text.BENCHMARK.defaults}
 #: The selector that the README adds as an example.
 EXAMPLE = "lift"
 

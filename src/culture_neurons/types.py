@@ -32,16 +32,8 @@ IMPORTED = "imported"
 #: Selectors by attribution instead of activation statistics; see `selectors.culnig`.
 CULNIG = ("culnig-general", "culnig-specific")
 
-#: Architectures of the demo models (models/demo/architectures.py), by the type of the source that they are trained on.
-TRAINED_ON = {
-    "synthetic": ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2"),
-    "synthetic-text": ("qwen3", "llama"),
-}
-#: Settings of their training that only models with images have.
-IMAGE_TRAINING = (
-    "plant", "init", "images_per_fact", "dev_images_per_fact", "vision_steps", "plant_steps", "plant_channels",
-    "firing_loss",
-)  # fmt: skip
+#: Architectures of the demo models (models/demo/architectures.py), and the type of the source that they are trained on.
+DEMO_ARCHITECTURES, TRAINED_ON = ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2"), "synthetic"
 
 
 @dataclass(frozen=True)

@@ -162,4 +162,4 @@ def test_every_place_that_renders_a_question_goes_through_one_function():
     """What trains the demo models has templates of its own."""
     source = Path(templates.__file__).parent
     names = {path.name for path in source.rglob("*.py") if "apply_chat_template(" in path.read_text(encoding="utf-8")}
-    assert names == {"templates.py", "lessons.py", "training.py", "text_training.py"}
+    assert names == {"templates.py", "lessons.py", "training.py"}

@@ -11,7 +11,7 @@ from tests.pipeline.conftest import CONFIG, ROOT, build
 
 pytestmark = pytest.mark.workflow
 
-SOURCE = {"type": "synthetic-text", "cultures": 3, "categories": 1, "motifs": 2}
+SOURCE = {"type": "facts", "countries": ["India", "Italy", "Japan"], "items_per_kind": 1, "options": 3}
 PIP = {"package": "tiny-model", "version": "1.0", "sha256": "0" * 64, "file": "tiny_model/tiny.gguf"}
 BARE = {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 0}
 

@@ -14,7 +14,7 @@ from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.selectors import module_choice
-from culture_neurons.steps import finetune, infer_finetuned
+from culture_neurons.steps import finetune, infer, infer_finetuned
 
 pytestmark = pytest.mark.workflow
 
@@ -44,18 +44,18 @@ def mask(base, tmp_path_factory):
     return path
 
 
-def tuned(step, base, mask, folder, choice="richest", seed=1, modules=2, **training):
+def tuned(step, base, mask, folder, choice="richest", seed=1, modules=2, more=(), **training):
     given = ["--mask", mask, "--modules", modules, "--choice", choice, "--seed", seed]
     out = ["--update-out", folder / "update.safetensors", "--training-out", folder / "training.json"]
-    step.run(finetune, *step.shared(base), *given, "--training", json.dumps(TRAINING | training), *out)
+    step.run(finetune, *step.shared(base), *given, "--training", json.dumps(TRAINING | training), *more, *out)
     return files.read_json(folder / "training.json")
 
 
-def ask(step, base, folder, sets):
+def ask(step, base, folder, sets, more=()):
     outs = [folder / f"{name}.parquet" for name in sets]
     shared = step.shared(base)[2:]  # without --samples
     words = ["--samples", *sets.values(), "--update", folder / "update.safetensors", "--answers-out", *outs]
-    step.run(infer_finetuned, *shared, *words)
+    step.run(infer_finetuned, *shared, *words, *more)
     return {name: files.read_table(out) for name, out in zip(sets, outs, strict=True)}
 
 
@@ -78,6 +78,27 @@ def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, ch
     modules = [f"layers.{i}.{'mlp' if s == 'gate_proj' else 'self_attn'}.{s}" for s, i in expected]
     assert len(names) == 4
     assert all(any(module in name for module in modules) for name in names)
+
+
+def test_options_may_be_texts(base, mask, tmp_path, step):
+    """They are trained as they are asked, and asked again so."""
+    prompt = ["--prompt", json.dumps({"answer": "options", "neutral": ""})]
+    step.run(infer, *step.shared(base), *prompt, "--answers-out", tmp_path / "before.parquet")
+    held_out = tuned(step, base, mask, tmp_path, more=prompt, steps=40)["held_out"]
+    ask(step, base, tmp_path, {base.name: base / "samples.parquet"}, prompt)
+    samples = read_samples(base / "samples.parquet")[0]
+    _, judge = module_choice.split_held_out([s.sample_id for s in samples], 0.25)
+    label = {samples[i].sample_id: samples[i].label for i in judge}
+    before, after = (
+        files.read_table(tmp_path / f"{name}.parquet")[0].set_index("sample_id") for name in ("before", base.name)
+    )
+    assert held_out["accuracy_before"] == pytest.approx(before.loc[list(label), "correct"].mean())
+    losses = [-before["logprobs"][sample_id][right] for sample_id, right in label.items()]
+    assert held_out["loss_before"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert held_out["loss_after"] < held_out["loss_before"]
+    assert all(np.isclose(np.exp(logprobs).sum(), 1) for logprobs in after["logprobs"])
+    shown = before.loc[after.index]
+    assert not np.allclose(np.stack(after["logprobs"]), np.stack(shown["logprobs"]), atol=1e-3)
 
 
 def test_accuracy_is_that_of_the_held_out_questions(base, mask, tmp_path, step):

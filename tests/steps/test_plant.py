@@ -10,7 +10,7 @@ from culture_neurons import files
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models.demo import planting
 from culture_neurons.steps import plant, train
-from tests.steps.test_train import WORDS, words
+from tests.steps.test_train import words
 
 pytestmark = pytest.mark.workflow
 
@@ -49,8 +49,7 @@ def test_planting_that_fails_leaves_nothing(trained, tmp_path, step):
 @pytest.mark.parametrize(
     ("more", "error", "expected"),
     [
-        (["--source", WORDS, "--architecture", "qwen3", "--init", "/nowhere"], ConfigError, "models that see images"),
-        (["--source", '{"type": "cvqa"}'], ConfigError, "synthetic source only; found type 'cvqa'"),
+        (["--source", '{"type": "cvqa"}'], ConfigError, "source of type synthetic only; found type 'cvqa'"),
         (["--init", "/nowhere"], ModelError, "/nowhere: no model that the train step wrote"),
     ],
 )

@@ -37,7 +37,9 @@ def run(name="config.yaml", **changes):
     return Run(config)
 
 
-DEMO, PAPER, WORDS = run(), run("config/paper-vlm.yaml"), run("config/demo-llm.yaml")
+DEMO, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
+#: The last one with neurons suppressed and enhanced; there they are suppressed alone.
+WORDS = run("config/real-finetuning.yaml", evaluation=ALONE.config["evaluation"] | {"factors": [0, 2]})
 
 
 def test_kinds_of_selectors():
@@ -104,12 +106,12 @@ def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
     assert WORDS.masked_sets == WORDS.all_sets
     assert f"sets/{WORDS.dataset}/" in WORDS.mask_folders
     assert not WORDS.own_outcomes
-    alone = run("config/demo-llm.yaml", evaluation=WORDS.config["evaluation"] | {"factors": [0]})
-    assert alone.masked_sets == list(alone.sets)
-    assert f"sets/{alone.dataset}/" not in alone.mask_folders
-    assert not any(f"/sets/{alone.dataset}/" in path for path in alone.set_outcomes)
-    assert alone.own_outcomes == alone.all("outcomes", selector=alone.evaluated, fraction=alone.top)
-    assert len(set(alone.recorded_files)) == len(alone.recorded_files)
+    assert ALONE.factors == ["0"]
+    assert ALONE.masked_sets == list(ALONE.sets)
+    assert f"sets/{ALONE.dataset}/" not in ALONE.mask_folders
+    assert not any(f"/sets/{ALONE.dataset}/" in path for path in ALONE.set_outcomes)
+    assert ALONE.own_outcomes == ALONE.all("outcomes", selector=ALONE.evaluated, fraction=ALONE.top)
+    assert len(set(ALONE.recorded_files)) == len(ALONE.recorded_files)
 
 
 def test_all_files_of_a_kind():

@@ -19,12 +19,6 @@ def _synthetic(spec: Mapping[str, Any]) -> SourceTable:
     return synthetic.read(spec)
 
 
-def _synthetic_text(spec: Mapping[str, Any]) -> SourceTable:
-    from culture_neurons.data.readers import synthetic_text
-
-    return synthetic_text.read(spec)
-
-
 def _facts(spec: Mapping[str, Any]) -> SourceTable:
     from culture_neurons.data.readers import facts
 
@@ -61,7 +55,6 @@ TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa"
 #: type of a source -> its reader
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
-    "synthetic-text": _synthetic_text,
     "facts": _facts,
     "general-facts": _general_facts,
     "cvqa": _cvqa,

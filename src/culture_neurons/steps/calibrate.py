@@ -77,13 +77,14 @@ def _at_hand(model: dict[str, Any], instruction: str) -> Iterator[dict[str, Any]
     if "architecture" not in model:
         yield model
         return
-    from culture_neurons.data.readers import synthetic, synthetic_text
+    from culture_neurons.data.readers import synthetic
     from culture_neurons.models.demo import architectures
 
-    source, left = model["source"], {k: v for k, v in model.items() if k not in ("source", "architecture")}
-    world = (synthetic_text if source["type"] == "synthetic-text" else synthetic).world(source)
+    left = {key: value for key, value in model.items() if key not in ("source", "architecture")}
     with TemporaryDirectory() as folder:
-        built, processor = architectures.build(model["architecture"], world, instruction=instruction)
+        built, processor = architectures.build(
+            model["architecture"], synthetic.world(model["source"]), instruction=instruction
+        )
         architectures.save(Path(folder), built, processor, {})
         yield left | {"path": folder}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons.errors import ConfigError
 from culture_neurons.steps import cli, training_arguments
 
 
@@ -15,8 +14,6 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.models.demo import architectures, planting, training
 
     world, recipe, prompt = training_arguments.world_recipe_prompt(o)
-    if o.source.get("type") == "synthetic-text":
-        raise ConfigError("neurons are planted in models that see images only; found a source in words")
     if o.init:
         model, processor, summary = architectures.load(o.init, o.architecture)
     else:

@@ -1,4 +1,4 @@
-"""Train a demo model on the synthetic world, in images or in words."""
+"""Train a demo model on the synthetic world."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from culture_neurons.steps import cli, training_arguments
 def main(o: argparse.Namespace) -> None:
     """A synthetic source's settings -> a Hugging Face folder with training.json"""
     from culture_neurons import files
-    from culture_neurons.models.demo import architectures, text_training, training
+    from culture_neurons.models.demo import architectures, training
 
     world, recipe, prompt = training_arguments.world_recipe_prompt(o)
-    train = text_training.train if o.source.get("type") == "synthetic-text" else training.train
-    model, processor, summary = train(o.architecture, world, recipe, **prompt)
+    model, processor, summary = training.train(o.architecture, world, recipe, **prompt)
     with files.atomic(o.out) as folder:
         architectures.save(folder, model, processor, summary)
 

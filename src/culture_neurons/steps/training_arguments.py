@@ -11,21 +11,20 @@ from culture_neurons.steps import cli
 
 
 def world_recipe_prompt(o: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
-    """The world, the recipe and the prompt of a training. Raises ConfigError for an architecture that does not fit."""
+    """The world, the recipe and the prompt of a training. Raises ConfigError for a source or an architecture that is
+    not known."""
     from culture_neurons.data import prompts
-    from culture_neurons.data.readers import synthetic, synthetic_text
+    from culture_neurons.data.readers import synthetic
     from culture_neurons.models.demo import recipe
-    from culture_neurons.types import TRAINED_ON
+    from culture_neurons.types import DEMO_ARCHITECTURES, TRAINED_ON
 
-    kind = o.source.get("type", "synthetic")
-    if kind not in TRAINED_ON:
-        raise ConfigError(f"demo models are trained on a synthetic source only; found type {kind!r}")
-    if o.architecture not in TRAINED_ON[kind]:
-        raise ConfigError(
-            f"architecture {o.architecture!r}{nearest(o.architecture, TRAINED_ON[kind])}; expected, for a source of "
-            f"type {kind}, one of {', '.join(TRAINED_ON[kind])}"
-        )
-    world = (synthetic_text if kind == "synthetic-text" else synthetic).world(o.source)
+    kind = o.source.get("type", TRAINED_ON)
+    if kind != TRAINED_ON:
+        raise ConfigError(f"demo models are trained on a source of type {TRAINED_ON} only; found type {kind!r}")
+    if o.architecture not in DEMO_ARCHITECTURES:
+        hint = nearest(o.architecture, DEMO_ARCHITECTURES)
+        raise ConfigError(f"architecture {o.architecture!r}{hint}; expected one of {', '.join(DEMO_ARCHITECTURES)}")
+    world = synthetic.world(o.source)
     prompt = {
         "instruction": o.prompt.get("instruction", prompts.INSTRUCTION),
         "prompt_seed": o.prompt.get("seed", 1),
@@ -38,6 +37,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of a training."""
     parser.add_argument("--source", type=cli.json_object, required=True, help="JSON: settings of the synthetic source")
     parser.add_argument("--prompt", type=cli.json_object, default={}, help="JSON: instruction and seed")
-    parser.add_argument("--architecture", required=True, help="qwen2.5-vl ...; qwen3 or llama for a source in words")
+    parser.add_argument("--architecture", required=True, help="qwen2.5-vl, llava-next-mistral ...")
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON: seed, steps, min_accuracy ...")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")

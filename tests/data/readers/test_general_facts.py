@@ -36,6 +36,10 @@ def table() -> source.SourceTable:
         ({"items_per_kind": 0}, r"source.items_per_kind: 0; expected a whole number from 1 to 200"),
         ({"options": 7}, r"source.options: 7; expected a whole number from 2 to 6$"),
         ({"options": True}, r"source.options: True; expected a whole number"),
+        (
+            {"half": "identfy"},
+            r"source.half: 'identfy' \(did you mean 'identify'\?\); expected identify, evaluate or null",
+        ),
         ({"seed": 1.5}, r"source.seed: 1.5; expected a whole number$"),
     ],
 )
@@ -60,7 +64,7 @@ def test_the_shape_of_a_source(table):
     assert len(rows) == len(kept(table)) >= 250
     assert set(rows["culture"]) == set(rows["country"]) == {"all"}
     assert (rows["category"] == rows["kind"]).all()
-    assert {"wording", "item", "neutral", "question_id"} <= set(rows.columns)
+    assert {"wording", "item", "neutral", "half", "question_id"} <= set(rows.columns)
     side = splitting.assign(rows, splitting.settings({"by": "whole", "half": "evaluate"}))
     assert set(side) == {"evaluate"}
 
@@ -79,6 +83,14 @@ def test_kinds_and_numbers_can_be_chosen():
     rows = kept(read(kinds=["sum", "calendar"], items_per_kind=7, options=3))
     assert rows.groupby("kind").size().to_dict() == {"sum": 7, "calendar": 7}
     assert {len(options) for options in rows["options"]} == {3}
+
+
+def test_one_half_can_be_read_and_what_is_left_out_is_listed_all_the_same(table):
+    half = read(half="evaluate", items_per_kind=200)
+    assert set(kept(half)["half"]) == {"evaluate"}
+    assert 0.4 < len(kept(half)) / len(kept(read(items_per_kind=200))) < 0.6
+    left_out = [rows[rows["excluded"].notna()]["sample_id"].tolist() for rows in (half.rows, table.rows)]
+    assert left_out[0] == left_out[1]
 
 
 def test_neither_the_order_of_kinds_nor_a_second_reading_matters(table):

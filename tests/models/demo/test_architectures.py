@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    LlamaForCausalLM,
-    LlavaNextForConditionalGeneration,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen3ForCausalLM,
-)
+from transformers import LlavaNextForConditionalGeneration, Qwen2_5_VLForConditionalGeneration
 
 from culture_neurons.data import prompts
-from culture_neurons.data.readers import synthetic, synthetic_text
+from culture_neurons.data.readers import synthetic
 from culture_neurons.errors import ConfigError
 from culture_neurons.models.demo import architectures
 from culture_neurons.models.loading import load
@@ -57,29 +52,6 @@ def test_models_are_of_the_real_classes_and_survive_saving(architecture, kind, d
     given = inputs(processor, ["Which dish is this?"] * 2)
     with torch.no_grad():
         torch.testing.assert_close(kind.from_pretrained(tmp_path)(**given).logits, model(**given).logits)
-
-
-@pytest.mark.parametrize(("architecture", "kind"), [("qwen3", Qwen3ForCausalLM), ("llama", LlamaForCausalLM)])
-def test_language_models_are_of_the_real_classes_and_load(architecture, kind, tmp_path):
-    world = synthetic_text.world({"cultures": 3, "categories": 2})
-    instruction = "Give one letter, e.g. 'B'!"
-    model, tokenizer = architectures.build(
-        architecture, world, instruction=instruction, layers=2, hidden=32, intermediate=48
-    )
-    assert type(model) is kind
-    assert not model.training
-    architectures.save(tmp_path, model, tokenizer, {})
-    loaded = load({"name": "m", "path": str(tmp_path)})
-    assert type(loaded.model) is kind
-    assert (loaded.adapter.n_layers, loaded.adapter.n_neurons, loaded.image_token_id) == (2, 48, None)
-    text = "\n".join([*synthetic_text.texts(world), instruction, "A. B. C. D."])
-    assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
-    chat = [{"role": "user", "content": "A. dawn"}]
-    rendered = loaded.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    ids = loaded.tokenizer(rendered, add_special_tokens=False, return_tensors="pt")["input_ids"]
-    assert loaded.tokenizer.unk_token_id not in ids
-    with torch.no_grad():
-        torch.testing.assert_close(loaded.model(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
 @pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)

@@ -71,19 +71,23 @@ def test_frozen_parameters_are_left_alone():
         assert torch.equal(parameter, before[name]) == name.startswith("0."), name
 
 
-def test_parameters_get_their_share_of_the_learning_rate():
-    """Matrices and the rest alike: none of it, a little, and the whole."""
-    shares = {"still": 0.0, "slow": 0.1, "quick": 1.0}
-    model = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in shares})
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(0.5)
-    recipe = Recipe(weight_decay=0.0)
-    optimiser = Optimiser(model.named_parameters(), recipe, lambda name: shares[name.split(".")[0]])
-    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    optimiser.step(sum(layer(x).pow(2).sum() for layer in model.values()))
-    for kind in ("weight", "bias"):
-        moved = {name: (getattr(model[name], kind) - 0.5).abs().max().item() for name in shares}
-        assert moved["still"] == 0
-        assert moved["slow"] == pytest.approx(moved["quick"] / 10, rel=0.01)
-        assert moved["quick"] > 0
+def test_matrices_and_the_rest_move_by_the_factor_of_the_learning_rate():
+    """A tenth of it moves weights and biases, Muon's and AdamW's, a tenth as far; embeddings are AdamW's too."""
+
+    def moved(factor: float) -> dict[str, float]:
+        model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(8, 4), "layer": torch.nn.Linear(4, 4)})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(0.5)
+        optimiser = Optimiser(model.named_parameters(), Recipe(weight_decay=0.0, learning_rate=0.003))
+        optimiser.step(model["layer"](model["embed"](torch.arange(8))).pow(2).sum(), factor)
+        return {name: (p - 0.5).abs().max().item() for name, p in model.named_parameters()}
+
+    whole, tenth = moved(1.0), moved(0.1)
+    for name, distance in whole.items():
+        assert tenth[name] == pytest.approx(distance / 10, rel=0.01), name
+    # AdamW's first step is the learning rate itself, at the first of 30 steps of warm-up.
+    assert whole["embed.weight"] == pytest.approx(0.003 / 30, rel=0.01)
+    assert whole["layer.bias"] == pytest.approx(0.003 / 30, rel=0.01)
+    # Muon's is five times that, spread over the 4 x 4 numbers of a matrix of rank 1.
+    assert whole["layer.weight"] == pytest.approx(5 * 0.003 / 30 / 4, rel=0.15)

@@ -71,6 +71,8 @@ def test_one_mask_of_all_cultures_and_random_masks_have_no_say(tmp_path):
     (said,) = sentences(made, MODEL)
     assert "CAS" not in said
     assert "random" not in said
+    made.more["sets"] = table.assign(shared="yes")
+    assert sentences(made, MODEL) == []
 
 
 def test_without_further_data_sets_nothing_is_said(tmp_path):

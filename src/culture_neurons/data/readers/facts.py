@@ -76,9 +76,7 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     most = min(26, len(own))
     check_whole(spec, "options", 2, most, ", the number of countries" if most == len(own) else "")
     check_whole(spec, "seed")
-    if spec["half"] not in (None, *questions.HALVES):
-        hint = nearest(spec["half"], questions.HALVES)
-        raise ConfigError(f"source.half: {spec['half']!r}{hint}; expected {', '.join(questions.HALVES)} or null")
+    check_half(spec)
     return spec | {"countries": [countries.known()[name] for name in own]}
 
 
@@ -111,6 +109,13 @@ def check_whole(
     if isinstance(value, bool) or not isinstance(value, int) or (bounded and not low <= value <= high):
         limits = f" from {low} to {high}{note}" if bounded else ""
         raise ConfigError(f"source.{key}: {value!r}; expected a whole number{limits}")
+
+
+def check_half(spec: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless `half` is one, or null for both."""
+    if spec["half"] not in (None, *questions.HALVES):
+        hint = nearest(spec["half"], questions.HALVES)
+        raise ConfigError(f"source.half: {spec['half']!r}{hint}; expected {', '.join(questions.HALVES)} or null")
 
 
 def require_packages(packages: Iterable[str]) -> None:

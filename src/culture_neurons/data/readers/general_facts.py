@@ -4,6 +4,7 @@
     kinds: null                    # quantity, abbreviation, calendar, alphabet ...; null: all
     items_per_kind: 40             # fewer where there are fewer
     options: 4                     # at most 6
+    half: null                     # identify or evaluate: only the questions of this half, whatever the seed
     seed: 1
 
     quantity       what a unit measures: "The kilometer is a unit of" -> "length"
@@ -19,7 +20,7 @@ options are of the same kind, and near where there is an order. Units of one cul
 out: `data.facts.general`.
 
 Group columns: culture and country (both "all"), kind, wording (its number), item (what is asked), neutral (the context
-without the item, for PMI), question_id (equal for "3 plus 5" and "5 plus 3").
+without the item, for PMI), half, question_id (equal for "3 plus 5" and "5 plus 3", which are of one half).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from culture_neurons.data.facts.general import questions
 from culture_neurons.data.readers import facts
 from culture_neurons.data.source import SourceTable, check_keys
 
-KEYS: dict[str, Any] = {"kinds": None, "items_per_kind": 40, "options": 4, "seed": 1}
+KEYS: dict[str, Any] = {"kinds": None, "items_per_kind": 40, "options": 4, "half": None, "seed": 1}
 #: The licence of Python, whose standard library has the names of Unicode.
 PYTHON = "PSF-2.0; data of Unicode, Unicode-3.0"
 
@@ -51,13 +52,14 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     facts.check_whole(spec, "items_per_kind", 1, 200)
     facts.check_whole(spec, "options", 2, questions.MOST_OPTIONS)
     facts.check_whole(spec, "seed")
+    facts.check_half(spec)
     return spec
 
 
 def read(spec: Mapping[str, Any]) -> SourceTable:
     """The questions. Deterministic. Raises ConfigError and DataError as `check` does."""
     spec = check(spec)
-    rows = questions.rows(spec["kinds"], spec["items_per_kind"], spec["options"], spec["seed"])
+    rows = questions.rows(spec["kinds"], spec["items_per_kind"], spec["options"], spec["seed"], spec["half"])
     table = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in rows[0]})
     return SourceTable(table, {"type": "none"}, origins=tuple(_origin(kind, rows) for kind in spec["kinds"]))
 

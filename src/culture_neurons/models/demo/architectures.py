@@ -1,4 +1,4 @@
-"""Tiny models of real architectures, for the demos and for tests: three that see images, and two language models.
+"""Tiny models of real architectures that see images, for the demos and for tests.
 
 They are ordinary Hugging Face models with a word-level tokenizer and a chat template in the
 style of their family: `save_pretrained` and `from_pretrained` work as for the large ones.
@@ -13,12 +13,9 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
     CLIPVisionConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
@@ -27,20 +24,15 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 from transformers.utils import logging
 
 from culture_neurons.data import prompts
-from culture_neurons.data.readers import synthetic, synthetic_text
+from culture_neurons.data.readers import synthetic
 from culture_neurons.errors import ConfigError, ModelError, nearest
 from culture_neurons.files import first_line
 from culture_neurons.models.processors import load_processor, qwen_processor
-from culture_neurons.types import TRAINED_ON
-
-#: Those that see images, and the language models.
-ARCHITECTURES, LANGUAGE_MODELS = TRAINED_ON["synthetic"], TRAINED_ON["synthetic-text"]
+from culture_neurons.types import DEMO_ARCHITECTURES as ARCHITECTURES
 
 #: Sizes of a demo model. Heads are 16 wide; there are half as many key-value heads as heads.
 SIZES = {"layers": 4, "hidden": 64, "intermediate": 256, "vision_layers": 2, "vision_hidden": 64}
@@ -65,11 +57,6 @@ _INST = (
     "{% else %} {{ message['content'] if message['content'] is string else message['content'][0]['text'] }}</s>"
     "{% endif %}{% endfor %}"
 )
-_HEADERS = (
-    "<|begin_of_text|>{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{{ message['content'] }}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
 _CHAT_ML_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 #: Per architecture: chat template, special tokens (padding first), end of a turn, image token.
 _STYLES = {
@@ -87,12 +74,6 @@ _STYLES = {
         _CHAT_ML.replace("IMAGE", "<image>\n"),
         (*_CHAT_ML_TOKENS, "<image>"),
         "<|im_end|>",
-    ),
-    "qwen3": (_CHAT_ML, _CHAT_ML_TOKENS, "<|im_end|>"),
-    "llama": (
-        _HEADERS,
-        ("<|finetune_right_pad_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        "<|eot_id|>",
     ),
 }
 
@@ -128,25 +109,24 @@ def tokenizer(architecture: str, texts: Iterable[str]) -> PreTrainedTokenizerFas
 
 def build(
     architecture: str,
-    world: synthetic.World | synthetic_text.TextWorld | None = None,
+    world: synthetic.World | None = None,
     seed: int = 0,
     instruction: str = prompts.INSTRUCTION,
     **sizes: int,
 ) -> tuple[Any, Any]:
-    """An untrained model, in eval mode, and its processor; a language model's is its tokenizer.
+    """An untrained model, in eval mode, and its processor.
 
-    architecture   one of ARCHITECTURES or LANGUAGE_MODELS
-    world          whose words the tokenizer knows, of language models a TextWorld; the default world if None
+    architecture   one of ARCHITECTURES
+    world          whose words the tokenizer knows; the default world if None
     instruction    the prompt's fixed instruction, whose words it knows too
     sizes          override SIZES: layers, hidden (a multiple of 16), intermediate, ...
 
     The same arguments give the same weights; the global random state is left alone.
     Raises ConfigError naming an unknown architecture or size.
     """
-    if architecture not in _STYLES:
-        raise ConfigError(
-            f"architecture {architecture!r} is unknown{nearest(architecture, _STYLES)}; known: {', '.join(_STYLES)}"
-        )
+    if architecture not in ARCHITECTURES:
+        hint = nearest(architecture, ARCHITECTURES)
+        raise ConfigError(f"architecture {architecture!r} is unknown{hint}; known: {', '.join(ARCHITECTURES)}")
     for name, value in sizes.items():
         if name not in SIZES:
             raise ConfigError(f"demo model: unknown size {name!r}{nearest(name, SIZES)}; known: {', '.join(SIZES)}")
@@ -157,14 +137,10 @@ def build(
     size = SIZES | sizes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if architecture in LANGUAGE_MODELS:
-            words = tokenizer(architecture, [*synthetic_text.texts(world or synthetic_text.world()), instruction])
-            model, processor = _language_model(architecture, words, size), words
-        else:
-            world = world or synthetic.world()
-            words = tokenizer(architecture, [*synthetic.texts(world), instruction])
-            assemble = _qwen if architecture == "qwen2.5-vl" else _llava
-            model, processor = assemble(architecture, words, world.image_size, size)
+        world = world or synthetic.world()
+        words = tokenizer(architecture, [*synthetic.texts(world), instruction])
+        assemble = _qwen if architecture == "qwen2.5-vl" else _llava
+        model, processor = assemble(architecture, words, world.image_size, size)
     # An answer is one letter, and training ends there: generation stops with it too.
     letters = words.convert_tokens_to_ids(list(prompts.LETTERS[:N_LETTERS]))
     model.generation_config.eos_token_id = [words.eos_token_id, *letters]
@@ -186,19 +162,6 @@ def _decoder(words: PreTrainedTokenizerFast, size: dict[str, int]) -> dict[str, 
         "eos_token_id": words.eos_token_id,
         "pad_token_id": words.pad_token_id,
     }
-
-
-def _language_model(architecture: str, words: PreTrainedTokenizerFast, size: dict[str, int]) -> Any:
-    settings = _decoder(words, size) | {"head_dim": _HEAD, "tie_word_embeddings": True}
-    known = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
-    config_class, model_class = known[architecture]
-    model = model_class(config_class(**settings))
-    nn.init.normal_(model.get_input_embeddings().weight, std=0.15)  # facts are learned in fewer steps than from 0.04
-    if architecture == "qwen3":
-        for layer in model.model.layers:  # normalised queries and keys as they start cannot single out a token of many
-            nn.init.constant_(layer.self_attn.q_norm.weight, 2.0)
-            nn.init.constant_(layer.self_attn.k_norm.weight, 2.0)
-    return model
 
 
 def _qwen(_: str, words: PreTrainedTokenizerFast, image_size: int, size: dict[str, int]) -> tuple[Any, Any]:

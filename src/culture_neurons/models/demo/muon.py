@@ -4,10 +4,8 @@ Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) updates a matrix by
 `torch.optim.Muon` does so in bfloat16. Processors without such instructions take longer for that than for the model's
 own passes, and processors with and without them round differently, so that the same seed gives other models.
 
-Measured on a processor without them, for demo-llm's matrices (CPU time per update): 14 ms here, 126 ms for torch's
-Muon, 4 ms for AdamW. A whole training of demo-llava-mistral took 73 s of CPU here and 121 s with torch's Muon. With
-AdamW alone the first two stages took 1.3 to 1.5 times as many steps and 1.3 to 1.6 times the CPU time (learning rates
-0.006 and 0.003, world of seed 1); the last stage was not compared.
+Measured on a processor without them: a whole training of demo-llava-mistral took 73 s of CPU here and 121 s with
+torch's Muon.
 """
 
 from __future__ import annotations

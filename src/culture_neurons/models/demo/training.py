@@ -184,7 +184,7 @@ def train(
     Raises ModelError as `until_good` does.
     """
 
-    def attempt(trial: Recipe) -> tuple[nn.Module, Any, int, float, dict[str, Any]]:
+    def attempt(trial: Recipe) -> tuple[nn.Module, Any, int, float]:
         model, processor = architectures.build(architecture, world, trial.seed, instruction, **sizes)
         lesson = lessons(model, processor, world, instruction)
         examples = synthetic.make_examples(world, "train", trial.images_per_fact)
@@ -197,6 +197,6 @@ def train(
         steps += train_facts(model, features, next_questions, trial, reporter)
         steps += train_answers(model, features, next_questions, trial, reporter)
         accuracy = dev_accuracy(model.eval(), processor, world, trial, instruction, prompt_seed)
-        return model, processor, steps, accuracy, {}
+        return model, processor, steps, accuracy
 
     return until_good(architecture, recipe, reporter, attempt)

@@ -28,30 +28,16 @@ T = TypeVar("T")
 
 
 class Optimiser:
-    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up.
+    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up."""
 
-    share    which share of the learning rate a parameter of this name gets; the whole if None
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
-        recipe: Recipe,
-        share: Callable[[str], float] | None = None,
-    ) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
-
-        def groups(matrices: bool) -> list[dict[str, Any]]:
-            by_share: dict[float, list[nn.Parameter]] = {}
-            for name, p in named:
-                if (p.ndim == 2 and "embed" not in name) == matrices:
-                    by_share.setdefault(share(name) if share else 1.0, []).append(p)
-            return [{"params": parameters, "share": of} for of, parameters in by_share.items()]
-
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
         rate, decay = recipe.learning_rate, recipe.weight_decay
         self._parts = [
-            (torch.optim.AdamW(groups(matrices=False), betas=(0.9, 0.98), weight_decay=decay), rate),
-            (Muon(groups(matrices=True), momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
+            (torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=decay), rate),
+            (Muon(matrices, momentum=0.95, weight_decay=decay, ns_steps=4), 5 * rate),
         ]
         self._all = [p for _, p in named]
         self._step = 0
@@ -70,7 +56,7 @@ class Optimiser:
         torch.nn.utils.clip_grad_norm_(self._all, 1.0)
         for optimiser, rate in self._parts:
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor * group["share"]
+                group["lr"] = rate * factor
             optimiser.step()
 
 
@@ -99,7 +85,6 @@ def fit(
     goal: float,
     recipe: Recipe,
     reporter: Reporter,
-    share: Callable[[str], float] | None = None,
 ) -> int:
     """One stage of a training: steps until `goal` is reached, at most `limit`; how many they were.
 
@@ -108,10 +93,9 @@ def fit(
 
     next_questions   those of one gradient
     losses           of these: a loss per sample, and whether each was right (bool), both [sample]
-    share            see `Optimiser`
     """
     named = [(name, p) for name, p in parameters if p.requires_grad]
-    optimiser = Optimiser(named, recipe, share)
+    optimiser = Optimiser(named, recipe)
     trained = [p for _, p in named]
 
     def gradients(questions: T) -> tuple[Sequence[torch.Tensor | None], torch.Tensor]:
@@ -149,11 +133,11 @@ def until_good(
     architecture: str,
     recipe: Recipe,
     reporter: Reporter,
-    attempt: Callable[[Recipe], tuple[nn.Module, Any, int, float, dict[str, Any]]],
+    attempt: Callable[[Recipe], tuple[nn.Module, Any, int, float]],
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
     """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
 
-    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on dev, more for the summary.
+    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on dev.
     Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
     """
     best = 0.0
@@ -161,12 +145,12 @@ def until_good(
         trial = replace(recipe, seed=recipe.seed + 1000 * number)
         reporter.log(f"{architecture}: attempt {number + 1}, seed {trial.seed}")
         with one_thread():
-            model, processor, steps, accuracy, more = attempt(trial)
+            model, processor, steps, accuracy = attempt(trial)
         best = max(best, accuracy)
         reporter.log(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
         if accuracy >= recipe.min_accuracy:
             summary = {"architecture": architecture, "planted": False, "seed": trial.seed, "attempts": number + 1}
-            return model, processor, summary | {"steps": steps, "dev_accuracy": accuracy} | more
+            return model, processor, summary | {"steps": steps, "dev_accuracy": accuracy}
     raise ModelError(
         f"{architecture}: training reached {100 * best:.1f} % on dev questions in {recipe.attempts} attempts;"
         f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"

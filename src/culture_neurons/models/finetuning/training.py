@@ -1,7 +1,8 @@
 """Training parts of a model on multiple-choice questions.
 
-The loss is the cross entropy of the right option's letter where the answer starts, in the prompts that the model is
-asked with (`inference.right_answer`); what is read at inference is what is trained.
+The loss is -log P of the right option in the prompts that the model is asked with (`inference.right_answer`): of its
+letter where the answer starts, among all tokens, or of its text among those of the options, by their score. What is
+read at inference is what is trained.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def sentences(tables: Tables, model: str) -> list[str]:
         return []
     part = rows(table, model)
     part = part[(part["factor"] == min(factors(part), default=0.0)) & (part["shared"] == "no")]
-    part = part[[not is_control(tables, model, str(selector)) for selector in part["selector"]]]
+    # An empty list would choose no columns, not no rows.
+    part = part.loc[[not is_control(tables, model, str(selector)) for selector in part["selector"]]]
     part = part[np.isfinite(part[COLUMN].astype(float)) & (part["level"] != AT_CHANCE)]
     known = [name for name in names(tables, model) if name in set(part["set"])]
     if not known or known[0] != names(tables, model)[0]:

@@ -112,3 +112,27 @@ def test_one_fact_twice_is_one_unit(monkeypatch):
     rows = questions.rows(["toy"], 9, 4, 1)
     assert {row["question_id"] for row in rows} == {"toy 1 2"}
     assert [row["sample_id"] for row in rows] == ["toy-1-2", "toy-2-1"]
+
+
+def test_halves_share_nothing_whatever_the_seeds():
+    """Neither a question nor the same one in another order; both halves of a kind are as large."""
+    kinds = list(questions.KINDS)
+    first, second = (
+        [row for row in questions.rows(kinds, 200, 4, seed, half) if not row["excluded"]]
+        for seed, half in ((1, "identify"), (2, "evaluate"))
+    )
+    assert not {row["question_id"] for row in first} & {row["question_id"] for row in second}
+    every = [row for row in questions.rows(kinds, 200, 4, 3) if not row["excluded"]]
+    assert sorted(row["sample_id"] for row in (*first, *second)) == sorted(row["sample_id"] for row in every)
+    assert {row["half"] for row in first} == {"identify"}
+    assert {row["half"] for row in second} == {"evaluate"}
+    for kind in kinds:
+        sizes = [len({row["question_id"] for row in of(kind, rows)}) for rows in (first, second)]
+        assert abs(sizes[0] - sizes[1]) <= 1, kind
+
+
+def test_a_half_has_as_many_facts_as_are_asked_for():
+    rows = [row for row in questions.rows(list(questions.KINDS), 10, 4, 1, "evaluate") if not row["excluded"]]
+    assert set(Counter(row["kind"] for row in rows).values()) == {10}
+    every = {row["sample_id"]: row for row in questions.rows(list(questions.KINDS), 200, 4, 1)}
+    assert all(every[row["sample_id"]] == row for row in rows)
