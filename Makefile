@@ -15,7 +15,7 @@ WORKERS ?= logical --maxprocesses 8
 FAST = and not slow
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-all demo-real plan prefetch check-demo check-demo-real check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-all demo-real plan prefetch check-demo check-demo-real check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
@@ -71,6 +71,9 @@ check-demo: setup
 check-demo-real: setup
 	$(PYTEST) tests/demo/test_real.py
 
+check-real-seeds: demo-real
+	$(PYTEST) tests/demo/test_real_seeds.py
+
 benchmark-selectors: setup
 	$(WARM) snakemake --configfile config/selector-benchmark.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/selector-benchmark/report.html"
@@ -82,7 +85,7 @@ check-report: demo
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
 
-bench: demo-all
+bench: demo-all demo-real
 	$(RUN) python -m benchmarks
 
 bench-gpu: setup
@@ -106,7 +109,7 @@ test-slurm: setup
 
 test-all: FAST =
 test-all: PROFILE = --hypothesis-profile=all
-test-all: test test-workflow test-faults test-slurm demo check-demo demo-real check-demo-real check-report
+test-all: test test-workflow test-faults test-slurm demo check-demo demo-real check-demo-real check-real-seeds check-report
 
 lint: setup
 	$(RUN) ruff check .
