@@ -114,6 +114,12 @@ def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
     assert len(set(ALONE.recorded_files)) == len(ALONE.recorded_files)
 
 
+def test_words_are_read_by_one_thread():
+    assert [run("config/real.yaml").prepare_threads(of) for of in ("", "mentions/", "sets/recall/")] == [1, 1, 1]
+    assert DEMO.prepare_threads("") == 2
+    assert PAPER.prepare_threads("") == 2
+
+
 def test_all_files_of_a_kind():
     assert len(DEMO.all("masks")) == 2 * 10 * 3
     assert DEMO.all("planted", model=DEMO.planted) == ["results/demo/planted-control/planted.csv"]

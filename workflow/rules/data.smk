@@ -18,7 +18,7 @@ rule prepare:
         F("benchmark", job="{of}prepare")
     conda:
         "../../envs/data.yaml"
-    threads: 2
+    threads: lambda w: run.prepare_threads(w.of)
     priority: 20 # before models are trained: all else waits for it
     resources:
         **cpu(minutes=120, mb=4000), # decodes every image once

@@ -52,6 +52,9 @@ def _benchmark(spec: Mapping[str, Any]) -> SourceTable:
 #: Benchmarks of texts, without images; `data.benchmarks.registry` has them all.
 TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa", "qnli", "mrpc", "country-mention")
 
+#: Sources that never have images.
+WITHOUT_IMAGES = (*TEXTS, "facts", "general-facts")
+
 #: type of a source -> its reader
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,

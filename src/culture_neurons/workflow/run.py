@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import layout
+from culture_neurons.data.registry import WITHOUT_IMAGES
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
 from culture_neurons.workflow.settings import Settings, as_json
@@ -79,6 +80,10 @@ class Run(Settings):
             return self.sets[name]["source"], self.sets[name].get("filter", {}), ALL_EVALUATE
         data = self.config["data"]
         return data["source"], data["filter"], data["split"]
+
+    def prepare_threads(self, of: str) -> int:
+        """Threads that read the questions in a folder `of`: two decode images, words need one."""
+        return 1 if self.source(of)[0]["type"] in WITHOUT_IMAGES else 2
 
     @staticmethod
     def local_files(source: Mapping[str, Any]) -> list[str]:
