@@ -88,14 +88,14 @@ def plot_transfer(tables: Tables, model: str, selectors: list[str], ax: Axes | N
     part = rows(tables.more["sets"], model)
     n_columns = min(3, max(1, len(sets)))
     n_rows = -(-len(sets) // n_columns) or 1
-    left, right, gap, head, foot, between = 1.2, 0.1, 0.16, 0.78, 0.62, 0.34
+    left, right, gap, head, foot, between = 1.2, 0.1, 0.16, 0.62, 0.62, 0.34
     cell = max(0.8, 0.26 * len(chosen))
     width = min(2.6, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * between + foot)
     height = fig.get_size_inches()[1]
     top = percent(float(part["top_fraction"].iloc[0])) if len(part) else ""
     style.heading(fig, f"{title(tables, model, 50)}: do effects hold on other questions?", [
-        f"Change of the right option's log-probability ({CHANGE}), top {top}, 95\N{NO-BREAK SPACE}% intervals",
+        f"Change of the right option's log-probability ({CHANGE}), top {top}",
     ])  # fmt: skip
     values, panels = [], []
     for i, name in enumerate(sets):
