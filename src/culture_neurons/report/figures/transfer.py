@@ -62,9 +62,9 @@ def caption_transfer(tables: Tables, model: str) -> str:
     return (
         f"{named(tables, model)}: change of the right option's log-probability on {of}, neurons (top "
         f"{percent(float(part['top_fraction'].iloc[0]))}) {factor}, with 95 % intervals. Circles: questions under the "
-        f"own culture's mask. Squares: under the other cultures' masks, or all questions of a data set without these "
-        f"cultures. Diamonds: all questions under random masks of the same size. Masks were chosen on the first data "
-        f"set alone, on other questions than these."
+        f"own culture's mask; squares: under the other cultures' masks, or all questions of a data set without these "
+        f"cultures; diamonds: all questions under random masks of the same size. Masks were chosen on other questions "
+        f"of the first data set alone."
     )
 
 
