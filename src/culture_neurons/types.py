@@ -35,6 +35,12 @@ CULNIG = ("culnig-general", "culnig-specific")
 #: Architectures of the demo models (models/demo/architectures.py), and the type of the source that they are trained on.
 DEMO_ARCHITECTURES, TRAINED_ON = ("qwen2.5-vl", "llava-next-mistral", "llava-next-qwen2"), "synthetic"
 
+#: Types of sources that are benchmarks of texts (data/benchmarks), and of all that never have images.
+TEXT_BENCHMARKS = (
+    "blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa", "qnli", "mrpc", "country-mention",
+)  # fmt: skip
+WITHOUT_IMAGES = (*TEXT_BENCHMARKS, "facts", "general-facts")
+
 
 @dataclass(frozen=True)
 class Sample:

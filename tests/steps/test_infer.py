@@ -67,7 +67,7 @@ def test_out_of_memory_for_one_question_says_what_to_do(base, tmp_path, monkeypa
     def no_memory(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate")
 
-    monkeypatch.setattr("culture_neurons.models.inference.forward", no_memory)
+    monkeypatch.setattr("culture_neurons.models.inference.logits_at", no_memory)
     with pytest.raises(ModelError, match=r"even for one question at a time\n.*device_map"):
         step.run(infer, *step.shared(base), "--answers-out", tmp_path / "p.parquet")
 

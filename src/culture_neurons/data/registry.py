@@ -11,6 +11,7 @@ from typing import Any
 
 from culture_neurons.data.source import SourceTable
 from culture_neurons.errors import ConfigError, nearest
+from culture_neurons.types import TEXT_BENCHMARKS
 
 
 def _synthetic(spec: Mapping[str, Any]) -> SourceTable:
@@ -49,12 +50,6 @@ def _benchmark(spec: Mapping[str, Any]) -> SourceTable:
     return registry.read(spec)
 
 
-#: Benchmarks of texts, without images; `data.benchmarks.registry` has them all.
-TEXTS = ("blend", "culturalbench", "normad", "worldvaluesbench", "commonsenseqa", "qnli", "mrpc", "country-mention")
-
-#: Sources that never have images.
-WITHOUT_IMAGES = (*TEXTS, "facts", "general-facts")
-
 #: type of a source -> its reader
 SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "synthetic": _synthetic,
@@ -62,7 +57,7 @@ SOURCES: dict[str, Callable[[Mapping[str, Any]], SourceTable]] = {
     "general-facts": _general_facts,
     "cvqa": _cvqa,
     "table": _table,
-    **dict.fromkeys(TEXTS, _benchmark),
+    **dict.fromkeys(TEXT_BENCHMARKS, _benchmark),
 }
 
 
@@ -84,7 +79,7 @@ def home(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         from culture_neurons.data.readers import cvqa
 
         known: dict[str, Any] = {"path": cvqa.PATH, "split": cvqa.SPLIT, "revision": None}
-    elif spec.get("type") in TEXTS:
+    elif spec.get("type") in TEXT_BENCHMARKS:
         from culture_neurons.data.benchmarks import registry
 
         benchmark = registry.choose(spec)

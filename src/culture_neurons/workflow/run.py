@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import layout
-from culture_neurons.data.registry import WITHOUT_IMAGES
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
+from culture_neurons.types import WITHOUT_IMAGES
 from culture_neurons.workflow.settings import Settings, as_json
 
 #: Keys of a model's stanza that say how jobs run, and not what is loaded: a change of them reruns nothing.

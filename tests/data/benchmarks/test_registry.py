@@ -18,6 +18,7 @@ from culture_neurons.data.benchmarks.registry import BENCHMARKS
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import prepare
+from culture_neurons.types import TEXT_BENCHMARKS
 from culture_neurons.workflow.config import read_schema
 from tests.data.benchmarks.conftest import KINDS, blend, commonsenseqa, csv, jsonl, normad, parquet, qnli, saved
 
@@ -198,7 +199,7 @@ def test_wrong_settings(change: dict[str, Any], message: str) -> None:
 
 
 def test_types_and_where_they_lie() -> None:
-    assert set(BENCHMARKS) == set(registry.TEXTS)
+    assert set(BENCHMARKS) == set(TEXT_BENCHMARKS)
     assert set(SCHEMA["$defs"]["source"]["properties"]["type"]["enum"]) == set(registry.SOURCES)
     assert registry.home({"type": "mrpc", "revision": "abc"}) == {
         "path": "nyu-mll/glue", "split": "test", "revision": "abc", "config": "mrpc",

@@ -1,4 +1,4 @@
-"""The text benchmarks by their type in the config. A line here, and the type in `registry.TEXTS`, adds one."""
+"""The text benchmarks by their type in the config. A line here, and the type in `types.TEXT_BENCHMARKS`, adds one."""
 
 from __future__ import annotations
 
