@@ -13,6 +13,9 @@ from culture_neurons.analysis.significance import direction
 from tests.demo.test_real import CONFIG, MODEL, OTHER_DIRECTION, OWN, RESULTS, ROOT
 
 SEEDS = (2, 3)
+#: Selectors whose verdict on `real` hangs on which facts are asked (seed 2: unspecific damage), as README and docs say.
+#: What is claimed of them is that nothing specific is shown on the other direction.
+UNSURE = ("culnig-specific",)
 
 
 def with_seed(seed: int) -> dict:
@@ -47,4 +50,7 @@ def test_verdicts_are_those_of_other_facts(tmp_path, seed):
                "config.yaml", "--cores", "2", "--quiet", "all", "--", "results/real/tables/evidence.csv",
                "results/real/tables/sets.csv"]  # fmt: skip
     subprocess.run(command, cwd=tmp_path, check=True)
-    assert found(tmp_path / "results/real/tables") == found(RESULTS / "tables")
+    here, demo = found(tmp_path / "results/real/tables"), found(RESULTS / "tables")
+    for selector in UNSURE:
+        assert (here.pop(selector)[2], demo.pop(selector)[2]) == ("", "")
+    assert here == demo
