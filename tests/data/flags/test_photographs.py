@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import random
 
 import numpy as np
@@ -42,13 +43,9 @@ def test_sizes_vary_and_stand_or_lie() -> None:
 
 
 def test_global_random_states_are_left_alone() -> None:
-    state, numpy_state = random.getstate(), np.random.get_state()
+    before = pickle.dumps((random.getstate(), np.random.get_state()))
     photograph("Kenya", seeds.generator("state"))
-    assert random.getstate() == state
-    after = np.random.get_state()
-    assert numpy_state[0] == after[0]
-    assert (numpy_state[1] == after[1]).all()
-    assert numpy_state[2:] == after[2:]
+    assert pickle.dumps((random.getstate(), np.random.get_state())) == before
 
 
 def test_an_unknown_country_is_named_with_the_nearest() -> None:
@@ -90,7 +87,7 @@ def hue_shares(pixels: np.ndarray) -> dict[str, float]:
 
 def test_photographs_have_the_colours_of_their_flag() -> None:
     # Scenes are the same for all: what a flag adds to the mean over countries is its own.
-    seen = {c: [hue_shares(taken(c, seed)) for seed in SEEDS] for c in FLAGS}
+    seen = {c: [hue_shares(taken(c, seed)) for seed in SEEDS[:4]] for c in FLAGS}
     mean = {c: {hue: np.mean([shares[hue] for shares in seen[c]]) for hue in seen[c][0]} for c in FLAGS}
     flat = {c: hue_shares(drawn(c)) for c in FLAGS}
     for hue in ("red", "green", "blue", "yellow", "light", "dark"):
@@ -137,7 +134,7 @@ def test_a_flag_covers_its_part_of_the_picture() -> None:
     covered = []
     for seed in range(60):
         image = np.asarray(photograph("Turkey", seeds.generator("covered", seed))).astype(int)
-        inside = (np.abs(image - GREY) > 30).any(axis=-1)
+        inside = (np.abs(image - np.array(GREY)) > 30).any(axis=-1)
         rows, columns = np.nonzero(inside.any(axis=1))[0], np.nonzero(inside.any(axis=0))[0]
         # A side that is cropped, and waves, take some of it.
         covered.append(max(np.ptp(rows) / inside.shape[0], np.ptp(columns) / inside.shape[1]))
@@ -147,12 +144,17 @@ def test_a_flag_covers_its_part_of_the_picture() -> None:
 
 @pytest.mark.usefixtures("plain")
 def test_folds_are_lit(monkeypatch: pytest.MonkeyPatch) -> None:
-    lights = []
-    monkeypatch.setattr(photographs, "expose", lambda scene, light, generator: lights.append((scene, light)) or scene)
+    lights: list[tuple[Image.Image, np.ndarray]] = []
+
+    def keep(scene: Image.Image, light: np.ndarray, generator: np.random.Generator) -> Image.Image:
+        lights.append((scene, light))
+        return scene
+
+    monkeypatch.setattr(photographs, "expose", keep)
     for seed in SEEDS:
         photograph("Turkey", seeds.generator("lit", seed))
     for scene, light in lights:
-        outside = (np.asarray(scene) == GREY).all(axis=-1)
+        outside = (np.asarray(scene) == np.array(GREY)).all(axis=-1)
         assert light.shape == outside.shape
         assert (light[outside] == 1).all()
         assert light[~outside].min() > 0.6
@@ -163,11 +165,11 @@ def test_folds_are_lit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_patch_hides_little_of_a_flag() -> None:
     hidden = []
-    for seed in range(200):
+    for seed in range(100):
         scene = Image.new("RGB", (300, 200), GREY)
         placement = Placement(1.5, np.array([[100.0, 0, 75], [0, 100.0, 50], [0, 0, 1]]), Wave(0, 1, 0, 0, 0))
         photographs._add_patch(scene, placement, seeds.generator("patch", seed))
-        hidden.append((np.asarray(scene) != GREY).any(axis=-1).sum() / 15_000)
+        hidden.append((np.asarray(scene) != np.array(GREY)).any(axis=-1).sum() / 15_000)
     assert 0.15 < np.mean(np.array(hidden) > 0) < 0.35
     assert 0.01 < max(hidden) < 0.02
 
@@ -178,7 +180,7 @@ def test_a_pole_stands_at_the_hoist() -> None:
         scene = Image.new("RGB", (300, 200), GREY)
         placement = Placement(1.5, np.array([[100.0, 0, 75], [0, 100.0, 50], [0, 0, 1]]), Wave(0, 1, 0, 0, 0))
         photographs._add_pole(scene, placement, seeds.generator("pole", seed))
-        there = np.argwhere((np.asarray(scene) != GREY).any(axis=-1))
+        there = np.argwhere((np.asarray(scene) != np.array(GREY)).any(axis=-1))
         if len(there):
             places.append([*there.min(axis=0), *there.max(axis=0)])
     top, left, bottom, right = np.array(places).T

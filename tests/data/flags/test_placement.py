@@ -117,7 +117,8 @@ def test_a_warped_flag_has_each_colour_where_its_pixels_lead(seed: int) -> None:
     width, height, ratio = 210, 170, 1.5
     placed = place(ratio, width, height, seeds.generator("warp", seed))
     seen = np.asarray(placement.warp(quartered(120, ratio), placed, width, height)).astype(int)
-    u, v = np.moveaxis(placed.to_flag(np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) + 0.5), -1, 0)
+    centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).astype(np.float64)
+    u, v = np.moveaxis(placed.to_flag(centres), -1, 0)
     inside = (u > 0) & (u < ratio) & (v > 0) & (v < 1)
     colours = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]])[2 * (v > 0.5) + (u > ratio / 2)]
     expected = np.concatenate([colours, np.full((height, width, 1), 255)], axis=-1) * inside[..., None]

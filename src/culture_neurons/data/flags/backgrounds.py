@@ -91,7 +91,7 @@ def _wall(width: int, height: int, generator: np.random.Generator) -> Pixels:
 
 def _gradient(width: int, height: int, generator: np.random.Generator) -> Pixels:
     first, second = random_colour(generator), random_colour(generator)
-    share = slope(width, height, generator.uniform(0, 2 * np.pi)) / 2 + 0.5
+    share = np.float32(0.5) * (1 + slope(width, height, generator.uniform(0, 2 * np.pi)))
     return _mixed(first, second, share)
 
 
@@ -112,9 +112,9 @@ def _mottled(width: int, height: int, generator: np.random.Generator) -> NDArray
 
 def slope(width: int, height: int, direction: float) -> NDArray[np.float32]:
     """A plane that falls in a direction (radians), from -1 to 1 at most, 0 in the middle; float32 [height, width]."""
-    x = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(np.cos(direction))
-    y = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(np.sin(direction))
-    return (x + y[:, None]) / np.float32(abs(np.cos(direction)) + abs(np.sin(direction)))
+    across, down = np.array([np.cos(direction), np.sin(direction)]) / (abs(np.cos(direction)) + abs(np.sin(direction)))
+    plane = across * np.linspace(-1, 1, width) + down * np.linspace(-1, 1, height)[:, None]
+    return np.asarray(plane, dtype=np.float32)
 
 
 def _thing(pen: ImageDraw.ImageDraw, width: int, height: int, generator: np.random.Generator) -> None:

@@ -63,8 +63,8 @@ def _hang(scene: Image.Image, country: str, placement: Placement) -> NDArray[np.
     steps = max(1, -(-int(placement.height) // _STEP))
     seen = warp(_drawn(country, steps * _STEP), placement, *scene.size)
     scene.paste(seen, mask=seen)
-    share = np.asarray(seen.getchannel("A")) / np.float32(255)
-    return 1 + share * (shading(placement, *scene.size) - 1)
+    share = np.asarray(seen.getchannel("A"), dtype=np.float32) / 255
+    return np.asarray(1 + share * (shading(placement, *scene.size) - 1), dtype=np.float32)
 
 
 def _add_pole(scene: Image.Image, placement: Placement, generator: np.random.Generator) -> None:

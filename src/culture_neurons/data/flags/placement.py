@@ -60,7 +60,11 @@ class Placement:
 
     def to_flag(self, picture_points: Points) -> Points:
         """The points of the flag that are seen at points of the picture, in its heights."""
-        return self.wave.lift(_projected(np.linalg.inv(self.matrix), picture_points), self.ratio)
+        return self.wave.lift(self.to_flat(picture_points), self.ratio)
+
+    def to_flat(self, picture_points: Points) -> Points:
+        """The same without the wave."""
+        return _projected(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64), picture_points)
 
     @property
     def height(self) -> float:
@@ -137,8 +141,7 @@ def shading(placement: Placement, width: int, height: int) -> NDArray[np.float32
     small = max(2, -(-width // 8)), max(2, -(-height // 8))
     x, y = ((np.arange(n) + 0.5) * full / n for n, full in zip(small, (width, height), strict=True))
     points = np.stack(np.meshgrid(x, y), axis=-1)
-    flat = _projected(np.linalg.inv(placement.matrix), points)
-    light = 1 + placement.wave.shade * np.cos(placement.wave.turns(flat, placement.ratio))
+    light = 1 + placement.wave.shade * np.cos(placement.wave.turns(placement.to_flat(points), placement.ratio))
     return np.asarray(Image.fromarray(light.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
 
 

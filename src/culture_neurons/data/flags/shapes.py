@@ -218,8 +218,8 @@ def _outlines(shape: Shape, ratio: float) -> Iterator[Outline]:
             yield _turned(np.concatenate([right, -right]), turn) + np.array([x, y])
         case Line(x1, y1, x2, y2, width):
             across = np.array([y1 - y2, x2 - x1]) * width / 2 / np.hypot(x2 - x1, y2 - y1)
-            start, stop = np.array([x1, y1]), np.array([x2, y2])
-            yield np.array([start + across, stop + across, stop - across, start - across])
+            tail, tip = np.array([x1, y1]), np.array([x2, y2])
+            yield np.array([tail + across, tip + across, tip - across, tail - across])
         case _:
             raise TypeError(f"no shape of a flag: {shape!r}")
 
@@ -258,7 +258,7 @@ def _sector(outer: Outline, inner: Outline) -> Outline:
 def _turned(outline: Outline, turn: float) -> Outline:
     """An outline, turned clockwise around (0, 0)."""
     sine, cosine = np.sin(np.radians(turn)), np.cos(np.radians(turn))
-    return outline @ np.array([[cosine, sine], [-sine, cosine]])
+    return np.asarray(outline @ np.array([[cosine, sine], [-sine, cosine]]))
 
 
 def _crossings(x: float, y: float, radius: float, disc: Disc) -> tuple[float, float]:
