@@ -1,0 +1,1 @@
+"""National flags, drawn from the geometry that laws and standards give, and pictures of them like photographs."""
