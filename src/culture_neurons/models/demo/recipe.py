@@ -1,36 +1,29 @@
-"""The settings of a demo model's training, and who follows it."""
+"""The settings of trainings, and who follows them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from culture_neurons.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings of a training run; all lengths are in steps."""
+class Training:
+    """Settings of any training run; all lengths are in steps."""
 
     seed: int = 0
     attempts: int = 3
     min_accuracy: float = 0.9
-    images_per_fact: int = 16
-    dev_images_per_fact: int = 2
-    vision_steps: int = 150
-    facts_steps: int = 500
     steps: int = 800  # of the last stage, at most
-    batch: int = 24  # questions of a gradient; a step takes the mean of two
+    batch: int = 24  # examples of a gradient; a step takes the mean of two
     rest: int = 30  # steps of a stage after its goal is reached
     learning_rate: float = 0.003
     weight_decay: float = 0.05
-    plant_steps: int = 240
-    plant_channels: int = 4  # per culture and layer
-    firing_loss: bool = True
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Recipe:
+    def of(cls, options: Mapping[str, Any]) -> Self:
         """Check and take the settings of the config. Raises ConfigError naming the key and the value."""
         known = {f.name: f.default for f in fields(cls)}
         for key, value in options.items():
@@ -42,6 +35,31 @@ class Recipe:
             if not fits or value < _least(key, known[key]):
                 raise ConfigError(f"training: {key} is {value!r}; expected {_kind(key, known[key])}")
         return cls(**options)
+
+
+@dataclass(frozen=True)
+class Recipe(Training):
+    """Settings of a demo model's training."""
+
+    images_per_fact: int = 16
+    dev_images_per_fact: int = 2
+    vision_steps: int = 150
+    facts_steps: int = 500
+    plant_steps: int = 240
+    plant_channels: int = 4  # per culture and layer
+    firing_loss: bool = True
+
+
+@dataclass(frozen=True)
+class EyeRecipe(Training):
+    """Settings of an eye's training."""
+
+    min_accuracy: float = 0.99
+    steps: int = 1500
+    batch: int = 32
+    rest: int = 200
+    pictures: int = 400  # of each country, to learn from
+    held_out: int = 50  # of each country, to see what it has learnt
 
 
 def _least(key: str, default: Any) -> int:

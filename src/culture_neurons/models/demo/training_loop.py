@@ -19,21 +19,25 @@ from torch import nn
 from culture_neurons.errors import ModelError
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.demo.muon import Muon
-from culture_neurons.models.demo.recipe import Recipe, Reporter
+from culture_neurons.models.demo.recipe import Reporter, Training
 
+#: Shorter side of the largest matrices for Muon: its steps take the third power of that.
+_LARGEST = 256
 #: Gradients whose mean a step takes, side by side.
 _SIDE_BY_SIDE = 2
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Training)
 
 
 class Optimiser:
-    """Muon for the matrices and AdamW for all else, with clipping at norm 1 and a short warm-up."""
+    """Muon for matrices and AdamW for all else, with clipping at norm 1 and a short warm-up."""
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Training) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
-        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
-        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        fit = {name for name, p in named if p.ndim == 2 and "embed" not in name and min(p.shape) <= _LARGEST}
+        matrices = [p for name, p in named if name in fit]
+        others = [p for name, p in named if name not in fit]
         rate, decay = recipe.learning_rate, recipe.weight_decay
         self._parts = [
             (torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=decay), rate),
@@ -83,7 +87,7 @@ def fit(
     losses: Callable[[T], tuple[torch.Tensor, torch.Tensor]],
     limit: int,
     goal: float,
-    recipe: Recipe,
+    recipe: Training,
     reporter: Reporter,
 ) -> int:
     """One stage of a training: steps until `goal` is reached, at most `limit`; how many they were.
@@ -131,13 +135,14 @@ def one_thread() -> Iterator[None]:
 
 def until_good(
     architecture: str,
-    recipe: Recipe,
+    recipe: R,
     reporter: Reporter,
-    attempt: Callable[[Recipe], tuple[nn.Module, Any, int, float]],
+    attempt: Callable[[R], tuple[nn.Module, Any, int, float]],
+    asked: str = "dev questions",
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """A model that answers at least `min_accuracy` of the dev questions, its processor, and a summary.
+    """A model that answers at least `min_accuracy` of what is `asked`, its processor, and a summary.
 
-    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on dev.
+    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on what is asked.
     Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
     """
     best = 0.0
@@ -147,11 +152,11 @@ def until_good(
         with one_thread():
             model, processor, steps, accuracy = attempt(trial)
         best = max(best, accuracy)
-        reporter.log(f"seed {trial.seed}: {100 * accuracy:.1f} % of dev questions right")
+        reporter.log(f"seed {trial.seed}: {100 * accuracy:.1f} % of {asked} right")
         if accuracy >= recipe.min_accuracy:
             summary = {"architecture": architecture, "planted": False, "seed": trial.seed, "attempts": number + 1}
             return model, processor, summary | {"steps": steps, "dev_accuracy": accuracy}
     raise ModelError(
-        f"{architecture}: training reached {100 * best:.1f} % on dev questions in {recipe.attempts} attempts;"
+        f"{architecture}: training reached {100 * best:.1f} % on {asked} in {recipe.attempts} attempts;"
         f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
     )
