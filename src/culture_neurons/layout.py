@@ -24,8 +24,9 @@ PATHS = {
     "samples": "{of}samples.parquet",
     "dropped": "{of}dropped.csv",
     "counts": "{of}counts.csv",
-    # Of a model that is trained here, or converted from a GGUF file.
+    # Of a model that is trained here, or converted from a GGUF file; and of one that then gets an eye, before that.
     "model": "{model}/model",
+    "decoder": "{model}/decoder",
     "training": "{model}/model/training.json",
     "gguf": "{model}/model/gguf.json",
     "planted": "{model}/planted.csv",

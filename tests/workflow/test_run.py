@@ -171,6 +171,22 @@ def test_a_model_of_a_gguf_file_is_a_folder_of_the_run(tmp_path):
     assert one.published["models"]["p"]["gguf"] == {"pip": PIP}
 
 
+def test_a_language_model_that_gets_an_eye(tmp_path):
+    (tmp_path / "config.json").touch()
+    folder, eye = str(tmp_path), {"countries": ["Japan", "Italy"], "steps": 3}
+    one = run(models={"p": {"gguf": {"pip": PIP}, "eye": eye}, "f": {"path": folder, "eye": {}, "dtype": "bfloat16"}})
+    assert (one.with_eye, one.converted, one.trained) == (["p", "f"], ["p"], [])
+    assert [one.decoder(name) for name in one.models] == ["results/demo/p/decoder", folder]
+    assert [one.decoder_files(name) for name in one.models] == [["results/demo/p/decoder"], [f"{folder}/config.json"]]
+    assert [one.model_files(name) for name in one.models] == [["results/demo/p/model"], ["results/demo/f/model"]]
+    assert json.loads(one.eye_options("p")) == eye
+    assert json.loads(one.eye_options("f")) == {"countries": None}
+    assert json.loads(one.model_settings("f")) == {
+        "name": "f", "path": "results/demo/f/model", "dtype": "bfloat16", "trust_remote_code": False,
+    }  # fmt: skip
+    assert one.published["models"]["p"]["eye"] == eye
+
+
 @pytest.mark.parametrize("record", [DEMO, PAPER, WORDS], ids=["demo", "paper", "words"])
 def test_tables_and_provenance_go_together(record):
     rules = {Path(path).stem.removeprefix("provenance_") for path in record.provenance}

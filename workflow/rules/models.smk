@@ -1,5 +1,5 @@
 # Models that are made here. Demo models, where no weights can be downloaded: one per real architecture, and a positive
-# control. And models that come as GGUF files, some of them in packages.
+# control. Models that come as GGUF files, some of them in packages. And language models that get an eye.
 
 
 rule train:
@@ -72,7 +72,7 @@ rule convert_gguf:
     output:
         model=directory(F("model")),
     wildcard_constraints:
-        model=one_of(run.converted),
+        model=one_of(name for name in run.converted if name not in run.with_eye),
     log:
         F("log", job="{model}/convert_gguf"),
     benchmark:
@@ -85,3 +85,43 @@ rule convert_gguf:
         model=lambda w: run.conversion(w.model),
     shell:
         "python -m culture_neurons.steps.convert_gguf --model {params.model:q} --out {output.model:q} --log {log:q}"
+
+
+use rule convert_gguf as convert_decoder with:
+    localrule: True # `use rule` does not carry it over
+    output:
+        model=directory(F("decoder")),
+    wildcard_constraints:
+        model=one_of(name for name in run.converted if name in run.with_eye),
+    log:
+        F("log", job="{model}/convert_decoder"),
+    benchmark:
+        F("benchmark", job="{model}/convert_decoder")
+
+
+rule train_eye:
+    """Put a language model behind an eye, and train the eye to read flags; the language model stays as it is."""
+    input:
+        decoder=lambda w: run.decoder_files(w.model),
+        code=code("train_eye"),
+    output:
+        model=directory(F("model")),
+    wildcard_constraints:
+        model=one_of(run.with_eye),
+    log:
+        F("log", job="{model}/train_eye"),
+    benchmark:
+        F("benchmark", job="{model}/train_eye")
+    conda:
+        "../../envs/model.yaml"
+    # Two gradients are found side by side, each by one thread: sums in another order would train another model.
+    threads: 2
+    priority: 10
+    resources:
+        **cpu(minutes=60, mb=6000),
+    params:
+        decoder=lambda w: run.decoder(w.model),
+        options=lambda w: run.eye_options(w.model),
+    shell:
+        "python -m culture_neurons.steps.train_eye --decoder {params.decoder:q} --options {params.options:q}"
+        " --out {output.model:q} --log {log:q}"

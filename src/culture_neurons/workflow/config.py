@@ -17,6 +17,7 @@ import yaml
 
 from culture_neurons import selectors
 from culture_neurons.data import prompts
+from culture_neurons.data.flags.designs import FLAGS
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.layout import fraction_text
 from culture_neurons.selectors import culnig, module_choice
@@ -115,6 +116,8 @@ def _check_models(models: Mapping[str, Any]) -> None:
             )
         if "gguf" in stanza:
             _check_gguf(name, stanza)
+        if "eye" in stanza:
+            _check_eye(name, stanza)
         start = (stanza.get("train") or {}).get("init")
         if start is not None and (start == name or "train" not in models.get(start, {})):
             trained = [other for other, s in models.items() if "train" in s and other != name]
@@ -137,6 +140,20 @@ def _check_gguf(name: str, stanza: Mapping[str, Any]) -> None:
     for key in ("revision", "trust_remote_code"):
         if stanza.get(key):
             raise ConfigError(f"models: {name}: {key} is about a model on the hub; a GGUF file has none")
+
+
+def _check_eye(name: str, stanza: Mapping[str, Any]) -> None:
+    """A language model on this machine, and countries whose flags are known."""
+    if "train" in stanza or not ("gguf" in stanza or Path(stanza["path"]).is_dir()):
+        found = "train" if "train" in stanza else repr(stanza["path"])
+        raise ConfigError(
+            f"models: {name}: eye: found {found}; expected gguf or the folder of a language model on this machine"
+        )
+    for country in stanza["eye"].get("countries") or ():
+        if country not in FLAGS:
+            raise ConfigError(
+                f"models: {name}: eye: countries: {country!r}{nearest(country, FLAGS)}; known: {', '.join(FLAGS)}"
+            )
 
 
 def _check_trained(config: Mapping[str, Any]) -> None:

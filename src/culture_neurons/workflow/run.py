@@ -30,20 +30,32 @@ class Run(Settings):
     def model_files(self, model: str) -> list[str]:
         """What a job with this model reads: the folder that is made here, or the files of one on this machine."""
         stanza = self.models[model]
-        if model in self.trained:
-            return [self.path("model", model=model)]
-        if model in self.converted:
+        if model in (*self.trained, *self.converted, *self.with_eye):
             files = [self.path("model", model=model)]
         else:
-            files = sorted(str(path) for path in Path(stanza["path"]).glob("*") if path.is_file())
+            files = self.files_of(stanza["path"])
         template = stanza.get("chat_template", "")
         return files + [template] * ("{" not in template and os.path.isfile(template))
 
     def model_settings(self, model: str) -> str:
         """What loading needs of a model's stanza, as JSON."""
         stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf")}
-        return as_json(load | {"name": model, "path": stanza.get("path") or self.path("model", model=model)})
+        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf", "eye")}
+        here = "path" not in stanza or model in self.with_eye
+        return as_json(load | {"name": model, "path": self.path("model", model=model) if here else stanza["path"]})
+
+    def decoder(self, model: str) -> str:
+        """The folder of the language model that gets an eye."""
+        return self.models[model].get("path") or self.path("decoder", model=model)
+
+    def decoder_files(self, model: str) -> list[str]:
+        """What giving it an eye reads: the folder that it was converted into, or the files of one on this machine."""
+        return [self.decoder(model)] if model in self.converted else self.files_of(self.decoder(model))
+
+    @staticmethod
+    def files_of(folder: str) -> list[str]:
+        """The files of a folder on this machine; none of one that is not there."""
+        return sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
 
     def gguf_file(self, model: str) -> list[str]:
         """The GGUF file on this machine that a model is converted from; none: pip fetches it, or it is not there."""

