@@ -1,5 +1,9 @@
+import shutil
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from culture_neurons import files
@@ -12,7 +16,7 @@ pytestmark = pytest.mark.workflow
 @pytest.fixture(scope="module")
 def controls(base, tmp_path_factory, step):
     folder = tmp_path_factory.mktemp("controls") / "m/controls"
-    paths = {name: folder / f"{name}.parquet" for name in ("blank", "none")}
+    paths = {name: folder / f"{name}.parquet" for name in ("blank", "none", "swapped")}
     step.run(infer_image_controls, *step.shared(base), "--answers-out", *paths.values())
     return paths
 
@@ -29,8 +33,9 @@ def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
     path = tabulated(step, base, tmp_path, controls.values(), "--planted", "m")
     table = files.read_csv(path, text=["model", "culture", "control", "planted"])
     every = table[table["culture"].isna()].set_index("control")
-    assert list(every.index) == ["shown", "blank", "none"]
+    assert list(every.index) == ["shown", "blank", "none", "swapped"]
     assert (table["planted"] == "yes").all()
+    assert set(table["set"]) == {base.name}
     for control, path in {"shown": base / "m/predictions.parquet", **controls}.items():
         answers, _ = files.read_table(path)
         answers = answers[answers["split"] == "evaluate"]
@@ -48,7 +53,7 @@ def test_without_controls_there_is_only_the_heading(base, tmp_path, step):
     table = pd.read_csv(tabulated(step, base, tmp_path, []))
     assert len(table) == 0
     assert list(table.columns[:3]) == ["model", "culture", "control"]
-    assert table.columns[-1] == "planted"
+    assert table.columns[-1] == "followed_n"
 
 
 def test_mistakes_and_files_of_another_revision(base, controls, tmp_path, step):
@@ -63,3 +68,81 @@ def test_mistakes_and_files_of_another_revision(base, controls, tmp_path, step):
     with pytest.raises(FileError, match=r"blank\.parquet: 35 answers, expected 36 less those without an image"):
         tabulated(step, base, tmp_path, [path])
     assert not (tmp_path / "images.csv").exists()
+
+
+def with_owners(base, path):
+    """samples.parquet whose options belong to all three cultures in turns, the right one to the question's own."""
+    table = pq.read_table(base / "samples.parquet")
+    cultures = sorted(set(table["culture"].to_pylist()))
+    owners = []
+    for culture, label in zip(table["culture"].to_pylist(), table["label"].to_pylist(), strict=True):
+        others = [name for name in cultures if name != culture]
+        names = [others[0], others[1], "nowhere"]
+        owners.append([*names[:label], culture, *names[label:]])
+    column = pa.array(owners, type=pa.list_(pa.string()))
+    _, metadata = files.read_table(base / "samples.parquet")
+    files.write_table(path, table.append_column("option_cultures", column), metadata)
+    return dict(zip(table["sample_id"].to_pylist(), owners, strict=True))
+
+
+def test_answers_that_follow_the_image_are_counted(base, tmp_path, step):
+    owners = with_owners(base, tmp_path / "samples.parquet")
+    path = tmp_path / "m/controls/swapped.parquet"
+    step.run(infer_image_controls, *step.shared(base), "--samples", tmp_path / "samples.parquet", "--answers-out", path)
+    found = tabulated(step, base, tmp_path, [path], "--samples", tmp_path / "samples.parquet")
+    table = files.read_csv(found, text=["culture"]).query("control == 'swapped'")
+    swapped, _ = files.read_table(path)
+    shown, _ = files.read_table(base / "m/predictions.parquet")
+    right = swapped[swapped["sample_id"].isin(shown.loc[shown["correct"], "sample_id"])]
+    assert 3 < len(right) < len(swapped)
+    became = [owners[name][p] for name, p in zip(right["sample_id"], right["prediction"], strict=True)]
+    followed = (right["shown_culture"] == became).groupby(right["culture"]).agg(["mean", "size"])
+    single = table[table["culture"].notna()].set_index("culture").loc[followed.index]
+    assert single["followed_n"].tolist() == followed["size"].tolist()
+    assert np.allclose(single["followed"], followed["mean"])
+    every = table[table["culture"].isna()].iloc[0]
+    assert (every["followed_n"], every["n_without_other_image"]) == (len(right), 0)
+    assert every["followed"] == pytest.approx(followed["mean"].mean())
+    assert every["followed_low"] <= every["followed"] <= every["followed_high"]
+
+
+def test_each_data_set_has_rows_of_its_own(base, controls, tmp_path, step):
+    """The same questions again as a further data set: the same rows under its name."""
+    run = tmp_path / "run"
+    own = {name: run / f"m/controls/{name}.parquet" for name in ("none", "swapped")}
+    more = {name: run / f"m/sets/more/controls/{name}.parquet" for name in own}
+    for name, paths in [(name, (own[name], more[name])) for name in own]:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(controls[name], path)
+    for of in ("", "sets/more/"):
+        (run / of).mkdir(parents=True, exist_ok=True)
+        shutil.copy(base / "samples.parquet", run / of / "samples.parquet")
+        shutil.copy(base / "m/predictions.parquet", run / "m" / of / "predictions.parquet")
+    samples = [run / "samples.parquet", run / "sets/more/samples.parquet"]
+    predictions = [run / "m/predictions.parquet", run / "m/sets/more/predictions.parquet"]
+    words = ["--samples", *samples, "--predictions", *predictions, "--controls", *more.values(), *own.values()]
+    step.run(tabulate_image_controls, *words, "--replicates", 50, "--out-dir", tmp_path)
+    table = pd.read_csv(tmp_path / "images.csv")
+    assert list(dict.fromkeys(table["set"])) == ["run", "more"]
+    first, second = (table[table["set"] == name].drop(columns="set").reset_index(drop=True) for name in ("run", "more"))
+    assert set(first["control"]) == {"shown", "none", "swapped"}
+    order = ["culture", "control"]
+    pd.testing.assert_frame_equal(first.sort_values(order).reset_index(drop=True),
+                                  second.sort_values(order).reset_index(drop=True))  # fmt: skip
+    # A further data set changes nothing of the run's own.
+    step.run(
+        tabulate_image_controls, "--samples", samples[0], "--predictions", predictions[0], "--controls",
+        *own.values(), "--replicates", 50, "--out-dir", tmp_path / "alone",
+    )  # fmt: skip
+    alone = pd.read_csv(tmp_path / "alone/images.csv")
+    pd.testing.assert_frame_equal(alone.drop(columns="set"), first)
+    for words, said in (
+        (["--samples", samples[0], "--predictions", *predictions], "no --samples of sets/more$"),
+        (["--samples", *samples, "--predictions", predictions[0]], "no --predictions of m/sets/more$"),
+        (["--predictions", *predictions], "no --samples of sets/more, the run itself$"),
+    ):
+        with pytest.raises(ConfigError, match=f"--controls: {said}"):
+            step.run(
+                tabulate_image_controls, *words, "--controls", *own.values(), *more.values(), "--out-dir", tmp_path
+            )
