@@ -1,8 +1,7 @@
-import shutil
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -106,43 +105,62 @@ def test_answers_that_follow_the_image_are_counted(base, tmp_path, step):
     assert every["followed_low"] <= every["followed"] <= every["followed_high"]
 
 
+def placed(base, controls, folder, of, leave_out=0):
+    """The questions, answers and controls of a data set below a folder, without the last so many of them; its files."""
+    ids = sorted(files.read_table(base / "m/predictions.parquet")[0]["sample_id"])
+    kept = ids[: len(ids) - leave_out]
+    paths = {"samples": folder / of / "samples.parquet", "predictions": folder / "m" / of / "predictions.parquet"}
+    paths |= {name: folder / "m" / of / f"controls/{name}.parquet" for name in ("none", "swapped")}
+    origins = {"samples": base / "samples.parquet", "predictions": base / "m/predictions.parquet"} | controls
+    for name, path in paths.items():
+        table, metadata = pq.read_table(origins[name]), files.read_table(origins[name])[1]
+        table = table.filter(pc.is_in(table["sample_id"], pa.array(kept)))
+        files.write_table(path, table, metadata | ({"rows": len(table)} if "rows" in metadata else {}))
+    return paths
+
+
+def words(*sets):
+    """The arguments for the files of `placed`."""
+    options = {"--samples": ["samples"], "--predictions": ["predictions"], "--controls": ["swapped", "none"]}
+    return [w for option, names in options.items() for w in (option, *(paths[n] for paths in sets for n in names))]
+
+
 def test_each_data_set_has_rows_of_its_own(base, controls, tmp_path, step):
-    """The same questions again as a further data set: the same rows under its name."""
-    run = tmp_path / "run"
-    own = {name: run / f"m/controls/{name}.parquet" for name in ("none", "swapped")}
-    more = {name: run / f"m/sets/more/controls/{name}.parquet" for name in own}
-    for name, paths in [(name, (own[name], more[name])) for name in own]:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(controls[name], path)
-    for of in ("", "sets/more/"):
-        (run / of).mkdir(parents=True, exist_ok=True)
-        shutil.copy(base / "samples.parquet", run / of / "samples.parquet")
-        shutil.copy(base / "m/predictions.parquet", run / "m" / of / "predictions.parquet")
-    samples = [run / "samples.parquet", run / "sets/more/samples.parquet"]
-    predictions = [run / "m/predictions.parquet", run / "m/sets/more/predictions.parquet"]
-    words = ["--samples", *samples, "--predictions", *predictions, "--controls", *more.values(), *own.values()]
-    step.run(tabulate_image_controls, *words, "--replicates", 50, "--out-dir", tmp_path)
-    table = pd.read_csv(tmp_path / "images.csv")
-    assert list(dict.fromkeys(table["set"])) == ["run", "more"]
-    first, second = (table[table["set"] == name].drop(columns="set").reset_index(drop=True) for name in ("run", "more"))
-    assert set(first["control"]) == {"shown", "none", "swapped"}
-    order = ["culture", "control"]
-    pd.testing.assert_frame_equal(first.sort_values(order).reset_index(drop=True),
-                                  second.sort_values(order).reset_index(drop=True))  # fmt: skip
-    # A further data set changes nothing of the run's own.
-    step.run(
-        tabulate_image_controls, "--samples", samples[0], "--predictions", predictions[0], "--controls",
-        *own.values(), "--replicates", 50, "--out-dir", tmp_path / "alone",
-    )  # fmt: skip
-    alone = pd.read_csv(tmp_path / "alone/images.csv")
-    pd.testing.assert_frame_equal(alone.drop(columns="set"), first)
-    for words, said in (
+    own = placed(base, controls, tmp_path / "run", "")
+    more = placed(base, controls, tmp_path / "run", "sets/more", leave_out=20)
+    alone = placed(base, controls, tmp_path / "more", "", leave_out=20)
+    tables = {}
+    for name, sets in (("both", (own, more)), ("own", (own,)), ("more", (alone,))):
+        step.run(tabulate_image_controls, *words(*sets), "--replicates", 50, "--out-dir", tmp_path / name)
+        tables[name] = pd.read_csv(tmp_path / name / "images.csv")
+    both = tables["both"]
+    assert list(dict.fromkeys(both["set"])) == ["run", "more"]
+    assert set(both["control"]) == {"shown", "none", "swapped"}
+    # Neither set changes anything of the other, adjusted p-values neither.
+    for name, alone in (("run", tables["own"]), ("more", tables["more"])):
+        pd.testing.assert_frame_equal(both[both["set"] == name].reset_index(drop=True), alone)
+    assert both.groupby("set")["n"].max().tolist() == [26, 36]
+
+
+def test_a_data_set_that_lacks_files_is_named(base, controls, tmp_path, step):
+    own = placed(base, controls, tmp_path / "run", "")
+    more = placed(base, controls, tmp_path / "run", "sets/more")
+    samples, predictions = ([paths[name] for paths in (own, more)] for name in ("samples", "predictions"))
+    for given, said in (
         (["--samples", samples[0], "--predictions", *predictions], "no --samples of sets/more$"),
         (["--samples", *samples, "--predictions", predictions[0]], "no --predictions of m/sets/more$"),
         (["--predictions", *predictions], "no --samples of sets/more, the run itself$"),
     ):
         with pytest.raises(ConfigError, match=f"--controls: {said}"):
-            step.run(
-                tabulate_image_controls, *words, "--controls", *own.values(), *more.values(), "--out-dir", tmp_path
-            )
+            step.run(tabulate_image_controls, *given, "--controls", own["none"], more["none"], "--out-dir", tmp_path)
+
+
+def test_questions_without_another_image_are_counted(base, controls, tmp_path, step):
+    paths = placed(base, controls, tmp_path / "run", "")
+    table, metadata = files.read_table(paths["swapped"])
+    left_out = table["sample_id"].iloc[:5].tolist()
+    files.write_table(paths["swapped"], table.iloc[5:], metadata | {"rows": 31, "without_other_image": left_out})
+    step.run(tabulate_image_controls, *words(paths), "--replicates", 50, "--out-dir", tmp_path)
+    every = pd.read_csv(tmp_path / "images.csv").query("culture.isna()").set_index("control")
+    assert every["n"].to_dict() == {"shown": 36, "swapped": 31, "none": 36}
+    assert every.loc["swapped", ["n_without_other_image", "n_without_image"]].tolist() == [5, 0]

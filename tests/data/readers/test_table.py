@@ -194,12 +194,12 @@ def test_a_given_image_id(tmp_path: Path) -> None:
 
 
 def test_names_that_samples_use_are_not_carried_along(tmp_path: Path) -> None:
-    rows = [dict(ROWS[0], split="test", label="x", image_id="i", raw=[1], culture="own")]
+    rows = [dict(ROWS[0], split="test", label="x", image_id="i", raw=[1], culture="own", option_cultures="a")]
     carried = table.read({"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES}).rows
     assert carried["label"].tolist() == [0]
     assert carried["image_id"].tolist() == [""]
     assert carried["culture"].tolist() == ["own"]
-    assert not {"split", "raw"} & set(carried.columns)
+    assert not {"split", "raw", "option_cultures"} & set(carried.columns)
     mapped = {"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES | {"culture": "land"}}
     assert table.read(mapped).rows["culture"].tolist() == ["NA"]
 
