@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.analysis import finetuning, overlaps, stability, transfer
+from culture_neurons.analysis.image_controls import SWAPPED_COLUMNS
 from culture_neurons.files import write_csv
 from culture_neurons.steps import tabulate_finetuning
 
@@ -70,9 +71,8 @@ def _write(
             every = [(c, n, base[c] * share) for c in cultures]
             for c, asked, accuracy in [*every, ("", n * len(cultures), float(np.mean([v for *_, v in every])))]:
                 change = None if control == "shown" else 100 * accuracy * (1 - 1 / share)
-                images.append(
-                    (model, c, control, asked, accuracy, accuracy - 0.05, accuracy + 0.05, change, 0.25, mark)
-                )
+                row = (model, c, control, asked, accuracy, accuracy - 0.05, accuracy + 0.05, change, 0.25, mark, "demo")
+                images.append((*row, *[None] * len(SWAPPED_COLUMNS)))
         for selector in selectors:
             for r in fractions:
                 strength = EFFECT.get(selector, 5.0) if is_planted else (1.2 if "random" not in selector else 0.3)
@@ -145,7 +145,7 @@ def _write(
         ("evidence", evidence, [*key, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
                                 "p_adjusted", "verdict", "planted"]),
         ("images", images, ["model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change",
-                            "chance", "planted"]),
+                            "chance", "planted", "set", *SWAPPED_COLUMNS]),
         ("benchmark", benchmark, [*key, "target", "samples_per_culture", "label_noise", "repeats", "n_cultures",
                                   "n_target", "chance", "precision", "precision_sd", "recall", "recall_sd",
                                   "average_precision", "average_precision_sd", "planted"]),
@@ -157,6 +157,15 @@ def _write(
     finetuned(folder, models, cultures)
     overlapping(folder, models, cultures, selectors)
     judged_on_sets(folder, models, cultures, selectors, n)
+
+
+def swap_images(table: pd.DataFrame, name: str = "") -> pd.DataFrame:
+    """`images` with answers under images of other cultures, right as often as without; `name`: of one more data set."""
+    if name:
+        return pd.concat([table, swap_images(table).assign(set=name)], ignore_index=True)
+    swapped = table[table["control"] == "none"].assign(control="swapped", followed_n=40, n_without_other_image=2)
+    swapped = swapped.assign(followed=0.25, followed_low=0.125, followed_high=0.5)
+    return pd.concat([table, swapped], ignore_index=True)
 
 
 def further(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str], n: int) -> None:

@@ -291,7 +291,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = pd.DataFrame({
         "sample_id": ids, "culture": [CULTURES[i % 3] for i in range(24)], "category": "dish", "question": "Which?",
         "options": [["x", "y"]] * 24, "label": 0, "image": None, "image_id": "", "width": None, "height": None,
-        "split": ["identify"] * 12 + ["evaluate"] * 12,
+        "split": ["identify"] * 12 + ["evaluate"] * 12, "option_cultures": [["Ona", "Ulm"]] * 24,
     })  # fmt: skip
     samples.write_samples(results / "samples.parquet", rows, {"images": {"type": "none"}, "step": "prepare",
                                                               "code": "0", "version": "0"})  # fmt: skip

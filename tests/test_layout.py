@@ -44,6 +44,10 @@ def test_files_are_found_by_their_parts():
     assert layout.by("predictions", files, "model", "set") == {
         ("m", "d"): Path(files[0]), ("m", "quiz"): Path(files[1]),
     }  # fmt: skip
+    controls = ["results/d/m/controls/none.parquet", "results/d/m/sets/quiz/controls/none.parquet"]
+    assert list(layout.by("image_control", controls, "model", "of", "control", "set")) == [
+        ("m", "", "none", "d"), ("m", "sets/quiz/", "none", "quiz"),
+    ]  # fmt: skip
     rules = ["results/d/m/tokens/last/statistics.h5"]
     assert list(layout.by("statistics", rules, "model", "rule")) == [("m", "last")]
 

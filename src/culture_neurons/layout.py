@@ -33,7 +33,7 @@ PATHS = {
     # Answers without masks.
     "answers": "{model}/{of}answers/{shard}.parquet",
     "predictions": "{model}/{of}predictions.parquet",
-    "image_control": "{model}/controls/{control}.parquet",
+    "image_control": "{model}/{of}controls/{control}.parquet",
     # Activations, and what they say of neurons.
     "statistics_shard": "{model}/{of}statistics/{shard}.h5",
     "statistics": "{model}/{of}statistics.h5",

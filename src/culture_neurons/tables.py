@@ -209,13 +209,18 @@ _ALL = (
     Table(
         "images",
         "tabulate_image_controls",
-        ("model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance"),
+        (
+            "model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance", "set",
+            "followed",
+        ),
         "With and without the image",
-        "The same questions as they are (shown), with a grey image of the same size (blank) and as text alone (none); "
-        "questions without an image are left out. A row without a culture is the mean over cultures. Negative "
-        "changes: the image helped.",
+        "The same questions as they are (shown), with a grey image of the same size (blank), as text alone (none) and "
+        "with the image of another culture (swapped); questions without an image are left out. A row without a culture "
+        "is the mean over cultures. Negative changes: the image helped. Followed: of the answers that were right with "
+        "their own image, the share that became the option of the culture that was shown instead; of questions whose "
+        "options say whose they are.",
         needs=compares_images,
-        left_out=r"^(gained|lost|well_formed_rate|n_without_image)$",
+        left_out=r"^(gained|lost|well_formed_rate|n_without_(other_)?image|followed_n)$",
         decimals={"change": 1},
     ),
     Table(

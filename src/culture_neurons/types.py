@@ -49,7 +49,8 @@ class Sample:
     `label` is the index of the right option in `options`. `image` is a reference that
     `data.images` opens, or None; samples with equal `image_id` show the same image. `image_size` is its
     width and height in pixels, None where they are not known. `neutral` is a text of the question's form that names
-    nothing, for answers by the texts of options.
+    nothing, for answers by the texts of options. `option_cultures` says whose each option is, empty where that is not
+    known.
     """
 
     sample_id: str
@@ -63,6 +64,7 @@ class Sample:
     image_id: str = ""
     image_size: tuple[int, int] | None = None
     neutral: str = ""
+    option_cultures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,14 @@ CASES = [
     ("options", ["a", "", "c"], reasons.EMPTY_OPTION),
     ("options", ["a", None, "c"], reasons.EMPTY_OPTION),
     ("options", ["a", "b\ud83d", "c"], reasons.BAD_TEXT),
+    ("option_cultures", ["A", "B"], reasons.OPTION_CULTURES),
+    ("option_cultures", ["A", "B", "C", "D"], reasons.OPTION_CULTURES),
+    ("option_cultures", ["A", " ", "C"], reasons.OPTION_CULTURES),
+    ("option_cultures", ["A", "B\nC", "C"], reasons.OPTION_CULTURES),
+    ("option_cultures", ["A", "\ud800", "C"], reasons.OPTION_CULTURES),
+    ("option_cultures", ["A", "B" * 201, "C"], reasons.OPTION_CULTURES),
+    ("option_cultures", "ABC", reasons.OPTION_CULTURES),
+    ("option_cultures", 3, reasons.OPTION_CULTURES),
     ("question", "\udfff", reasons.BAD_TEXT),
     ("question", "x" * 20_001, reasons.LONG_TEXT),
     ("options", ["a", "b" * 20_001, "c"], reasons.LONG_TEXT),
@@ -167,6 +175,36 @@ def test_grouping_by_another_column() -> None:
     for wrong in ("contry", "label", "sample_id"):
         with pytest.raises(ConfigError, match=rf"filter\.group_by: no column '{wrong}'.*known: category, country"):
             apply(rows, group_by=wrong)
+
+
+OWNERS = ["A", "B", "C"]
+
+
+def test_whose_options_are_is_kept_as_a_list_in_the_order_of_options() -> None:
+    owners = [OWNERS, (" A", "e\u0301", "C "), np.array(OWNERS, dtype=object), None, float("nan"), [], ["C", "C", "A"]]
+    rows = raw(8, option_cultures=[*owners, OWNERS])
+    filtered = apply(rows.iloc[::-1])
+    assert filtered.dropped.empty
+    kept = filtered.kept["option_cultures"].tolist()
+    assert kept == [OWNERS, ["A", "\u00e9", "C"], OWNERS, [], [], [], ["C", "C", "A"], OWNERS]
+    assert filtered.kept["options"].tolist() == [["a", "b", "c"]] * 8
+
+
+def test_whose_options_are_is_renamed_as_cultures_are() -> None:
+    rows = raw(8, option_cultures=[OWNERS] * 8)
+    kept = apply(rows, rename={"A": "Z", "B": "C"}).kept
+    assert kept["option_cultures"].tolist() == [["Z", "C", "C"]] * 8
+    assert set(kept["culture"]) == {"Z", "C"}
+
+
+def test_whose_options_are_is_of_no_use_where_rows_are_grouped_by_something_else() -> None:
+    rows = raw(8, option_cultures=[OWNERS] * 8).assign(land=["x", "y"] * 4)
+    assert "option_cultures" in apply(rows).kept
+    assert "option_cultures" in apply(rows, cultures=["B", "A"]).kept
+    assert "option_cultures" not in apply(rows, group_by="land").kept
+    assert "option_cultures" not in apply(raw(8, option_cultures=[None] * 8)).kept
+    with pytest.raises(ConfigError, match=r"group_by: no column 'option_cultures'.*known: category, culture, land"):
+        apply(rows, group_by="option_cultures")
 
 
 def test_rows_without_a_category() -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from culture_neurons import files
@@ -39,6 +41,16 @@ def test_one_split_and_its_opener(tmp_path: Path) -> None:
     restored, open_image = samples.read_samples(path, "identify")
     assert [sample.sample_id for sample in restored] == ["s0", "s2"]
     assert open_image(restored[0].image).size == (6, 4)
+
+
+def test_whose_options_are_is_a_list_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    table = rows([None, None, None]).assign(option_cultures=[["A", "日本", "A"], [], None], label=[0, 1, 2])
+    samples.write_samples(path, table, {"images": {"type": "none"}})
+    assert pq.read_schema(path).field("option_cultures").type == pa.list_(pa.string())
+    restored, _ = samples.read_samples(path)
+    assert [sample.option_cultures for sample in restored] == [("A", "日本", "A"), (), ()]
+    assert all(type(sample.option_cultures) is tuple for sample in restored)
 
 
 def test_columns_and_bytes(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_model_that_ignores_the_image_shows_no_change_and_another_does(loaded,
     np.testing.assert_array_equal(logprobs(shown), logprobs(blank))
 
 
-@pytest.mark.parametrize("control", ["blank", "none"])
+@pytest.mark.parametrize("control", ["blank", "none", "swapped"])
 def test_answers_do_not_depend_on_batch_size_or_shards(loaded, questions, control):
     one_by_one = answers(loaded, questions, control, 1)
     for other in (answers(loaded, questions, control, 24), answers(loaded, questions, control, 5, shards=3)):

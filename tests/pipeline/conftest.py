@@ -87,7 +87,9 @@ WIDE = {
         "modules": 2, "choices": ["richest", "poorest"], "seeds": [1], "steps": 2, "batch_size": 4,
         "learning_rate": 0.1,
     },
-    "evidence": {"replicates": 200, "resamples": 0, "split_halves": 0, "cards": 1},
+    "evidence": {
+        "replicates": 200, "resamples": 0, "split_halves": 0, "cards": 1, "image_controls": ["none", "swapped"],
+    },
     "figures": {"top_fraction": 0.05, "selectors": "all"},
 }  # fmt: skip
 

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.workflow
 #: Rules of what the small project leaves out.
 NEW = {
     "gather_set_outcomes": 9, "tabulate_sets": 1, "attribute": 3, "select_culnig": 2, "select_matched": 1,
-    "import_masks": 1, "finetune": 2, "infer_finetuned": 2, "tabulate_finetuning": 1,
+    "import_masks": 1, "infer_image_controls": 2, "tabulate_image_controls": 1, "finetune": 2, "infer_finetuned": 2,
+    "tabulate_finetuning": 1,
 }  # fmt: skip
 #: The same rules for the run's own questions, for two further sets, mentions and a task.
 SHARED = {"prepare": 1 + 2 + 1 + 1, "infer": 1 + 2, "gather_answers": 1 + 2, "ablate": 1 + 3}
@@ -68,6 +69,34 @@ def test_masks_are_judged_on_further_data_sets(wide_finished):
     assert "On other benchmarks" in project.results("report.html").read_text(encoding="utf-8")
 
     assert r"\times 0" in project.results("tables", "sets.tex").read_text(encoding="utf-8")
+
+
+def test_image_controls_ask_the_data_sets_that_have_images(wide_finished):
+    project = wide_finished
+    table = pd.read_csv(project.results("tables", "images.csv"))
+    assert list(dict.fromkeys(table["set"])) == ["small", "pictures"]
+    every = table[table["culture"].isna()].set_index(["set", "control"])
+    assert list(every.index) == [(s, c) for s in ("small", "pictures") for c in ("shown", "none", "swapped")]
+    for name, of in (("small", ""), ("pictures", "sets/pictures/")):
+        swapped = pd.read_parquet(project.results("loaded", *of.split("/"), "controls", "swapped.parquet"))
+        assert (swapped["shown_culture"] != swapped["culture"]).all()
+        assert set(swapped["shown_culture"]) == set(table.loc[table["set"] == name, "culture"].dropna())
+        assert every.loc[(name, "swapped"), "n"] == len(swapped) > 0
+        accuracy = swapped.groupby("culture")["correct"].mean().mean()
+        assert every.loc[(name, "swapped"), "accuracy"] == pytest.approx(accuracy)
+    assert table["followed"].isna().all()  # nobody knows whose the options of this world are
+    assert not project.results("loaded", "sets", "texts", "controls").exists()
+    page = project.results("report.html").read_text(encoding="utf-8")
+    assert "does it need the image on pictures" in page
+    assert "with the image of another culture" in page
+
+
+def test_another_set_with_images_is_asked_under_controls(wide):
+    config = wide.read()
+    config["evaluation"]["sets"]["more"] = {"source": config["evaluation"]["sets"]["pictures"]["source"] | {"seed": 6}}
+    wide.write(config)
+    jobs = wide.planned()
+    assert (jobs["infer_image_controls"], jobs["tabulate_image_controls"]) == (1, 1)
 
 
 def test_another_set_is_a_branch_of_its_own(wide):

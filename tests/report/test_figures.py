@@ -20,6 +20,7 @@ from culture_neurons.report.figures import (
     caption_text,
     drawing,
     fonts,
+    images,
     layers,
     overlap,
     related,
@@ -32,7 +33,7 @@ from culture_neurons.report.figures.models import wilson
 from culture_neurons.report.registry import FIGURES, FigureFile
 from culture_neurons.tables import TABLES
 from tests.conftest import slow_but
-from tests.figures_tables import NAMES, SELECTORS, build
+from tests.figures_tables import NAMES, SELECTORS, build, swap_images
 
 PLANTED, DEMO = "planted-qwen2.5-vl", "demo-qwen2.5-vl"
 
@@ -256,10 +257,33 @@ def test_accuracy_with_and_without_the_image_is_that_of_the_table(tables):
     np.testing.assert_allclose(sorted(marks), sorted(100 * every["accuracy"]))
     dots = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
     np.testing.assert_allclose(sorted(dots), sorted(100 * table.loc[table["culture"].notna(), "accuracy"]))
-    assert {"with the image", "grey image", "no image", "chance", f"{PLANTED}\n(planted)"} <= set(texts(figure))
+    assert {"with the image", "grey image", "no image", "chance", f"{PLANTED}\n(planted)\ndemo"} <= set(texts(figure))
     said = said_of(tables, "images")
     assert "asked as they are, with a grey image of the same size, and as text alone" in said
     assert f"{PLANTED} (planted)" in said
+    alone = dataclasses.replace(tables, more={"images": table})  # a run without further data sets
+    assert {DEMO, f"{PLANTED}\n(planted)"} <= set(texts(figures.plot_images(alone)))
+
+
+def test_images_of_other_cultures_and_further_data_sets_are_drawn_too(tables):
+    table = swap_images(tables.more["images"], "quiz")
+    more = dataclasses.replace(tables, more={"images": table})
+    figure = figures.plot_images(more)
+    (ax,) = figure.axes
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [f"{DEMO}\ndemo", f"{DEMO}\nquiz", f"{PLANTED}\n(planted)\ndemo", f"{PLANTED}\n(planted)\nquiz"]
+    every = table[table["culture"].isna()]
+    marks = {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1}
+    assert len(marks) == len(every) == 2 * (3 + 4)
+    for i, (model, name) in enumerate((m, s) for m in (DEMO, PLANTED) for s in ("demo", "quiz")):
+        mine = every[(every["model"] == model) & (every["set"] == name)].set_index("control")["accuracy"]
+        drawn = [x for y, x in sorted(marks.items()) if abs(y - i) < 0.5]
+        np.testing.assert_allclose(drawn, 100 * mine[[c for c in images.CONTROLS if c in mine.index]])
+    assert "another culture's image" in texts(figure)
+    n = every.loc[every["model"] == DEMO, "n"].max()
+    assert f"{2 * n:,} questions with an image per model" in texts(figure)
+    assert "as text alone, and with the image of another culture" in said_of(more, "images")
+    assert said_of(more, "images").endswith(f"{2 * n:,} questions per model.")
 
 
 def test_stability_is_that_of_the_table(tables):

@@ -69,6 +69,20 @@ def prepared(spec: dict[str, Any], out: Path, *more: str, **stanza: Any) -> Path
     return out
 
 
+def test_whose_options_are_comes_through(tmp_path: Path) -> None:
+    records = [row | {"whose": [row["country"], "Peru", "Ghana", "Ghana"]} for row in rows()]
+    records[8]["whose"] = ["Peru"]
+    spec = source(tmp_path / "in", records)
+    spec["columns"]["option_cultures"] = "whose"
+    out = prepared(spec, tmp_path / "out")
+    samples, _ = read_samples(out / "samples.parquet")
+    assert [s.sample_id for s in samples] == [f"q{i:02d}" for i in range(40) if i not in (3, 4, 5, 6, 8)]
+    assert {(s.culture, s.option_cultures) for s in samples} == {
+        (name, (name, "Peru", "Ghana", "Ghana")) for name in ("NA", "Côte d'Ivoire / ..")
+    }
+    assert "q08,NA,cultures of options do not fit them\n" in (out / "dropped.csv").read_text(encoding="utf-8")
+
+
 def test_the_three_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "culture_neurons")
     out = prepared(source(tmp_path / "in", rows()), tmp_path / "out")

@@ -144,7 +144,7 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("evidence", "strengths"), [0.5, 1], r"evidence: strengths: 1: expected numbers other than 0"),
         (("evidence", "strengths"), [float("inf")], r"inf"),
         (("evidence", "token_rules"), ["all"], r"evidence: token_rules: 'all' is recorded already"),
-        (("evidence", "image_controls"), ["black"], r"expected one of blank, none"),
+        (("evidence", "image_controls"), ["black"], r"expected one of blank, none, swapped"),
         (("recording", "options"), True, r"^recording: options: true: expected false .* answer is 'logprob', not 'opt"),
         (("prompt", "context"), "Q: ", r"^prompt: context 'Q: ': expected \{question\} in it, once"),
         (("prompt", "option"), "the", r"^prompt: option 'the': expected \{option\} in it, once"),

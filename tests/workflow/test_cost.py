@@ -26,6 +26,7 @@ RUN = {
     "robustness": {"selectors": [], "strengths": [], "permutations": 0},
     "shards": {"infer": 1, "record": 4, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
     "image_controls": [],
+    "with_images": [""],
     "token_rules": [],
     "min_correct": 5,
     "negative_sum": False,
@@ -127,6 +128,18 @@ def test_image_controls_ask_the_evaluate_questions_again() -> None:
     assert_allclose(again.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
     more, before = (disk.disk(of, asked, CALIBRATION)["outcomes"] for of in (run, RUN))
     assert more - before == 2 * (20 * 24 + 4000)
+
+
+def test_image_controls_ask_further_data_sets_that_have_images() -> None:
+    run, asked = {**RUN, "image_controls": ["none", "swapped"]}, cost.questions(SPLITS, 5)
+    further = {"pictures": 30, "texts": 99, "mentions": 7}
+    for names, jobs, questions in ((["", "pictures"], 2, 50), (["pictures"], 1, 60), ([""], 1, 40)):
+        *_, again = cost.work(run | {"with_images": names}, asked, CALIBRATION, further)
+        assert (again.kind, again.jobs, again.questions) == ("controls", jobs, questions)
+        assert again.passes == jobs * questions
+        size = disk.disk(run | {"with_images": names}, asked, CALIBRATION, further)["outcomes"]
+        assert size - disk.disk(RUN, asked, CALIBRATION, further)["outcomes"] == jobs * (questions * 24 + 2 * 4000)
+    assert all(part.kind != "controls" for part in cost.work(run | {"with_images": []}, asked, CALIBRATION, further))
 
 
 def test_repeated_chains_by_hand() -> None:

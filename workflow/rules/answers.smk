@@ -55,18 +55,20 @@ rule gather_answers:
 
 
 rule infer_image_controls:
-    """Ask one model the evaluate questions again with grey images, and without any."""
+    """Ask one model the evaluate questions again with grey images, without any, and with those of other cultures."""
     input:
-        samples=F("samples", of=""),
+        samples=F("samples"),
         model=lambda w: run.model_files(w.model),
         code=code("infer_image_controls"),
     output:
         # A rule needs an output, also where no file of it is asked for.
         answers=[F("image_control", control=control) for control in run.image_controls or ["no"]],
+    wildcard_constraints:
+        of=one_of(run.with_images),
     log:
-        F("log", job="{model}/infer_image_controls"),
+        F("log", job="{model}/{of}infer_image_controls"),
     benchmark:
-        F("benchmark", job="{model}/infer_image_controls")
+        F("benchmark", job="{model}/{of}infer_image_controls")
     conda:
         "../../envs/model.yaml"
     threads: lambda w: run.models[w.model]["threads"]

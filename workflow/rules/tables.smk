@@ -64,11 +64,12 @@ rule tabulate_robustness:
 
 
 rule tabulate_image_controls:
-    """Compare answers with a grey image, and without one, with those to the questions as they are."""
+    """Compare answers without what images show with those to the questions as they are, on each data set with images."""
     input:
-        samples=F("samples", of=""),
-        predictions=run.all("predictions", of=""),
-        controls=run.all("image_control"),
+        # In the order of the config: tables and figures keep it.
+        samples=run.all("samples", of=run.with_images),
+        predictions=run.all("predictions", of=run.with_images),
+        controls=run.controlled_answers,
         code=code("tabulate_image_controls"),
     output:
         **run.tables_of("tabulate_image_controls"),

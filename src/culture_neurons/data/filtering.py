@@ -24,7 +24,7 @@ import pandas as pd
 from culture_neurons.data import labels, reasons
 from culture_neurons.data.images import Inspected
 from culture_neurons.data.prompts import LETTERS
-from culture_neurons.data.source import EXCLUDED, REQUIRED, check_keys
+from culture_neurons.data.source import EXCLUDED, OPTION_CULTURES, REQUIRED, check_keys
 from culture_neurons.data.text import MAX_TEXT, clean, clean_line, encodable, missing
 from culture_neurons.errors import ConfigError, DataError, has_control, nearest, printable
 
@@ -34,7 +34,7 @@ MAX_NAME = 200
 NO_CATEGORY = "unspecified"
 
 #: Columns that can't be grouped by.
-_NO_GROUPS = {*REQUIRED, EXCLUDED} - {"category"}
+_NO_GROUPS = {*REQUIRED, EXCLUDED, OPTION_CULTURES} - {"category"}
 
 #: Columns with the size of the image as opened, in pixels.
 IMAGE_SIZE = ("width", "height")
@@ -74,7 +74,8 @@ class Filtered:
     """The samples (cleaned, sorted by id, with the column culture) and the rows left out.
 
     kept       columns of `source.REQUIRED`, culture, width and height of the image in pixels (None where it was
-               not looked at), and the group columns of the source
+               not looked at), and the group columns of the source; option_cultures, where the source has it and
+               they are of the cultures that rows are grouped by
     dropped    sample_id, culture (both "" where unknown), reason; sorted
     """
 
@@ -158,6 +159,11 @@ def apply(
         _require_names(records, "culture", chosen.rename, "filter.rename")
         for record in records:
             record["culture"] = chosen.rename.get(record["culture"], record["culture"])
+            if record.get(OPTION_CULTURES):
+                record[OPTION_CULTURES] = [chosen.rename.get(name, name) for name in record[OPTION_CULTURES]]
+    owners = {name for record in records for name in record.get(OPTION_CULTURES) or ()}
+    if owners.isdisjoint(record["culture"] for record in records):
+        rows = rows.drop(columns=OPTION_CULTURES, errors="ignore")  # not known, or of other groups than these
     why = _row_reasons(records)
     _choose(records, why, "culture", chosen.cultures, reasons.CULTURE_NOT_CHOSEN, "filter.cultures")
     _choose(records, why, "category", chosen.categories, reasons.CATEGORY_NOT_CHOSEN, "filter.categories")
@@ -183,9 +189,10 @@ def count_reasons(dropped: pd.DataFrame) -> pd.DataFrame:
 
 def _clean(record: dict[str, Any], group_by: str) -> dict[str, Any]:
     """A row with its texts normalised; what is no list of options becomes None."""
-    options = record["options"]
-    if isinstance(options, np.ndarray | tuple):
-        options = list(options)
+    options = _as_list(record["options"])
+    if OPTION_CULTURES in record:
+        owners = [] if missing(record[OPTION_CULTURES]) else _as_list(record[OPTION_CULTURES])
+        record = record | {OPTION_CULTURES: [clean(name) for name in owners] if isinstance(owners, list) else None}
     return record | {
         "sample_id": labels.identifier(record["sample_id"]),
         "culture": clean(record[group_by]),
@@ -195,6 +202,10 @@ def _clean(record: dict[str, Any], group_by: str) -> dict[str, Any]:
         "image": None if missing(record["image"]) else record["image"],
         "image_id": printable(labels.identifier(record["image_id"])),
     }
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, np.ndarray | tuple) else value
 
 
 def _row_reasons(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -237,6 +248,8 @@ def _reason(record: Mapping[str, Any]) -> str:
         return reasons.LONG_TEXT
     if len(set(options)) < len(options):
         return reasons.EQUAL_OPTIONS
+    if not _fit(record.get(OPTION_CULTURES, []), len(options)):
+        return reasons.OPTION_CULTURES
     label, reason = labels.parse_index(record["label"])
     if reason:
         return reason
@@ -244,6 +257,13 @@ def _reason(record: Mapping[str, Any]) -> str:
         return reasons.LABEL_OUTSIDE
     path = (record["image"] or {}).get("path")
     return "" if path is None or encodable(path) else reasons.BAD_IMAGE
+
+
+def _fit(owners: Sequence[str] | None, options: int) -> bool:
+    """Whether these are names of cultures for so many options, or none at all."""
+    if not owners:
+        return owners is not None
+    return len(owners) == options and all(0 < len(name) <= MAX_NAME and not has_control(name) for name in owners)
 
 
 def _too_long(size: tuple[int, int] | None, most: float | None) -> str:
@@ -324,6 +344,6 @@ def _value(record: Mapping[str, Any], name: str) -> Any:
         return labels.parse_index(record[name])[0]
     if name in IMAGE_SIZE:
         return record.get(name)
-    if name in REQUIRED or name == "culture":
+    if name in REQUIRED or name in ("culture", OPTION_CULTURES):
         return record[name]
     return printable(clean_line(record[name])) or None

@@ -32,6 +32,7 @@ FEW_OPTIONS = "fewer than two options"
 MANY_OPTIONS = "more than 26 options"
 EMPTY_OPTION = "empty option"
 EQUAL_OPTIONS = "two equal options"
+OPTION_CULTURES = "cultures of options do not fit them"
 LONG_TEXT = "text too long"
 BAD_TEXT = "text is no valid Unicode"
 HIDDEN_LABEL = "label missing or hidden"
@@ -81,6 +82,7 @@ ALL = (
     BAD_TEXT,
     LONG_TEXT,
     EQUAL_OPTIONS,
+    OPTION_CULTURES,
     HIDDEN_LABEL,
     BAD_LABEL,
     TWO_WAYS,

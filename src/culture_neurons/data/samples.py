@@ -19,13 +19,14 @@ COLUMNS = (
 )  # fmt: skip
 
 #: Columns that are read where they are there.
-OPTIONAL = ("neutral",)
+OPTIONAL = ("neutral", "option_cultures")
 
 #: One of the fields is set; the whole is null for a question without an image.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("row", pa.int64())])
 
 _TYPES = {
     "options": pa.list_(pa.string()),
+    "option_cultures": pa.list_(pa.string()),
     "label": pa.int64(),
     "image": IMAGE,
     "width": pa.int64(),
@@ -34,7 +35,7 @@ _TYPES = {
 
 
 def write_samples(path: str | Path, rows: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Write the samples; `rows` has the columns of `COLUMNS`, all others are written as text.
+    """Write the samples; `rows` has the columns of `COLUMNS`; all others but `option_cultures` are written as text.
 
     `metadata` is the provenance with the key "images": how `data.images.opener` opens the references.
     """
@@ -77,4 +78,5 @@ def _sample(row: dict[str, Any]) -> Sample:
         image_id=row["image_id"],
         image_size=None if pd.isna(row["width"]) else (int(row["width"]), int(row["height"])),
         neutral=row.get("neutral") or "",
+        option_cultures=() if row.get("option_cultures") is None else tuple(row["option_cultures"]),
     )

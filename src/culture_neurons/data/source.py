@@ -13,6 +13,10 @@ from culture_neurons.errors import ConfigError, nearest
 #: Columns that every source gives. Whatever other columns it has can be grouped by.
 REQUIRED = ("sample_id", "question", "options", "label", "category", "image", "image_id")
 
+#: Optional column: whose each option is, a list of names of cultures in the order of the options; None where that is
+#: not known.
+OPTION_CULTURES = "option_cultures"
+
 #: Optional column: a reason of `data.reasons` for rows that the source itself leaves out, else None.
 EXCLUDED = "excluded"
 
@@ -24,7 +28,8 @@ class SourceTable:
     rows      data frame with the columns of `REQUIRED`: sample_id, question, options (list of texts or
               None), label (index of the right option; -1 or None = hidden), category, image (a reference
               with one of the keys bytes, path, row; or None), image_id (text; rows that show one image
-              share it; "" without an image). `excluded` is optional. Every other column is a group column.
+              share it; "" without an image). `excluded` and `option_cultures` are optional. Every other column is a
+              group column.
     images    JSON-able: how `data.images.opener` opens the references
     warnings  what the user should know of how the rows were read
     origins   JSON-able records of what the rows were made from, where that is not a data set of its own: package,

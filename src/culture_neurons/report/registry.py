@@ -114,7 +114,8 @@ _ALL = (
     ),
     Figure(
         "images", "run", "images.plot_images", "images.caption_images", "images.no_images",
-        "accuracy with the image, with a grey one and without, all models; with `evidence.image_controls`",
+        "accuracy with the image, with a grey one, without, and with another culture's, all models and data sets with "
+        "images; with `evidence.image_controls`",
         ("images",),
     ),
     Figure(

@@ -14,13 +14,13 @@ from culture_neurons.steps.history import History
 COLUMNS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
 
 
-def read_samples(path: Path, history: History) -> Any:
-    """The columns of samples.parquet that tables need."""
+def read_samples(path: Path, history: History, *more: str) -> Any:
+    """The columns of samples.parquet that tables need, and those of `more` that there are."""
     from culture_neurons import files
     from culture_neurons.analysis import mask_effects
 
     table, metadata = files.read_table(
-        path, mask_effects.REQUIRED_COLUMNS, only=True, optional=mask_effects.OPTIONAL_COLUMNS
+        path, mask_effects.REQUIRED_COLUMNS, only=True, optional=[*mask_effects.OPTIONAL_COLUMNS, *more]
     )
     history.add(metadata)
     return table

@@ -92,7 +92,8 @@ def work(
     """Answers, recording and ablation of one model, and what its config asks of it beside these.
 
     That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
-    counts once for each image control, as if it had an image and as many tokens as with it. `further` has the number
+    counts once for each image control, as if it had an image and as many tokens as with it; so does one of a further
+    data set that may have images. `further` has the number
     of questions of each further data set, of mentions under that name, and of tasks under `tasks/` and their names; all
     count as if they were as long as the run's own. Masks at projections are counted apart: `projections`, and on all
     sets `set projections`. A question to train on costs what an attribution costs: both go forward and back.
@@ -137,8 +138,9 @@ def work(
         ("tuned answers", tuning["runs"], 1, 1, counts.evaluate + sum(sets.values()) + 2 * judging, 0),
     ]
     kinds = [kind for kind in kinds if kind[1]]
-    if controls := len(run["image_controls"]):
-        kinds.append(("controls", 1, 1, 1, controls * counts.evaluate, 0))
+    if controls := disk.controlled(run, counts, further):
+        # The mean over data sets, of which each is a job of its own.
+        kinds.append(("controls", len(controls), 1, 1, round(sum(controls) / len(controls)), 0))
     start, devices = calibration["start_up_seconds"], devices_per_job(run, calibration)
     result = []
     rates = {"robustness": "ablation", "fine-tuning": "attribution"}

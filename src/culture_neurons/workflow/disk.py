@@ -27,7 +27,7 @@ def disk(
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * counts.cultures
     files = len(run["top_fractions"])
     answers = counts.evaluate * counts.cultures * files
-    controls = len(run["image_controls"])
+    controls = controlled(run, counts, further)
     robustness = run["robustness"]
     repeated = {
         # Masks of one fraction under every permutation; answers to them, and under every strength.
@@ -58,9 +58,16 @@ def disk(
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
-        + (counts.total + controls * counts.evaluate) * ANSWER_ROW
-        + (1 + controls) * FILE,
+        + (counts.total + sum(controls)) * ANSWER_ROW
+        + (1 + len(controls) * len(run["image_controls"])) * FILE,
         "shards": recorded * shards,
         **(repeated if robustness["selectors"] else {}),
         **more,
     }
+
+
+def controlled(run: Mapping[str, Any], counts: Any, further: Mapping[str, int] | None = None) -> list[int]:
+    """Answers under all image controls together, of each data set that may have images; arguments as of `disk`."""
+    asked = {**(further or {}), "": counts.evaluate}
+    answers = [len(run["image_controls"]) * asked.get(name, 0) for name in run["with_images"]]
+    return answers if run["image_controls"] else []

@@ -95,7 +95,14 @@ class Run(Settings):
 
     def prepare_threads(self, of: str) -> int:
         """Threads that read the questions in a folder `of`: two decode images, words need one."""
-        return 1 if self.source(of)[0]["type"] in WITHOUT_IMAGES else 2
+        return 2 if self.has_images(of) else 1
+
+    def has_images(self, of: str) -> bool:
+        """Whether the questions in a folder `of` may have images, as their source says."""
+        source = self.source(of)[0]
+        if source["type"] == "table":
+            return source.get("images", "none") != "none"
+        return source["type"] not in WITHOUT_IMAGES
 
     @staticmethod
     def local_files(source: Mapping[str, Any]) -> list[str]:
@@ -129,6 +136,11 @@ class Run(Settings):
     def of(self, *kinds: str) -> list[str]:
         """Folders of these kinds; see `folders`."""
         return [folder for kind in kinds for folder in self.folders[kind]]
+
+    @cached_property
+    def with_images(self) -> list[str]:
+        """Folders of the data sets that are asked and may have images."""
+        return [of for of in self.of("own", "sets") if self.has_images(of)]
 
     def set_folder(self, name: str) -> str:
         """The folder of one data set's questions and answers: none for the run's own."""
@@ -243,6 +255,11 @@ class Run(Settings):
         return self.all("predictions", of=["", *(f"sets/{name}/" for name in sorted(self.sets))])
 
     @cached_property
+    def controlled_answers(self) -> list[str]:
+        """Answers under image controls to all data sets that may have images."""
+        return self.all("image_control", of=self.with_images)
+
+    @cached_property
     def finetuned_answers(self) -> list[str]:
         """What fine-tuned models answer to all data sets."""
         return self.all("finetuned_answers", set=self.all_sets)
@@ -281,7 +298,7 @@ class Run(Settings):
         tuned = self.finetuned_answers if self.tasks else []
         return [
             *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
-            self.path("counts", of=""), *self.answers, *self.all("image_control"), *self.all("masks"),
+            self.path("counts", of=""), *self.answers, *self.controlled_answers, *self.all("masks"),
             *self.all("outcomes"), *sets, *tuned,
         ]  # fmt: skip
 
@@ -317,9 +334,7 @@ class Run(Settings):
     @property
     def amount_of_work(self) -> dict[str, Any]:
         """What `workflow.cost` needs to count passes and bytes."""
-        models = {
-            name: {"gpus": model["gpus"], "trained": name in self.trained} for name, model in self.models.items()
-        }
+        models = {name: {"gpus": model["gpus"], "trained": name in self.trained} for name, model in self.models.items()}
         return {
             "dataset": self.dataset,
             "models": models,
@@ -343,6 +358,7 @@ class Run(Settings):
             },
             "shards": self.shards,
             "image_controls": self.image_controls,
+            "with_images": [of.removeprefix("sets/").rstrip("/") for of in self.with_images],
             "token_rules": self.token_rules,
             "min_correct": self.config["recording"]["min_correct"],
             "negative_sum": self.config["recording"]["negative_sum"],

@@ -49,6 +49,7 @@ def test_the_text_names_the_right_country_once_and_the_neutral_one_names_none(ev
         assert row["question"].replace(f" {right} ", " this country ") == row["neutral"]
         assert not [text for text in texts if text in row["neutral"]]
         assert len(set(row["options"])) == 4
+        assert [countries.known()[name].text for name in row["option_cultures"]] == row["options"]
 
 
 def test_every_passage_of_a_country_is_asked_once(everything):

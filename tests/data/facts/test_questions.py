@@ -49,6 +49,20 @@ def test_an_item_is_asked_in_both_directions():
         assert (row["script"], row["spelling"]) == ("Latin", "Latin")
 
 
+def test_every_option_says_whose_it_is():
+    items = [item("AA", "Tanaka", native="田中"), item("BB", "Kovacs"), item("CC", "Molnar"),
+             item("BB", "", native="鈴木"), item("CC", "", native="李")]  # fmt: skip
+    places = [Country("AA", "Alba Islands"), *PLACES[1:]]  # "the Alba Islands" within a sentence
+    owner = {"the Alba Islands": "Alba Islands", "Borea": "Borea", "Corvia": "Corvia", "Doria": "Doria",
+             "Tanaka": "Alba Islands", "田中": "Alba Islands", "Kovacs": "Borea", "鈴木": "Borea", "Molnar": "Corvia",
+             "李": "Corvia"}  # fmt: skip
+    table = rows(items, native=True, places=places)
+    assert {row["direction"] for row in table} == {"recognise", "recall"}
+    for row in table:
+        assert row["option_cultures"] == [owner[text] for text in row["options"]]
+        assert row["option_cultures"][row["label"]] == row["culture"]
+
+
 def test_countries_without_items_of_the_kind_are_no_options():
     items = [item("AA", "Tanaka"), item("BB", "Kovacs"), item("CC", "Molnar"), item("DD", "Szeged", kind="city")]
     assert options_of(rows(items), "aa-family-name-tanaka-recognise") == ["Alba", "Borea", "Corvia"]
@@ -144,10 +158,16 @@ def test_halves_are_even_and_keep_units_together():
 
 
 def test_options_are_different_and_one_is_right(rows_used: pd.DataFrame):
+    home = dict(zip(zip(rows_used["kind"], rows_used["item"], strict=True), rows_used["country"], strict=True))
     for row in rows_used.itertuples():
         assert len({fold(option) for option in row.options}) == len(row.options) == 4
         right = countries.known()[row.country].text if row.direction == "recognise" else row.item
         assert row.options[row.label] == right
+        assert row.option_cultures[row.label] == row.culture
+        if row.direction == "recognise":
+            assert [countries.known()[name].text for name in row.option_cultures] == row.options
+        else:
+            assert [home[row.kind, text] for text in row.options] == row.option_cultures
         assert len({script(option) for option in row.options}) == 1
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from culture_neurons.data import images
+from culture_neurons.data import filtering, images, reasons
 from culture_neurons.data.readers import table
 from culture_neurons.errors import ConfigError, DataError
 from tests.data.conftest import png
@@ -69,6 +69,30 @@ def test_the_text_of_the_right_option(tmp_path: Path) -> None:
     rows = [dict(ROWS[1], l="e "), dict(ROWS[1], l="x")]
     spec = {"type": "table", "path": write(tmp_path / "t.jsonl", rows), "columns": ROLES, "label_kind": "text"}
     assert table.read(spec).rows["label"].tolist() == [2, 3]
+
+
+def test_whose_options_are(tmp_path: Path) -> None:
+    cells = [["NA", "日本"], None, "NA", ["NA"], [["NA"], "x"]]
+    rows = [dict(ROWS[0], id=i, whose=cell) for i, cell in enumerate(cells)]
+    spec = {"type": "table", "path": write(tmp_path / "t.jsonl", rows), "columns": ROLES | {"option_cultures": "whose"}}
+    source = table.read(spec)
+    # What is no list stays what it is, so that the filter leaves the row out.
+    assert source.rows["option_cultures"].tolist() == cells
+    grouped = source.rows.assign(culture=["NA", "NA", "日本", "日本", "日本"])
+    filtered = filtering.apply(grouped, filtering.Settings(), at_least=1)
+    assert filtered.kept["option_cultures"].tolist() == [cells[0], []]
+    assert filtered.dropped["reason"].tolist() == [reasons.OPTION_CULTURES] * 3
+    assert "option_cultures" not in table.read(spec | {"columns": ROLES}).rows
+
+
+def test_a_column_for_whose_each_option_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,q,a,b,c,x,y,z,l\n1,x,p,q,r,A,B,C,0\n2,x,p,q,,A,B,,1\n3,x,p,q,r,,,,2\n", encoding="utf-8")
+    roles = ROLES | {"options": ["a", "b", "c"], "option_cultures": ["x", "y", "z"]}
+    rows = table.read({"type": "table", "path": str(path), "columns": roles}).rows
+    assert rows["option_cultures"].tolist() == [["A", "B", "C"], ["A", "B"], []]
+    assert rows["options"].tolist() == [["p", "q", "r"], ["p", "q"], ["p", "q", "r"]]
+    assert not {"x", "y", "z"} & set(rows)
 
 
 def numbered(path: Path, labels: str = "1234") -> dict[str, Any]:
@@ -170,12 +194,12 @@ def test_a_given_image_id(tmp_path: Path) -> None:
 
 
 def test_names_that_samples_use_are_not_carried_along(tmp_path: Path) -> None:
-    rows = [dict(ROWS[0], split="test", label="x", image_id="i", raw=[1], culture="own")]
+    rows = [dict(ROWS[0], split="test", label="x", image_id="i", raw=[1], culture="own", option_cultures="a")]
     carried = table.read({"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES}).rows
     assert carried["label"].tolist() == [0]
     assert carried["image_id"].tolist() == [""]
     assert carried["culture"].tolist() == ["own"]
-    assert not {"split", "raw"} & set(carried.columns)
+    assert not {"split", "raw", "option_cultures"} & set(carried.columns)
     mapped = {"type": "table", "path": write(tmp_path / "t.parquet", rows), "columns": ROLES | {"culture": "land"}}
     assert table.read(mapped).rows["culture"].tolist() == ["NA"]
 
@@ -188,6 +212,7 @@ def test_names_that_samples_use_are_not_carried_along(tmp_path: Path) -> None:
     ({"columns": {**ROLES, "label": None}}, "source.columns.label: missing"),
     ({"columns": {**ROLES, "question": ["q"]}}, "source.columns.question: expected the name of a column"),
     ({"columns": {**ROLES, "options": 3}}, "source.columns.options: expected the name of a column"),
+    ({"columns": {**ROLES, "option_cultures": [1]}}, "source.columns.option_cultures: expected the name of a column"),
     ({"images": "url"}, "source.images: 'url'; expected one of none, path, bytes"),
     ({"images": "path"}, "columns.image and images .* go together"),
     ({"columns": ROLES | {"image": "q"}}, "columns.image and images .* go together"),

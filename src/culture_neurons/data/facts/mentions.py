@@ -18,7 +18,7 @@ from culture_neurons.data import reasons
 from culture_neurons.data.facts import questions
 from culture_neurons.data.facts.countries import Country
 from culture_neurons.data.facts.items import Item
-from culture_neurons.data.facts.questions import Entry, Row
+from culture_neurons.data.facts.questions import Entry, Option, Row
 from culture_neurons.data.facts.spelling import fold
 from culture_neurons.data.facts.wordings import SOME_COUNTRY
 
@@ -75,8 +75,8 @@ def choose(country: Country, number: int, seed: int) -> list[Entry]:
 
 def _ask(entry: Entry, countries: Sequence[Country], options: int, half: str, seed: int) -> Row:
     wrong = sorted(
-        (country.text for country in countries if not _alike(country, entry.country)),
-        key=lambda text: seeds.number("facts", "option", seed, entry.name, text),
+        (Option(country.text, country.name) for country in countries if not _alike(country, entry.country)),
+        key=lambda option: seeds.number("facts", "option", seed, entry.name, option.text),
     )[: options - 1]
     if len(wrong) < options - 1:
         return questions.row(entry, f"{entry.name}-{MENTION}", excluded=reasons.GIVEN_AWAY)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import log
-from typing import Any
+from typing import Any, NamedTuple
 
 from culture_neurons import seeds
 from culture_neurons.data import reasons
@@ -20,12 +20,20 @@ from culture_neurons.data.facts.wordings import RECALL, RECOGNISE
 Row = dict[str, Any]
 #: What options of recall have in common: kind, what they stand for, script, and whether they are native spellings.
 Group = tuple[str, str, str, bool]
-#: Direction -> wrong options.
-Wrong = Mapping[str, Sequence[str]]
-
 #: Lengths of options that differ by so many characters count as equal, and options as alike up to this difference.
 _SLACK, _ALIKE = 2, 2
 HALVES = ("identify", "evaluate")
+
+
+class Option(NamedTuple):
+    """What may be answered: a text, and the name of the country that it is or belongs to."""
+
+    text: str
+    owner: str
+
+
+#: Direction -> wrong options.
+Wrong = Mapping[str, Sequence[Option]]
 
 
 @dataclass(frozen=True)
@@ -80,32 +88,33 @@ def options_of(group: Sequence[Entry], countries: Sequence[Country], number: int
             RECOGNISE: _wrong_countries(entry, others, countries, number, seed),
             RECALL: _wrong_items(entry, others, number, seed),
         }
-        if all(len(texts) == number for texts in wrong.values()):
+        if all(len(options) == number for options in wrong.values()):
             result[entry] = wrong
     return result if len(result) == len(group) else options_of(list(result), countries, number, seed)
 
 
 def _wrong_countries(
     entry: Entry, others: Mapping[str, Sequence[Entry]], countries: Sequence[Country], number: int, seed: int
-) -> list[str]:
+) -> list[Option]:
     """Names of other countries of its group, in random order; for native spellings, the rest after them."""
-    text = {country.code: country.text for country in countries}
+    known = {country.code: Option(country.text, country.name) for country in countries}
     order = sorted(others, key=lambda code: _place(entry, code, len(others[code]), seed))
     if entry.native and order:
-        rest = text.keys() - {*others, entry.country.code}
+        rest = known.keys() - {*others, entry.country.code}
         order += sorted(rest, key=lambda code: _place(entry, code, 1, seed))
-    return [text[code] for code in order[:number]]
+    return [known[code] for code in order[:number]]
 
 
-def _wrong_items(entry: Entry, others: Mapping[str, Sequence[Entry]], number: int, seed: int) -> list[str]:
+def _wrong_items(entry: Entry, others: Mapping[str, Sequence[Entry]], number: int, seed: int) -> list[Option]:
     """Items that look like this one and are no variants of it, by other country; of different countries first."""
-    rounds: list[tuple[int, bool, float, str]] = []
+    rounds: list[tuple[int, bool, float, str, str]] = []
     for code, everything in others.items():
+        owner = everything[0].country.name
         own = [other.text for other in everything if other.unit != entry.unit]
         place = _place(entry, code, len(everything), seed)
         for turn, (cost, text) in enumerate(_most_alike(entry, own, number, seed)):
-            rounds.append((turn, cost > _ALIKE, place, text))
-    return [text for *_, text in sorted(rounds)[:number]]
+            rounds.append((turn, cost > _ALIKE, place, text, owner))
+    return [Option(text, owner) for *_, text, owner in sorted(rounds)[:number]]
 
 
 def _most_alike(entry: Entry, own: Sequence[str], number: int, seed: int) -> list[tuple[int, str]]:
@@ -182,7 +191,7 @@ def halves(posed: Sequence[Entry], seed: int) -> dict[Entry, str]:
     return result
 
 
-def _ask(entry: Entry, direction: str, wrong: Sequence[str], half: str, seed: int) -> Row:
+def _ask(entry: Entry, direction: str, wrong: Sequence[Option], half: str, seed: int) -> Row:
     item, right = entry.item, entry.country.text if direction == RECOGNISE else entry.text
     wording = wordings.pick(item.kind, direction, entry.name, seed)
     texts = wordings.contexts(item.kind, direction, wording, entry.text, entry.country.text, item.about)
@@ -193,7 +202,7 @@ def pose(
     entry: Entry,
     direction: str,
     right: str,
-    wrong: Sequence[str],
+    wrong: Sequence[Option],
     wording: int,
     texts: Sequence[str],
     half: str,
@@ -201,13 +210,15 @@ def pose(
 ) -> Row:
     """The row of a question. `texts` are its context and the neutral one; the options' order is a hash."""
     name = f"{entry.name}-{direction}"
-    options = sorted((right, *wrong), key=lambda text: seeds.number("facts", "place", seed, name, text))
+    answer = Option(right, entry.country.name)
+    options = sorted((answer, *wrong), key=lambda option: seeds.number("facts", "place", seed, name, option.text))
     return row(
         entry,
         sample_id=name,
         question=texts[0],
-        options=options,
-        label=options.index(right),
+        options=[option.text for option in options],
+        label=options.index(answer),
+        option_cultures=[option.owner for option in options],
         direction=direction,
         wording=str(wording),
         neutral=texts[1],
@@ -230,7 +241,8 @@ def _left_out(
 
 def row(entry: Entry, sample_id: str, excluded: str | None = None, **cells: Any) -> Row:
     """A row with all columns: what is not among `cells` and not known of the entry is None."""
-    empty = dict.fromkeys(("question", "options", "label", "direction", "wording", "neutral", "half"))
+    columns = ("question", "options", "label", "option_cultures", "direction", "wording", "neutral", "half")
+    empty = dict.fromkeys(columns)
     return {
         "sample_id": sample_id,
         **(empty | cells),

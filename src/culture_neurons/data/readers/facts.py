@@ -15,6 +15,8 @@ certain, and what is left out and why: `data.facts.kinds`. Options, halves and i
 mention asks nothing of a culture, but which country a text names: `data.facts.mentions`. It has no kinds and no native
 spellings, and `items_per_kind` are its passages per country.
 
+`option_cultures` has the country that each option is, or that it belongs to.
+
 Group columns: culture and country (the English name), kind, direction, wording (its number), item (as it is written; of
 mention, the passage), about (the day or month that it means), script, spelling (Latin or native), neutral (the context
 without item and country, for PMI), half, question_id (equal for both directions, all spellings and likely variants of

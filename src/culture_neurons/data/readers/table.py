@@ -10,6 +10,7 @@
       category: topic        # optional
       image: picture         # optional
       image_id: picture_id   # optional: questions with one image_id are never split apart
+      option_cultures: whose # optional: whose each option is; as `options`, a column per option or one of lists
     label_kind: index        # index, letter (from A) or text
     label_base: 1            # optional, with index: the number of the first option, 0 or 1
     labels: {path: answers.csv, id: id, label: answer}   # optional: the labels in a second table
@@ -37,7 +38,9 @@ from culture_neurons.data.text import missing, plain
 from culture_neurons.errors import ConfigError, DataError
 
 KEYS = ("type", "path", "columns", "label_kind", "label_base", "labels", "images", "image_root")
-ROLES = ("sample_id", "question", "options", "label", "category", "image", "image_id", "culture")
+ROLES = ("sample_id", "question", "options", "label", "category", "image", "image_id", "culture", "option_cultures")
+#: Roles of lists: of one column, or of a column per item.
+LISTS = ("options", "option_cultures")
 IMAGES = ("none", "path", "bytes")
 
 #: Names of `samples.parquet` that a column of the file must not take.
@@ -49,6 +52,7 @@ _RESERVED = {
     "category",
     "image",
     "image_id",
+    "option_cultures",
     "split",
     "excluded",
     "width",
@@ -64,15 +68,13 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     """
     roles, reading = _check(spec)
     path = spec["path"]
-    listed = _listed(roles["options"])
-    wanted = [name for role, name in roles.items() if role != "options"] + listed
+    listed = [name for role in LISTS if role in roles for name in _listed(roles[role])]
+    wanted = [name for role, name in roles.items() if role not in LISTS] + listed
     others = [n for n in tabular.column_names(path, "source.path", scalar=True) if n not in {*wanted, *_RESERVED}]
     table = tabular.read(path, wanted + others, "source.path")
 
     ids = [labels.identifier(value) for value in table[roles["sample_id"]]]
-    options = [_options(cells) for cells in zip(*(table[name] for name in listed), strict=True)]
-    if isinstance(roles["options"], str):
-        options = [_parse(cell) for cell in table[roles["options"]]]
+    options = _lists(table, roles["options"])
     raw = labels.lookup(spec["labels"], ids, "source.labels") if spec.get("labels") else table[roles["label"]]
     file, column = (spec["labels"]["path"], spec["labels"]["label"]) if spec.get("labels") else (path, roles["label"])
     label_indices, warnings = label_columns.resolve(raw, options, reading, f"{file}: column {column!r}")
@@ -89,6 +91,8 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     columns |= {name: table[name] for name in others}
     if "culture" in roles:
         columns["culture"] = table[roles["culture"]]
+    if "option_cultures" in roles:
+        columns["option_cultures"] = _lists(table, roles["option_cultures"], keep=True)
     rows = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     return SourceTable(rows, how, warnings)
 
@@ -108,7 +112,7 @@ def _check(spec: Mapping[str, Any]) -> tuple[dict[str, Any], label_columns.Readi
         if role not in roles:
             raise ConfigError(f"source.columns.{role}: missing; name the column of {spec['path']} that holds it")
     for role, name in roles.items():
-        several = role == "options" and isinstance(name, list | tuple) and all(isinstance(n, str) for n in name)
+        several = role in LISTS and isinstance(name, list | tuple) and all(isinstance(n, str) for n in name)
         if not isinstance(name, str) and not several:
             raise ConfigError(f"source.columns.{role}: expected the name of a column, found {name!r}")
     if spec.get("images", "none") not in IMAGES:
@@ -122,8 +126,16 @@ def _listed(options: str | Sequence[str]) -> list[str]:
     return [options] if isinstance(options, str) else list(options)
 
 
+def _lists(table: Mapping[str, Sequence[Any]], names: str | Sequence[str], keep: bool = False) -> list[Any]:
+    """The list of each row. Of a cell that is none: None, or with `keep` the cell, so that the filter sees it."""
+    if not isinstance(names, str):
+        return [_options(cells) for cells in zip(*(table[name] for name in names), strict=True)]
+    parsed = [(cell, _parse(cell)) for cell in table[names]]
+    return [cell if items is None and keep else items for cell, items in parsed]
+
+
 def _options(cells: Sequence[Any]) -> list[Any]:
-    """The options of one row, without the missing cells at its end."""
+    """The items of one row, without the missing cells at its end."""
     cells = list(cells)
     while cells and missing(cells[-1]):
         cells.pop()

@@ -36,7 +36,9 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
         frame = tables.table(section.name)
         if section.shown and frame is not None and len(frame):
             frame = frame[frame[list(section.averaged)].isna().all(axis=1)]
-            shown = frame[[c for c in frame if not (section.left_out and re.search(section.left_out, c))]]
+            empty = set(frame.columns[frame.isna().all()])
+            left_out = {c for c in frame if section.left_out and re.search(section.left_out, c)} | empty
+            shown = frame[[c for c in frame if c not in left_out]]
             result.append(table(shown, section.name, section.decimals)
                           | {"title": section.title, "note": section.note})  # fmt: skip
     return result
