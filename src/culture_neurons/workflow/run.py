@@ -102,6 +102,8 @@ class Run(Settings):
         source = self.source(of)[0]
         if source["type"] == "table":
             return source.get("images", "none") != "none"
+        if source["type"] == "facts":
+            return "picture" in source.get("directions", ())
         return source["type"] not in WITHOUT_IMAGES
 
     @staticmethod

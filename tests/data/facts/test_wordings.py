@@ -15,6 +15,8 @@ def test_examples():
     assert texts[0] == "A common family name in Japan is"
     text, neutral = wordings.contexts("family name", "recognise", 1, "Tanaka", "Japan")
     assert (text, neutral) == ("The family name Tanaka is common in", "This family name is common in")
+    shown = wordings.contexts("family name", "picture", 1, "Tanaka", "Japan")
+    assert shown == ("A common family name in this country is",) * 2
     text, neutral = wordings.contexts("weekday", "recall", 1, "poniedziałek", "Poland", "Monday")
     assert (text, neutral) == ("In Poland, Monday is called", "In this country, Monday is called")
 

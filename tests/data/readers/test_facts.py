@@ -9,7 +9,7 @@ from importlib.metadata import metadata, version
 import pandas as pd
 import pytest
 
-from culture_neurons.data import filtering, reasons, registry, source
+from culture_neurons.data import filtering, images, reasons, registry, source
 from culture_neurons.data.facts import kinds
 from culture_neurons.data.readers import facts as reader
 from culture_neurons.errors import ConfigError, DataError
@@ -43,7 +43,11 @@ from tests.data.conftest import kept, read_facts
         ({"directions": None}, r"source.directions: None; expected a list of at least 1 of the known names$"),
         (
             {"directions": ["mentions"]},
-            r"source.directions: unknown 'mentions' \(did you mean 'mention'\?\); known: recognise, recall, mention",
+            r"source.directions: unknown 'mentions' \(did you mean 'mention'\?\); known: recognise, recall, pict",
+        ),
+        (
+            {"directions": ["picture"], "countries": ["Japan", "Sweden"]},
+            r"source.countries: unknown 'Sweden'.*; known: Brazil, China",
         ),
         (
             {"directions": ["mention"], "kinds": ["city"]},
@@ -134,6 +138,36 @@ def test_neither_the_order_of_countries_nor_a_second_reading_matters(facts):
     again = read_facts(countries=list(reversed(reader.COUNTRIES)), kinds=list(reversed(kinds.KINDS)))
     pd.testing.assert_frame_equal(again.rows, facts.rows)
     assert again.origins == facts.origins
+
+
+def test_a_picture_stands_for_the_country_and_all_else_is_recall():
+    spec = {"type": "facts", "countries": ["Japan", "Italy", "India", "Brazil"], "kinds": ["city", "family name"],
+            "items_per_kind": 4, "directions": ["recall", "picture"]}  # fmt: skip
+    read = reader.read(spec)
+    assert read.images == {"type": "embedded"}
+    used = kept(read)
+    shown, named = (used[used["direction"] == direction] for direction in ("picture", "recall"))
+    assert len(shown) == len(named) > 20
+    same = ["country", "kind", "item", "wording", "half", "question_id", "neutral"]
+    pairs = shown.merge(named, on=["country", "kind", "item"], suffixes=("", "_named"))
+    assert len(pairs) == len(shown)
+    for column in same[3:]:
+        assert (pairs[column] == pairs[f"{column}_named"]).all(), column
+    for row in pairs.itertuples():
+        assert row.question == row.neutral == row.question_named.replace(row.country, "this country")
+        assert sorted(row.options) == sorted(row.options_named)
+        assert row.options[row.label] == row.item
+        assert not any(row.country in text for text in (row.question, *row.options))
+    assert named["image"].isna().all()
+    assert set(named["image_id"]) == {""}
+    open_image = images.opener(read.images)
+    sizes = {open_image(reference).size for reference in shown["image"]}
+    assert min(map(min, sizes)) >= 90
+    assert shown["image_id"].is_unique  # an unseen picture for every question
+    alone = kept(reader.read(spec | {"directions": ["picture"]}))
+    assert alone["image_id"].tolist() == shown["image_id"].tolist()
+    other = kept(reader.read(spec | {"directions": ["picture"], "seed": 2}))
+    assert set(other["image_id"]).isdisjoint(shown["image_id"])
 
 
 def test_mentions_alone():

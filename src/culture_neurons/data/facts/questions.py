@@ -15,7 +15,7 @@ from culture_neurons.data.facts import wordings
 from culture_neurons.data.facts.countries import Country
 from culture_neurons.data.facts.items import Item
 from culture_neurons.data.facts.spelling import fold, script, skeleton, unmarked
-from culture_neurons.data.facts.wordings import RECALL, RECOGNISE
+from culture_neurons.data.facts.wordings import PICTURE, RECALL, RECOGNISE
 
 Row = dict[str, Any]
 #: What options of recall have in common: kind, what they stand for, script, and whether they are native spellings.
@@ -168,7 +168,7 @@ def rows(
     for group in groups.values():
         wrong |= options_of(group, countries, options - 1, seed)
     half = halves(list(wrong), seed)
-    result = [_ask(entry, direction, wrong[entry][direction], half[entry], seed)
+    result = [_ask(entry, direction, wrong[entry][RECALL if direction == PICTURE else direction], half[entry], seed)
               for entry in wrong for direction in directions]  # fmt: skip
     result += list(_left_out(items, [entry for entry in usable if entry not in wrong], by_code, native))
     return result

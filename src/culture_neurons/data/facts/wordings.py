@@ -2,6 +2,7 @@
 
     recognise   content -> country: "The family name Tanaka is common in" -> "Japan"
     recall      country -> content: "A common family name in Japan is" -> "Tanaka"
+    picture     recall where a picture stands for the country: its flag, and "A common family name in this country is"
 
 A context ends in a word. Its neutral one has the same form and names neither item nor country: log P(option | context)
 minus log P(option | neutral context) is what the item or the country adds.
@@ -24,7 +25,8 @@ from culture_neurons.data.facts.items import (
     WEEKDAY,
 )
 
-RECOGNISE, RECALL = "recognise", "recall"
+RECOGNISE, RECALL, PICTURE = "recognise", "recall", "picture"
+#: Those that are asked in words alone.
 DIRECTIONS = (RECOGNISE, RECALL)
 #: Stands for the country in a neutral context of recall.
 SOME_COUNTRY = "this country"
@@ -129,7 +131,9 @@ def number(kind: str, direction: str) -> int:
 
 
 def pick(kind: str, direction: str, item: str, seed: int) -> int:
-    """The number of the wording of an item, by its name, from 1: neither other items nor their order matter."""
+    """The number of the wording of an item, by its name, from 1: neither other items nor their order matter. With a
+    picture it is that of recall, so that the two differ in nothing but the picture and the name."""
+    direction = RECALL if direction == PICTURE else direction
     return 1 + seeds.number("facts", "wording", seed, kind, direction, item) % number(kind, direction)
 
 
@@ -140,4 +144,5 @@ def contexts(kind: str, direction: str, wording: int, item: str, country: str, a
         text, neutral = _RECOGNISE[kind][wording - 1]
         return text.format(**fields), neutral.format(**fields)
     text = _RECALL[kind][wording - 1]
-    return text.format(country=country, **fields), text.format(country=SOME_COUNTRY, **fields)
+    neutral = text.format(country=SOME_COUNTRY, **fields)
+    return neutral if direction == PICTURE else text.format(country=country, **fields), neutral

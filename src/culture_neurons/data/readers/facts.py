@@ -3,7 +3,7 @@
     type: facts
     countries: null                # English names; null: those of COUNTRIES
     kinds: null                    # city, region, given name, family name, holiday, language, currency, weekday, month
-    directions: [recognise, recall]  # and mention: texts that merely name a country
+    directions: [recognise, recall]  # and picture; and mention: texts that merely name a country
     native: false                  # true: native spellings too, where the package has them
     items_per_kind: 14             # of a country; fewer where the package is certain of fewer
     options: 4
@@ -12,6 +12,7 @@
 
 recognise asks which country an item belongs to, recall which item belongs to a country: `data.facts.wordings`. What is
 certain, and what is left out and why: `data.facts.kinds`. Options, halves and ids: `data.facts.questions`.
+picture is recall where a picture of its flag stands for the country (`data.flags`): another picture for every question.
 mention asks nothing of a culture, but which country a text names: `data.facts.mentions`. It has no kinds and no native
 spellings, and `items_per_kind` are its passages per country.
 
@@ -31,10 +32,15 @@ from typing import Any
 
 import pandas as pd
 
+from culture_neurons import seeds
 from culture_neurons.data.facts import countries, kinds, mentions, questions
 from culture_neurons.data.facts.countries import Country
 from culture_neurons.data.facts.mentions import MENTION
-from culture_neurons.data.facts.wordings import DIRECTIONS
+from culture_neurons.data.facts.wordings import DIRECTIONS, PICTURE
+from culture_neurons.data.flags.camera import encode
+from culture_neurons.data.flags.designs import FLAGS
+from culture_neurons.data.flags.photographs import photograph
+from culture_neurons.data.images import content_id
 from culture_neurons.data.source import SourceTable, check_keys
 from culture_neurons.errors import ConfigError, DataError, nearest
 
@@ -63,7 +69,9 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     spec = KEYS | dict(spec)
     require_packages(LICENCES)
     own = names(spec, "countries", countries.known(), COUNTRIES)
-    spec["directions"] = names(spec, "directions", (*DIRECTIONS, MENTION))
+    spec["directions"] = names(spec, "directions", (*DIRECTIONS, PICTURE, MENTION))
+    if PICTURE in spec["directions"]:
+        own = names({"countries": own}, "countries", FLAGS)
     if not isinstance(spec["native"], bool):
         raise ConfigError(f"source.native: {spec['native']!r}; expected true or false")
     if spec["directions"] == [MENTION]:
@@ -149,10 +157,22 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
     rows.sort(key=lambda row: (row["country"], row["kind"], row["sample_id"]))
     kept = [row for row in rows if row["excluded"] or spec["half"] in (None, row["half"])]
     table = pd.DataFrame({name: pd.Series([row[name] for row in kept], dtype=object) for name in rows[0]})
+    if PICTURE in spec["directions"]:
+        pictures = [_picture(row, spec["seed"]) for row in kept]
+        table["image"], table["image_id"] = (pd.Series(values, dtype=object) for values in zip(*pictures, strict=True))
     origins = [_origin(kind, own, len(items[kind]), rows) for kind in spec["kinds"]]
     if MENTION in spec["directions"]:
         origins.append(_origin(MENTION, own, sum(row["kind"] == MENTION for row in rows), rows))
-    return SourceTable(table, {"type": "none"}, origins=tuple(origins))
+    images = {"type": "embedded" if PICTURE in spec["directions"] else "none"}
+    return SourceTable(table, images, origins=tuple(origins))
+
+
+def _picture(row: questions.Row, seed: int) -> tuple[dict[str, bytes] | None, str]:
+    """The picture of a question and its id; none for one that is asked in words, or left out."""
+    if row["direction"] != PICTURE or row["excluded"]:
+        return None, ""
+    data = encode(photograph(row["country"], seeds.generator("facts", "picture", seed, row["sample_id"])))
+    return {"bytes": data}, content_id(data)
 
 
 def _origin(kind: str, own: Sequence[Country], looked_at: int, rows: Sequence[questions.Row]) -> dict[str, Any]:
