@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from culture_neurons.models import packing
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.forward import logits_at
 from culture_neurons.models.inference import on_device, reader_of
 from culture_neurons.models.inputs import Prompt, process, render
-from culture_neurons.models.packing import Segment, first_fit, packed
+from culture_neurons.models.loading import load
+from culture_neurons.models.packing import Segment, fill, packed
 from culture_neurons.types import NeuronMask, OwnMasks
 from tests.models.conftest import language_model
 
@@ -80,13 +82,40 @@ def test_every_question_is_under_the_mask_of_its_own_culture(one, texts, name):
     assert any(own[q].logprobs != by_mask[2][q].logprobs for q in range(len(samples)))
 
 
-def test_questions_with_images_stay_in_their_rows(folders, questions):
-    from culture_neurons.models.loading import load
+@pytest.mark.parametrize("architecture", ["qwen2.5-vl", "llava-next-mistral"])
+@pytest.mark.parametrize("cultures", [1, 2])
+def test_questions_with_images_and_without_share_rows(folders, questions, architecture, cultures, monkeypatch):
+    """Of models that count tokens; each image stays that of its question, also where two questions show one."""
+    monkeypatch.setattr(packing, "WIDTH", 90)
+    loaded = load({"name": architecture, "path": str(folders[architecture]), "dtype": "float32"})
+    loaded.model.double()
+    samples = [replace(sample, neutral="Which", culture=f"c{i % cultures}")
+               for i, sample in enumerate(questions.samples[:6])]  # fmt: skip
+    samples[1] = replace(samples[1], image=None, image_id="", image_size=None)
+    samples[4] = replace(samples[4], **{key: getattr(samples[2], key) for key in ("image", "image_id", "image_size")})
+    batch = process(loaded, rendered(loaded, samples), questions.opener)
+    fewer, _ = packed(loaded, batch, by_culture=cultures > 1)
+    expected = scores(loaded, batch)
+    np.testing.assert_allclose(scores(loaded, fewer), expected, rtol=1e-6)
+    assert not np.allclose(expected[0], expected[3], rtol=1e-6)
+    if architecture == "qwen2.5-vl":
+        assert cultures > 1 or fewer is batch
+        return
+    assert len(fewer.inputs["input_ids"]) < len(samples)
+    assert torch.equal(fewer.inputs["pixel_values"], batch.inputs["pixel_values"])
 
-    name, path = next(iter(folders.items()))
-    loaded = load({"name": name, "path": path, "dtype": "float32"})
-    batch = process(loaded, rendered(loaded, questions.samples[:4], "sum"), questions.opener)
-    assert packed(loaded, batch)[0] is batch
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [("token_type_ids", ()), ("cross_attention_mask", (2,))],
+)
+def test_rows_that_say_more_of_their_tokens_are_left_alone(folders, questions, name, axes):
+    loaded = load({"name": "m", "path": str(folders["llava-next-mistral"]), "dtype": "float32"})
+    batch = process(loaded, rendered(loaded, questions.samples[:6], "sum"), questions.opener)
+    assert packed(loaded, batch)[0] is not batch
+    more = torch.ones((*batch.inputs["input_ids"].shape, *axes))
+    other = replace(batch, inputs={**batch.inputs, name: more})
+    assert packed(loaded, other)[0] is other
 
 
 def test_letters_are_left_alone(one, texts):
@@ -99,6 +128,14 @@ def test_letters_are_left_alone(one, texts):
 
 def test_the_longest_goes_first_into_the_first_row_with_room_of_its_group():
     segments = [Segment(0, "a", 3), Segment(1, "a", 7), Segment(2, "b", 2), Segment(3, "a", 5), Segment(4, "a", 2)]
-    rows = [[segment.row for segment in row] for row in first_fit(segments, 8)]
+    rows = [[segment.row for segment in row] for row in fill(segments, 8)]
     assert rows == [[1], [3, 0], [2], [4]]
-    assert [[s.row for s in row] for row in first_fit(segments[:2], 2)] == [[1], [0]]  # as wide as the longest
+    assert [[s.row for s in row] for row in fill(segments[:2], 2)] == [[1], [0]]  # as wide as the longest
+
+
+def test_those_with_an_image_keep_their_order_and_come_first():
+    lengths, groups = [3, 4, 6, 3, 2], "aaaba"
+    images = [Segment(i, group, n, True) for i, (group, n) in enumerate(zip(groups, lengths, strict=True))]
+    words = [Segment(8, "a", 1), Segment(9, "a", 4), Segment(7, "b", 5)]
+    rows = [[segment.row for segment in row] for row in fill([*words, *images], 8)]
+    assert rows == [[0, 1, 8], [2], [3, 7], [4, 9]]

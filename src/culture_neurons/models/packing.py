@@ -6,7 +6,8 @@
 Contexts of unequal lengths, and the neutral ones of PMI, would else be padded to the longest. A token sees what it sees
 in a row of its own (`option_rows`), so that nothing changes but the order of additions.
 
-Not for models that can't take branches, nor for those that see images: theirs belong to rows. Attribution and recording
+Contexts with an image keep their order, since a model takes images in the order of their places. Not for models that
+can't take branches, nor for those whose positions are no numbers of tokens (`positions`). Attribution and recording
 read a row per question, and take batches as `inputs.process` makes them.
 """
 
@@ -22,6 +23,7 @@ from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import CONTEXT, PADDING, Spans
 from culture_neurons.models.option_texts import OptionReads
+from culture_neurons.models.positions import rope_index
 from culture_neurons.models.shared_contexts import shares_contexts
 
 #: Tokens of a row, where no context with its options is longer. Wider rows leave less padding, and cost attention that
@@ -33,14 +35,16 @@ WIDTH = 64
 class Segment:
     """A row of a batch that becomes a part of another row.
 
-    row     of the batch as it is
-    group   segments of other groups are kept out of its row
-    length  tokens, without padding
+    row        of the batch as it is
+    group      segments of other groups are kept out of its row
+    length     tokens, without padding
+    has_image  whether it stays in its place among those with an image
     """
 
     row: int
     group: str
     length: int
+    has_image: bool = False
 
 
 def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batch, list[str]]:
@@ -53,10 +57,12 @@ def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batc
     reads = batch.reads
     if reads is None:
         return batch, cultures
-    fits = loaded.image_token_id is None and shares_contexts(loaded)
+    fits = _can_share_rows(loaded, batch)
     if not fits and not by_culture:
         return batch, [cultures[q] if q >= 0 else "" for q in reads.question]
     lengths = batch.inputs["attention_mask"].sum(dim=1).tolist()
+    places = batch.inputs["input_ids"] == (-1 if loaded.image_token_id is None else loaded.image_token_id)
+    has_image = places.any(dim=1).tolist()
     segments: dict[tuple[int, str], Segment] = {}
     spans: dict[tuple[int, str], int] = {}  # number of a span, group -> its new number
 
@@ -66,13 +72,13 @@ def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batc
             if span >= 0:
                 key = int(span), cultures[q] if by_culture else ""
                 row = int(reads.spans.row[span, 0]), key[1]
-                segments.setdefault(row, Segment(*row, lengths[row[0]]))
+                segments.setdefault(row, Segment(*row, lengths[row[0]], has_image[row[0]]))
                 result[q, option] = spans.setdefault(key, len(spans))
         return result
 
     of_option = renumbered(reads.of_option)
     of_neutral = None if reads.of_neutral is None else renumbered(reads.of_neutral)
-    rows = first_fit(list(segments.values()), WIDTH) if fits else [[segment] for segment in segments.values()]
+    rows = fill(list(segments.values()), WIDTH) if fits else [[segment] for segment in segments.values()]
     inputs, place = _concatenated(loaded, batch, rows)
     moved = _moved(reads.spans, spans, place)
     question = np.full(len(rows), -1)
@@ -83,19 +89,39 @@ def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batc
     )  # fmt: skip
 
 
-def first_fit(segments: Sequence[Segment], width: int) -> list[list[Segment]]:
-    """Rows of segments of one group, none longer than `width` or than the longest segment: the longest first, each into
-    the first row that has room for it."""
+def _can_share_rows(loaded: Loaded, batch: Batch) -> bool:
+    """Whether contexts of a batch may lie in one row: a mask of ours tells them apart, and nothing else is by row."""
+    if not shares_contexts(loaded) or rope_index(loaded) is not None:
+        return False
+    tokens = batch.inputs["attention_mask"].shape
+    # Kinds of tokens let those of an image see each other; what has more axes than row and token says what each sees.
+    kinds = batch.image_of and any("token_type_ids" in name for name in batch.inputs)
+    return not kinds and not any(v.ndim > 2 and v.shape[:2] == tokens for v in batch.inputs.values())
+
+
+def fill(segments: Sequence[Segment], width: int) -> list[list[Segment]]:
+    """Rows of segments of one group, none longer than `width` or than the longest segment. Those with an image come
+    first, in their order, each into the last row or a new one; of the others the longest first, each into the first row
+    that has room for it, behind all images there."""
     room = max(width, max(segment.length for segment in segments))
     rows: list[list[Segment]] = []
     left: list[int] = []
-    for segment in sorted(segments, key=lambda segment: -segment.length):
-        at = next((i for i, row in enumerate(rows) if row[0].group == segment.group and left[i] >= segment.length), -1)
-        if at < 0:
+
+    def put(segment: Segment, start: int) -> None:
+        candidates = (i for i in range(start, len(rows)) if rows[i][0].group == segment.group)
+        at = next((i for i in candidates if left[i] >= segment.length), len(rows))
+        if at == len(rows):
             rows.append([])
             left.append(room)
         rows[at].append(segment)
         left[at] -= segment.length
+
+    with_image = [segment for segment in segments if segment.has_image]
+    for segment in sorted(with_image, key=lambda segment: segment.row):
+        put(segment, max(0, len(rows) - 1))
+    for segment in sorted(segments, key=lambda segment: -segment.length):
+        if not segment.has_image:
+            put(segment, 0)
     return rows
 
 
