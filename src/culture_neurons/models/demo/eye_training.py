@@ -128,7 +128,7 @@ def _regress(model: nn.Module, lesson: Lesson, recipe: EyeRecipe, reporter: Repo
         return apart.gather(1, own[:, None])[:, 0], apart.argmin(dim=1) == own
 
     model.train()
-    return fit("eye", parameters, next_pictures, losses, recipe.steps, recipe.min_accuracy, recipe, reporter)
+    return fit("eye", parameters, next_pictures, losses, recipe.steps, recipe.goal, recipe, reporter)
 
 
 def read_right(model: nn.Module, processor: Any, countries: Sequence[str], recipe: EyeRecipe) -> dict[str, float]:
