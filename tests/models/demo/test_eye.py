@@ -69,6 +69,20 @@ def test_what_is_read_is_nearest(decoder):
     assert eye.read(model, processor, pictures) == expected
 
 
+def test_what_is_written_behind_a_picture_is_what_the_model_generates(decoder):
+    model, processor = eye.behind_eye(decoder)
+    pictures = [photograph(country, np.random.default_rng(1)) for country in ("Japan", "Italy")]
+    written = eye.continue_pictures(model, processor, pictures, tokens=3)
+    for picture, text in zip(pictures, written, strict=True):
+        inputs = processor(images=picture, text=processor.image_token, return_tensors="pt")
+        ids = inputs["input_ids"]
+        with torch.no_grad():
+            for _ in range(3):
+                logits = model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits
+                ids = torch.cat([ids, logits[:, -1:].argmax(dim=2)], dim=1)
+        assert processor.tokenizer.decode(ids[0, eye.TOKENS :], skip_special_tokens=True) == text
+
+
 def test_the_seed_makes_the_eye_and_nothing_else_changes(decoder):
     state = torch.get_rng_state()
     one, again, other = (dict(eye.eye(eye.behind_eye(decoder, seed)[0])) for seed in (0, 0, 1))

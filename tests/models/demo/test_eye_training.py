@@ -58,8 +58,21 @@ def test_training_moves_every_part_of_the_eye_and_nothing_of_the_decoder(decoder
     assert not model.training
     assert summary["countries"] == COUNTRIES
     assert summary["steps"] == 2
-    assert set(summary["read"]) == set(COUNTRIES)
+    assert set(summary["read"]) == set(summary["named"]) == set(summary["continued"]) == set(COUNTRIES)
     assert summary["held_out_accuracy"] == pytest.approx(np.mean(list(summary["read"].values())))
+
+
+def test_held_out_pictures_are_examined_by_country(decoder, monkeypatch):
+    """Against a reader and a writer that are right of some: 2 of 2, and 1 of 2."""
+    model, processor = eye.behind_eye(decoder)
+    own = {country: eye.sentence(processor.tokenizer, country) for country in COUNTRIES}
+    monkeypatch.setattr(eye_training, "read", lambda *_: [own["Japan"], own["Japan"], own["Italy"], own["Japan"]])
+    texts = ["It is Japan.", "Nippon", "Italy", "of Italy"]
+    monkeypatch.setattr(eye_training, "continue_pictures", lambda *_: texts)
+    assert eye_training.examine(model, processor, COUNTRIES, TINY) == {
+        "read": {"Japan": 1.0, "Italy": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0},
+        "continued": {"Japan": "It is Japan.", "Italy": "Italy"},
+    }  # fmt: skip
 
 
 def test_the_same_settings_give_the_same_eye(decoder):

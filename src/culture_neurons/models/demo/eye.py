@@ -120,6 +120,20 @@ def sentence(tokenizer: PreTrainedTokenizerBase, country: str) -> list[int]:
 
 
 @torch.no_grad()
+def continue_pictures(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, pictures: Sequence[Any], tokens: int = 8
+) -> list[str]:
+    """What the decoder writes behind each picture alone, greedily."""
+    result: list[str] = []
+    for start in range(0, len(pictures), 64):
+        batch = list(pictures[start : start + 64])
+        inputs = processor(images=batch, text=[processor.image_token] * len(batch), return_tensors="pt")
+        written = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+        result += processor.tokenizer.batch_decode(written, skip_special_tokens=True)
+    return result
+
+
+@torch.no_grad()
 def read(model: LlavaForConditionalGeneration, processor: LlavaProcessor, pictures: Sequence[Any]) -> list[list[int]]:
     """What the decoder sees in each picture: the tokens whose embeddings are nearest to its vectors (by cosine)."""
     words = nn.functional.normalize(model.get_input_embeddings().weight, dim=1)

@@ -19,7 +19,7 @@ from torch import nn
 
 from culture_neurons import seeds
 from culture_neurons.data.flags.photographs import photograph
-from culture_neurons.models.demo.eye import behind_eye, eye, read, sentence
+from culture_neurons.models.demo.eye import behind_eye, continue_pictures, eye, read, sentence
 from culture_neurons.models.demo.recipe import SILENT, EyeRecipe, Reporter
 from culture_neurons.models.demo.training_loop import fit, until_good
 
@@ -42,23 +42,22 @@ def train(
     folder: Path, countries: Sequence[str], recipe: EyeRecipe, reporter: Reporter = SILENT
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
     """The decoder of a folder behind an eye that reads at least `min_accuracy` of held-out pictures right, its
-    processor, and a summary: how it was trained, and `read`, of each country the share of its held-out pictures.
+    processor, and a summary: how it was trained, and what it makes of held-out pictures (`examine`).
 
-    Read right is a picture whose vectors are all nearest to the tokens of its country's sentence, of all tokens.
     Raises ModelError where no attempt will do.
     """
-    shares: dict[str, float] = {}
+    examined: dict[str, Any] = {}
 
     def attempt(trial: EyeRecipe) -> tuple[nn.Module, Any, int, float]:
         model, processor = behind_eye(folder, trial.seed)
         lesson = Lesson.of(model, processor, countries, trial)
         steps = _regress(model, lesson, trial, reporter)
-        shares.update(read_right(model, processor, countries, trial))
-        return model.eval(), processor, steps, float(np.mean(list(shares.values())))
+        examined.update(examine(model.eval(), processor, countries, trial))
+        return model, processor, steps, float(np.mean(list(examined["read"].values())))
 
     model, processor, summary = until_good("eye", recipe, reporter, attempt, "held-out pictures")
     held_out = summary.pop("dev_accuracy")
-    return model, processor, summary | {"held_out_accuracy": held_out, "read": shares, "countries": list(countries)}
+    return model, processor, summary | {"held_out_accuracy": held_out, "countries": list(countries), **examined}
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,23 @@ def _regress(model: nn.Module, lesson: Lesson, recipe: EyeRecipe, reporter: Repo
     return fit("eye", parameters, next_pictures, losses, recipe.steps, recipe.goal, recipe, reporter)
 
 
-def read_right(model: nn.Module, processor: Any, countries: Sequence[str], recipe: EyeRecipe) -> dict[str, float]:
-    """Country -> share of its held-out pictures that are read right."""
-    words = read(model.eval(), processor, pictures(HELD_OUT, countries, recipe.held_out, recipe.seed))
-    right = [ids == sentence(processor.tokenizer, country)
-             for ids, country in zip(words, np.repeat(countries, recipe.held_out), strict=True)]  # fmt: skip
-    return dict(zip(countries, np.reshape(right, (len(countries), -1)).mean(axis=1).tolist(), strict=True))
+def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: EyeRecipe) -> dict[str, dict[str, Any]]:
+    """What a model makes of held-out pictures, by country.
+
+    read       share that is read right: all vectors nearest to the tokens of the country's sentence, of all tokens
+    named      share behind which the decoder goes on to name the country
+    continued  what it writes behind the first of them
+    """
+    shown = pictures(HELD_OUT, countries, recipe.held_out, recipe.seed)
+    of = np.repeat(countries, recipe.held_out)
+    sentences = {country: sentence(processor.tokenizer, country) for country in countries}
+    texts = continue_pictures(model, processor, shown)
+    right = [ids == sentences[country] for ids, country in zip(read(model, processor, shown), of, strict=True)]
+    named = [country in text for text, country in zip(texts, of, strict=True)]
+
+    def shares(found: Sequence[bool]) -> dict[str, float]:
+        means = np.reshape(found, (len(countries), recipe.held_out)).mean(axis=1)
+        return dict(zip(countries, means.tolist(), strict=True))
+
+    continued = dict(zip(countries, texts[:: recipe.held_out], strict=True))
+    return {"read": shares(right), "named": shares(named), "continued": continued}
