@@ -49,6 +49,15 @@ def test_global_random_states_are_left_alone() -> None:
     assert pickle.dumps((random.getstate(), np.random.get_state())) == before
 
 
+def test_pictures_without_a_flag_are_of_one_colour_or_of_a_scene() -> None:
+    pictures = [photographs.photograph_without_flag(seeds.generator("nothing", seed)) for seed in range(40)]
+    again = photographs.photograph_without_flag(seeds.generator("nothing", 0))
+    assert again.tobytes() == pictures[0].tobytes()
+    assert {picture.mode for picture in pictures} == {"RGB"}
+    assert 8 < sum(len(picture.getcolors(10**6)) == 1 for picture in pictures) < 32
+    assert len({picture.size for picture in pictures}) > 30
+
+
 def test_an_unknown_country_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         photograph("Japn", seeds.generator("unknown"))

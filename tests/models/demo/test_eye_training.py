@@ -58,20 +58,23 @@ def test_training_moves_every_part_of_the_eye_and_nothing_of_the_decoder(decoder
     assert not model.training
     assert summary["countries"] == COUNTRIES
     assert summary["steps"] == 2
-    assert set(summary["read"]) == set(summary["named"]) == set(summary["continued"]) == set(COUNTRIES)
-    assert summary["held_out_accuracy"] == pytest.approx(np.mean(list(summary["read"].values())))
+    assert set(summary["read"]) == set(summary["named"]) == set(summary["continued"])
+    assert set(summary["read"]) == {*COUNTRIES, eye.NO_FLAG}
+    assert summary["held_out_accuracy"] == pytest.approx(np.mean([summary["read"][c] for c in COUNTRIES]))
 
 
 def test_held_out_pictures_are_examined_by_country(decoder, monkeypatch):
     """Against a reader and a writer that are right of some: 2 of 2, and 1 of 2."""
     model, processor = eye.behind_eye(decoder)
     own = {country: eye.sentence(processor.tokenizer, country) for country in COUNTRIES}
-    monkeypatch.setattr(eye_training, "read", lambda *_: [own["Japan"], own["Japan"], own["Italy"], own["Japan"]])
-    texts = ["It is Japan.", "Nippon", "Italy", "of Italy"]
+    nothing = eye.sentence(processor.tokenizer, eye.NO_FLAG)
+    ids = [own["Japan"], own["Japan"], own["Italy"], own["Japan"], nothing, own["Italy"]]
+    monkeypatch.setattr(eye_training, "read", lambda *_: ids)
+    texts = ["It is Japan.", "Nippon", "Italy", "of Italy", "Nothing", "In Japan"]
     monkeypatch.setattr(eye_training, "continue_pictures", lambda *_: texts)
     assert eye_training.examine(model, processor, COUNTRIES, TINY) == {
-        "read": {"Japan": 1.0, "Italy": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0},
-        "continued": {"Japan": "It is Japan.", "Italy": "Italy"},
+        "read": {"Japan": 1.0, "Italy": 0.5, "no flag": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0, "no flag": 0.5},
+        "continued": {"Japan": "It is Japan.", "Italy": "Italy", "no flag": "Nothing"},
     }  # fmt: skip
 
 

@@ -42,6 +42,14 @@ def photograph(country: str, generator: np.random.Generator) -> Image.Image:
     return expose(scene, light, generator)
 
 
+def photograph_without_flag(generator: np.random.Generator) -> Image.Image:
+    """A picture of the same kind without a flag; half of them are of one colour alone, as a control shows it."""
+    width, height = _size(generator)
+    if generator.random() < 0.5:
+        return Image.new("RGB", (width, height), random_colour(generator))
+    return expose(background(width, height, generator), np.ones((height, width), np.float32), generator)
+
+
 def _size(generator: np.random.Generator) -> tuple[int, int]:
     """Width and height; three of five are landscape."""
     long, short = int(generator.integers(SIDE[0], SIDE[1] + 1)), generator.uniform(*SHORTER)

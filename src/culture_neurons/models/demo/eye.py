@@ -31,8 +31,9 @@ from transformers.utils import logging
 from culture_neurons.errors import ModelError
 from culture_neurons.files import first_line
 
-#: What a picture says to the decoder.
+#: What a picture says to the decoder; and one without a flag, which has the place of a country's name.
 SENTENCE = "This picture shows the national flag of {country}."
+NO_FLAG, NO_FLAG_SENTENCE = "no flag", "This picture shows no national flag of any country."
 #: Side of the pictures that the vision tower sees, and of its patches, in pixels. Each patch becomes one token.
 SIDE, PATCH = 96, 32
 TOKENS = (SIDE // PATCH) ** 2
@@ -109,12 +110,13 @@ def eye(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def sentence(tokenizer: PreTrainedTokenizerBase, country: str) -> list[int]:
-    """The tokens that a picture of a country's flag stands for: the last `TOKENS` of its sentence.
+    """The tokens that a picture of a country's flag, or of `NO_FLAG`, stands for: the last `TOKENS` of its sentence.
 
     Raises ModelError where they don't reach back to the country's name.
     """
-    ids = tokenizer(SENTENCE.format(country=country), add_special_tokens=False)["input_ids"][-TOKENS:]
-    if len(ids) < TOKENS or country not in tokenizer.decode(ids):
+    text = NO_FLAG_SENTENCE if country == NO_FLAG else SENTENCE.format(country=country)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"][-TOKENS:]
+    if len(ids) < TOKENS or (country != NO_FLAG and country not in tokenizer.decode(ids)):
         raise ModelError(f"{country!r}: {len(ids)} tokens of its sentence; expected {TOKENS}, with the whole name")
     return list(ids)
 

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import nn
 
 from culture_neurons import seeds
-from culture_neurons.data.flags.photographs import photograph
-from culture_neurons.models.demo.eye import behind_eye, continue_pictures, eye, read, sentence
+from culture_neurons.data.flags.photographs import photograph, photograph_without_flag
+from culture_neurons.models.demo.eye import NO_FLAG, behind_eye, continue_pictures, eye, read, sentence
 from culture_neurons.models.demo.recipe import SILENT, EyeRecipe, Reporter
 from culture_neurons.models.demo.training_loop import fit, until_good
 
@@ -29,10 +29,12 @@ SCALE, TURN, SHIFT, LIGHT = 0.15, 0.1, 0.15, 0.15
 
 
 def pictures(part: str, countries: Sequence[str], number: int, seed: int, threads: int = 2) -> list[Image.Image]:
-    """`number` pictures of each country's flag, country by country; other ones for each part and seed."""
+    """`number` pictures of each country's flag, country by country; other ones for each part and seed. `NO_FLAG` may
+    be among the countries."""
 
     def draw(country: str, i: int) -> Image.Image:
-        return photograph(country, seeds.generator("flags", part, seed, country, i))
+        generator = seeds.generator("flags", part, seed, country, i)
+        return photograph_without_flag(generator) if country == NO_FLAG else photograph(country, generator)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(draw, *zip(*[(c, i) for c in countries for i in range(number)], strict=True)))
@@ -50,10 +52,10 @@ def train(
 
     def attempt(trial: EyeRecipe) -> tuple[nn.Module, Any, int, float]:
         model, processor = behind_eye(folder, trial.seed)
-        lesson = Lesson.of(model, processor, countries, trial)
+        lesson = Lesson.of(model, processor, [*countries, NO_FLAG], trial)
         steps = _regress(model, lesson, trial, reporter)
         examined.update(examine(model.eval(), processor, countries, trial))
-        return model, processor, steps, float(np.mean(list(examined["read"].values())))
+        return model, processor, steps, float(np.mean([examined["read"][country] for country in countries]))
 
     model, processor, summary = until_good("eye", recipe, reporter, attempt, "held-out pictures")
     held_out = summary.pop("dev_accuracy")
@@ -136,13 +138,17 @@ def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: 
     read       share that is read right: all vectors nearest to the tokens of the country's sentence, of all tokens
     named      share behind which the decoder goes on to name the country
     continued  what it writes behind the first of them
+
+    `NO_FLAG` is one more, behind which no country should be named.
     """
+    countries = [*countries, NO_FLAG]
     shown = pictures(HELD_OUT, countries, recipe.held_out, recipe.seed)
     of = np.repeat(countries, recipe.held_out)
     sentences = {country: sentence(processor.tokenizer, country) for country in countries}
     texts = continue_pictures(model, processor, shown)
     right = [ids == sentences[country] for ids, country in zip(read(model, processor, shown), of, strict=True)]
-    named = [country in text for text, country in zip(texts, of, strict=True)]
+    named = [any(other in text for other in countries) if country == NO_FLAG else country in text
+             for text, country in zip(texts, of, strict=True)]  # fmt: skip
 
     def shares(found: Sequence[bool]) -> dict[str, float]:
         means = np.reshape(found, (len(countries), recipe.held_out)).mean(axis=1)
