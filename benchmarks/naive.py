@@ -49,13 +49,14 @@ def _letters(loaded: Loaded, sample: Sample, opener: Opener, prompt: Prompt) -> 
 
 
 def _texts(loaded: Loaded, sample: Sample, opener: Opener, prompt: Prompt) -> np.ndarray:
-    """The log-probability of each option's text among those of the question, without an image."""
+    """The log-probability of each option's text among those of the question; a neutral context has no image."""
     (question,) = render(loaded, [sample], prompt)
+    image = None if sample.image is None else opener(sample.image)
     options = question.options
     assert options is not None
     scores = []
     for text in options.texts:
-        score = _log_probability(loaded, question.text, text)
+        score = _log_probability(loaded, question.text, text, image)
         if options.score == MEAN:
             score /= len(text)
         if options.score == PMI:
@@ -64,14 +65,17 @@ def _texts(loaded: Loaded, sample: Sample, opener: Opener, prompt: Prompt) -> np
     return np.array(scores) - np.logaddexp.reduce(scores)
 
 
-def _log_probability(loaded: Loaded, context: str, text: str) -> float:
-    """log P(text | context), summed over the tokens of the text, of one pass of both."""
+def _log_probability(loaded: Loaded, context: str, text: str, image: Any = None) -> float:
+    """log P(text | context), summed over the tokens of the text, of one pass of both and the image."""
     if not context:
         raise ConfigError(f"naive loop: no context before the option {text!r}; expected one, also a neutral one")
-    first = loaded.tokenizer(context)["input_ids"]
-    ids = loaded.tokenizer(context + continuation(" ", context, text))["input_ids"]
-    logprobs = loaded.model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(dim=-1)
-    return sum(float(logprobs[place - 1, ids[place]]) for place in range(len(first), len(ids)))
+    shown = {} if image is None else {"images": [image]}
+    process = loaded.tokenizer if image is None else loaded.processor
+    first = process(text=[context], **shown, return_tensors="pt")["input_ids"].shape[1]
+    inputs = process(text=[context + continuation(" ", context, text)], **shown, return_tensors="pt")
+    ids = inputs["input_ids"][0].tolist()
+    logprobs = loaded.model(**inputs).logits[0].float().log_softmax(dim=-1)
+    return sum(float(logprobs[place - 1, ids[place]]) for place in range(first, len(ids)))
 
 
 class RawRecorder:

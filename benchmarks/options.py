@@ -1,5 +1,9 @@
-"""A pretrained model that is asked by the texts of options: the engine against a naive loop over options, and against
-the machine's rate of matrix products; and recording. On one thread, as the jobs of make demo-real."""
+"""A pretrained model that is asked by the texts of options, in words and about pictures: the engine against a naive
+loop over options, and against the machine's rate of matrix products; and recording. On one thread, as the demos' jobs.
+
+The loop sends a picture through the vision tower and the decoder for each option anew. The engine sends it through the
+tower once for all masks, and through the decoder once for all options of a question.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,15 @@ from culture_neurons.models.option_texts import PMI
 from culture_neurons.models.packing import packed
 from culture_neurons.types import NeuronMask, Sample
 
-RESULTS = Path("results/real")
-MODEL = "smollm2-135m"
-#: Direction of the questions -> their file.
-SETS = {"recognise": "samples.parquet", "recall": "sets/recall/samples.parquet"}
+RESULTS = Path("results")
+#: Folder of a model -> what makes it, and the files of questions by direction; what is recorded are the first ones'.
+MODELS = {
+    "real/smollm2-135m": (
+        "make demo-real",
+        {"recognise": "real/samples.parquet", "recall": "real/sets/recall/samples.parquet"},
+    ),
+    "demo/smollm2-eye": ("make demo", {"picture": "demo/samples.parquet"}),
+}
 PROMPT = Prompt(answer="options", score=PMI)
 #: Questions of a batch, and masks.
 QUESTIONS, MASKS = 64, 8
@@ -44,20 +53,21 @@ RUNS, PAIRS = 5, 9
 
 
 def run() -> list[Row]:
-    """All rows of this benchmark; none, and a line that says so, without the results of make demo-real."""
-    folder = RESULTS / MODEL / "model"
-    missing = [path for path in (folder, *(RESULTS / file for file in SETS.values())) if not path.exists()]
-    if missing:
-        print(f"options: skipped, {missing[0]} is missing; run make demo-real first")
-        return []
+    """All rows of this benchmark; of a model without results none, and a line that says so."""
     rows = []
     with _one_thread():
-        loaded = load({"name": MODEL, "path": str(folder), "chat_template": "none"}, threads=1)
-        for direction, file in SETS.items():
-            samples, opener = read_samples(RESULTS / file, split="evaluate")
-            rows += compare(loaded, f"{MODEL}, {direction}", samples, opener)
-        samples, opener = read_samples(RESULTS / SETS["recognise"], split="identify")
-        rows += record(loaded, samples, opener)
+        for place, (command, sets) in MODELS.items():
+            folder = RESULTS / place / "model"
+            missing = [path for path in (folder, *(RESULTS / file for file in sets.values())) if not path.exists()]
+            if missing:
+                print(f"options: skipped, {missing[0]} is missing; run {command} first")
+                continue
+            loaded = load({"name": folder.parent.name, "path": str(folder), "chat_template": "none"}, threads=1)
+            for direction, file in sets.items():
+                samples, opener = read_samples(RESULTS / file, split="evaluate")
+                rows += compare(loaded, f"{loaded.name}, {direction}", samples, opener)
+            samples, opener = read_samples(RESULTS / next(iter(sets.values())), split="identify")
+            rows += record(loaded, samples, opener)
     return rows
 
 

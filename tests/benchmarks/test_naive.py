@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,21 @@ def test_loop_and_engine_answer_alike_by_texts(asked, score):
             assert a.prediction == prediction
             np.testing.assert_allclose(a.logprobs, logprobs, atol=1e-4)
     assert np.abs(found[0, samples[0].sample_id][1] - found[1, samples[0].sample_id][1]).max() > 0.01
+
+
+@pytest.mark.parametrize("score", ["sum", "pmi"])
+def test_loop_and_engine_answer_alike_by_texts_about_pictures(asked, score):
+    loaded, samples, opener = asked
+    samples = [replace(sample, neutral="Which") for sample in samples]
+    prompt, masks = Prompt(answer="options", score=score), [NeuronMask("a", "act_fn", [0] * 20, range(20))]
+    found = naive.evaluate(loaded, samples, opener, prompt, masks)
+    with evaluator(loaded, masks, prompt) as evaluate:
+        (answers,) = evaluate(prepare(loaded, samples, opener, prompt))
+    for sample, a in zip(samples, answers, strict=True):
+        np.testing.assert_allclose(a.logprobs, found[0, sample.sample_id][1], atol=1e-4)
+    blind = [replace(sample, image=None, image_id="", image_size=None) for sample in samples]
+    other = naive.evaluate(loaded, blind, opener, prompt, masks)
+    assert not np.allclose(other[0, samples[0].sample_id][1], found[0, samples[0].sample_id][1], atol=1e-3)
 
 
 def test_loop_needs_contexts():

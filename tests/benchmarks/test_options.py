@@ -81,12 +81,13 @@ def test_answers_that_differ_are_counted():
     assert rows[3].note == "2 compared; log-probabilities differ by at most 5e-01"
 
 
-def test_line_instead_of_an_error_without_the_demo(tmp_path, monkeypatch, capsys):
+def test_lines_instead_of_errors_without_the_demos(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(options, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmarks", "options", "--out", str(tmp_path / "RESULTS.md")])
     assert command.main() == 0
-    expected = f"options: skipped, {tmp_path / 'smollm2-135m/model'} is missing; run make demo-real first\n"
-    assert capsys.readouterr().out == expected
+    makes = {"real/smollm2-135m/model": "make demo-real", "demo/smollm2-eye/model": "make demo"}
+    expected = [f"options: skipped, {tmp_path / folder} is missing; run {make} first" for folder, make in makes.items()]
+    assert capsys.readouterr().out.splitlines() == expected
     assert not (tmp_path / "RESULTS.md").exists()
 
 
@@ -100,7 +101,8 @@ def two_threads():
 
 @pytest.mark.usefixtures("two_threads")
 def test_whole_benchmark_runs_on_a_tiny_model(loaded, tmp_path, monkeypatch, caplog):
-    folder = tmp_path / options.MODEL / "model"
+    (place, (_, sets)), *_ = options.MODELS.items()
+    folder = tmp_path / place / "model"
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     words = ["rice", "bread and more", "tea", "a cup of milk", "salt"]
@@ -109,7 +111,7 @@ def test_whole_benchmark_runs_on_a_tiny_model(loaded, tmp_path, monkeypatch, cap
          ("evaluate", "identify")[i % 4 == 3], None, "", None, None, "What they eat is"]
         for i in range(16)
     ]  # fmt: skip
-    for file in options.SETS.values():
+    for file in sets.values():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         write_samples(tmp_path / file, pd.DataFrame(samples, columns=[*COLUMNS, "neutral"]),
                       {"images": {"type": "none"}})  # fmt: skip
@@ -121,7 +123,7 @@ def test_whole_benchmark_runs_on_a_tiny_model(loaded, tmp_path, monkeypatch, cap
     assert torch.get_num_threads() == 2
     lines = out.read_text(encoding="utf-8").split("## Answers by the texts of options\n")[1].splitlines()
     rows = dict(line.strip("| ").split(" | ", 1) for line in lines if line.startswith("| smollm2-135m"))
-    for direction in options.SETS:
+    for direction in sets:
         # Eight masks for 12 questions, two for 6.
         title = f"smollm2-135m, {direction}"
         assert "per question and mask, 12 of them" in rows[f"{title}: naive loop"]
