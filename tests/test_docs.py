@@ -283,7 +283,7 @@ MODEL = "smollm2-eye"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with results/demo as a run leaves it, from made-up statistics and answers; its tables in results/control too."""
+    """A folder with results/demo as a run leaves it, made-up; its tables in results/control too."""
     folder = tmp_path_factory.mktemp("run")
     results = folder / "results/demo"
     model = results / MODEL
