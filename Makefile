@@ -15,18 +15,19 @@ WORKERS ?= logical --maxprocesses 8
 FAST = and not slow
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-all demo-real plan prefetch check-demo check-demo-real check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
-	@echo 'make demo        set up, run the default workflow, say where the report is'
+	@echo 'make demo        set up, run a pretrained model that reads flags, say where the report is (minutes)'
+	@echo 'make demo-control  tiny models of an invented world, one of them with planted neurons (minutes)'
 	@echo 'make demo-all    the same with one model of each architecture of the paper (minutes)'
-	@echo 'make demo-real   a pretrained model on real facts of six countries (minutes)'
+	@echo 'make demo-real   a pretrained model on real facts of six countries, in words alone (minutes)'
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
 	@echo 'make figures     draw the figures of the default run again, from its tables'
-	@echo 'make check-demo  check the results of the demo (make check-demo-real: of demo-real)'
+	@echo 'make check-demo  check the results of the demo (check-demo-control, check-demo-real: of demo-control, demo-real)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
@@ -51,6 +52,10 @@ demo: setup
 	$(WARM) snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo/report.html"
 
+demo-control: setup
+	$(WARM) snakemake --configfile config/control.yaml --cores $(CORES) --rerun-incomplete --quiet rules
+	@echo "The report is at results/control/report.html"
+
 demo-all: setup
 	$(WARM) snakemake --configfile config/demo-all.yaml --cores $(CORES) --rerun-incomplete --quiet rules
 	@echo "The report is at results/demo-all/report.html"
@@ -66,7 +71,10 @@ prefetch: setup
 	$(RUN) snakemake prefetch --configfile $(CONFIG) --cores 1 --quiet all
 
 check-demo: setup
-	$(PYTEST) tests/demo/test_results.py
+	$(PYTEST) tests/demo/test_demo.py
+
+check-demo-control: setup
+	$(PYTEST) tests/demo/test_control.py
 
 check-demo-real: setup
 	$(PYTEST) tests/demo/test_real.py
@@ -109,7 +117,7 @@ test-slurm: setup
 
 test-all: FAST =
 test-all: PROFILE = --hypothesis-profile=all
-test-all: test test-workflow test-faults test-slurm demo check-demo demo-real check-demo-real check-real-seeds check-report
+test-all: test test-workflow test-faults test-slurm demo check-demo demo-control check-demo-control demo-real check-demo-real check-real-seeds check-report
 
 lint: setup
 	$(RUN) ruff check .

@@ -22,7 +22,7 @@ from benchmarks.measure import Row, peak_memory, seconds
 from culture_neurons import store
 from culture_neurons.types import CULNIG
 
-CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
+CONFIG = Path(__file__).resolve().parents[1] / "config/control.yaml"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -222,8 +223,8 @@ def problem(snippet: dict[str, Any]) -> str:
     """What is wrong with a snippet laid over the default config, or ""; other data have models of their own."""
     models = {"models": {"any": {"path": "owner/model"}}} if "data" in snippet else {}
     try:
-        # `analysis.verdicts` names selectors of the default run.
-        changed = DEFAULT | ({"evidence": {}} if "selectors" in snippet else {}) | models | snippet
+        # `evidence` and `figures` name selectors of the default run.
+        changed = DEFAULT | ({"evidence": {}, "figures": {}} if "selectors" in snippet else {}) | models | snippet
         config.check(changed, SCHEMA)
         source = snippet.get("data", {}).get("source", {})
         unknown = set(source) - SOURCE_KEYS.get(source.get("type"), set()) - {"labels"}
@@ -277,12 +278,12 @@ def test_selector_example_runs(example: ModuleType) -> None:
 
 
 CULTURES = ["Ona", "Terra", "Ulm"]
-MODEL = "demo-llava-mistral"
+MODEL = "smollm2-eye"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with results/demo as a run leaves it, from made-up statistics and answers."""
+    """A folder with results/demo as a run leaves it, made-up; its tables in results/control too."""
     folder = tmp_path_factory.mktemp("run")
     results = folder / "results/demo"
     model = results / MODEL
@@ -344,6 +345,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '{"cas": {}}', "--top-fraction", "0.01", "--noise", "0.5", "--repeats", "2", *tables,
     )  # fmt: skip
     finetuned(results / "tables", (MODEL,), CULTURES)
+    shutil.copytree(results / "tables", folder / "results/control/tables")
     return folder
 
 

@@ -263,8 +263,26 @@ def test_targets_of_make() -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", text))
     (phony,) = re.findall(r"(?m)^\.PHONY: (.*)$", text)
     assert targets == set(phony.split())
-    assert targets >= {"demo", "test", "lint", "figures", "clean", "check-demo"}
+    assert targets >= {"demo", "test", "lint", "figures", "clean", "check-demo", "demo-control", "check-demo-control"}
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     called = {*re.findall(r"(?m)^make (\S+)", ci), *re.findall(r"@echo 'make (\S+)", text)}
     assert {"test", "demo", "help"} & called == {"test", "demo"}
     assert called <= targets
+
+
+def test_every_demo_says_where_its_report_is() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.findall(r'(?m)^(demo[a-z-]*): setup\n\t(.+)\n\t@echo "The report is at (\S+)"$', text)
+    assert {target for target, _, _ in found} == {"demo", "demo-control", "demo-all", "demo-real"}
+    for target, command, report in found:
+        name = (re.findall(r"--configfile (\S+)", command) or ["config.yaml"])[0]
+        dataset = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["dataset"]
+        assert report == f"results/{dataset}/report.html", target
+
+
+def test_every_demo_that_continuous_integration_runs_is_checked() -> None:
+    called = re.findall(r"(?m)^make (\S+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    demos = [target for target in called if target.startswith("demo")]
+    assert demos == ["demo", "demo-control"]
+    for target in demos:
+        assert called.index(target) < called.index(f"check-{target}")

@@ -23,13 +23,13 @@ DOCS = (ROOT / "docs/outputs.md").read_text(encoding="utf-8")
 
 
 def run_of(**changes):
-    """A run of the shape of the default one, as `workflow.settings` describes it."""
+    """A run of the shape of the planted control, as `workflow.settings` describes it."""
     shown = ["lap", "lape", "lape-original", "mad", "cas", "effect-size", "culnig-specific"]
     run = {
         "models": {"planted-control": {}, "demo-llava-mistral": {}}, "planted": ["planted-control"], "shown": shown,
         "methods": dict(zip(shown, shown, strict=True)), "attributed": ["culnig-specific"], "repeated": ["cas"],
         "image_controls": ["blank"], "resampled": shown[:-1], "evaluated": [], "tasks": [], "benchmark_repeats": 5,
-        "config": yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")),
+        "config": yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8")),
     }  # fmt: skip
     return SimpleNamespace(**run | changes)
 
@@ -38,7 +38,7 @@ def stems(**changes) -> set[str]:
     return {figure.stem for figure in figures_of(run_of(**changes))}
 
 
-def test_the_default_run_has_twenty_figures():
+def test_the_planted_control_has_twenty_figures():
     figures = figures_of(run_of())
     assert len(figures) == len({figure.stem for figure in figures}) == 20
     assert figures[:4] == [FigureFile(kind) for kind in ("overview", "baseline", "images", "benchmark")]

@@ -7,6 +7,9 @@ import re
 
 import pytest
 
+from culture_neurons.report.registry import figures_of
+from tests.workflow.test_run import run
+
 PHONE = {"width": 390, "height": 844}
 #: A column of a table as numbers: what stands before the bracket; NaN for a missing value.
 COLUMN = """(name, heading) => {
@@ -72,7 +75,7 @@ def test_figures_are_there_with_words(browser, report):
 def test_all_figures_of_the_demo_are_shown(browser, demo):
     browser.open(demo)
     drawn = {path.stem for path in (demo.parent / "figures").glob("*.png")}
-    assert len(drawn) == 20
+    assert drawn == {figure.stem for figure in figures_of(run("config.yaml"))}
     assert browser.do("document.querySelectorAll('figure img').length") == len(drawn)
 
 
@@ -88,7 +91,7 @@ def test_numbers_sort_as_numbers_in_both_directions(browser, report):
     assert sorting(browser, table, heading) == "descending"
     down = known(numbers(column(browser, table, heading)))
     assert down == sorted(up, reverse=True)
-    assert len(set(up)) > 2
+    assert len(set(up)) > 1
     browser.do(f"({BUTTON})('{table}', '{heading}').click()")
     assert sorting(browser, table, heading) == "none"
     assert column(browser, table, heading) == before

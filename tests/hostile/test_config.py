@@ -20,7 +20,7 @@ from tests.hostile.conftest import cases, cells, large, law, texts
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-GOOD = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+GOOD = yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8"))
 GOOD["selectors"]["theirs"] = {
     "method": IMPORTED,
     "cultures": ["a", "b"],
@@ -38,7 +38,7 @@ values = st.one_of(cells, yaml_values, st.dictionaries(texts, cells, max_size=4)
 
 @st.composite
 def configs(draw: Any) -> Any:
-    """The default config with a few places changed, removed or added to, at any depth."""
+    """The planted control's config with a few places changed, removed or added to, at any depth."""
     result = deepcopy(GOOD)
     for _ in range(draw(st.integers(1, 4))):
         node = result

@@ -1,4 +1,4 @@
-"""config/demo-all.yaml in a small form: the architectures that the default demo leaves out, a few steps long."""
+"""config/demo-all.yaml in a small form: the architectures that config/control.yaml leaves out, a few steps long."""
 
 import pytest
 import yaml
@@ -13,8 +13,8 @@ FEW_STEPS = {"min_accuracy": 0.0, "attempts": 1, "images_per_fact": 1, "vision_s
 
 def small() -> dict:
     config = yaml.safe_load((ROOT / "config/demo-all.yaml").read_text(encoding="utf-8"))
-    default = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    config["models"] = {name: model for name, model in config["models"].items() if name not in default["models"]}
+    control = yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8"))
+    config["models"] = {name: model for name, model in config["models"].items() if name not in control["models"]}
     for model in config["models"].values():
         model["train"] |= FEW_STEPS
         model["batch_size"] = 16

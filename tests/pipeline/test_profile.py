@@ -18,7 +18,8 @@ SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
 WITH_MODEL = {"infer", "infer_image_controls", "record", "ablate", "calibrate"}
 IF_ASKED = {"attribute", "finetune", "infer_finetuned"}
 CONFIGS = {
-    name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "config/paper-vlm.yaml")
+    name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    for name in ("config.yaml", "config/control.yaml", "config/paper-vlm.yaml")
 }
 
 

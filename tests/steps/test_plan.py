@@ -17,8 +17,8 @@ JOBS = {"prepare": 1, "record": 2}
 
 
 def config():
-    """The default config with one model, one selector and two shards."""
-    result = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    """The planted control's config with one model, one selector and two shards."""
+    result = yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8"))
     more = {
         "dataset": "small", "models": {"m": {"path": "owner/m", "gpus": 0}}, "selectors": {"cas": None},
         "top_fractions": [0.05],

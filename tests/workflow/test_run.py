@@ -7,6 +7,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from culture_neurons.report.registry import FigureFile, figures_of
 from culture_neurons.workflow import config as checks
 from culture_neurons.workflow.run import Run
 
@@ -30,39 +31,40 @@ def filled(value, schema):
     return value
 
 
-def run(name="config.yaml", **changes):
+def run(name="config/control.yaml", **changes):
     config = yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) | changes
     config = filled(json.loads(json.dumps(config)), SCHEMA)
     assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
     return Run(config)
 
 
-DEMO, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
+DEMO = run("config.yaml")
+CONTROL, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
 #: The last one with neurons suppressed and enhanced; there they are suppressed alone.
 WORDS = run("config/real-finetuning.yaml", evaluation=ALONE.config["evaluation"] | {"factors": [0, 2]})
 
 
 def test_kinds_of_selectors():
-    assert DEMO.controls == ["random-matched", "random-matched-2", "random-specific"]
-    assert DEMO.attributed == ["culnig-specific"]
-    assert DEMO.matched == ["random-specific"]
-    assert DEMO.scored == DEMO.at_neurons == ["lap", "lape", "lape-original", "mad", "cas", "effect-size"]
-    assert set(DEMO.from_statistics) == {*DEMO.scored, "random-matched", "random-matched-2"}
-    assert DEMO.shown == [*DEMO.scored, "culnig-specific"]
-    assert DEMO.reference("random-matched") == "cas"
-    assert DEMO.reference("cas") == ""
-    assert DEMO.card_selector == "cas"
-    assert {*DEMO.benchmarked} == {*DEMO.from_statistics}
+    assert CONTROL.controls == ["random-matched", "random-matched-2", "random-specific"]
+    assert CONTROL.attributed == ["culnig-specific"]
+    assert CONTROL.matched == ["random-specific"]
+    assert CONTROL.scored == CONTROL.at_neurons == ["lap", "lape", "lape-original", "mad", "cas", "effect-size"]
+    assert set(CONTROL.from_statistics) == {*CONTROL.scored, "random-matched", "random-matched-2"}
+    assert CONTROL.shown == [*CONTROL.scored, "culnig-specific"]
+    assert CONTROL.reference("random-matched") == "cas"
+    assert CONTROL.reference("cas") == ""
+    assert CONTROL.card_selector == "cas"
+    assert {*CONTROL.benchmarked} == {*CONTROL.from_statistics}
 
 
 def test_a_planted_model_starts_from_another():
-    assert DEMO.planted == ["planted-control"]
-    assert DEMO.start_of_planting("planted-control") == ["results/demo/demo-llava-mistral/model"]
+    assert CONTROL.planted == ["planted-control"]
+    assert CONTROL.start_of_planting("planted-control") == ["results/control/demo-llava-mistral/model"]
     assert PAPER.planted == PAPER.trained == []
 
 
 def test_every_selector_is_in_one_group_and_its_answers_are_found():
-    for record, of in ((DEMO, ""), (PAPER, ""), (WORDS, "sets/x/")):
+    for record, of in ((CONTROL, ""), (PAPER, ""), (WORDS, "sets/x/")):
         names = record.evaluated if of else sorted(record.selectors)
         groups = record.mask_groups(of)
         assert sorted(name for group in groups.values() for name in group) == names
@@ -71,23 +73,24 @@ def test_every_selector_is_in_one_group_and_its_answers_are_found():
             group = Path(files[0]).parent.name
             assert groups[group][skip] == name
             assert len(files) == record.shards["ablate"] * record.shards["ablate_masks"]
-    assert set(DEMO.mask_groups("")) == {"0", "1"}
-    assert DEMO.mask_groups("robustness/") == {"cas": ["cas"]}
+    assert set(CONTROL.mask_groups("")) == {"0", "1"}
+    assert CONTROL.mask_groups("robustness/") == {"cas": ["cas"]}
 
 
 def test_masks_of_a_group_are_in_the_order_of_their_answers():
-    masks = DEMO.group_masks("m", "", "1")
-    names = DEMO.mask_groups("")["1"]
-    assert masks == [f"results/demo/m/masks/{s}_top{f}.parquet" for s in names for f in ("0.01", "0.03", "0.1")]
-    assert DEMO.group_masks("m", "robustness/", "cas") == ["results/demo/m/masks/cas_top0.01.parquet"]
-    assert DEMO.group_permuted("m", "robustness/", "cas") == ["results/demo/m/robustness/masks/cas_permuted.parquet"]
-    assert DEMO.group_permuted("m", "", "0") == []
+    masks = CONTROL.group_masks("m", "", "1")
+    names = CONTROL.mask_groups("")["1"]
+    assert masks == [f"results/control/m/masks/{s}_top{f}.parquet" for s in names for f in ("0.01", "0.03", "0.1")]
+    assert CONTROL.group_masks("m", "robustness/", "cas") == ["results/control/m/masks/cas_top0.01.parquet"]
+    permuted = "results/control/m/robustness/masks/cas_permuted.parquet"
+    assert CONTROL.group_permuted("m", "robustness/", "cas") == [permuted]
+    assert CONTROL.group_permuted("m", "", "0") == []
 
 
 def test_strengths_are_factors_that_come_back():
-    assert [DEMO.factor(strength) for strength in DEMO.strengths] == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
-    assert DEMO.group_factors("robustness/") == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
-    assert DEMO.group_factors("") == []
+    assert [CONTROL.factor(strength) for strength in CONTROL.strengths] == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
+    assert CONTROL.group_factors("robustness/") == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
+    assert CONTROL.group_factors("") == []
     assert WORDS.group_factors("sets/x/") == WORDS.factors
 
 
@@ -124,7 +127,7 @@ def test_image_controls_are_of_all_data_sets_with_images():
     one = run(evaluation=evaluation, evidence=evidence)
     assert one.with_images == ["", "sets/cards/", "sets/world/"]
     assert one.controlled_answers == [
-        f"results/demo/{model}/{of}controls/{control}.parquet"
+        f"results/control/{model}/{of}controls/{control}.parquet"
         for model in ("demo-llava-mistral", "planted-control")
         for of in one.with_images
         for control in ("blank", "swapped")
@@ -137,20 +140,43 @@ def test_image_controls_are_of_all_data_sets_with_images():
     assert all("/sets/" in path for path in text.controlled_answers)
     assert run("config/real.yaml", evidence=evidence).controlled_answers == []
     assert run(evaluation=evaluation, evidence={}).controlled_answers == []
-    assert PAPER.with_images == DEMO.with_images == [""]
+    assert PAPER.with_images == CONTROL.with_images == [""]
+
+
+def test_the_default_run_asks_one_model_with_an_eye_in_pictures_and_in_words():
+    assert (list(DEMO.models), DEMO.with_eye, DEMO.converted) == (["smollm2-eye"],) * 3
+    assert DEMO.trained == DEMO.planted == DEMO.attributed == []
+    assert DEMO.all_sets == ["demo", "recall", "recognise"]
+    assert DEMO.masked_sets == ["recall", "recognise"]
+    assert DEMO.controlled_answers == [
+        f"results/demo/smollm2-eye/controls/{control}.parquet" for control in ("blank", "none", "swapped")
+    ]
+    figures = figures_of(DEMO)
+    assert len(figures) == len(set(figures)) == 16
+    assert {FigureFile("images"), FigureFile("transfer", "smollm2-eye")} <= set(figures)
+
+
+def test_facts_are_the_same_in_pictures_and_in_words():
+    """What is judged in words chose no neuron: all settings but the direction are those of the pictures."""
+    own = DEMO.config["data"]["source"]
+    for name in DEMO.sets:
+        source, _, split = DEMO.source(f"sets/{name}/")
+        assert source == own | {"directions": [name], "half": "evaluate"}
+        assert split["half"] == "evaluate"
+    assert DEMO.models["smollm2-eye"]["eye"]["countries"] == own["countries"]
 
 
 def test_words_are_read_by_one_thread():
     assert [run("config/real.yaml").prepare_threads(of) for of in ("", "mentions/", "sets/recall/")] == [1, 1, 1]
-    assert DEMO.prepare_threads("") == 2
+    assert CONTROL.prepare_threads("") == 2
     assert PAPER.prepare_threads("") == 2
 
 
 def test_all_files_of_a_kind():
-    assert len(DEMO.all("masks")) == 2 * 10 * 3
-    assert DEMO.all("planted", model=DEMO.planted) == ["results/demo/planted-control/planted.csv"]
-    assert DEMO.all("statistics", of=DEMO.of("tokens")) == [
-        f"results/demo/{model}/tokens/image/statistics.h5" for model in ("demo-llava-mistral", "planted-control")
+    assert len(CONTROL.all("masks")) == 2 * 10 * 3
+    assert CONTROL.all("planted", model=CONTROL.planted) == ["results/control/planted-control/planted.csv"]
+    assert CONTROL.all("statistics", of=CONTROL.of("tokens")) == [
+        f"results/control/{model}/tokens/image/statistics.h5" for model in ("demo-llava-mistral", "planted-control")
     ]
 
 
@@ -167,7 +193,7 @@ def test_how_jobs_run_is_not_what_is_loaded():
 
 
 def test_a_model_that_is_trained_here_is_calibrated_before():
-    settings = json.loads(DEMO.calibration_settings("planted-control"))
+    settings = json.loads(CONTROL.calibration_settings("planted-control"))
     assert settings["architecture"] == "llava-next-mistral"
     assert settings["source"]["type"] == "synthetic"
     assert "path" not in settings
@@ -185,13 +211,13 @@ def test_a_model_of_a_gguf_file_is_a_folder_of_the_run(tmp_path):
                       "gone": {"gguf": {"path": "gone.gguf"}, "chat_template": template}})  # fmt: skip
     assert one.converted == ["p", "f", "gone"]
     assert (one.packaged, one.trained, one.planted) == (["p"], [], [])
-    assert one.model_files("p") == ["results/demo/p/model"]
-    assert one.model_files("gone") == ["results/demo/gone/model", template]
+    assert one.model_files("p") == ["results/control/p/model"]
+    assert one.model_files("gone") == ["results/control/gone/model", template]
     assert [one.gguf_file(name) for name in one.models] == [[], [here], []]
     assert json.loads(one.conversion("p")) == {"name": "p", "gguf": {"pip": PIP}, "dtype": "float16"}
     assert json.loads(one.conversion("f"))["dtype"] == "float32"
     assert json.loads(one.model_settings("p")) == {
-        "name": "p", "path": "results/demo/p/model", "dtype": "float16", "trust_remote_code": False,
+        "name": "p", "path": "results/control/p/model", "dtype": "float16", "trust_remote_code": False,
     }  # fmt: skip
     assert one.calibration_settings("p") == one.model_settings("p")
     assert one.published["models"]["p"]["gguf"] == {"pip": PIP}
@@ -202,18 +228,19 @@ def test_a_language_model_that_gets_an_eye(tmp_path):
     folder, eye = str(tmp_path), {"countries": ["Japan", "Italy"], "steps": 3}
     one = run(models={"p": {"gguf": {"pip": PIP}, "eye": eye}, "f": {"path": folder, "eye": {}, "dtype": "bfloat16"}})
     assert (one.with_eye, one.converted, one.trained) == (["p", "f"], ["p"], [])
-    assert [one.decoder(name) for name in one.models] == ["results/demo/p/decoder", folder]
-    assert [one.decoder_files(name) for name in one.models] == [["results/demo/p/decoder"], [f"{folder}/config.json"]]
-    assert [one.model_files(name) for name in one.models] == [["results/demo/p/model"], ["results/demo/f/model"]]
+    assert [one.decoder(name) for name in one.models] == ["results/control/p/decoder", folder]
+    files = [["results/control/p/decoder"], [f"{folder}/config.json"]]
+    assert [one.decoder_files(name) for name in one.models] == files
+    assert [one.model_files(name) for name in one.models] == [["results/control/p/model"], ["results/control/f/model"]]
     assert json.loads(one.eye_options("p")) == eye
     assert json.loads(one.eye_options("f")) == {"countries": None}
     assert json.loads(one.model_settings("f")) == {
-        "name": "f", "path": "results/demo/f/model", "dtype": "bfloat16", "trust_remote_code": False,
+        "name": "f", "path": "results/control/f/model", "dtype": "bfloat16", "trust_remote_code": False,
     }  # fmt: skip
     assert one.published["models"]["p"]["eye"] == eye
 
 
-@pytest.mark.parametrize("record", [DEMO, PAPER, WORDS], ids=["demo", "paper", "words"])
+@pytest.mark.parametrize("record", [DEMO, CONTROL, PAPER, WORDS], ids=["demo", "control", "paper", "words"])
 def test_tables_and_provenance_go_together(record):
     rules = {Path(path).stem.removeprefix("provenance_") for path in record.provenance}
     assert {name for rule in rules for name in record.tables_of(rule)} == {*record.tables, "provenance"}

@@ -1,7 +1,7 @@
 """Figures of a paper, from the tables of a run alone.
 
     tables = read("results/demo/tables")
-    figure = plot_matrix(tables, "demo-qwen2.5-vl", "cas", 0.01)
+    figure = plot_matrix(tables, "smollm2-eye", "cas", 0.01)
     save(figure, "matrix")
 
 Every `plot_...` returns a matplotlib Figure; those with one panel take an `ax` to draw on. Nothing is known to pyplot,

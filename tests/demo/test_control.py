@@ -1,4 +1,4 @@
-"""What `make demo` must have found: run it first. The numbers are measured, the thresholds are promises."""
+"""What `make demo-control` must have found: run it first. The numbers are measured, the thresholds are promises."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "results" / "demo"
-CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+RESULTS = ROOT / "results" / "control"
+CONFIG = yaml.safe_load((ROOT / "config" / "control.yaml").read_text(encoding="utf-8"))
 ORGANIC = [name for name, model in CONFIG["models"].items() if not model["train"].get("plant")]
 PLANTED = [name for name in CONFIG["models"] if name not in ORGANIC]
 MAIN = CONFIG["figures"]["top_fraction"]
