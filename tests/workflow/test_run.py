@@ -4,38 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
 
-from culture_neurons.workflow import config as checks
 from culture_neurons.workflow.run import Run
-
-ROOT = Path(__file__).parents[2]
-SCHEMA = checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-
-
-def filled(value, schema):
-    """The defaults of the schema, as Snakemake's `validate` sets them."""
-    schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    for key, part in schema.get("properties", {}).items():
-        if "default" in part and key not in value:
-            value[key] = part["default"]
-        if isinstance(value.get(key), dict):
-            filled(value[key], part)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        for key, part in value.items():
-            if key not in schema.get("properties", {}) and isinstance(part, dict):
-                filled(part, extra)
-    return value
-
-
-def run(name="config.yaml", **changes):
-    config = yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) | changes
-    config = filled(json.loads(json.dumps(config)), SCHEMA)
-    assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
-    return Run(config)
-
+from tests.workflow.conftest import run
 
 DEMO, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
 #: The last one with neurons suppressed and enhanced; there they are suppressed alone.
@@ -112,38 +83,6 @@ def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
     assert not any(f"/sets/{ALONE.dataset}/" in path for path in ALONE.set_outcomes)
     assert ALONE.own_outcomes == ALONE.all("outcomes", selector=ALONE.evaluated, fraction=ALONE.top)
     assert len(set(ALONE.recorded_files)) == len(ALONE.recorded_files)
-
-
-def test_image_controls_are_of_all_data_sets_with_images():
-    columns = {"sample_id": "id", "question": "q", "options": "o", "label": "l"}
-    words = {"type": "table", "path": "a.csv", "columns": columns}
-    pictures = words | {"columns": columns | {"image": "i"}, "images": "path"}
-    sets = {"cards": {"source": pictures}, "words": {"source": words}, "none": {"source": words | {"images": "none"}},
-            "facts": {"source": {"type": "facts"}}, "world": {"source": {"type": "synthetic"}}}  # fmt: skip
-    evaluation, evidence = {"sets": sets}, {"image_controls": ["blank", "swapped"]}
-    one = run(evaluation=evaluation, evidence=evidence)
-    assert one.with_images == ["", "sets/cards/", "sets/world/"]
-    assert one.controlled_answers == [
-        f"results/demo/{model}/{of}controls/{control}.parquet"
-        for model in ("demo-llava-mistral", "planted-control")
-        for of in one.with_images
-        for control in ("blank", "swapped")
-    ]
-    assert set(one.controlled_answers) <= set(one.recorded_files)
-    assert one.amount_of_work["with_images"] == ["", "cards", "world"]
-    # Where the run's own questions are words, further ones may have images.
-    text = run("config/real.yaml", evaluation=evaluation, evidence=evidence)
-    assert text.with_images == ["sets/cards/", "sets/world/"]
-    assert all("/sets/" in path for path in text.controlled_answers)
-    assert run("config/real.yaml", evidence=evidence).controlled_answers == []
-    assert run(evaluation=evaluation, evidence={}).controlled_answers == []
-    assert PAPER.with_images == DEMO.with_images == [""]
-
-
-def test_words_are_read_by_one_thread():
-    assert [run("config/real.yaml").prepare_threads(of) for of in ("", "mentions/", "sets/recall/")] == [1, 1, 1]
-    assert DEMO.prepare_threads("") == 2
-    assert PAPER.prepare_threads("") == 2
 
 
 def test_all_files_of_a_kind():
