@@ -34,3 +34,15 @@ def run(name="config.yaml", **changes):
     config = filled(json.loads(json.dumps(config)), SCHEMA)
     assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
     return Run(config)
+
+
+def choosing(name="config.yaml", **changes):
+    """A config with two data sets that choose neurons, a selector on each, and a control that is matched to one."""
+    config = run(name).config
+    pictures, words = config["data"]["source"], {"type": "facts"}
+    sets = {"pictures": {"source": pictures}, "re.c": {"source": words, "filter": {"cultures": ["Japan", "Italy"]}}}
+    more = {"cas-pictures": {"method": "cas", "choose_on": "pictures"},
+            "lap": {"choose_on": "re.c"}, "random": {"choose_on": "re.c"},
+            "random-pictures": {"method": "random-matched", "match": "cas-pictures"}}  # fmt: skip
+    data, chosen = config["data"] | {"choose": sets}, config["selectors"] | more
+    return run(name, **{"data": data, "selectors": chosen} | changes)

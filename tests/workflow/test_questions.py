@@ -1,6 +1,6 @@
 """Which questions a run has, and where they lie."""
 
-from tests.workflow.conftest import run
+from tests.workflow.conftest import choosing, run
 
 DEMO, PAPER = run(), run("config/paper-vlm.yaml")
 
@@ -29,6 +29,31 @@ def test_image_controls_are_of_all_data_sets_with_images():
     assert run("config/real.yaml", evidence=evidence).controlled_answers == []
     assert run(evaluation=evaluation, evidence={}).controlled_answers == []
     assert PAPER.with_images == DEMO.with_images == [""]
+
+
+def test_data_sets_that_choose_neurons_are_asked_whole_and_recorded_by_the_rule_of_the_run():
+    one = choosing()
+    assert one.of("choose") == ["choose/pictures/", "choose/re.c/"]
+    whole = {"by": "whole", "half": "identify"}
+    assert one.source("choose/pictures/") == (one.config["data"]["source"], {}, whole)
+    source, chosen, split = one.source("choose/re.c/")
+    assert (source["type"], chosen["cultures"], split) == ("facts", ["Japan", "Italy"], whole)
+    assert [one.prepare_threads(of) for of in one.of("choose")] == [2, 1]
+    assert [one.samples_folder(of) for of in ("", "choose/re.c/", "tokens/image/")] == ["", "choose/re.c/", ""]
+    assert [one.token_rule(of) for of in ("", "choose/re.c/", "tokens/image/")] == ["all", "all", "image"]
+    assert one.sources["data: choose: re.c"] == source
+    assert one.with_images == [""]  # none of them judges anything, so that none is asked under image controls
+    assert run().of("choose") == []
+
+
+def test_a_selector_reads_the_statistics_of_the_data_set_that_it_chooses_on():
+    one = choosing()
+    folders = {name: one.choosing_folder(name) for name in one.selectors if one.chosen_on(name)}
+    assert folders == {
+        "cas-pictures": "choose/pictures/", "lap": "choose/re.c/", "random": "choose/re.c/",
+        "random-pictures": "choose/pictures/",
+    }  # fmt: skip
+    assert one.selectors["cas-pictures"] == {}  # no option of its method
 
 
 def test_words_are_read_by_one_thread():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from culture_neurons.workflow.run import Run
-from tests.workflow.conftest import run
+from tests.workflow.conftest import choosing, run
 
 DEMO, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
 #: The last one with neurons suppressed and enhanced; there they are suppressed alone.
@@ -91,6 +91,29 @@ def test_all_files_of_a_kind():
     assert DEMO.all("statistics", of=DEMO.of("tokens")) == [
         f"results/demo/{model}/tokens/image/statistics.h5" for model in ("demo-llava-mistral", "planted-control")
     ]
+
+
+def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_run():
+    one = choosing(evidence={"selectors": ["mad"]})
+    others = {"cas-pictures", "lap", "random", "random-pictures"}
+    assert others <= {*one.selectors} == {*one.from_statistics, *one.attributed, *one.matched}
+    assert {"cas-pictures", "lap"} <= {*one.scored} & {*one.at_neurons}
+    for names in (one.scored_on_own, one.benchmarked, one.resampled):
+        assert not others & {*names}
+        assert {"cas", "lape"} <= {*names}
+    assert one.card_selector == "mad"
+    alone = choosing(
+        evidence={"token_rules": ["last"]}, selectors={"cas": {"choose_on": "re.c"}, "lap": {"choose_on": "pictures"}}
+    )
+    assert (alone.card_selector, alone.cards, alone.token_rules, alone.resampled) == (None, 0, [], [])
+    assert {"results/demo/planted-control/choose/re.c/predictions.parquet"} <= {*one.recorded_files}
+
+
+def test_data_sets_that_choose_are_published_where_there_are_some():
+    assert {*choosing().published["data"]["choose"]} == {"pictures", "re.c"}
+    assert "choose" in DEMO.config["data"]
+    assert "choose" not in DEMO.published["data"]
+    assert choosing().amount_of_work["choosing"] == ["pictures", "re.c"]
 
 
 def test_how_jobs_run_is_not_what_is_loaded():

@@ -186,7 +186,7 @@ rule tabulate_overlaps:
         tokens=run.all("statistics", of=run.of("tokens")),
         effects=F("table", table="effects"),
         baseline=F("table", table="baseline"),
-        code=code("tabulate_overlaps", *run.modules(*run.scored)),
+        code=code("tabulate_overlaps", *run.modules(*run.scored_on_own)),
     output:
         **run.tables_of("tabulate_overlaps"),
     log:
@@ -199,7 +199,7 @@ rule tabulate_overlaps:
     resources:
         **cpu(minutes=60, mb=4000),
     params:
-        selectors=lambda w: run.described(run.scored),
+        selectors=lambda w: run.described(run.scored_on_own),
         rule=config["recording"]["tokens"],
         planted=run.planted,
         seed=run.evidence["seed"],

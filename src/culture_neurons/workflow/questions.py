@@ -25,6 +25,8 @@ class Questions(Settings):
             return self.mentions, {}, ALL_IDENTIFY
         if kind == "tasks":
             return self.tasks[name]["source"], {}, ALL_IDENTIFY
+        if kind == "choose":
+            return self.choosing[name]["source"], self.choosing[name].get("filter", {}), ALL_IDENTIFY
         if kind == "sets":
             return self.sets[name]["source"], self.sets[name].get("filter", {}), ALL_EVALUATE
         data = self.config["data"]
@@ -59,7 +61,8 @@ class Questions(Settings):
         sets = {f"evaluation: sets: {name}": stanza["source"] for name, stanza in self.sets.items()}
         tasks = {f"finetuning: tasks: {name}": stanza["source"] for name, stanza in self.tasks.items()}
         mentions = {"data: mentions": self.mentions} if self.mentions else {}
-        return {"data": self.config["data"]["source"]} | mentions | sets | tasks
+        choosing = {f"data: choose: {name}": stanza["source"] for name, stanza in self.choosing.items()}
+        return {"data": self.config["data"]["source"]} | mentions | choosing | sets | tasks
 
     @cached_property
     def folders(self) -> dict[str, list[str]]:
@@ -67,6 +70,7 @@ class Questions(Settings):
         return {
             "own": [""],
             "mentions": ["mentions/"] * bool(self.mentions),
+            "choose": [f"choose/{name}/" for name in self.choosing],
             "sets": [f"sets/{name}/" for name in self.sets],
             "tasks": [f"tasks/{name}/" for name in self.tasks],
             "tokens": [f"tokens/{rule}/" for rule in self.token_rules],
@@ -85,10 +89,15 @@ class Questions(Settings):
         """The folder of one data set's questions and answers: none for the run's own."""
         return "" if name == self.dataset else f"sets/{name}/"
 
+    def choosing_folder(self, selector: str) -> str:
+        """The folder of the statistics that a selector chooses from: none for those of the run's own questions."""
+        name = self.chosen_on(selector)
+        return f"choose/{name}/" if name else ""
+
     def samples_folder(self, of: str) -> str:
-        """The folder of the questions that are asked under masks `of`."""
-        return of if of in self.of("sets") else ""
+        """The folder of the questions that are asked under masks, or recorded, `of`."""
+        return of if of in self.of("choose", "sets") else ""
 
     def token_rule(self, of: str) -> str:
         """The token rule of recordings in a folder `of`."""
-        return of.split("/")[1] if of else self.config["recording"]["tokens"]
+        return of.split("/")[1] if of in self.of("tokens") else self.config["recording"]["tokens"]

@@ -222,7 +222,7 @@ class Run(Questions):
         return [
             *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
             self.path("counts", of=""), *self.answers, *self.controlled_answers, *self.all("masks"),
-            *self.all("outcomes"), *sets, *tuned,
+            *self.all("outcomes"), *sets, *tuned, *self.all("predictions", of=self.of("choose")),
         ]  # fmt: skip
 
     @cached_property
@@ -232,7 +232,8 @@ class Run(Questions):
             name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
             for name, model in self.models.items()
         }
-        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models}
+        data = {key: value for key, value in self.config["data"].items() if key != "choose" or value}
+        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models, "data": data}
 
     @property
     def report_settings(self) -> dict[str, Any]:
@@ -265,6 +266,7 @@ class Run(Questions):
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
             "mentions": bool(self.mentions),
+            "choosing": list(self.choosing),
             "sets": {
                 "further": len(self.sets), "masked": len(self.masked_sets), "selectors": self.evaluated,
                 "factors": self.factors,
