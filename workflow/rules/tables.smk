@@ -211,6 +211,30 @@ rule tabulate_overlaps:
         " --out-dir {params.folder:q} --log {log:q}"
 
 
+rule tabulate_data_overlaps:
+    """Compare masks that selectors chose on different data, culture by culture and layer by layer."""
+    input:
+        masks=run.all("masks", selector=run.scored),
+        code=code("tabulate_data_overlaps"),
+    output:
+        **run.tables_of("tabulate_data_overlaps"),
+    log:
+        F("log", job="tabulate_data_overlaps"),
+    benchmark:
+        F("benchmark", job="tabulate_data_overlaps")
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        **cpu(minutes=60, mb=4000),
+    params:
+        planted=run.planted,
+        folder=subpath(output.provenance, parent=True),
+    shell:
+        "python -m culture_neurons.steps.tabulate_data_overlaps --masks {input.masks:q}"
+        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
+
+
 rule benchmark_selectors:
     """Judge the selectors on the planted models, whose culture neurons are known; fewer questions, wrong labels."""
     input:
