@@ -70,7 +70,7 @@ def test_masks_say_on_which_data_set_they_were_chosen(folder, step):
     metadata = [store.read_scores(again[0])[3], files.read_table(again[1])[1]]
     assert [one["chosen_on"] for one in metadata] == ["recognise"] * 2
     chosen = files.read_table(again[1])[0]
-    own = run(step, folder, "cas", "--chosen-on", "")
+    own = run(step, folder, "cas", "--chosen-on")
     assert [path.read_bytes() for path in own] == before
     table, metadata = files.read_table(own[1])
     assert "chosen_on" not in metadata

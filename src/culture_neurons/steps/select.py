@@ -68,7 +68,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--statistics", type=Path, required=True, help="statistics.h5 of a model")
     parser.add_argument("--selector", required=True, help="method, such as cas")
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON object of the method's options")
-    parser.add_argument("--chosen-on", default="", help="data set of these statistics; none: the run's own questions")
+    parser.add_argument("--chosen-on", nargs="?", default="", const="",
+                        help="data set of these statistics; none: the run's own questions")  # fmt: skip
     parser.add_argument("--top-fraction", nargs="+", required=True, help="shares of all neurons, each in (0, 1]")
     # The workflow passes nothing for all other selectors.
     parser.add_argument("--reference", type=Path, nargs="*", default=[], help="mask files to match (random-matched)")
