@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import finetuning, overlaps, stability, transfer
+from culture_neurons.analysis import data_overlaps, finetuning, overlaps, stability, transfer
 from culture_neurons.analysis.image_controls import SWAPPED_COLUMNS
 from culture_neurons.files import write_csv
 from culture_neurons.steps import tabulate_finetuning
@@ -264,6 +264,11 @@ def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], sele
             relations += [(model, selector, 0.01, measure, n, n * (n - 1), 0.7, -0.3, 0.01, 0.02, verdict, planted)
                           for measure in overlaps.MEASURES]  # fmt: skip
     write_csv(folder / "overlaps.csv", pd.DataFrame(rows, columns=[*overlaps.COLUMNS, "planted"]))
+    other = [(model, 0.01, culture, "cas", "cas-words", "demo", "words", layer, 10, 10, 4, 0.25, 0.01,
+              "yes" if model.startswith("planted") else "no")
+             for model in models for culture in cultures for layer in (None, 0, 1)]  # fmt: skip
+    columns = [*data_overlaps.COLUMNS, "planted"]
+    write_csv(folder / "data_overlaps.csv", pd.DataFrame(other, columns=columns).astype({"layer": "Int64"}))
     write_csv(folder / "related.csv", pd.DataFrame(relations, columns=["model", *overlaps.RELATED, "planted"]))
 
 

@@ -29,6 +29,7 @@ from culture_neurons.steps import (
     benchmark_selectors,
     stability,
     tabulate,
+    tabulate_data_overlaps,
     tabulate_image_controls,
     tabulate_overlaps,
     tabulate_robustness,
@@ -334,6 +335,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
     call(tabulate_stability, "--cultures", model / "stability_cultures.parquet", *tables)
+    call(tabulate_data_overlaps, "--masks", mask, *tables)
     call(tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", *tables)
     made = files.read_table(mask)[1]
     outcomes = model / "sets/demo/cas_x0.parquet"

@@ -15,7 +15,11 @@ HARD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("of", ["", "sets/quiz.v2/", "tasks/mrpc/", "mentions/", "tokens/last/", "robustness/"])
+#: Folders of each kind.
+OF = ["", "sets/quiz.v2/", "tasks/mrpc/", "mentions/", "tokens/last/", "choose/re.c/", "robustness/"]
+
+
+@pytest.mark.parametrize("of", OF)
 @pytest.mark.parametrize("name", layout.PATHS)
 def test_key_reads_what_path_was_given(name, of):
     given = {part: (HARD | {"of": of})[part] for part in layout.parts(name)}

@@ -18,9 +18,10 @@ from culture_neurons.errors import FileError
 ROOT = "results/{dataset}/"
 
 #: Name -> path below `ROOT`. {of} is a folder, or nothing for the run's own questions: "sets/{name}/" (a further data
-#: set), "tasks/{name}/" (to fine-tune on), "mentions/", "tokens/{rule}/" (another token rule), "robustness/".
+#: set), "tasks/{name}/" (to fine-tune on), "mentions/", "choose/{name}/" (that chooses neurons), "tokens/{rule}/"
+#: (another token rule), "robustness/".
 PATHS = {
-    # Questions: of the run, of further data sets, of tasks to train on, of mere mentions.
+    # Questions: of the run, of further data sets that judge or choose, of tasks to train on, of mere mentions.
     "samples": "{of}samples.parquet",
     "dropped": "{of}dropped.csv",
     "counts": "{of}counts.csv",
@@ -72,7 +73,7 @@ PATHS = {
 
 #: What a part may be, as a regular expression; any other part is a name without slashes.
 PARTS = {
-    "of": r"(?:mentions/|robustness/|(?:sets|tasks|tokens)/[^/]+/)?",
+    "of": r"(?:mentions/|robustness/|(?:sets|tasks|tokens|choose)/[^/]+/)?",
     "shard": r"[0-9]+",
     "mask_shard": r"[0-9]+",
     "seed": r"[0-9]+",

@@ -44,6 +44,11 @@ def compares_masks(run: Any) -> bool:
     return any(name not in run.attributed for name in run.shown)
 
 
+def chooses_on_other_data(run: Any) -> bool:
+    """Whether selectors choose on different data, so that their masks can be compared."""
+    return len({run.chosen_on(name) for name in run.scored}) > 1
+
+
 def judges_on_sets(run: Any) -> bool:
     """Whether masks are judged on further data sets."""
     return bool(run.evaluated)
@@ -172,6 +177,21 @@ _ALL = (
         "pairs with a neuron in common. p by exchanging the names of cultures (Mantel), two-sided.",
         needs=compares_masks,
         left_out=r"^n_pairs$",
+    ),
+    Table(
+        "data_overlaps",
+        "tabulate_data_overlaps",
+        (
+            "model", "top_fraction", "culture", "a", "b", "chosen_on_a", "chosen_on_b", "layer", "n_a", "n_b",
+            "n_shared", "overlap", "expected",
+        ),
+        "Do masks chosen on different data share neurons?",
+        "Two selectors' masks of one culture: their sizes, the neurons in both, the Jaccard index (overlap), and that "
+        "of masks with these numbers of neurons per layer that fall anywhere in a layer (expected). Single layers are "
+        "in the file.",
+        needs=chooses_on_other_data,
+        decimals={"overlap": 3, "expected": 3},
+        averaged=("layer",),
     ),
     Table(
         "sets",
@@ -316,6 +336,7 @@ TABLES: Mapping[str, Table] = MappingProxyType({table.name: table for table in _
 TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
+    "chosen_on_a", "chosen_on_b",
     "samples_per_culture", "task", "method", "choice", "seed", "level", "open_reasoning",
 )  # fmt: skip
 

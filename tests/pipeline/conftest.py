@@ -60,6 +60,13 @@ PUBLISHED = ["Costa Verena", "Brenmark"]
 WIDE = {
     **CONFIG,
     "data": CONFIG["data"] | {
+        "split": {"by": "category", "identify": ["dish", "dance"], "evaluate": ["garment"]},
+        # The same questions as those of the run's own identify half; and others, of one culture less and one more.
+        "choose": {
+            "again": {"source": CONFIG["data"]["source"], "filter": {"categories": ["dish", "dance"]}},
+            "part": {"source": CONFIG["data"]["source"] | {"seed": 7},
+                     "filter": {"rename": {"Aldovia": "Old Aldovia"}, "cultures": ["Old Aldovia", "Brenmark"]}},
+        },
         "mentions": {
             "type": "country-mention", "countries": ["Aldovia", "Brenmark", "Costa Verena", "Eshkar"], "per_country": 2,
         },
@@ -68,6 +75,9 @@ WIDE = {
     "shards": {"ablate_selectors": 1},
     "selectors": {
         "cas": {},
+        "cas-again": {"method": "cas", "choose_on": "again"},
+        "cas-part": {"method": "cas", "choose_on": "part"},
+        "random-part": {"method": "random-matched", "match": "cas-part", "seed": 1},
         "culnig-general": {"mlp_fraction": 0.1, "attention_fraction": 0.1},
         "culnig-specific": {},
         "random-general": {"method": "random-matched", "match": "culnig-general", "seed": 1},
@@ -80,7 +90,7 @@ WIDE = {
                          "filter": {"rename": {"Aldovia": "Old Aldovia"}}},
             "texts": TEXTS,
         },
-        "selectors": ["cas", "culnig-general", "random-general"],
+        "selectors": ["cas", "cas-part", "culnig-general", "random-general"],
     },
     "finetuning": {
         "tasks": {"numbers": {"source": TEXTS["source"] | {"columns": {**_COLUMNS, "culture": "group"}}, "limit": 10}},

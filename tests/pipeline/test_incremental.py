@@ -117,9 +117,7 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
         slow("analysis/stability/resamples.py", {**STABILITY, "cards": 2, **DRAWN}),
         ("analysis/mask_effects.py", {"tabulate_image_controls": 1, "tabulate_robustness": 1, **LAST}),
         slow("analysis/image_controls.py", {"tabulate_image_controls": 1, **DRAWN}),
-        slow(
-            "data/image_controls.py", {"infer_image_controls": 2, "tabulate_image_controls": 1, **DRAWN}
-        ),
+        slow("data/image_controls.py", {"infer_image_controls": 2, "tabulate_image_controls": 1, **DRAWN}),
     ],
 )
 def test_edited_module_reruns_what_uses_it(project, module, expected):

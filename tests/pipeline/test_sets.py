@@ -10,12 +10,16 @@ pytestmark = pytest.mark.workflow
 
 #: Rules of what the small project leaves out.
 NEW = {
-    "gather_set_outcomes": 9, "tabulate_sets": 1, "attribute": 3, "select_culnig": 2, "select_matched": 1,
+    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_culnig": 2, "select_matched": 1,
     "import_masks": 1, "infer_image_controls": 2, "tabulate_image_controls": 1, "finetune": 2, "infer_finetuned": 2,
     "tabulate_finetuning": 1,
 }  # fmt: skip
-#: The same rules for the run's own questions, for two further sets, mentions and a task.
-SHARED = {"prepare": 1 + 2 + 1 + 1, "infer": 1 + 2, "gather_answers": 1 + 2, "ablate": 1 + 3}
+#: The same rules for the run's own questions, for two data sets that choose neurons, two further sets, mentions and a
+#: task.
+SHARED = {
+    "prepare": 1 + 2 + 2 + 1 + 1, "infer": 1 + 2 + 2, "gather_answers": 1 + 2 + 2, "record": 1 + 2, "merge": 1 + 2,
+    "select": 5, "ablate": 1 + 3,
+}  # fmt: skip
 
 
 def test_jobs_are_those_of_the_config(wide):
@@ -52,7 +56,7 @@ def test_masks_are_judged_on_further_data_sets(wide_finished):
     # Tables, figures and the report: each data set in the order of the config.
     table = pd.read_csv(project.results("tables", "sets.csv"))
     assert list(dict.fromkeys(table["set"])) == ["small", "pictures", "texts"]
-    assert len(table) == 3 * 3 * 2
+    assert len(table) == 3 * 4 * 2
     mine = table.query("set == 'small' and selector == 'cas' and factor == 0").iloc[0]
     outcomes = main.merge(pd.read_parquet(project.results("loaded", "predictions.parquet")), on="sample_id")
     assert mine["masked_accuracy"] == pytest.approx(main["correct"].mean())
@@ -105,6 +109,6 @@ def test_another_set_is_a_branch_of_its_own(wide):
     wide.write(config)
     # It is asked of the trained models too, and none is trained again.
     assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
-        "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_set_outcomes": 3,
+        "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_set_outcomes": 4,
         "tabulate_sets": 1, "latex": 1, "infer_finetuned": 2, "tabulate_finetuning": 1,
     }  # fmt: skip

@@ -62,6 +62,22 @@ def test_the_files_hold_scores_and_masks_of_them_and_where_they_are_from(folder,
         pd.testing.assert_frame_equal(mask, chosen, check_categorical=False)
 
 
+def test_masks_say_on_which_data_set_they_were_chosen(folder, step):
+    """The same statistics give the same rows, and the same files but for that word."""
+    own = run(step, folder, "cas")
+    before = [path.read_bytes() for path in own]
+    again = run(step, folder, "cas", "--chosen-on", "recognise")
+    metadata = [store.read_scores(again[0])[3], files.read_table(again[1])[1]]
+    assert [one["chosen_on"] for one in metadata] == ["recognise"] * 2
+    chosen = files.read_table(again[1])[0]
+    own = run(step, folder, "cas", "--chosen-on")
+    assert [path.read_bytes() for path in own] == before
+    table, metadata = files.read_table(own[1])
+    assert "chosen_on" not in metadata
+    assert "chosen_on" not in store.read_scores(own[0])[3]["settings"]
+    pd.testing.assert_frame_equal(table, chosen)
+
+
 def test_every_fraction_has_a_file_that_says_which(folder, step):
     _, *masks = run(step, folder, "cas", fractions=("0.1", "0.2"))
     tables, all_metadata = zip(*(files.read_table(path) for path in masks), strict=True)

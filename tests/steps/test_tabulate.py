@@ -209,6 +209,39 @@ def test_a_culture_without_a_mask_is_in_no_average(results, tmp_path):
     assert proof["difference"].item() == pytest.approx(row["specificity"])
 
 
+def test_masks_chosen_on_two_data_sets_may_be_of_different_cultures(results, tmp_path):
+    """lap chose on words: of one culture less, and of one that has no questions here."""
+    chosen = {kind: [] for kind in ("masks", "ablation")}
+    for selector in ("cas", "lap"):
+        mask, metadata = files.read_table(results / f"control/masks/{selector}_top0.05.parquet")
+        ablation, outcome = files.read_table(results / f"control/ablation/{selector}_top0.05.parquet")
+        if selector == "lap":
+            metadata |= {"cultures": [*CULTURES[1:], "elsewhere"], "chosen_on": "words"}
+            mask, ablation = (rows.replace({column: {"c0": "elsewhere"}})
+                              for rows, column in ((mask, "culture"), (ablation, "mask_culture")))  # fmt: skip
+        for kind, rows, about in (("masks", mask, metadata), ("ablation", ablation, {**outcome, "mask": metadata})):
+            chosen[kind].append(tmp_path / f"run/control/{kind}/{selector}_top0.05.parquet")
+            files.write_table(chosen[kind][-1], rows, about)
+    files_of = [("--masks", chosen["masks"]), ("--outcomes", chosen["ablation"]), ("--random", [])]
+    run(results, *files_of, out="words", models=("control",))
+    summary = table(results, "summary", "words").set_index("selector")
+    assert summary["n_cultures"].to_dict() == {"cas": 6, "lap": 5}
+    effects = table(results, "effects", "words").query("selector == 'lap'")
+    assert set(effects["mask_culture"]) == {*CULTURES[1:], "elsewhere"}
+    assert set(effects["eval_culture"]) == set(CULTURES)
+    assert set(table(results, "evidence", "words").query("selector == 'lap'")["n"]) == {100}
+    assert len(table(results, "differences", "words")) == 0  # they are over other cultures
+
+    # Of one data set, all masks are of the same cultures.
+    mask, metadata = files.read_table(chosen["masks"][1])
+    del metadata["chosen_on"]
+    files.write_table(chosen["masks"][1], mask, metadata)
+    ablation, outcome = files.read_table(chosen["ablation"][1])
+    files.write_table(chosen["ablation"][1], ablation, outcome | {"mask": metadata})
+    with pytest.raises(FileError, match=r"lap_top0\.05.*: other cultures than the model's other mask files"):
+        run(results, *files_of, out="words", models=("control",))
+
+
 def test_evidence_tells_the_control_from_the_plain_model(results):
     evidence = table(results, "evidence")
     assert set(evidence["selector"]) == {"cas", "lap"}

@@ -20,6 +20,7 @@ RUN = {
     "attributed": [],
     "matched": [],
     "mentions": False,
+    "choosing": [],
     "sets": {"further": 0, "masked": 0, "selectors": [], "factors": []},
     "finetuning": {"runs": 0, "questions": 0, "held_out": 0.2, "limits": {}},
     "top_fractions": ["0.05", "0.2"],
@@ -118,6 +119,25 @@ def test_other_token_rules_are_recorded_once_each() -> None:
     assert_allclose(more.hours, 3 * one.hours)
     before, after = (disk.disk(r, asked, CALIBRATION) for r in (RUN, run))
     assert (after["statistics"], after["shards"]) == (3 * before["statistics"], 3 * before["shards"])
+
+
+def test_data_sets_that_choose_neurons_are_asked_and_recorded() -> None:
+    run, asked = {**RUN, "choosing": ["a", "b"]}, cost.questions(SPLITS, 5)
+    further = {"choose/a": 10, "choose/b": 31, "b": 99}
+    parts = {part.kind: part for part in cost.work(run, asked, CALIBRATION, further)}
+    answers, recording = parts["choosing answers"], parts["choosing recording"]
+    # 41 questions of two data sets, 20 in the mean (a half goes to the even number); recorded in 4 shards.
+    assert (answers.jobs, answers.questions, answers.masks, answers.passes) == (2, 20, 0, 40)
+    assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
+    assert (recording.jobs, recording.questions, recording.passes, recording.start_up) == (8, 20, 40, 80)
+    assert_allclose(recording.job, [10 + 5 * 4, 10 + 5 * 5, 10 + 5 * 7])
+    assert [p.kind for p in cost.work(RUN, asked, CALIBRATION, further)].count("set answers") == 1
+    assert all("choosing" not in p.kind for p in cost.work(RUN, asked, CALIBRATION, further))
+    before, after = (disk.disk(r, asked, CALIBRATION, further) for r in (RUN, run))
+    assert after["shards"] - before["shards"] == 10004 + 31012
+    assert after["statistics"] - before["statistics"] == 10004 + 31012 + 2 * 2 * 200 * 16
+    assert after["outcomes"] - before["outcomes"] == 41 * 24 + 2 * 4000
+    assert any("chooses neurons" in line for line in cost.assumptions(run, [CALIBRATION]))
 
 
 def test_image_controls_ask_the_evaluate_questions_again() -> None:

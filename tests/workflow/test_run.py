@@ -4,39 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
 
 from culture_neurons.report.registry import FigureFile, figures_of
-from culture_neurons.workflow import config as checks
 from culture_neurons.workflow.run import Run
-
-ROOT = Path(__file__).parents[2]
-SCHEMA = checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
-
-
-def filled(value, schema):
-    """The defaults of the schema, as Snakemake's `validate` sets them."""
-    schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    for key, part in schema.get("properties", {}).items():
-        if "default" in part and key not in value:
-            value[key] = part["default"]
-        if isinstance(value.get(key), dict):
-            filled(value[key], part)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        for key, part in value.items():
-            if key not in schema.get("properties", {}) and isinstance(part, dict):
-                filled(part, extra)
-    return value
-
-
-def run(name="config/control.yaml", **changes):
-    config = yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) | changes
-    config = filled(json.loads(json.dumps(config)), SCHEMA)
-    assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
-    return Run(config)
-
+from tests.workflow.conftest import choosing, run
 
 DEMO = run("config.yaml")
 CONTROL, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
@@ -117,32 +88,6 @@ def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
     assert len(set(ALONE.recorded_files)) == len(ALONE.recorded_files)
 
 
-def test_image_controls_are_of_all_data_sets_with_images():
-    columns = {"sample_id": "id", "question": "q", "options": "o", "label": "l"}
-    words = {"type": "table", "path": "a.csv", "columns": columns}
-    pictures = words | {"columns": columns | {"image": "i"}, "images": "path"}
-    sets = {"cards": {"source": pictures}, "words": {"source": words}, "none": {"source": words | {"images": "none"}},
-            "facts": {"source": {"type": "facts"}}, "world": {"source": {"type": "synthetic"}}}  # fmt: skip
-    evaluation, evidence = {"sets": sets}, {"image_controls": ["blank", "swapped"]}
-    one = run(evaluation=evaluation, evidence=evidence)
-    assert one.with_images == ["", "sets/cards/", "sets/world/"]
-    assert one.controlled_answers == [
-        f"results/control/{model}/{of}controls/{control}.parquet"
-        for model in ("demo-llava-mistral", "planted-control")
-        for of in one.with_images
-        for control in ("blank", "swapped")
-    ]
-    assert set(one.controlled_answers) <= set(one.recorded_files)
-    assert one.amount_of_work["with_images"] == ["", "cards", "world"]
-    # Where the run's own questions are words, further ones may have images.
-    text = run("config/real.yaml", evaluation=evaluation, evidence=evidence)
-    assert text.with_images == ["sets/cards/", "sets/world/"]
-    assert all("/sets/" in path for path in text.controlled_answers)
-    assert run("config/real.yaml", evidence=evidence).controlled_answers == []
-    assert run(evaluation=evaluation, evidence={}).controlled_answers == []
-    assert PAPER.with_images == CONTROL.with_images == [""]
-
-
 def test_the_default_run_asks_one_model_with_an_eye_in_pictures_and_in_words():
     assert (list(DEMO.models), DEMO.with_eye, DEMO.converted) == (["smollm2-eye"],) * 3
     assert DEMO.trained == DEMO.planted == DEMO.attributed == []
@@ -166,18 +111,36 @@ def test_facts_are_the_same_in_pictures_and_in_words():
     assert DEMO.models["smollm2-eye"]["eye"]["countries"] == own["countries"]
 
 
-def test_words_are_read_by_one_thread():
-    assert [run("config/real.yaml").prepare_threads(of) for of in ("", "mentions/", "sets/recall/")] == [1, 1, 1]
-    assert CONTROL.prepare_threads("") == 2
-    assert PAPER.prepare_threads("") == 2
-
-
 def test_all_files_of_a_kind():
     assert len(CONTROL.all("masks")) == 2 * 10 * 3
     assert CONTROL.all("planted", model=CONTROL.planted) == ["results/control/planted-control/planted.csv"]
     assert CONTROL.all("statistics", of=CONTROL.of("tokens")) == [
         f"results/control/{model}/tokens/image/statistics.h5" for model in ("demo-llava-mistral", "planted-control")
     ]
+
+
+def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_run():
+    one = choosing(evidence={"selectors": ["mad"]})
+    others = {"cas-pictures", "lap", "random", "random-pictures"}
+    assert others <= {*one.selectors} == {*one.from_statistics, *one.attributed, *one.matched}
+    assert {"cas-pictures", "lap"} <= {*one.scored} & {*one.at_neurons}
+    for names in (one.scored_on_own, one.benchmarked, one.resampled):
+        assert not others & {*names}
+        assert {"cas", "lape"} <= {*names}
+    assert one.card_selector == "mad"
+    alone = choosing(
+        evidence={"token_rules": ["last"]}, selectors={"cas": {"choose_on": "re.c"}, "lap": {"choose_on": "pictures"}}
+    )
+    assert (alone.card_selector, alone.cards, alone.token_rules, alone.resampled) == (None, 0, [], [])
+    assert {"results/control/planted-control/choose/re.c/predictions.parquet"} <= {*one.recorded_files}
+
+
+def test_data_sets_that_choose_are_published_where_there_are_some():
+    assert {*choosing().published["data"]["choose"]} == {"pictures", "re.c"}
+    none = run("config/demo-all.yaml")
+    assert none.config["data"]["choose"] == {}
+    assert "choose" not in none.published["data"]
+    assert choosing().amount_of_work["choosing"] == ["pictures", "re.c"]
 
 
 def test_how_jobs_run_is_not_what_is_loaded():

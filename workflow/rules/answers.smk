@@ -10,7 +10,7 @@ rule infer:
     output:
         answers=temp(F("answers")),
     wildcard_constraints:
-        of=one_of(run.of("own", "sets")),
+        of=one_of(run.of("own", "choose", "sets")),
     log:
         F("log", job="{model}/{of}infer_{shard}"),
     benchmark:
@@ -39,7 +39,7 @@ rule gather_answers:
     output:
         predictions=F("predictions"),
     wildcard_constraints:
-        of=one_of(run.of("own", "sets")),
+        of=one_of(run.of("own", "choose", "sets")),
     log:
         F("log", job="{model}/{of}gather_answers"),
     benchmark:

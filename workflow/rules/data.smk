@@ -11,7 +11,7 @@ rule prepare:
         dropped=F("dropped"),
         counts=F("counts"),
     wildcard_constraints:
-        of=one_of(run.of("own", "mentions", "sets", "tasks")),
+        of=one_of(run.of("own", "mentions", "choose", "sets", "tasks")),
     log:
         F("log", job="{of}prepare"),
     benchmark:

@@ -77,7 +77,7 @@ rule cards:
     input:
         statistics=F("statistics", of=""),
         mask=F("masks", selector=run.card_selector, fraction=run.top),
-        scores=[F("scores", selector=name) for name in run.scored],
+        scores=[F("scores", selector=name) for name in run.scored_on_own],
         samples=F("samples", of=""),
         planted=lambda w: run.all("planted", model=w.model) if w.model in run.planted else [],
         stability=[F("stability")] if run.card_selector in run.resampled else [],

@@ -42,7 +42,7 @@ rule plan:
     localrule: True
     input:
         samples=F("samples", of=""),
-        further=run.all("samples", of=run.of("mentions", "sets", "tasks")),
+        further=run.all("samples", of=run.of("mentions", "choose", "sets", "tasks")),
         calibrations=run.all("calibration"),
         code=code("plan"),
     # No output, so that it prints whenever it is asked.

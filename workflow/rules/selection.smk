@@ -7,7 +7,7 @@ MASKS = [F("masks", fraction=fraction) for fraction in run.fractions]
 rule select:
     """Score every neuron for every culture with one selector, and choose the top fractions of all neurons."""
     input:
-        statistics=F("statistics", of=""),
+        statistics=lambda w: F("statistics", model=w.model, of=run.choosing_folder(w.selector)),
         references=lambda w: run.references(w.model, w.selector),
         code=lambda w: code("select", *run.modules(w.selector)),
     output:
@@ -28,10 +28,12 @@ rule select:
         method=lambda w: run.methods[w.selector],
         entry=lambda w: run.registry_entry(w.selector),
         options=lambda w: as_json(run.selectors[w.selector]),
+        chosen_on=lambda w: run.chosen_on(w.selector),
         fractions=run.fractions,
     shell:
         "python -m culture_neurons.steps.select --statistics {input.statistics:q} --selector {params.method}"
-        " --options {params.options:q} --top-fraction {params.fractions} --reference {input.references:q}"
+        " --options {params.options:q} --chosen-on {params.chosen_on:q} --top-fraction {params.fractions}"
+        " --reference {input.references:q}"
         " --scores-out {output.scores:q} --masks-out {output.masks:q} --log {log:q}"
 
 

@@ -2,16 +2,16 @@
 
 
 rule record:
-    """Record one shard of the identify questions that the model answered correctly, under one token rule."""
+    """Record one shard of the right answers: to the run's identify questions, or to a data set that chooses neurons."""
     input:
-        samples=F("samples", of=""),
-        predictions=F("predictions", of=""),
+        samples=lambda w: F("samples", of=run.samples_folder(w.of)),
+        predictions=lambda w: F("predictions", model=w.model, of=run.samples_folder(w.of)),
         model=lambda w: run.model_files(w.model),
         code=code("record"),
     output:
         statistics=temp(F("statistics_shard")),
     wildcard_constraints:
-        of=one_of(run.of("own", "tokens")),
+        of=one_of(run.of("own", "choose", "tokens")),
     log:
         F("log", job="{model}/{of}record_{shard}"),
     benchmark:
@@ -40,14 +40,14 @@ rule record:
 
 
 rule merge:
-    """Merge the shards into one file per model and token rule."""
+    """Merge the shards into one file per model, data set and token rule."""
     input:
         shards=[F("statistics_shard", shard=shard) for shard in range(run.shards["record"])],
         code=code("merge"),
     output:
         statistics=F("statistics"),
     wildcard_constraints:
-        of=one_of(run.of("own", "tokens")),
+        of=one_of(run.of("own", "choose", "tokens")),
     log:
         F("log", job="{model}/{of}merge"),
     benchmark:

@@ -186,7 +186,7 @@ rule tabulate_overlaps:
         tokens=run.all("statistics", of=run.of("tokens")),
         effects=F("table", table="effects"),
         baseline=F("table", table="baseline"),
-        code=code("tabulate_overlaps", *run.modules(*run.scored)),
+        code=code("tabulate_overlaps", *run.modules(*run.scored_on_own)),
     output:
         **run.tables_of("tabulate_overlaps"),
     log:
@@ -199,7 +199,7 @@ rule tabulate_overlaps:
     resources:
         **cpu(minutes=60, mb=4000),
     params:
-        selectors=lambda w: run.described(run.scored),
+        selectors=lambda w: run.described(run.scored_on_own),
         rule=config["recording"]["tokens"],
         planted=run.planted,
         seed=run.evidence["seed"],
@@ -209,6 +209,30 @@ rule tabulate_overlaps:
         " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {input.tokens:q}"
         " --selectors {params.selectors:q} --planted {params.planted:q} --seed {params.seed}"
         " --out-dir {params.folder:q} --log {log:q}"
+
+
+rule tabulate_data_overlaps:
+    """Compare masks that selectors chose on different data, culture by culture and layer by layer."""
+    input:
+        masks=run.all("masks", selector=run.scored),
+        code=code("tabulate_data_overlaps"),
+    output:
+        **run.tables_of("tabulate_data_overlaps"),
+    log:
+        F("log", job="tabulate_data_overlaps"),
+    benchmark:
+        F("benchmark", job="tabulate_data_overlaps")
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        **cpu(minutes=60, mb=4000),
+    params:
+        planted=run.planted,
+        folder=subpath(output.provenance, parent=True),
+    shell:
+        "python -m culture_neurons.steps.tabulate_data_overlaps --masks {input.masks:q}"
+        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule benchmark_selectors:

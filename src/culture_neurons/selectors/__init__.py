@@ -32,6 +32,12 @@ def methods_by_name(chosen: Mapping[str, Mapping[str, Any] | None]) -> dict[str,
     return {name: (options or {}).get("method", name) for name, options in chosen.items()}
 
 
+def options_by_name(chosen: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """The options that the method of each selector of a config is called with: without `method` and `choose_on`."""
+    ours = ("method", "choose_on")
+    return {name: {k: v for k, v in (given or {}).items() if k not in ours} for name, given in chosen.items()}
+
+
 def matched_selector(options: Mapping[str, Any]) -> str:
     """The selector whose masks are matched by a random control (`random-matched`) of these options."""
     return options.get("match", "cas")

@@ -27,7 +27,9 @@ def main(o: argparse.Namespace) -> None:
     scores = selectors.score(o.selector, statistics, **o.options)
     using = selectors.modules(o.selector)
     kept = identity | {"token_rule": metadata.get("token_rule"), "samples": metadata["samples"]}
-    made_by = cli.provenance("select", o, using, metadata, **kept)
+    chosen_on = {"chosen_on": o.chosen_on} if o.chosen_on else {}
+    settings = argparse.Namespace(**{key: value for key, value in vars(o).items() if key != "chosen_on"})
+    made_by = cli.provenance("select", settings, using, metadata, **kept, **chosen_on)
     store.write_scores(o.scores_out, scores, statistics.cultures, metadata["site"], made_by)
     # What is chosen is chosen from the scores as they are kept.
     scores = scores.astype(np.float32, copy=False)
@@ -44,7 +46,7 @@ def main(o: argparse.Namespace) -> None:
         size = selection.budget(fraction, layers, neurons)
         _say(mask, statistics.cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
-        made_by = cli.provenance("select", settings, using, metadata, **identity)
+        made_by = cli.provenance("select", settings, using, metadata, **identity, **chosen_on)
         about = mask_files.describe_masks(sorted(statistics.cultures), layers, neurons, o.selector, o.options, fraction)
         files.write_table(out, mask, made_by | about | {"budget": size})
 
@@ -66,6 +68,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--statistics", type=Path, required=True, help="statistics.h5 of a model")
     parser.add_argument("--selector", required=True, help="method, such as cas")
     parser.add_argument("--options", type=cli.json_object, default={}, help="JSON object of the method's options")
+    parser.add_argument("--chosen-on", nargs="?", default="", const="",
+                        help="data set of these statistics; none: the run's own questions")  # fmt: skip
     parser.add_argument("--top-fraction", nargs="+", required=True, help="shares of all neurons, each in (0, 1]")
     # The workflow passes nothing for all other selectors.
     parser.add_argument("--reference", type=Path, nargs="*", default=[], help="mask files to match (random-matched)")

@@ -118,7 +118,7 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         planted = files.read_csv(planted_file, ["culture", "site", "layer", "neuron"], text=["culture", "site"])
     parts: dict[str, list] = {name: [] for name in COLUMNS}
     paired, controls, sizes = {}, {}, {}
-    recorded: list = []
+    recorded: dict[str, list[str]] = {}
     for key in keys:
         name, fraction = key[1:]
         mask, mask_metadata = files.read_table(masks[key], ["culture", "site", "layer", "neuron"])
@@ -155,10 +155,9 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
         if name not in o.random:
             parts["cultures"].append(culture_tests.tabulate_cultures(resamples, paired[name, fraction]).assign(**names))
         sizes[name, fraction] = size
-        # Masks of another project may be of fewer cultures; all others are of those that were recorded.
-        own = [paired[name, fraction].cultures] if mask_metadata.get("selector") != IMPORTED else []
-        recorded = recorded or own
-        if own and own != recorded:
+        # Masks of another project may be of fewer cultures; all others are of those recorded on their data set.
+        own, chosen_on = paired[name, fraction].cultures, mask_metadata.get("chosen_on", "")
+        if mask_metadata.get("selector") != IMPORTED and own != recorded.setdefault(chosen_on, own):
             raise FileError(f"{masks[key]}: other cultures than the model's other mask files; delete it and run again")
     proof, averages, differences = verdicts.compare(base, paired, controls, o.replicates, o.seed)
     level = chance.compare_with_chance(base, o.replicates, o.seed)

@@ -20,7 +20,8 @@ def main(o: argparse.Namespace) -> None:
 
     paths = layout.by("masks", o.masks, "model", "selector", "fraction")
     history = History()
-    masks = {key: _masks(path, history) for key, path in cli.progress(paths.items(), len(paths), "masks")}
+    todo = cli.progress(paths.items(), len(paths), "masks")
+    masks = {key: mask_files.read_flat(path, history)[0] for key, path in todo}
     tokens = {}
     for (model, rule), path in layout.by("statistics", o.tokens, "model", "rule").items():
         tokens |= _of_tokens(model, rule, path, o.selectors, masks, history)
@@ -57,21 +58,6 @@ def _guessing(path: Path | None) -> set[str]:
         return set()
     table = files.read_csv(path, ["model", "level"], text=["model", "level"])
     return set(table.loc[table["level"] == significance.AT_CHANCE, "model"])
-
-
-def _masks(path: Path, history: History) -> Any:
-    """The masks of a file, as sorted flat indices."""
-    import numpy as np
-
-    from culture_neurons import files
-    from culture_neurons.analysis import overlaps
-
-    table, metadata = files.read_table(path, ["culture", "layer", "neuron"], only=True)
-    history.add(metadata)
-    shape = metadata["layers"], metadata["neurons"]
-    cultures = metadata["cultures"]
-    flat = mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape))
-    return overlaps.Masks(shape, {name: np.sort(indices) for name, indices in zip(cultures, flat, strict=True)})
 
 
 def _of_tokens(

@@ -22,7 +22,7 @@ from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.layout import fraction_text
 from culture_neurons.selectors import culnig, module_choice
 from culture_neurons.types import CULNIG, IMPORTED, TRAINED_ON, Statistics
-from culture_neurons.workflow import config_values
+from culture_neurons.workflow import config_choose, config_values
 from culture_neurons.workflow.config_values import brief
 
 #: Three cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
@@ -57,6 +57,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_planted(config)
     recorded = (config.get("recording") or {}).get("negative_sum", False)
     _check_selectors(config["selectors"], config["models"], replace(_TOY, **_MOMENTS) if recorded else _TOY)
+    _check_case("data: choose", config["data"].get("choose") or ())
+    config_choose.check(config)
     _check_figures(config["models"], config["selectors"])
     fractions = [fraction_text(f) for f in config["top_fractions"]]
     if "0" in fractions or len(set(fractions)) < len(fractions):
@@ -204,7 +206,7 @@ def _check_shown(config: Mapping[str, Any]) -> None:
 def _check_selectors(chosen: Mapping[str, Any], models: Mapping[str, Any], toy: Statistics) -> None:
     _check_case("selectors", chosen)
     methods = selectors.methods_by_name(chosen)
-    given = {name: {k: v for k, v in (options or {}).items() if k != "method"} for name, options in chosen.items()}
+    given = selectors.options_by_name(chosen)
     imported = [name for name, method in methods.items() if method == IMPORTED]
     for name in imported:
         _check_imported(name, given[name], models)
@@ -258,11 +260,13 @@ def _check_evidence(config: Mapping[str, Any]) -> None:
     evidence = config.get("evidence") or {}
     methods = selectors.methods_by_name(config["selectors"])
     able = [n for n, m in methods.items() if m not in (IMPORTED, *CULNIG) and not selectors.resolve(m).control]
+    able = [n for n in able if "choose_on" not in (config["selectors"][n] or {})]
     for name in evidence.get("selectors", ()):
         if name not in able:
             raise ConfigError(
                 f"evidence: selectors: {name!r}{nearest(name, able)}; expected selectors of this config that are no "
-                f"random control, not imported and not by attribution: {', '.join(able)}"
+                f"random control, not imported, not by attribution and choose on the run's own questions: "
+                f"{', '.join(able)}"
             )
     for strength in evidence.get("strengths", ()):
         if strength in (0, 1) or not abs(strength) <= 100:

@@ -16,8 +16,8 @@ from culture_neurons.errors import ConfigError, has_control, nearest
 _MOST, _DEEPEST = 100_000, 20
 #: What a pattern without a description is about.
 _NAME = (
-    "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions "
-    "and tasks"
+    "a name of letters, digits, '.', '_' and '-', other than tables, figures, logs, benchmarks, sets, mentions, "
+    "tasks and choose"
 )
 
 

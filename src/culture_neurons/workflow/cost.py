@@ -93,10 +93,11 @@ def work(
 
     That is ablation again, under other strengths and shuffled labels, and answers under image controls. A question
     counts once for each image control, as if it had an image and as many tokens as with it; so does one of a further
-    data set that may have images. `further` has the number
-    of questions of each further data set, of mentions under that name, and of tasks under `tasks/` and their names; all
-    count as if they were as long as the run's own. Masks at projections are counted apart: `projections`, and on all
-    sets `set projections`. A question to train on costs what an attribution costs: both go forward and back.
+    data set that may have images. `further` has the number of questions of each further data set, of mentions under
+    that name, and of tasks and data sets that choose neurons under `tasks/` and `choose/` and their names; all count as
+    if they were as long as the run's own. All questions of a data set that chooses neurons are asked, and recorded as
+    if each were answered correctly. Masks at projections are counted apart: `projections`, and on all sets
+    `set projections`. A question to train on costs what an attribution costs: both go forward and back.
     """
     repeated_work = run["robustness"]
     # Under shuffled labels, each question is asked under its own culture's mask alone.
@@ -105,6 +106,8 @@ def work(
     rules = len(run["token_rules"])
     sets = {name: n for name, n in (further or {}).items() if "/" not in name}
     mentions = sets.pop("mentions", 0)
+    choosing = disk.chosen_from(run, further)
+    asked_to_choose = round(sum(choosing) / max(1, len(choosing)))  # the mean: each of them is a job of its own
     tuning = run["finetuning"]
     judging = held_out(tuning, further or {})
     attributed = (2 + run["mentions"]) * bool(run["attributed"])
@@ -126,6 +129,8 @@ def work(
     kinds = [
         ("answers", 1, shards["infer"], 1, counts.total, 0),
         ("recording", 1 + rules, shards["record"], 1, counts.identify, 0),
+        ("choosing answers", len(choosing), shards["infer"], 1, asked_to_choose, 0),
+        ("choosing recording", len(choosing), shards["record"], 1, asked_to_choose, 0),
         ("attribution", attributed, shards["record"], 1, attributions, 0),
         group_jobs("ablation", set(run["selectors"]) - at_projections, 1, counts.evaluate, masks),
         group_jobs("projections", at_projections, 1, counts.evaluate, masks),
@@ -147,7 +152,7 @@ def work(
     for kind, times, by_questions, by_masks, n, masks, *more in kinds:
         number = times * by_questions * by_masks
         together = more[0] if more else 1  # selectors of one job
-        rate = rates.get(kind, kind.removeprefix("set "))
+        rate = rates.get(kind, kind.removeprefix("set ").removeprefix("choosing "))
         per_question = seconds_per_question(calibration, rate, masks * together / by_masks)
         job = start + n / by_questions * np.quantile(per_question, [0, 0.5, 1])
         passes = round(times * together) * n * max(1, masks)
@@ -232,6 +237,11 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         f"Jobs without a model are counted and not timed: {others}.",
         "Scores and sums per culture are counted as plain arrays; all models' shards are taken to lie on disk at once.",
     ]
+    if run["choosing"]:
+        result.append(
+            "Every question of a data set that chooses neurons is answered correctly and recorded, and is as long as "
+            "the run's own questions; as many cultures get masks there."
+        )
     if run["attributed"] or run["sets"]["further"]:
         result.append(
             "Questions of controls, mentions and further data sets are taken to be as long as the run's own. Selectors "

@@ -21,8 +21,9 @@ def disk(
     counts          `workflow.cost.Questions`
     """
     layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
-    recorded = 1 + len(run["token_rules"])
-    shards = round(counts.identify * calibration["statistics_bytes_per_question"])
+    choosing = chosen_from(run, further)
+    recorded = [counts.identify] * (1 + len(run["token_rules"])) + choosing
+    shards = sum(round(number * calibration["statistics_bytes_per_question"]) for number in recorded)
     per_culture = counts.cultures * layers * neurons
     chosen = sum(selection.budget(fraction, layers, neurons) for fraction in run["top_fractions"]) * counts.cultures
     files = len(run["top_fractions"])
@@ -54,16 +55,21 @@ def disk(
         more["tuned answers"] = tuned * ((sum(sets.values()) + counts.evaluate) * ANSWER_ROW + (1 + len(sets)) * FILE)
     return {
         # All questions, and the two or five sums per culture, 8 bytes each.
-        "statistics": recorded * (shards + per_culture * (40 if run["negative_sum"] else 16)),
+        "statistics": shards + len(recorded) * per_culture * (40 if run["negative_sum"] else 16),
         "scores": selectors * (per_culture * 4 + FILE),
         "masks": selectors * (chosen * MASK_ROW + files * FILE),
         "outcomes": selectors * (answers * ANSWER_ROW + files * FILE)
-        + (counts.total + sum(controls)) * ANSWER_ROW
-        + (1 + len(controls) * len(run["image_controls"])) * FILE,
-        "shards": recorded * shards,
+        + (counts.total + sum(controls) + sum(choosing)) * ANSWER_ROW
+        + (1 + len(controls) * len(run["image_controls"]) + len(choosing)) * FILE,
+        "shards": shards,
         **(repeated if robustness["selectors"] else {}),
         **more,
     }
+
+
+def chosen_from(run: Mapping[str, Any], further: Mapping[str, int] | None = None) -> list[int]:
+    """Questions of each data set that chooses neurons in place of the run's own; arguments as of `disk`."""
+    return [(further or {}).get(f"choose/{name}", 0) for name in run["choosing"]]
 
 
 def controlled(run: Mapping[str, Any], counts: Any, further: Mapping[str, int] | None = None) -> list[int]:

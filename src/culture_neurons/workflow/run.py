@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,17 @@ from typing import Any
 from culture_neurons import layout
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
-from culture_neurons.types import WITHOUT_IMAGES
-from culture_neurons.workflow.settings import Settings, as_json
+from culture_neurons.workflow.questions import Questions
+from culture_neurons.workflow.settings import as_json
 
 #: Keys of a model's stanza that say how jobs run, and not what is loaded: a change of them reruns nothing.
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
-#: How questions that choose no neurons, and questions that judge none, are split.
-ALL_EVALUATE = {"by": "whole", "half": "evaluate"}
-ALL_IDENTIFY = {"by": "whole", "half": "identify"}
 
 
-class Run(Settings):
-    """Files and jobs of a run; see `settings.Settings` for what its config says."""
+class Run(Questions):
+    """Files and jobs of a run; see `settings.Settings` for what its config says, and `questions.Questions`."""
 
-    # Models and questions.
+    # Models.
 
     def model_files(self, model: str) -> list[str]:
         """What a job with this model reads: the folder that is made here, or the files of one on this machine."""
@@ -80,81 +76,6 @@ class Run(Settings):
         """The masks that a matched control copies; none for other selectors."""
         reference = self.reference(selector)
         return self.all("masks", model=model, selector=reference) if reference else []
-
-    def source(self, of: str) -> tuple[Any, Any, Any]:
-        """Source, filter and split of the questions in a folder `of` (see `layout.PATHS`)."""
-        kind, _, name = of.rstrip("/").partition("/")
-        if kind == "mentions":
-            return self.mentions, {}, ALL_IDENTIFY
-        if kind == "tasks":
-            return self.tasks[name]["source"], {}, ALL_IDENTIFY
-        if kind == "sets":
-            return self.sets[name]["source"], self.sets[name].get("filter", {}), ALL_EVALUATE
-        data = self.config["data"]
-        return data["source"], data["filter"], data["split"]
-
-    def prepare_threads(self, of: str) -> int:
-        """Threads that read the questions in a folder `of`: two decode images, words need one."""
-        return 2 if self.has_images(of) else 1
-
-    def has_images(self, of: str) -> bool:
-        """Whether the questions in a folder `of` may have images, as their source says."""
-        source = self.source(of)[0]
-        if source["type"] == "table":
-            return source.get("images", "none") != "none"
-        if source["type"] == "facts":
-            return "picture" in source.get("directions", ())
-        return source["type"] not in WITHOUT_IMAGES
-
-    @staticmethod
-    def local_files(source: Mapping[str, Any]) -> list[str]:
-        """Single files of a source on this machine: when one changes, everything that follows runs again.
-
-        Folders (of images, or made by `save_to_disk`) are not watched: their times change without their content.
-        """
-        stanzas = [source, *(value for value in source.values() if isinstance(value, dict))]
-        paths = [stanza.get("path") for stanza in stanzas]
-        return [path for path in paths if path and os.path.isfile(path)]
-
-    @cached_property
-    def sources(self) -> dict[str, Any]:
-        """Where in the config each source stands -> the source."""
-        sets = {f"evaluation: sets: {name}": stanza["source"] for name, stanza in self.sets.items()}
-        tasks = {f"finetuning: tasks: {name}": stanza["source"] for name, stanza in self.tasks.items()}
-        mentions = {"data: mentions": self.mentions} if self.mentions else {}
-        return {"data": self.config["data"]["source"]} | mentions | sets | tasks
-
-    @cached_property
-    def folders(self) -> dict[str, list[str]]:
-        """Folders `of` of each kind of questions or recordings."""
-        return {
-            "own": [""],
-            "mentions": ["mentions/"] * bool(self.mentions),
-            "sets": [f"sets/{name}/" for name in self.sets],
-            "tasks": [f"tasks/{name}/" for name in self.tasks],
-            "tokens": [f"tokens/{rule}/" for rule in self.token_rules],
-        }
-
-    def of(self, *kinds: str) -> list[str]:
-        """Folders of these kinds; see `folders`."""
-        return [folder for kind in kinds for folder in self.folders[kind]]
-
-    @cached_property
-    def with_images(self) -> list[str]:
-        """Folders of the data sets that are asked and may have images."""
-        return [of for of in self.of("own", "sets") if self.has_images(of)]
-
-    def set_folder(self, name: str) -> str:
-        """The folder of one data set's questions and answers: none for the run's own."""
-        return "" if name == self.dataset else f"sets/{name}/"
-
-    def samples_folder(self, of: str) -> str:
-        """The folder of the questions that are asked under masks `of`."""
-        return of if of in self.of("sets") else ""
-
-    def token_rule(self, of: str) -> str:
-        """The token rule of recordings in a folder `of`."""
-        return of.split("/")[1] if of else self.config["recording"]["tokens"]
 
     def finetuning_settings(self, task: str) -> str:
         """How a task is trained on, as JSON; nothing of it says how the job runs."""
@@ -301,7 +222,7 @@ class Run(Settings):
         return [
             *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
             self.path("counts", of=""), *self.answers, *self.controlled_answers, *self.all("masks"),
-            *self.all("outcomes"), *sets, *tuned,
+            *self.all("outcomes"), *sets, *tuned, *self.all("predictions", of=self.of("choose")),
         ]  # fmt: skip
 
     @cached_property
@@ -311,7 +232,8 @@ class Run(Settings):
             name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
             for name, model in self.models.items()
         }
-        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models}
+        data = {key: value for key, value in self.config["data"].items() if key != "choose" or value}
+        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models, "data": data}
 
     @property
     def report_settings(self) -> dict[str, Any]:
@@ -344,6 +266,7 @@ class Run(Settings):
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
             "mentions": bool(self.mentions),
+            "choosing": list(self.choosing),
             "sets": {
                 "further": len(self.sets), "masked": len(self.masked_sets), "selectors": self.evaluated,
                 "factors": self.factors,

@@ -32,7 +32,8 @@ class Settings:
     models     name -> stanza
     sets       name -> stanza of the further data sets that masks are judged on
     tasks      name -> stanza of the tasks that modules are trained on
-    selectors  name -> options, without `method`
+    choosing   name -> stanza of the further data sets that choose neurons
+    selectors  name -> options, without `method` and `choose_on`
     methods    name of a selector -> its method
     """
 
@@ -43,9 +44,10 @@ class Settings:
         self.evidence, self.tuning, self.shards = config["evidence"], config["finetuning"], config["shards"]
         self.sets: dict[str, Any] = config["evaluation"]["sets"]
         self.tasks: dict[str, Any] = self.tuning["tasks"]
+        self.choosing: dict[str, Any] = config["data"].get("choose", {})
         chosen = config["selectors"]
         self.methods = selectors.methods_by_name(chosen)
-        self.selectors = {n: {k: v for k, v in (given or {}).items() if k != "method"} for n, given in chosen.items()}
+        self.selectors = selectors.options_by_name(chosen)
 
     # Models.
 
@@ -145,6 +147,17 @@ class Settings:
         return [name for name in self.shown if name in self.from_statistics]
 
     @cached_property
+    def scored_on_own(self) -> list[str]:
+        """Those of them that choose on the run's own questions: they alone choose again from other statistics of these
+        (resamples, shuffled labels, token rules, cards, planted models)."""
+        return [name for name in self.scored if not self.chosen_on(name)]
+
+    def chosen_on(self, selector: str) -> str:
+        """The data set of `choosing` on which a selector chooses, "" for the run's own questions. A matched control
+        takes neurons as lively as those of its selector, so that it reads the same statistics."""
+        return (self.config["selectors"][self.reference(selector) or selector] or {}).get("choose_on", "")
+
+    @cached_property
     def at_neurons(self) -> list[str]:
         """Selectors whose masks can be compared: at the site of the statistics, and no random controls."""
         return [name for name in self.shown if name not in self.attributed]
@@ -172,9 +185,11 @@ class Settings:
 
     @cached_property
     def benchmarked(self) -> list[str]:
-        """Selectors that can be scored anew: neither without scores, nor matched to one that is."""
+        """Selectors that can be scored anew on the run's own questions: neither without scores, nor matched to one that
+        is."""
         without = {*self.imported, *self.attributed}
-        return [name for name in self.selectors if not {name, self.reference(name)} & without]
+        able = (name for name in self.selectors if not self.chosen_on(name))
+        return [name for name in able if not {name, self.reference(name)} & without]
 
     @cached_property
     def mentions(self) -> dict[str, Any] | None:
@@ -223,12 +238,12 @@ class Settings:
     @cached_property
     def resampled(self) -> list[str]:
         """Selectors that choose again on resamples and halves of the recorded questions."""
-        return self.scored if self.evidence["resamples"] or self.evidence["split_halves"] else []
+        return self.scored_on_own if self.evidence["resamples"] or self.evidence["split_halves"] else []
 
     @cached_property
     def token_rules(self) -> list[str]:
         """Other token rules that are recorded, to compare their masks."""
-        return list(self.evidence["token_rules"]) if self.scored else []
+        return list(self.evidence["token_rules"]) if self.scored_on_own else []
 
     @cached_property
     def benchmark_repeats(self) -> int:
@@ -239,7 +254,8 @@ class Settings:
     def card_selector(self) -> str | None:
         """The selector whose neurons are shown one by one, and that a table of one selector is about."""
         wanted = [*self.evidence["selectors"], "cas", *self.shown]
-        return next((name for name in wanted if name in self.at_neurons), None)
+        able = (*self.scored_on_own, *self.imported)
+        return next((name for name in wanted if name in able), None)
 
     @cached_property
     def cards(self) -> int:

@@ -33,6 +33,23 @@ def test_own_changes_stand_under_their_model(tables):
     assert made["counts"] == {}
 
 
+def test_the_page_says_on_which_data_set_a_selector_chose(tmp_path, tables):
+    chosen_on = {"mad": "recognise <b>"}
+    for finding in summary.findings(tables, 0.01, chosen_on):
+        names = [item["selector"] for item in finding["items"]]
+        assert names == ["CAS", "MAD (chosen on recognise <b>)"]
+        texts = [said["text"] for item in finding["items"] for said in item["said"].values()]
+        assert [text.count("own neurons (MAD, chosen on recognise <b>, top 1") for text in texts] == [0, 0, 1, 1]
+        listed = {name for headline in finding["headlines"] for part in headline["parts"] for name in part["selectors"]}
+        assert listed == set(names)
+    assert summary.by_culture(tables, "mad", 0.01, chosen_on)["selector"] == "MAD (chosen on recognise <b>)"
+    config = {"selectors": {"cas": None, "mad": {"choose_on": "recognise <b>"}}}
+    html, bare = (page(tmp_path, tables, run={"config": of}) for of in (config, {"selectors": {"mad": {}}}))
+    assert "MAD (chosen on recognise &lt;b&gt;)" in html
+    assert "MAD (chosen" not in bare
+    assert "MAD, chosen" not in bare
+
+
 def test_intervals_and_p_values_are_shown_where_the_table_has_them(tmp_path, tables):
     tables.effects[["drop_low", "drop_high", "mcnemar_p_adjusted", "logprob_p_adjusted"]] = [-20.0, -5.0, 0.2, np.nan]
     tables.effects.loc[

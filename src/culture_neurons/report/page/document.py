@@ -47,6 +47,11 @@ def render(
     config = run.get("config") or {}
     settings = {k: v for k, v in run.items() if k not in ("models", "dataset", "selectors", "top_fraction", "code")}
     selector = summary.main_selector(tables, list((config.get("evidence") or {}).get("selectors") or ()))
+    chosen_on = {
+        name: plain(options["choose_on"])
+        for name, options in (config.get("selectors") or {}).items()
+        if options and options.get("choose_on")
+    }
     style, script = _source("document.css.j2"), _source("document.js.j2")
     return (
         _environment()
@@ -59,8 +64,8 @@ def render(
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
             models=[named(tables, m) for m in tables.models],
-            findings=summary.findings(tables, top_fraction),
-            cultures=summary.by_culture(tables, selector, top_fraction) if selector else None,
+            findings=summary.findings(tables, top_fraction, chosen_on),
+            cultures=summary.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
             controls=plain(caption_text.controls(config.get("selectors"))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
             n_questions=plural(

@@ -7,6 +7,8 @@ shown beside every verdict, and never decides one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,9 @@ HEADLINES = {
 }
 BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
 
+#: Selector -> the data set that it chose on, where all chose on the run's own questions.
+ON_OWN: Mapping[str, str] = MappingProxyType({})
+
 #: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
 CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
 
@@ -85,11 +90,17 @@ def main_fraction(tables: Tables, wanted: Any = None) -> float:
     return float(wanted)
 
 
-def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
+def selector_words(selector: str, chosen_on: Mapping[str, str] = ON_OWN) -> str:
+    """A selector's name and, where `chosen_on` has it, on which data set it chose, not on the run's own questions."""
+    return selector_name(selector) + (f" (chosen on {chosen_on[selector]})" if selector in chosen_on else "")
+
+
+def findings(tables: Tables, top_fraction: float, chosen_on: Mapping[str, str] = ON_OWN) -> list[dict[str, Any]]:
     """Per model: who, planted, headlines (measures, verdicts, selectors), what the image controls, shuffled labels and
     further data sets say, which effects survive there, what training on other tasks did, and one item per selector.
 
-    An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it.
+    An item has a sentence with its verdict for each measure of evidence.csv, and the intervals behind it. `chosen_on`
+    says of selectors on which other data set they chose, by name: `selector_words`.
     """
     result = []
     for model in tables.models:
@@ -98,11 +109,11 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
         items = []
         for selector, part in evidence.groupby("selector", sort=False):
             finding_by_measure = {
-                measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure)
+                measure: _finding(tables, who, model, str(selector), top_fraction, measure, of_measure, chosen_on)
                 for measure in MEASURES
                 if len(of_measure := part[part["measure"].str.startswith(measure)])
             }
-            items.append({"selector": selector_name(str(selector)), "said": finding_by_measure})
+            items.append({"selector": selector_words(str(selector), chosen_on), "said": finding_by_measure})
         result.append({
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
@@ -114,9 +125,11 @@ def findings(tables: Tables, top_fraction: float) -> list[dict[str, Any]]:
 
 
 def _finding(
-    tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame
-) -> dict[str, Any]:
+    tables: Tables, who: str, model: str, selector: str, top_fraction: float, measure: str, evidence: pd.DataFrame,
+    chosen_on: Mapping[str, str] = ON_OWN,
+) -> dict[str, Any]:  # fmt: skip
     noun, unit, decimals = MEASURES[measure]
+    name = selector_name(selector) + (f", chosen on {chosen_on[selector]}" if selector in chosen_on else "")
     drop = drops(tables, model, selector, top_fraction, measure)
     against = {str(row["comparison"]): _interval(row, unit, decimals) for _, row in evidence.iterrows()}
     verdict = str(evidence["verdict"].iloc[0])
@@ -129,7 +142,7 @@ def _finding(
         "verdict": verdict,
         "badge": BADGES.get(verdict, "nothing"),
         "text": (
-            f"{who}: masking a culture's own neurons ({selector_name(selector)}, top {percent(top_fraction)}) "
+            f"{who}: masking a culture's own neurons ({name}, top {percent(top_fraction)}) "
             f"{change_in_words(drop['self'].value, f'its {noun}', unit, decimals)}{'; ' if others else ''}{others}"
         ),
         "detail": "; ".join(
@@ -171,7 +184,9 @@ def main_selector(tables: Tables, wanted: list[str]) -> str | None:
     return next((s for s in [*wanted, "cas", *known] if s in known), None)
 
 
-def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, Any]:
+def by_culture(
+    tables: Tables, selector: str, top_fraction: float, chosen_on: Mapping[str, str] = ON_OWN
+) -> dict[str, Any]:
     """How each culture fares under its own mask: a row per culture, a cell per model.
 
     A cell has the change in each measure with its interval; the p-value that the own mask does something else to it
@@ -206,7 +221,7 @@ def by_culture(tables: Tables, selector: str, top_fraction: float) -> dict[str, 
     }
     counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
     return {
-        "selector": selector_name(selector),
+        "selector": selector_words(selector, chosen_on),
         "models": [{"who": named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
         "rows": [{"culture": plain(c), "cells": [cells_of[c].get(m) for m in tables.models]} for c in sorted(cells_of)],
         "counts": {
