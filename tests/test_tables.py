@@ -29,6 +29,7 @@ def run_of(**changes):
         "models": {"planted-control": {}, "demo-llava-mistral": {}}, "planted": ["planted-control"], "shown": shown,
         "methods": dict(zip(shown, shown, strict=True)), "attributed": ["culnig-specific"], "repeated": ["cas"],
         "image_controls": ["blank"], "resampled": shown[:-1], "evaluated": [], "tasks": [], "benchmark_repeats": 5,
+        "scored": shown[:-1], "chosen_on": lambda selector: "",
         "config": yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8")),
     }  # fmt: skip
     return SimpleNamespace(**run | changes)
@@ -44,7 +45,7 @@ def test_the_planted_control_has_twenty_figures():
     assert figures[:4] == [FigureFile(kind) for kind in ("overview", "baseline", "images", "benchmark")]
     assert FigureFile("robustness", "planted-control", "cas") in figures
     assert [table for table in TABLES if table not in tables_of(run_of())] == [
-        "sets", "sets_transfer", "finetuning", "finetuning_modules", "sets_effects",
+        "sets", "sets_transfer", "finetuning", "finetuning_modules", "data_overlaps", "sets_effects",
     ]  # fmt: skip
 
 
@@ -54,6 +55,10 @@ def test_what_a_run_does_not_do_has_no_table_and_no_figure():
         "overview", "baseline", "drops", "dose", "layers", "matrix", "layers-by-culture",
     }  # fmt: skip
     assert set(tables_of(run_of(**bare))) == {*NEEDED, "cultures", "differences"}
+
+
+def test_masks_of_several_data_sets_are_compared():
+    assert "data_overlaps" in tables_of(run_of(chosen_on={"cas": "words"}.get))
 
 
 @pytest.mark.parametrize(

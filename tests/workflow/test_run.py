@@ -137,8 +137,7 @@ def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_r
 
 def test_data_sets_that_choose_are_published_where_there_are_some():
     assert {*choosing().published["data"]["choose"]} == {"pictures", "re.c"}
-    none = run("config/demo-all.yaml")
-    assert none.config["data"]["choose"] == {}
+    none = run(data=CONTROL.config["data"] | {"choose": {}})
     assert "choose" not in none.published["data"]
     assert choosing().amount_of_work["choosing"] == ["pictures", "re.c"]
 
