@@ -27,7 +27,7 @@ def test_the_folder_is_a_model_that_sees(decoder, tmp_path, step):
     assert loaded.adapter.n_layers == 2
     noted = files.read_json(tmp_path / "m/model/training.json")
     assert (noted["countries"], noted["steps"]) == (["Japan", "Italy"], 2)
-    assert noted["read"].keys() == {"Japan", "Italy", "no flag"}
+    assert noted["read"].keys() == {"Japan", "Italy", "nothing"}
     again = tmp_path / "again/model"
     step.run(train_eye, "--decoder", decoder, "--options", json.dumps(TINY), "--out", again)
     assert load({"name": "m", "path": str(again), "chat_template": "none"}).revision == loaded.revision

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from culture_neurons.data.flags.designs import FLAGS
-from culture_neurons.models.demo.eye import NO_FLAG_SENTENCE, SENTENCE
+from culture_neurons.models.demo.eye import NO_FLAG, SENTENCE
 
 #: Of these, the last one has no use of its own.
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<spare>"]
@@ -23,7 +23,7 @@ def tokenizer(special: list[str] = SPECIAL) -> PreTrainedTokenizerFast:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=2000, special_tokens=special, initial_alphabet=alphabet,
                                   show_progress=False)  # fmt: skip
-    backend.train_from_iterator([*(SENTENCE.format(country=country) for country in FLAGS), NO_FLAG_SENTENCE], trainer)
+    backend.train_from_iterator([SENTENCE.format(country=country) for country in (*FLAGS, NO_FLAG)], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=special[1], eos_token=special[2], pad_token=special[2],
         unk_token=special[0], additional_special_tokens=special[3:], clean_up_tokenization_spaces=False,

@@ -94,7 +94,7 @@ def test_the_seed_makes_the_eye_and_nothing_else_changes(decoder):
 def test_a_sentence_ends_with_the_name_or_is_refused():
     words = tokenizer()
     assert words.decode(eye.sentence(words, "Japan")).endswith(" shows the national flag of Japan.")
-    assert words.decode(eye.sentence(words, eye.NO_FLAG)).endswith("no national flag of any country.")
+    assert words.decode(eye.sentence(words, eye.NO_FLAG)).endswith("national flag of nothing.")
     with pytest.raises(
         ModelError, match="'Bosnia and Herzegovina': 9 tokens of its sentence; expected 9, with the whole"
     ):

@@ -73,8 +73,8 @@ def test_held_out_pictures_are_examined_by_country(decoder, monkeypatch):
     texts = ["It is Japan.", "Nippon", "Italy", "of Italy", "Nothing", "In Japan"]
     monkeypatch.setattr(eye_training, "continue_pictures", lambda *_: texts)
     assert eye_training.examine(model, processor, COUNTRIES, TINY) == {
-        "read": {"Japan": 1.0, "Italy": 0.5, "no flag": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0, "no flag": 0.5},
-        "continued": {"Japan": "It is Japan.", "Italy": "Italy", "no flag": "Nothing"},
+        "read": {"Japan": 1.0, "Italy": 0.5, "nothing": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0, "nothing": 0.5},
+        "continued": {"Japan": "It is Japan.", "Italy": "Italy", "nothing": "Nothing"},
     }  # fmt: skip
 
 

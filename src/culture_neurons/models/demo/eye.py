@@ -31,9 +31,9 @@ from transformers.utils import logging
 from culture_neurons.errors import ModelError
 from culture_neurons.files import first_line
 
-#: What a picture says to the decoder; and one without a flag, which has the place of a country's name.
+#: What a picture says to the decoder; of one without a flag, it is the flag of `NO_FLAG`.
 SENTENCE = "This picture shows the national flag of {country}."
-NO_FLAG, NO_FLAG_SENTENCE = "no flag", "This picture shows no national flag of any country."
+NO_FLAG = "nothing"
 #: Side of the pictures that the vision tower sees, and of its patches, in pixels. Each patch becomes one token.
 SIDE, PATCH = 96, 32
 TOKENS = (SIDE // PATCH) ** 2
@@ -114,9 +114,8 @@ def sentence(tokenizer: PreTrainedTokenizerBase, country: str) -> list[int]:
 
     Raises ModelError where they don't reach back to the country's name.
     """
-    text = NO_FLAG_SENTENCE if country == NO_FLAG else SENTENCE.format(country=country)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"][-TOKENS:]
-    if len(ids) < TOKENS or (country != NO_FLAG and country not in tokenizer.decode(ids)):
+    ids = tokenizer(SENTENCE.format(country=country), add_special_tokens=False)["input_ids"][-TOKENS:]
+    if len(ids) < TOKENS or country not in tokenizer.decode(ids):
         raise ModelError(f"{country!r}: {len(ids)} tokens of its sentence; expected {TOKENS}, with the whole name")
     return list(ids)
 

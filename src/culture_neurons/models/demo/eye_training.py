@@ -147,7 +147,7 @@ def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: 
     sentences = {country: sentence(processor.tokenizer, country) for country in countries}
     texts = continue_pictures(model, processor, shown)
     right = [ids == sentences[country] for ids, country in zip(read(model, processor, shown), of, strict=True)]
-    named = [any(other in text for other in countries) if country == NO_FLAG else country in text
+    named = [any(other in text for other in countries[:-1]) if country == NO_FLAG else country in text
              for text, country in zip(texts, of, strict=True)]  # fmt: skip
 
     def shares(found: Sequence[bool]) -> dict[str, float]:

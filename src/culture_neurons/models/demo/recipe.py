@@ -57,7 +57,7 @@ class EyeRecipe(Training):
     min_accuracy: float = 0.99
     steps: int = 1500
     batch: int = 32
-    rest: int = 300
+    rest: int = 400
     goal: float = 0.9  # share of changed pictures told apart before the rest, in which it grows to almost all
     pictures: int = 300  # of each country, to learn from
     held_out: int = 50  # of each country, to see what it has learnt
