@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from culture_neurons.analysis.overlaps import Masks
-    from culture_neurons.steps.history import History
-
 
 def check_outputs(given: Sequence[Any], out: Sequence[Path], label: str = "top fractions") -> None:
     """Raise ConfigError unless there is an output for each of what is given."""
@@ -46,19 +43,3 @@ def split_by_culture(table: pd.DataFrame, cultures: Sequence[str], values: np.nd
     """The values of the rows of a mask table, one array per culture; empty where a culture has no neuron."""
     culture = table["culture"].astype(str).to_numpy()
     return [values[culture == name] for name in cultures]
-
-
-def read_flat(path: Path, history: History) -> tuple[Masks, dict[str, Any]]:
-    """The masks of a file at one site, as sorted flat indices, and its metadata, which is added to the history."""
-    import numpy as np
-
-    from culture_neurons import files
-    from culture_neurons.analysis import overlaps
-
-    table, metadata = files.read_table(path, ["culture", "layer", "neuron"], only=True)
-    history.add(metadata)
-    shape = metadata["layers"], metadata["neurons"]
-    cultures = metadata["cultures"]
-    flat = split_by_culture(table, cultures, flat_indices(table, shape))
-    masks = {name: np.sort(indices) for name, indices in zip(cultures, flat, strict=True)}
-    return overlaps.Masks(shape, masks), metadata

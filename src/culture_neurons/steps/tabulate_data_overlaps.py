@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from culture_neurons.errors import FileError
-from culture_neurons.steps import cli, mask_files
+from culture_neurons.steps import cli, flat_masks
 from culture_neurons.steps.history import History
 
 
@@ -17,7 +17,7 @@ def main(o: argparse.Namespace) -> None:
 
     history, masks, chosen_on = History(), {}, {}
     for (model, selector, fraction), path in layout.by("masks", o.masks, "model", "selector", "fraction").items():
-        masks[model, selector, fraction], metadata = mask_files.read_flat(path, history)
+        masks[model, selector, fraction], metadata = flat_masks.read(path, history)
         name = metadata.get("chosen_on") or layout.key("masks", path)["dataset"]
         if chosen_on.setdefault(selector, name) != name:
             raise FileError(

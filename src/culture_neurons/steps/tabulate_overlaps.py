@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import cli, mask_files
+from culture_neurons.steps import cli, flat_masks
 from culture_neurons.steps.history import History
 
 
@@ -21,7 +21,7 @@ def main(o: argparse.Namespace) -> None:
     paths = layout.by("masks", o.masks, "model", "selector", "fraction")
     history = History()
     todo = cli.progress(paths.items(), len(paths), "masks")
-    masks = {key: mask_files.read_flat(path, history)[0] for key, path in todo}
+    masks = {key: flat_masks.read(path, history)[0] for key, path in todo}
     tokens = {}
     for (model, rule), path in layout.by("statistics", o.tokens, "model", "rule").items():
         tokens |= _of_tokens(model, rule, path, o.selectors, masks, history)
