@@ -15,7 +15,7 @@ WORKERS ?= logical --maxprocesses 8
 FAST = and not slow
 CONFIG ?= config.yaml
 
-.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-demo-seeds check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
@@ -79,6 +79,9 @@ check-demo-control: setup
 check-demo-real: setup
 	$(PYTEST) tests/demo/test_real.py
 
+check-demo-seeds: demo
+	$(PYTEST) tests/demo/test_demo_seeds.py
+
 check-real-seeds: demo-real
 	$(PYTEST) tests/demo/test_real_seeds.py
 
@@ -93,7 +96,7 @@ check-report: demo
 figures: setup
 	$(RUN) snakemake figures --cores $(CORES) --quiet rules
 
-bench: demo-all demo-real
+bench: demo demo-all demo-real
 	$(RUN) python -m benchmarks
 
 bench-gpu: setup
@@ -117,7 +120,7 @@ test-slurm: setup
 
 test-all: FAST =
 test-all: PROFILE = --hypothesis-profile=all
-test-all: test test-workflow test-faults test-slurm demo check-demo demo-control check-demo-control demo-real check-demo-real check-real-seeds check-report
+test-all: test test-workflow test-faults test-slurm demo check-demo check-demo-seeds demo-control check-demo-control demo-real check-demo-real check-real-seeds check-report
 
 lint: setup
 	$(RUN) ruff check .

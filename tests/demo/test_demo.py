@@ -1,4 +1,4 @@
-"""What `make demo` must have found: run it first.
+"""What `make demo` must have found: run it first. And that README and docs say what its tables say.
 
 Nothing is planted in its model, so what its neurons do is a finding, and no test promises one. What is promised is that
 the eye reads flags, that the pictures decide the answers, and that the language model is the one of the package.
@@ -14,11 +14,17 @@ import pytest
 import yaml
 from safetensors import safe_open
 
+from culture_neurons.analysis.significance import direction
+from tests.demo.pages import NATS, POINTS, decimals, numbers, rows, section
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "demo"
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 (MODEL,) = CONFIG["models"]
 OWN, SETS = CONFIG["dataset"], list(CONFIG["evaluation"]["sets"])
+PAGE, README = ROOT / "docs" / "demo.md", ROOT / "README.md"
+#: Selectors of the page's tables.
+SELECTORS = ("cas", "effect-size", "cas-recognise", "effect-size-recognise", "random-matched")
 #: What stands before the names of the decoder's weights where it is a part of a model with an eye.
 PART = "language_model."
 
@@ -92,3 +98,64 @@ def test_the_report_says_what_survives_the_change_of_questions(name):
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
     assert f"from {OWN} to {name}" in page
     assert (RESULTS / "figures" / f"transfer_{MODEL}.png").stat().st_size > 5000
+
+
+def of_sets() -> pd.DataFrame:
+    """Rows of sets.csv, by set and selector."""
+    return table("sets").set_index(["set", "selector"])
+
+
+def test_the_page_has_the_accuracies_of_the_tables():
+    lines, found = rows(PAGE, "### Without masks"), of_sets().groupby(level="set").first()
+    shown = found.loc[[OWN, *SETS], ["n", "baseline_accuracy"]]
+    controls = image_controls().loc[CONFIG["evidence"]["image_controls"], ["n", "accuracy"]]
+    assert list(lines) == [*shown.index, *(f"{OWN}, {control}" for control in controls.index)]
+    for name, (n, accuracy) in zip(lines, [*shown.to_numpy(), *controls.to_numpy()], strict=True):
+        assert numbers(" ".join(lines[name]))[:2] == pytest.approx([n, 100 * accuracy], abs=POINTS), name
+    followed = image_controls().loc["swapped", ["followed", "followed_low", "followed_high"]]
+    assert numbers(lines[f"{OWN}, swapped"][2]) == pytest.approx((100 * followed).tolist(), abs=POINTS)
+
+
+@pytest.mark.parametrize("name", [OWN, *SETS])
+def test_the_page_has_the_changes_of_the_tables(name):
+    """Own, other, own - other with its interval, random: nats."""
+    columns = [
+        "own_logprob_change", "other_logprob_change", "logprob_specificity", "logprob_specificity_low",
+        "logprob_specificity_high", "random_logprob_change",
+    ]  # fmt: skip
+    lines, found = rows(PAGE, f"### On {name}"), of_sets().loc[name]
+    assert list(lines) == [f"`{selector}`" for selector in SELECTORS]
+    for selector in SELECTORS:
+        expected = found.loc[selector, columns].dropna().astype(float).tolist()
+        shown = numbers(" ".join(lines[f"`{selector}`"]))
+        assert shown == pytest.approx(expected, abs=NATS), (selector, [round(n, 2) for n in expected])
+
+
+def test_the_page_says_which_effects_survive():
+    """Its words are the directions of the tables."""
+    found, lines = of_sets(), rows(PAGE, "## Pictures and words")
+    assert list(lines) == [f"`{selector}`" for selector in SELECTORS[:-1]]
+    for selector in SELECTORS[:-1]:
+        shown = [direction(found.loc[(of, selector), "logprob_specificity"],
+                           found.loc[(of, selector), "logprob_specificity_p_adjusted"]) == "lower"
+                 for of in (OWN, *SETS)]  # fmt: skip
+        assert [cell.startswith("yes") for cell in lines[f"`{selector}`"]] == shown, (selector, shown)
+
+
+def test_the_page_says_how_many_neurons_pictures_and_words_share():
+    """Means over countries of the Jaccard index of masks chosen on pictures and on words, and by chance."""
+    found = table("data_overlaps")
+    found = found[found["layer"].isna()]
+    lines = rows(PAGE, "### Shared neurons")
+    for selector in ("cas", "effect-size"):
+        pair = {selector, f"{selector}-recognise"}
+        same = found[[{a, b} == pair for a, b in zip(found["a"], found["b"], strict=True)]]
+        assert len(same) == len(CONFIG["data"]["source"]["countries"])
+        expected = [same["overlap"].mean(), same["expected"].mean()]
+        assert numbers(" ".join(lines[f"`{selector}`"])) == pytest.approx(expected, abs=0.02), expected
+
+
+def test_all_numbers_of_readme_are_on_the_page():
+    shown = decimals(section(README, "What was found"))
+    assert shown
+    assert shown <= decimals(PAGE.read_text(encoding="utf-8"))

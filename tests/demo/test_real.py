@@ -1,13 +1,11 @@
 """What `make demo-real` must have found: run it first. And that README and docs say what its tables say.
 
-Nothing is planted in its model, so what its neurons do is a finding, and no test promises one. Numbers differ a little
-between processors: those of a page may be off by `NATS` and `POINTS`.
+Nothing is planted in its model, so what its neurons do is a finding, and no test promises one.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +14,7 @@ import yaml
 
 from culture_neurons.analysis.significance import ABOVE_CHANCE, direction
 from culture_neurons.report.figures.models import wilson
+from tests.demo.pages import NATS, POINTS, decimals, numbers, rows, section
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "real"
@@ -24,8 +23,6 @@ CONFIG = yaml.safe_load((ROOT / "config" / "real.yaml").read_text(encoding="utf-
 OWN, OTHER_DIRECTION, NO_CULTURE = CONFIG["dataset"], "recall", "general"
 PAGE = ROOT / "docs" / "real-model.md"
 README = ROOT / "README.md"
-#: How far a number of a page may lie from that of a table.
-NATS, POINTS = 0.03, 3.0
 #: Selector -> how the page calls it.
 NAMES = {
     "culnig-specific": "`culnig-specific`", "culnig-general": "`culnig-general`", "effect-size": "`effect-size`",
@@ -41,19 +38,6 @@ def table(name: str) -> pd.DataFrame:
 def of_sets() -> pd.DataFrame:
     """Rows of sets.csv, by set and selector."""
     return table("sets").set_index(["set", "selector"])
-
-
-def numbers(text: str) -> list[float]:
-    """All numbers of a text, in their order."""
-    return [float(n.replace("\N{MINUS SIGN}", "-")) for n in re.findall(r"[-\N{MINUS SIGN}]?\d+(?:\.\d+)?", text)]
-
-
-def page_rows(heading: str) -> dict[str, list[str]]:
-    """First cell -> other cells of the table that follows a heading."""
-    section = PAGE.read_text(encoding="utf-8").split(heading, 1)[1]
-    lines = re.search(r"(?:^\|.*\n)+", section, re.M).group(0).splitlines()[2:]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {first: rest for first, *rest in cells}
 
 
 def test_the_model_is_the_file_of_the_package():
@@ -108,42 +92,41 @@ def test_the_page_has_the_numbers_of_the_tables(name):
         "own_logprob_change", "other_logprob_change", "logprob_specificity", "logprob_specificity_low",
         "logprob_specificity_high", "random_logprob_change",
     ]  # fmt: skip
-    rows, found = page_rows(f"### On {name}"), of_sets().loc[name]
-    assert set(rows) == {NAMES[s] for s in NAMES if s in found.index}
+    lines, found = rows(PAGE, f"### On {name}"), of_sets().loc[name]
+    assert set(lines) == {NAMES[s] for s in NAMES if s in found.index}
     for selector, row in found.iterrows():
         if selector not in NAMES:
             continue
         expected = row[columns].dropna().astype(float).tolist()
-        shown = numbers(" ".join(rows[NAMES[selector]]))
+        shown = numbers(" ".join(lines[NAMES[selector]]))
         assert shown == pytest.approx(expected, abs=NATS), (selector, [round(n, 2) for n in expected])
 
 
 def test_the_page_has_the_harm_to_questions_of_no_culture():
-    rows, found = page_rows(f"### On {NO_CULTURE}"), of_sets().loc[NO_CULTURE]
+    lines, found = rows(PAGE, f"### On {NO_CULTURE}"), of_sets().loc[NO_CULTURE]
     for selector, name in NAMES.items():
         expected = found.loc[selector, ["logprob_change", "random_logprob_change"]].dropna().astype(float).tolist()
-        assert numbers(" ".join(rows[name])) == pytest.approx(expected, abs=NATS), (selector, expected)
+        assert numbers(" ".join(lines[name])) == pytest.approx(expected, abs=NATS), (selector, expected)
 
 
 def test_the_page_says_which_effects_survive():
     """Its words are the directions of the tables."""
-    found, rows = of_sets(), page_rows("## What survives")
+    found, lines = of_sets(), rows(PAGE, "## What survives")
     for selector, name in NAMES.items():
-        if name not in rows:
+        if name not in lines:
             continue
         shown = [direction(found.loc[(of, selector), "logprob_specificity"],
                            found.loc[(of, selector), "logprob_specificity_p_adjusted"]) == "lower"
                  for of in (OWN, OTHER_DIRECTION)]  # fmt: skip
-        assert [cell.startswith("yes") for cell in rows[name][:2]] == shown, (selector, shown)
+        assert [cell.startswith("yes") for cell in lines[name][:2]] == shown, (selector, shown)
 
 
 def test_accuracies_of_the_page_and_all_numbers_of_readme():
-    rows, found = page_rows("### Without masks"), of_sets().groupby(level="set").first()
+    lines, found = rows(PAGE, "### Without masks"), of_sets().groupby(level="set").first()
     for name in (OWN, OTHER_DIRECTION, NO_CULTURE):
-        n, accuracy = numbers(" ".join(rows[name]))
+        n, accuracy = numbers(" ".join(lines[name]))
         assert n == found.loc[name, "n"]
         assert accuracy == pytest.approx(100 * found.loc[name, "baseline_accuracy"], abs=POINTS)
-    section = README.read_text(encoding="utf-8").split("## What was found", 1)[1].split("\n## ", 1)[0]
-    decimals, known = (set(re.findall(r"\d+\.\d+", text)) for text in (section, PAGE.read_text(encoding="utf-8")))
-    assert decimals  # as losses: without signs
-    assert decimals <= known
+    shown = decimals(section(README, "In words"))
+    assert shown  # as losses: without signs
+    assert shown <= decimals(PAGE.read_text(encoding="utf-8"))
