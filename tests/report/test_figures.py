@@ -10,6 +10,7 @@ import warnings
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -421,6 +422,17 @@ def test_transfer_shows_own_other_and_random_changes_of_each_data_set(tables):
         low, high = ax.get_xlim()
         assert all(low < x < high for x, _ in dots)
     assert "accuracy" not in said_of(tables, "transfer")
+
+
+def test_transfer_says_on_which_data_masks_were_chosen(tables):
+    overlaps = pd.DataFrame({"model": PLANTED, "a": ["cas", "lap"], "b": ["cas-words", "lap-words"],
+                             "chosen_on_a": "demo", "chosen_on_b": ["words", "words & more"]})  # fmt: skip
+    several = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps})
+    none = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps[:0]})
+    end = figures.transfer.caption_transfer(several, PLANTED).rpartition(". ")[2]
+    assert end == ("Masks were chosen on other questions of the first data set, those of cas-words on words, those of "
+                   "lap-words on words & more.")  # fmt: skip
+    assert figures.transfer.caption_transfer(none, PLANTED).endswith("of the first data set alone.")
 
 
 def test_related_cultures_stand_side_by_side_with_their_ranks(tables):

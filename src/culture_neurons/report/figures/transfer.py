@@ -64,8 +64,22 @@ def caption_transfer(tables: Tables, model: str) -> str:
         f"{percent(float(part['top_fraction'].iloc[0]))}) {factor}, with 95 % intervals. Circles: questions under the "
         f"own culture's mask; squares: under the other cultures' masks, or all questions of a data set without these "
         f"cultures; diamonds: all questions under random masks of the same size. Masks were chosen on other questions "
-        f"of the first data set alone."
+        f"of the first data set{_chosen_elsewhere(tables, model) or ' alone'}."
     )
+
+
+def _chosen_elsewhere(tables: Tables, model: str) -> str:
+    """Whose masks were chosen on further data sets, as the end of a sentence; "" where there are none."""
+    found = tables.more.get("data_overlaps")
+    if found is None:
+        return ""
+    part, own = rows(found, model), next(iter(rows(tables.more["sets"], model)["set"]))
+    pairs = [*zip(part["a"], part["chosen_on_a"], strict=True), *zip(part["b"], part["chosen_on_b"], strict=True)]
+    by_set: dict[str, dict[str, None]] = {}
+    for selector, data_set in pairs:
+        if data_set != own:
+            by_set.setdefault(data_set, {})[selector_name(selector)] = None
+    return "".join(f", those of {listed(list(names))} on {data_set}" for data_set, names in by_set.items())
 
 
 def no_transfer(tables: Tables, model: str, selectors: Sequence[str]) -> str:
