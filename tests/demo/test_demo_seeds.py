@@ -1,4 +1,4 @@
-"""Do the eye and the answers hang on the seed? Another eye, other facts and pictures: `make check-demo-seeds`; minutes."""
+"""Do the eye and the answers hang on the seed? Another eye, other facts: `make check-demo-seeds`; minutes."""
 
 from __future__ import annotations
 
