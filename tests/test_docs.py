@@ -221,11 +221,16 @@ def test_code_that_the_architecture_names_is_there() -> None:
 
 
 def problem(snippet: dict[str, Any]) -> str:
-    """What is wrong with a snippet laid over the default config, or ""; other data have models of their own."""
-    models = {"models": {"any": {"path": "owner/model"}}} if "data" in snippet else {}
+    """What is wrong with a snippet laid over the default config, or ""; other data have models and selectors of
+    their own."""
+    own = {"models": {"any": {"path": "owner/model"}}, "selectors": {"cas": {}}, "evaluation": {}}
+    others = own if "data" in snippet else {}
     try:
-        # `evidence` and `figures` name selectors of the default run.
-        changed = DEFAULT | ({"evidence": {}, "figures": {}} if "selectors" in snippet else {}) | models | snippet
+        # `evidence`, `evaluation` and `figures` name selectors of the default run, which choose on data of its own.
+        unused = {"data": {key: value for key, value in DEFAULT["data"].items() if key != "choose"}}
+        named = {"evidence": {}, "figures": {}, "evaluation": {}} if {"data", "selectors"} & snippet.keys() else {}
+        named |= unused if "selectors" in snippet else {}
+        changed = DEFAULT | named | others | snippet
         config.check(changed, SCHEMA)
         source = snippet.get("data", {}).get("source", {})
         unknown = set(source) - SOURCE_KEYS.get(source.get("type"), set()) - {"labels"}

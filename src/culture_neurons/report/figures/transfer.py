@@ -45,7 +45,7 @@ def draw_transfer(ax: Axes, tables: Tables, model: str, name: str, selectors: Se
             ax.plot([value], [line], linestyle="none", zorder=3, **style.mark(kind, 4.2))
             values += [value, low, high]
     ax.set_ylim(max(1, len(selectors)) - 0.5, -0.5)
-    ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
+    ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 22))
     ax.tick_params(axis="y", length=0)
     style.fixed_ticks(ax)
     if not len(part):
