@@ -54,6 +54,7 @@ class Recipe(Training):
 class EyeRecipe(Training):
     """Settings of an eye's training."""
 
+    attempts: int = 5
     min_accuracy: float = 0.99
     steps: int = 1500
     batch: int = 32
