@@ -64,7 +64,8 @@ def test_shards_threads_and_batch_size_change_no_mask_and_tables_within_the_tole
         assert mask.drop(columns="score").equals(reference[1][name].drop(columns="score")), name
     assert sum(map(len, masks.values())) > 0
     for name, path in tables.items():
-        found, expected = pd.read_csv(path), pd.read_csv(reference[0][name])
+        # What the run is called stands in some tables.
+        found, expected = pd.read_csv(path).replace("other", "reference"), pd.read_csv(reference[0][name])
         # Random signs and replicates are the same, so that even p-values agree.
         pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-5, obj=name)
     # 144 questions make three blocks of 64, so that three of the four jobs had something to do.
@@ -75,7 +76,7 @@ def test_shards_threads_and_batch_size_change_no_mask_and_tables_within_the_tole
 def test_tables_and_masks_are_the_same_bytes_for_any_number_of_shards(one_model, reference):
     tables, masks = run(one_model, "shards", SHARDS)
     for name, path in tables.items():
-        assert path.read_bytes() == reference[0][name].read_bytes(), name
+        assert path.read_bytes().replace(b",shards,", b",reference,") == reference[0][name].read_bytes(), name
     for name, mask in masks.items():
         assert mask.equals(reference[1][name]), name
 
