@@ -234,3 +234,25 @@ def test_neither_torch_nor_datasets_is_imported(tmp_path: Path, kind: str) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_questions_that_judge_neurons_elsewhere_choose_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "culture_neurons")
+    spec = source(tmp_path / "in", rows())
+    own = prepared(spec, tmp_path / "own")
+    judges = {s.sample_id for s in read_samples(own / "samples.parquet", "evaluate")[0]}
+    chooses = ["--split", '{"by": "whole", "half": "identify"}', "--judging", str(own / "samples.parquet")]
+    out = prepared(spec, tmp_path / "out", *chooses)
+    kept = {s.sample_id for s in read_samples(out / "samples.parquet")[0]}
+    assert kept == {s.sample_id for s in read_samples(own / "samples.parquet", "identify")[0]}
+    dropped = files.read_csv(out / "dropped.csv", ["sample_id", "culture", "reason"])
+    assert set(dropped.query("reason == 'judges neurons in another data set'")["sample_id"]) == judges
+    assert dropped["sample_id"].is_monotonic_increasing
+    assert len(dropped) == len(judges) + 4
+    assert files.read_csv(out / "counts.csv", ["n"])["n"].sum() == len(kept)
+    assert "left out, judges neurons in another data set" in caplog.text
+
+    whole = prepared(spec, tmp_path / "whole", "--split", '{"by": "whole", "half": "evaluate"}')
+    with pytest.raises(DataError, match=r"all 36 questions that would choose .*whole/samples.parquet"):
+        prepared(spec, tmp_path / "none", *chooses[:-1], str(whole / "samples.parquet"))
+    assert not (tmp_path / "none" / "samples.parquet").exists()

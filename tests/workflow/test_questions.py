@@ -60,3 +60,8 @@ def test_words_are_read_by_one_thread():
     assert [run("config/real.yaml").prepare_threads(of) for of in ("", "mentions/", "sets/recall/")] == [1, 1, 1]
     assert CONTROL.prepare_threads("") == 2
     assert PAPER.prepare_threads("") == 2
+
+
+def test_what_chooses_neurons_is_compared_with_the_questions_of_the_run():
+    assert [choosing().judged_elsewhere(of) for of in ("choose/re.c/", "", "mentions/")] == [[""], [], []]
+    assert run("config/real.yaml").judged_elsewhere("sets/recall/") == []

@@ -5,6 +5,7 @@ rule prepare:
     """Read a data set, drop what can't be used with a reason, and split the rest into identify and evaluate."""
     input:
         source=lambda w: run.local_files(run.source(w.of)[0]),
+        judging=lambda w: run.all("samples", of=run.judged_elsewhere(w.of)),
         code=code("prepare"),
     output:
         samples=F("samples"),
@@ -28,5 +29,5 @@ rule prepare:
         split=lambda w: as_json(run.source(w.of)[2]),
     shell:
         "python -m culture_neurons.steps.prepare --source {params.source:q} --filter {params.filter:q}"
-        " --split {params.split:q} --threads {threads} --samples-out {output.samples:q}"
+        " --split {params.split:q} --judging {input.judging:q} --threads {threads} --samples-out {output.samples:q}"
         " --dropped-out {output.dropped:q} --counts-out {output.counts:q} --log {log:q}"

@@ -47,6 +47,7 @@ IMAGE_OUTSIDE = "image outside image_root"
 LONG_IMAGE = "aspect ratio of the image too large"
 FEW_SAMPLES = "too few samples in culture"
 NOT_LARGEST = "culture not among the largest"
+JUDGES = "judges neurons in another data set"
 
 #: All reasons, in the order in which they are looked for: a row gets the first that applies.
 ALL = (
@@ -95,4 +96,5 @@ ALL = (
     LONG_IMAGE,
     FEW_SAMPLES,
     NOT_LARGEST,
+    JUDGES,
 )

@@ -32,6 +32,13 @@ class Questions(Settings):
         data = self.config["data"]
         return data["source"], data["filter"], data["split"]
 
+    def judged_elsewhere(self, of: str) -> list[str]:
+        """Folders whose evaluate halves judge neurons, so that questions in `of` that ask the same must choose none.
+
+        Not those of further sets: another one would make neurons be chosen anew.
+        """
+        return self.of("own") if of in self.of("choose") else []
+
     def prepare_threads(self, of: str) -> int:
         """Threads that read the questions in a folder `of`: two decode images, words need one."""
         return 2 if self.has_images(of) else 1
