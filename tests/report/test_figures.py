@@ -435,6 +435,37 @@ def test_transfer_says_on_which_data_masks_were_chosen(tables):
     assert figures.transfer.caption_transfer(none, PLANTED).endswith("of the first data set alone.")
 
 
+def test_what_masks_on_different_data_share_is_drawn_by_culture_and_by_layer(tables):
+    names = ["Peru", "Ghana"]
+    of_layer = [(culture, layer, n, 6, 4, 2 * n / (10 - 2 * n)) for culture in names for layer, n in ((0, 1), (1, 3))]
+    of_layer += [(culture, None, 4, 12, 8, 0.2) for culture in names]
+    part = pd.DataFrame(of_layer, columns=["culture", "layer", "n_shared", "n_a", "n_b", "expected"])
+    part["expected"] = [2 / 8, 3 / 7, 2 / 8, 3 / 7, 0.1, 0.2]  # of layers: 2 and 3 of 10 by chance
+    part["overlap"] = part["n_shared"] / (part["n_a"] + part["n_b"] - part["n_shared"])
+    part = part.assign(model=PLANTED, top_fraction=0.01, chosen_on_a="demo", chosen_on_b="words")
+    weak = part.assign(overlap=part["overlap"] / 2)
+    pairs = [part.assign(a="cas", b="words-cas"), weak.assign(a="cas", b="words-mad"),
+             weak.assign(a="mad", b="words-mad")]  # fmt: skip
+    overlaps = pd.concat(pairs, ignore_index=True).astype({"layer": "Int64"})
+    shown = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps})
+    figure = figures.plot_data_overlaps(shown, PLANTED, 0.01)
+    # Each selector once: the pair that shares most, and the best of the rest.
+    assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")] == [
+        "CAS (on demo) and words-cas (on words)", "MAD (on demo) and words-mad (on words)"]  # fmt: skip
+    by_culture, by_layer = figure.axes[:2]
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["Ghana", "Peru"]
+    assert [bar.get_height() for bar in by_culture.patches] == pytest.approx([0.25, 0.25])
+    assert [line[0, 1] for line in by_culture.collections[0].get_segments()] == pytest.approx([0.2, 0.1])
+    assert [bar.get_height() for bar in by_layer.patches] == [1, 3]
+    assert by_layer.lines[0].get_ydata() == pytest.approx([2, 3, 3])
+    assert "mean over 2 cultures" in said_of(shown, "data-overlaps")
+    none = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps[:0]})
+    assert "no culture has masks" in said_of(none, "data-overlaps")
+    one = Figure().subplots()
+    assert figures.plot_data_overlaps(shown, PLANTED, 0.01, ax=one) is one.figure
+    assert one.get_ylabel() == "Shared neurons per mask"
+
+
 def test_related_cultures_stand_side_by_side_with_their_ranks(tables):
     figure = figures.plot_related(tables, PLANTED, "cas")
     panels = figure.axes[::2]

@@ -160,6 +160,12 @@ _ALL = (
         ("sets",),
     ),
     Figure(
+        "data-overlaps", "model", "data_overlaps.plot_data_overlaps", "data_overlaps.caption_data_overlaps",
+        "data_overlaps.no_data_overlaps",
+        "what masks chosen on different data share, by culture and by layer, against chance; with `choose_on`",
+        ("data_overlaps",),
+    ),
+    Figure(
         "finetuning", "model", "finetuning.plot_finetuning", "finetuning.caption_finetuning",
         "finetuning.no_finetuning",
         "change of accuracy per data set after training on another task, by choice of modules; accuracy on the task; "

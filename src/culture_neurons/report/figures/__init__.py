@@ -12,6 +12,7 @@ and what draws and captions each, is in `report.registry`; `drawing` does it.
 from __future__ import annotations
 
 from culture_neurons.report.figures.benchmark import plot_benchmark
+from culture_neurons.report.figures.data_overlaps import plot_data_overlaps
 from culture_neurons.report.figures.effects import plot_dose, plot_drops
 from culture_neurons.report.figures.finetuning import plot_finetuning
 from culture_neurons.report.figures.images import plot_images
@@ -31,6 +32,7 @@ __all__ = [
     "Tables",
     "plot_baseline",
     "plot_benchmark",
+    "plot_data_overlaps",
     "plot_dose",
     "plot_drops",
     "plot_finetuning",
