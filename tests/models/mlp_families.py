@@ -74,6 +74,11 @@ PLAIN = {
     "Jais2": Family(_GROUPED, "model.layers", "mlp.act_fn", "mlp.down_proj"),
     "NanoChat": Family(_GROUPED, "model.layers", "mlp.activation_fn", "mlp.fc2"),
     "Bart": Family(_DECODER, "model.decoder.layers", *_FC2),
+    "NemotronH": Family(_NEMOTRON_H | {"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba", "mlp"]},
+                        "model.layers", "mixer.act_fn", "mixer.down_proj"),
+    "NemotronH ends without": Family(
+        _NEMOTRON_H | {"layers_block_type": ["mlp", "mlp", "attention", "mlp", "mamba"]}, "model.layers",
+        "mixer.act_fn", "mixer.down_proj"),
 }  # fmt: skip
 GATED = {
     "FalconH1": Family(_GROUPED | _MAMBA2 | {"mamba_d_ssm": 64}, "model.layers", *_GATED),
@@ -82,11 +87,6 @@ GATED = {
     "Bamba": Family(_GROUPED | _MAMBA2 | {"attn_layer_indices": [1]}, "model.layers", *_GATED),
     "Lfm2": Family(_GROUPED | {"layer_types": ["conv", "full_attention", "conv"], "block_auto_adjust_ff_dim": False},
                    "model.layers", "silu feed_forward.w1", "feed_forward.w2"),
-    "NemotronH": Family(_NEMOTRON_H | {"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba", "mlp"]},
-                        "model.layers", "mixer.act_fn", "mixer.down_proj"),
-    "NemotronH ends without": Family(
-        _NEMOTRON_H | {"layers_block_type": ["mlp", "mlp", "attention", "mlp", "mamba"]}, "model.layers",
-        "mixer.act_fn", "mixer.down_proj"),
     "Zamba": Family(_PLAIN | _MAMBA | {"num_hidden_layers": 5, "num_key_value_heads": 4, "attention_head_dim": 16,
                                        "n_mamba_heads": 2,
                                        "layers_block_type": ["hybrid", "mamba", "hybrid", "mamba", "hybrid"]},
@@ -100,8 +100,6 @@ GATED = {
                                "model.layers", "shared_mlp.activation", "shared_mlp.output_linear"),
     "Moshi": Family(_PLAIN | {"num_key_value_heads": 2, "ffn_dim": 48, "head_dim": 8, "audio_vocab_size": 10},
                     "model.layers", "mlp.activation_fn", "mlp.fc2"),
-    "CpmAnt": Family({"hidden_size": 32, "num_attention_heads": 4, "dim_head": 8, "dim_ff": 24,
-                      "num_hidden_layers": LAYERS}, "cpmant.encoder.layers", "ffn.ffn.w_in.act", "ffn.ffn.w_out"),
     "ModernBertDecoder": Family(_PLAIN | {"local_attention": 8}, "model.layers", "mlp.act", "mlp.Wo"),
 }  # fmt: skip
 ALL = PLAIN | GATED
@@ -136,7 +134,15 @@ def neurons(name: str, model: nn.Module) -> Iterator[list[torch.Tensor]]:
         handle.remove()
 
 
-def cut(down: nn.Module, neuron: list[int]) -> None:
-    """Zero what neurons give to the residual stream, in the weights; GPT-2's are transposed."""
-    weight = down.weight.T if type(down).__name__ == "Conv1D" else down.weight
-    weight[:, neuron] = 0
+@contextmanager
+def cut(down: nn.Module, neurons: list[int]) -> Iterator[None]:
+    """Without what neurons give to the residual stream. Weights won't do: Zamba's layers share them."""
+
+    def zero(module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        kept = args[0].clone()
+        kept[..., neurons] = 0
+        return (kept,)
+
+    handle = down.register_forward_pre_hook(zero)
+    yield
+    handle.remove()

@@ -60,7 +60,8 @@ RIGHT = {
     "a function": (lambda m, x: m.back(F.gelu(m.one(x), approximate="tanh")), PLAIN, "back(function(one x))"),
     "functions in turn": (
         lambda m, x: m.back(torch.square(F.relu(m.two(x))) * m.one(x)), GATED, "back(function(two x) * one x)"),
-    "a function of a half": (functional_halves, {"both": None, "back": None}, "back(halves of both x, function of one)"),
+    "a function of a half": (
+        functional_halves, {"both": None, "back": None}, "back(halves of both x, function of one)"),
 }  # fmt: skip
 
 
@@ -147,6 +148,15 @@ def test_two_of_a_layer_are_both_found():
     layer = layer_of(Made(RIGHT["plain"][0], **RIGHT["plain"][1]))
     layer.add_module("other", Made(RIGHT["gated"][0], **RIGHT["gated"][1]))
     assert sorted(mlp.name for mlp in find(layer).mlps) == ["other", "thing"]
+
+
+def test_parts_may_lie_in_modules_of_their_own():
+    """As in CPM-Ant."""
+    inner = nn.ModuleDict({"a": nn.Linear(HIDDEN, NEURONS), "b": nn.Linear(HIDDEN, NEURONS), "act": nn.GELU()})
+    module = Made(lambda m, x: m.back(m.box["act"](m.box["a"](x)) * m.box["b"](x)), back=None, box=inner)
+    (mlp,) = find(layer_of(module)).mlps
+    assert str(mlp.layout) == "back(box.act(box.a x) * box.b x)"
+    assert mlp.part("gate") is inner["a"]
 
 
 def test_what_holds_an_mlp_is_no_second_one():

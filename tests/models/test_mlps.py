@@ -23,7 +23,7 @@ from tests.models.test_replay import MASKS, PROMPT, check
 LAYERS = mlp_families.LAYERS
 #: One of each kind that code tells apart; every family is slow.
 KINDS = ["GPT2", "OPT", "Bloom", "OpenAIGPT", "Apertus", "Lfm2", "NemotronH", "NemotronH ends without",
-         "GraniteMoeHybrid", "CpmAnt"]  # fmt: skip
+         "GraniteMoeHybrid"]  # fmt: skip
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 each_family = pytest.mark.parametrize("name", slow_but(KINDS, mlp_families.ALL))
 #: What a family can't do in replays, whatever its MLP is; they leave out layers alone then.
@@ -50,7 +50,7 @@ def test_sums_are_those_of_hooks_made_by_hand(name):
 
 
 @each_family
-def test_ablation_is_a_weight_of_zero(name):
+def test_ablation_is_a_zero_at_the_projection_back(name):
     loaded = families.load(name)
     inputs = families.batch(loaded, images=False)
     neurons = list(range(0, 24, 2))
@@ -61,12 +61,8 @@ def test_ablation_is_a_weight_of_zero(name):
             masked = answer(loaded, inputs, PROMPT)
             ablation.check()
         _, down = mlp_families.layers_with_mlp(name, loaded.model)[layer]
-        weight = down.weight.detach().clone()
-        with torch.no_grad():
-            mlp_families.cut(down, neurons)
-        by_hand = answer(loaded, inputs, PROMPT)
-        with torch.no_grad():
-            down.weight.copy_(weight)
+        with mlp_families.cut(down, neurons):
+            by_hand = answer(loaded, inputs, PROMPT)
         for one, other in zip(masked, by_hand, strict=True):
             np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-5)
         assert masked != before
@@ -90,8 +86,7 @@ def test_answers_under_masks_are_those_of_whole_passes_to_the_last_bit(name, dty
 
 
 @each_family
-def test_parts_are_found_without_their_names(name):
-    """Whatever the modules are called, the same parts play the same roles."""
+def test_parts_are_those_that_the_table_names(name):
     loaded = families.load(name)
     adapter = loaded.adapter
     for i, (layer, down) in enumerate(mlp_families.layers_with_mlp(name, loaded.model)):

@@ -19,7 +19,6 @@ from torch.overrides import TorchFunctionMode
 
 from culture_neurons.models.mlps import GATED_NAMES, Candidate, Function, Layout, Mlp, candidates, evaluating, sizes
 
-
 #: How reasons begin.
 _COMPUTES_NOT, _RUNS_NOT = "does not compute", "can't be run alone"
 
