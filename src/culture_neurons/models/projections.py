@@ -1,6 +1,6 @@
 """The outputs of linear projections in every decoder layer, by site: those of the MLP and those of the attention.
 
-    gate_proj, up_proj        of the gated MLP, before the activation
+    gate_proj, up_proj        of the MLP, before the activation; a plain one has gate_proj, which its activation reads
     q_proj, k_proj, v_proj    of the attention, before normalisation and rotary embedding
 
 A fused projection (gate and up in Phi-3 and GLM-4; q, k and v in Phi-3) holds several sites side by side in its
@@ -55,11 +55,16 @@ def projections(adapter: Adapter, sites: Sequence[str]) -> dict[str, tuple[Proje
 
 
 def _mlp(adapter: Adapter, layer: int, site: str) -> Projection:
-    mlp, layout, width = adapter.mlps[layer], adapter.gated[layer], adapter.n_neurons
-    if layout.up:
-        return Projection(getattr(mlp, layout.gate if site == "gate_proj" else layout.up), 0, width)
+    gate, up, width = adapter.part(layer, "gate"), adapter.part(layer, "up"), adapter.n_neurons
+    if adapter.layouts[layer].plain:
+        if site == "up_proj":
+            raise ModelError(f"{adapter.model_type}: the MLP of layer {layer} is not gated, so it has no {site}; "
+                             "leave the site out")  # fmt: skip
+        return Projection(gate, 0, width)
+    if up is not None:
+        return Projection(gate if site == "gate_proj" else up, 0, width)
     second = (site == "up_proj") != adapter.up_first
-    return Projection(getattr(mlp, layout.gate), width * second, width * (1 + second))
+    return Projection(gate, width * second, width * (1 + second))
 
 
 def _attention(adapter: Adapter, layer: int, site: str) -> Projection:
