@@ -138,7 +138,7 @@ def test_the_padding_side_of_a_tokenizer_changes_nothing(folders, questions, tmp
 def test_padding_is_no_part_of_the_maximum():
     """A unit whose products are all negative keeps its negative maximum, however long the others' prompts are."""
     module = torch.nn.Linear(3, 2)
-    hooks = Attributor({"gate_proj": [Projection(module, 0, 2)]}, 1)
+    hooks = Attributor({"gate_proj": (Projection(module, 0, 2),)})
     a, gradient = torch.randn(2, 2, 5, 2, generator=torch.Generator().manual_seed(0)).unbind()
     counts = torch.tensor([[False, False, True, True, True], [True] * 5])
     a[0, :2] = 0
