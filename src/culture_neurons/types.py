@@ -248,7 +248,7 @@ Widths = int | Sequence[int]
 def widths_of_layers(widths: Widths, n_layers: int) -> np.ndarray:
     """How many units each layer has, int64 [layer]; 0 for a layer without any. Raises ConfigError for another number of
     layers."""
-    values = np.full(n_layers, widths) if isinstance(widths, int) else np.asarray(widths)
+    values = np.asarray(widths) if np.ndim(widths) else np.full(n_layers, widths)
     if values.shape != (n_layers,) or not np.issubdtype(values.dtype, np.integer) or (values < 0).any():
         raise ConfigError(f"units per layer {widths!r}; expected a whole number from 0 on, or {n_layers} of them")
     return values.astype(np.int64)

@@ -67,8 +67,10 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
     return table, metadata, cultures
 
 
-def _widths_of_rows(path: Path, table: Any, metadata: dict) -> list[int]:
-    """How many units a site has in each row's layer; 0 where the metadata has no such site or layer."""
+def _widths_of_rows(path: Path, table: Any, metadata: dict) -> Any:
+    """How many units a site has in each row's layer, int64 [row]; 0 where the metadata has no such site or layer."""
+    import numpy as np
+
     from culture_neurons.types import widths_of_layers
 
     layers = metadata.get("layers", 0)
@@ -77,10 +79,9 @@ def _widths_of_rows(path: Path, table: Any, metadata: dict) -> list[int]:
     except ConfigError as error:
         raise FileError(f"{path}: {error}; it was made for another model, or changed") from None
     rows = zip(table["site"], table["layer"], strict=True)
-    return [
-        of_sites[site][layer] if site in of_sites and isinstance(layer, int) and layer in range(layers) else 0
-        for site, layer in rows
-    ]
+    known = [isinstance(layer, int) and layer in range(layers) and site in of_sites for site, layer in rows]
+    places = zip(known, table["site"], table["layer"], strict=True)
+    return np.array([of_sites[site][layer] if good else 0 for good, site, layer in places], dtype=np.int64)
 
 
 def _masks(path: Path, table: Any, cultures: list[str], factor: float) -> list:
