@@ -144,10 +144,12 @@ def test_padding_is_no_part_of_the_maximum():
     a[0, :2] = 0
     gradient[0, 2:] = -a[0, 2:]
     hooks.start(counts)
-    hooks._score([("gate_proj", 0, Projection(module, 0, 2))], a, gradient)
     expected = (a * gradient)[0, 2:].max(dim=0).values
     assert (expected < 0).all()
-    torch.testing.assert_close(hooks._scores["gate_proj", 0][0], expected)
+    for flat in (False, True):  # OPT's MLP puts out all tokens of a batch in one row
+        given = (values.flatten(0, 1) if flat else values for values in (a, gradient))
+        hooks._score([("gate_proj", 0, Projection(module, 0, 2))], *given)
+        torch.testing.assert_close(hooks._scores.pop(("gate_proj", 0))[0], expected)
 
 
 def test_widths_and_fused_projections(text_model):

@@ -104,6 +104,8 @@ class Attributor:
 
     def _score(self, watched: Sequence[tuple[str, int, Projection]], a: torch.Tensor, gradient: torch.Tensor) -> None:
         """max over a sample's own tokens of a da, [batch, unit], as soon as the gradient is there."""
+        if self._left_out is not None and a.ndim == 2 and len(a) == self._left_out.numel():  # of the MLP of OPT
+            a, gradient = (values.view(*self._left_out.shape, -1) for values in (a, gradient))
         if self._left_out is None or a.shape[:2] != self._left_out.shape:
             raise ModelError(
                 f"a projection put out {tuple(a.shape)}; expected [batch, token, unit] of announced tokens"
