@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from culture_neurons.errors import ConfigError, CultureNeuronsError
-from culture_neurons.types import NeuronMask, OwnMasks, Sample, Statistics
+from culture_neurons.types import (
+    Attributions,
+    NeuronMask,
+    OwnMasks,
+    Sample,
+    Statistics,
+    short_widths,
+    widths_of_layers,
+)
 
 
 def statistics(**changes: object) -> Statistics:
@@ -101,3 +109,25 @@ def test_nothing_can_be_changed() -> None:
 
 def test_users_errors_have_one_base() -> None:
     assert issubclass(ConfigError, CultureNeuronsError)
+
+
+def test_units_that_a_layer_does_not_have_are_its_last_ones() -> None:
+    sums = np.zeros((2, 3, 4))
+    sums[:, 1, 2:] = sums[:, 2] = np.nan
+    attributions = Attributions(["a", "b"], [1, 2], {"q_proj": sums, "k_proj": np.zeros((2, 3, 0))})
+    assert (attributions.widths("q_proj"), attributions.widths("k_proj")) == ([4, 2, 0], [0, 0, 0])
+    assert Attributions([], [], {"q_proj": np.zeros((0, 2, 5))}).widths("q_proj") == [5, 5]
+    for culture, layer, unit in ((0, 0, 3), (slice(None), 0, 0), (slice(None), 1, 0)):
+        wrong = sums.copy()
+        wrong[culture, layer, unit] = np.nan
+        with pytest.raises(ConfigError, match=r"q_proj holds values that are no numbers \(nan\), and not for all cult"):
+            Attributions(["a", "b"], [1, 2], {"q_proj": wrong})
+
+
+def test_widths_are_one_number_or_one_per_layer() -> None:
+    assert widths_of_layers(5, 3).tolist() == [5, 5, 5]
+    assert widths_of_layers([5, 0, 2], 3).tolist() == [5, 0, 2]
+    assert (short_widths([5, 5]), short_widths([5, 0])) == (5, [5, 0])
+    for wrong, layers in (([5, 5], 3), (-1, 2), ([1.5, 2], 2), ("5", 2)):
+        with pytest.raises(ConfigError, match=r"units per layer .*; expected a whole number from 0 on, or [23]"):
+            widths_of_layers(wrong, layers)

@@ -205,9 +205,10 @@ class Attributions:
 
     cultures    names, in the order of the first axis
     samples     n, int64 [culture]: how many questions were added up
-    sums        by site, float64 [culture, layer, unit]: the sum of s_u over these questions
+    sums        by site, float64 [culture, layer, unit]: the sum of s_u over these questions; NaN for all cultures where
+                a layer has no such unit: layers may have fewer units than others, or none
 
-    Raises ConfigError when shapes disagree or a culture occurs twice.
+    Raises ConfigError when shapes disagree, a culture occurs twice, or NaN are not the last units of a layer.
     """
 
     cultures: Sequence[str]
@@ -227,3 +228,32 @@ class Attributions:
                     f"attributions: {n} cultures, but {site} {values.shape} and samples {self.samples.shape}; expected"
                     " [culture, layer, unit] and [culture]"
                 )
+            present, units = ~np.isnan(values), np.arange(values.shape[2])
+            if n and (present != (units < present[0].sum(axis=1)[:, None])).any():
+                raise ConfigError(
+                    f"attributions: {site} holds values that are no numbers (nan), and not for all"
+                    " cultures alike at the last units of a layer, which so has fewer of them"
+                )
+
+    def widths(self, site: str) -> list[int]:
+        """How many units each layer has at a site."""
+        sums = self.sums[site]
+        return (~np.isnan(sums[0])).sum(axis=1).tolist() if len(sums) else [sums.shape[2]] * sums.shape[1]
+
+
+#: How many units each layer has at a site: one number where all have as many, as in a mask file's metadata.
+Widths = int | Sequence[int]
+
+
+def widths_of_layers(widths: Widths, n_layers: int) -> np.ndarray:
+    """How many units each layer has, int64 [layer]; 0 for a layer without any. Raises ConfigError for another number of
+    layers."""
+    values = np.asarray(widths) if np.ndim(widths) else np.full(n_layers, widths)
+    if values.shape != (n_layers,) or not np.issubdtype(values.dtype, np.integer) or (values < 0).any():
+        raise ConfigError(f"units per layer {widths!r}; expected a whole number from 0 on, or {n_layers} of them")
+    return values.astype(np.int64)
+
+
+def short_widths(widths: Sequence[int]) -> Widths:
+    """The same as one number, where all layers have as many."""
+    return widths[0] if len(set(widths)) == 1 else list(widths)

@@ -197,6 +197,14 @@ def test_layers_of_several_sites_have_their_units():
         mask_effects.neurons_per_layer(mask, ["a", "b"], 2, {"gate_proj": 20}, "m.parquet")
 
 
+def test_layers_may_have_different_numbers_of_units():
+    mask = pd.DataFrame({"culture": ["a"], "site": ["q_proj"], "layer": [2]})
+    units = mask_effects.units_per_layer({"neurons": {"q_proj": [4, 0, 8], "gate_proj": 20}})
+    table = mask_effects.neurons_per_layer(mask, ["b", "a"], 3, units, "m")
+    assert table["units"].tolist() == [4, 0, 8, 20, 20, 20] * 2
+    assert table["count"].tolist() == [0, 0, 1] + [0] * 9
+
+
 def test_baseline_table_by_hand(base):
     table = mask_effects.baseline_table(PREDICTIONS, base, CULTURES).set_index("culture")
     columns = ["n", "accuracy", "well_formed_rate", "n_identify", "n_identify_correct", "chance"]

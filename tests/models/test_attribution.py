@@ -138,16 +138,18 @@ def test_the_padding_side_of_a_tokenizer_changes_nothing(folders, questions, tmp
 def test_padding_is_no_part_of_the_maximum():
     """A unit whose products are all negative keeps its negative maximum, however long the others' prompts are."""
     module = torch.nn.Linear(3, 2)
-    hooks = Attributor({"gate_proj": [Projection(module, 0, 2)]}, 1)
+    hooks = Attributor({"gate_proj": (Projection(module, 0, 2),)})
     a, gradient = torch.randn(2, 2, 5, 2, generator=torch.Generator().manual_seed(0)).unbind()
     counts = torch.tensor([[False, False, True, True, True], [True] * 5])
     a[0, :2] = 0
     gradient[0, 2:] = -a[0, 2:]
     hooks.start(counts)
-    hooks._score([("gate_proj", 0, Projection(module, 0, 2))], a, gradient)
     expected = (a * gradient)[0, 2:].max(dim=0).values
     assert (expected < 0).all()
-    torch.testing.assert_close(hooks._scores["gate_proj", 0][0], expected)
+    for flat in (False, True):  # OPT's MLP puts out all tokens of a batch in one row
+        given = (values.flatten(0, 1) if flat else values for values in (a, gradient))
+        hooks._score([("gate_proj", 0, Projection(module, 0, 2))], *given)
+        torch.testing.assert_close(hooks._scores.pop(("gate_proj", 0))[0], expected)
 
 
 def test_widths_and_fused_projections(text_model):

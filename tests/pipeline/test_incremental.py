@@ -61,6 +61,16 @@ def test_a_new_selector_and_another_option_rerun_only_their_own_branches(project
     assert project.planned() == {"select": 4, "cards": 2, **STABILITY, "ablate": 4, "gather_outcomes": 4, **LAST}
 
 
+def test_a_selector_by_attribution_asks_nothing_again(project):
+    """Which sites a model has is checked where it is asked first, and changes no answer."""
+    config = project.read()
+    config["selectors"]["culnig-general"] = {}
+    project.write(config)
+    planned = project.planned()
+    assert planned["attribute"] == 4  # 2 models x questions and controls
+    assert not {"infer", "gather_answers", "record", "merge"} & planned.keys()
+
+
 def test_an_image_control_that_is_left_out_asks_nothing_again(project):
     config = project.read()
     config["evidence"]["image_controls"] = ["none"]

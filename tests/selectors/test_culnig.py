@@ -34,6 +34,25 @@ def best(score, pool, fraction):
     return [unit for unit in ranked[:size] if score[unit] > 0]
 
 
+#: Layers with fewer units than others, or with none.
+SHORT = {"q_proj": {1: 0, 3: 25}, "k_proj": {0: 0, 1: 0, 4: 7}, "v_proj": dict.fromkeys(range(LAYERS), 0)}
+
+
+def shortened(attributions):
+    """The same without the units that these layers do not have; no layer has a v_proj."""
+    sums = {site: values.copy() for site, values in attributions.sums.items()}
+    for site, by_layer in SHORT.items():
+        for layer, width in by_layer.items():
+            sums[site][:, layer, width:] = np.nan
+    sums["v_proj"] = sums["v_proj"][..., :0]
+    return Attributions(attributions.cultures, attributions.samples, sums)
+
+
+def there(pool):
+    """Units of a pool that are there."""
+    return [(site, layer, i) for site, layer, i in pool if i < SHORT.get(site, {}).get(layer, WIDTHS[site])]
+
+
 def rows(table):
     return list(table[["site", "layer", "neuron"]].itertuples(index=False, name=None))
 
@@ -85,6 +104,55 @@ def test_specific_neurons_equal_a_loop(z):
         assert list(mine["rank"]) == list(range(1, len(expected) + 1))
         assert expected
     assert dropped
+
+
+def test_absent_units_are_neither_chosen_nor_counted():
+    """The loops above, over the units that are there."""
+    mains, controls, mentions = made(0), made(1, samples=(9, 9, 9, 9)), made(2)
+    gain = naive_gain(mains, controls)
+    short = culnig.gains(shortened(mains), shortened(controls))
+    named = {(s, k, i): mentions.sums[s][:, k, i] for s, k, i in units(WIDTHS)}
+    summed = {unit: sum(gain[name][unit] for name in CULTURES) for unit in units(WIDTHS)}
+    expected = []
+    for sites, fraction in ((culnig.MLP, 0.1), (culnig.ATTENTION, 0.3)):
+        pool = there(units(sites))
+        out = set(best({unit: values.sum() for unit, values in named.items()}, pool, 0.2))
+        expected += [unit for unit in best(summed, pool, fraction) if unit not in out]
+    table = culnig.general(short, shortened(mentions), mlp_fraction=0.1, attention_fraction=0.3, mention_fraction=0.2)
+    assert rows(table) == expected
+    # Had absent units been counted, more would have been chosen.
+    assert len(there(units(culnig.ATTENTION))) * 2 < len(units(culnig.ATTENTION)) * 1.5
+    pool = there(units([*culnig.MLP, *culnig.ATTENTION]))
+    table = culnig.specific(short, CULTURES, shortened(mentions), fraction=0.3, mention_fraction=0.2, z=0.5)
+    for c, name in enumerate(CULTURES):
+        out = set(best({unit: values[c] for unit, values in named.items()}, pool, 0.2))
+        values = {unit: [gain[other][unit] for other in CULTURES] for unit in pool}
+        expected = [unit for unit in best(gain[name], pool, 0.3) if unit not in out
+                    and gain[name][unit] - np.mean(values[unit]) >= 0.5 * np.std(values[unit])]  # fmt: skip
+        assert rows(table[table["culture"] == name]) == expected
+        assert expected
+
+
+def test_a_pool_without_units_chooses_nothing():
+    def without(attributions):
+        sums = {site: v if site in culnig.MLP else v[..., :0] for site, v in attributions.sums.items()}
+        return Attributions(attributions.cultures, attributions.samples, sums)
+
+    table = culnig.general(culnig.gains(without(made(0)), without(made(1))), without(made(2)), mlp_fraction=0.1)
+    assert set(table["site"]) == {"gate_proj"}
+    assert len(table) > 10
+
+
+def test_random_controls_take_no_absent_unit():
+    """Layer 3 has 25 of 40 q_proj: of these, 15 others."""
+    widths = {"q_proj": [40, 0, 40, 25, 40], "gate_proj": 60}
+    one = pd.DataFrame({"site": "q_proj", "layer": 3, "neuron": range(10)})
+    for seed in range(20):
+        table = culnig.random_control(one.assign(culture="a"), ["a"], LAYERS, widths, seed)
+        assert len(table) == 10
+        assert table["neuron"].between(10, 24).all()
+    wide = culnig.random_control(one.assign(culture="a", layer=2), ["a"], LAYERS, widths, 1)
+    assert wide["neuron"].max() > 24
 
 
 def test_without_mentions_nothing_is_left_out_for_them():

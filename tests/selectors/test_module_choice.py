@@ -67,6 +67,22 @@ def test_choices_have_the_same_shapes_and_do_not_meet():
     assert not pairs["richest"] & pairs["poorest"]
 
 
+def test_modules_of_one_site_and_another_width_are_chosen_among_themselves():
+    """Four layers have 8 units at q_proj, two have 4, two none."""
+    widths = [8, 8, 4, 8, 0, 8, 4, 0]
+    rows = [("q_proj", layer, i) for layer, width in enumerate(widths) for i in range(min(width, layer + 1))]
+    mask = pd.DataFrame(rows, columns=["site", "layer", "neuron"])
+    rich = module_choice.richness(mask, 8, {"q_proj": widths})
+    assert rich["layer"].tolist() == [0, 1, 2, 3, 5, 6]
+    assert rich["richness"].tolist() == [1 / 8, 2 / 8, 3 / 4, 4 / 8, 6 / 8, 1]
+    table = module_choice.choose(rich, 3, ["richest", "poorest", "random"], [1])
+    for choice, expected in (("richest", [3, 5, 6]), ("poorest", [0, 1, 2])):
+        assert sorted(table.loc[table["choice"] == choice, "layer"]) == expected
+    assert sorted(table.loc[table["choice"] == "random", "units"]) == [4, 8, 8]
+    with pytest.raises(ConfigError, match="the richest and the poorest of 2 layers meet; expected at most 2"):
+        module_choice.choose(rich, 4, ["richest"], [1])
+
+
 def test_ties_do_not_choose_by_depth():
     rich = module_choice.richness(pd.DataFrame({"site": "q_proj", "layer": range(40), "neuron": 0}), 40, UNITS)
     table = module_choice.choose(rich, 20, ["richest", "poorest"], [1])

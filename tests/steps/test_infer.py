@@ -5,7 +5,8 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ModelError
-from culture_neurons.steps import gather_answers, infer
+from culture_neurons.models import projection_checks
+from culture_neurons.steps import gather_answers, infer, model_arguments
 
 pytestmark = pytest.mark.workflow
 
@@ -83,3 +84,29 @@ def test_answers_by_the_texts_of_options(base, tmp_path, step):
     total = np.array([np.logaddexp.reduce(p) for p in table["logprobs"]])
     np.testing.assert_allclose(total, 0, atol=1e-5)
     assert metadata["settings"]["prompt"] == prompt
+
+
+@pytest.mark.parametrize(("gone", "warned"), [({"k_proj", "v_proj"}, True), ({"gate_proj", "k_proj"}, None)])
+def test_sites_are_checked_before_anything_is_asked(base, tmp_path, step, monkeypatch, caplog, gone, warned):
+    """A site that no layer has is a line in the log; a model that has none of the sites is refused."""
+    of_all = projection_checks.projections
+    monkeypatch.setattr(projection_checks, "projections", lambda adapter, sites: {
+        site: (None,) * len(of_site) if site in gone else of_site for site, of_site in of_all(adapter, sites).items()
+    })  # fmt: skip
+    words = [*step.shared(base), "--answers-out", tmp_path / "answers.parquet"]
+    if warned:
+        step.run(infer, *words, "--check-sites", "gate_proj", "q_proj", "k_proj", "v_proj")
+        assert "m: no layer has k_proj or v_proj; the other sites are attributed" in caplog.messages
+        _, metadata = files.read_table(tmp_path / "answers.parquet")
+        assert "check_sites" not in metadata["settings"]
+        return
+    monkeypatch.setattr(model_arguments, "answers", None)  # nothing is asked
+    with pytest.raises(ModelError, match="model 'm': no layer has gate_proj or k_proj"):
+        step.run(infer, *words, "--check-sites", "gate_proj", "k_proj")
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_without_attribution_check_no_sites(base, tmp_path, step, monkeypatch):
+    monkeypatch.setattr(projection_checks, "find_sites", None)
+    step.run(infer, *step.shared(base), "--check-sites", "none", "--answers-out", tmp_path / "answers.parquet")
+    assert (tmp_path / "answers.parquet").read_bytes() == (base / "answers.parquet").read_bytes()

@@ -85,6 +85,32 @@ def test_a_unit_outside_its_site_is_refused(attributions, tmp_path, step):
         ablate.read_masks(tmp_path / "wrong.parquet", 0.0)
 
 
+def test_masks_say_how_many_units_each_layer_has(attributions, tmp_path, step):
+    """Layer 1 has no k_proj and half of its v_proj, no layer a q_proj."""
+    for name, one in attributions.items():
+        sums = one.sums | {"q_proj": np.zeros((3, 2, 0))}
+        sums["k_proj"][:, 1] = sums["v_proj"][:, 1, 8:] = np.nan
+        made_by = {"model": "m", "revision": "r", "dtype": "float32", "control": name == "control"}
+        store.write_attributions(tmp_path / f"{name}.h5", Attributions(one.cultures, one.samples, sums), made_by)
+    table, metadata = masked(step, tmp_path, "specific", options={"fraction": 0.5, "z": 0.1})
+    assert metadata["neurons"] == {"gate_proj": 48, "k_proj": [16, 0], "v_proj": [16, 8]}
+    assert set(zip(table["site"], table["layer"], strict=True)) == {
+        ("gate_proj", 0), ("gate_proj", 1), ("k_proj", 0), ("v_proj", 0), ("v_proj", 1),
+    }  # fmt: skip
+    masks, _ = ablate.read_masks(tmp_path / "specific.parquet")
+    assert sum(map(len, masks)) == len(table)
+    at = int(np.flatnonzero((table["site"] == "v_proj") & (table["layer"] == 1))[0])
+    for column, value in (("neuron", 8), ("site", "k_proj"), ("site", "q_proj"), ("layer", 2)):
+        wrong = table.copy()
+        wrong.loc[at, column] = value
+        files.write_table(tmp_path / "wrong.parquet", wrong, metadata)
+        with pytest.raises(FileError, match=rf"wrong\.parquet: row {at + 1} is no neuron"):
+            ablate.read_masks(tmp_path / "wrong.parquet")
+    files.write_table(tmp_path / "wrong.parquet", table, metadata | {"neurons": {"v_proj": [16, 8, 4]}})
+    with pytest.raises(FileError, match=r"wrong\.parquet: units per layer \[16, 8, 4\]; expected .* or 2 of them"):
+        ablate.read_masks(tmp_path / "wrong.parquet")
+
+
 def test_what_does_not_fit(attributions, tmp_path, step):
     with pytest.raises(ConfigError, match=r"questions\.h5: not attributions of the control"):
         masked(step, tmp_path, "general", control="questions")

@@ -60,3 +60,34 @@ def test_shapes_that_disagree_are_refused():
         Attributions(["a", "b"], [1, 2], {"gate_proj": np.zeros((3, 2, 4))})
     with pytest.raises(ConfigError, match="occurs twice"):
         Attributions(["a", "a"], [1, 2], {})
+
+
+def test_units_that_a_layer_does_not_have_stay_absent(tmp_path):
+    parts = [part(seed) for seed in range(2)]
+    for one in parts:
+        one.sums["q_proj"][:, 1, 4:] = one.sums["q_proj"][:, 2] = np.nan
+    paths = [tmp_path / "0.h5", tmp_path / "1.h5"]
+    for path, one in zip(paths, parts, strict=True):
+        empty = {"v_proj": np.zeros((2, 3, 0))}
+        store.write_attributions(path, Attributions(one.cultures, one.samples, one.sums | empty), MADE)
+    total, _ = store.read_attributions(paths)
+    assert total.widths("q_proj") == [11, 4, 0]
+    assert total.sums["v_proj"].shape == (2, 3, 0)
+    np.testing.assert_array_equal(total.sums["q_proj"], parts[0].sums["q_proj"] + parts[1].sums["q_proj"])
+
+
+def test_shards_that_lack_other_units_are_refused(tmp_path):
+    one, other = part(0), part(1)
+    other.sums["q_proj"][:, 2, 10:] = np.nan
+    store.write_attributions(tmp_path / "0.h5", one, MADE)
+    store.write_attributions(tmp_path / "1.h5", other, MADE)
+    with pytest.raises(FileError, match=r"1\.h5: sites .*\[11, 11, 10\].*, but .*0\.h5 has "):
+        store.read_attributions([tmp_path / "0.h5", tmp_path / "1.h5"])
+
+
+def test_single_values_that_are_no_numbers_are_refused(tmp_path):
+    one = part(0)
+    one.sums["q_proj"][0, 2, 5] = np.nan
+    store.write_attributions(tmp_path / "0.h5", one, MADE)
+    with pytest.raises(FileError, match=r"0\.h5: attributions: q_proj holds values that are no numbers .*; rebuild it"):
+        store.read_attributions([tmp_path / "0.h5"])

@@ -20,13 +20,15 @@ rule infer:
     threads: lambda w: run.models[w.model]["threads"]
     resources:
         **model_job(minutes=240),
+        # Checked before anything is asked. No parameter: a selector by attribution that is added asks nothing again.
+        sites=lambda wildcards: " ".join(run.attributed_sites) or "none",
     params:
         **MODEL,
         shards=run.shards["infer"],
     shell:
         ask(
             "python -m culture_neurons.steps.infer --samples {input.samples:q} --shard {wildcards.shard}"
-            " --shards {params.shards} --answers-out {output.answers:q}"
+            " --shards {params.shards} --check-sites {resources.sites} --answers-out {output.answers:q}"
         )
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from culture_neurons.analysis import p_values
 from culture_neurons.errors import FileError
 from culture_neurons.question_groups import OPTIONAL, units
-from culture_neurons.types import MLP_SITES
+from culture_neurons.types import MLP_SITES, Widths, widths_of_layers
 
 #: Normalised log-probabilities (nats) are raised to at least this (p = 1e-13), so that one hopeless answer, or an
 #: underflow to -inf, does not decide a mean.
@@ -246,17 +246,17 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
     return result
 
 
-def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, int]:
+def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, Widths]:
     """Units per layer by site, from a mask file's metadata: its `neurons` is one number for masks at act_fn."""
     return dict(metadata["neurons"]) if isinstance(metadata["neurons"], Mapping) else {"act_fn": metadata["neurons"]}
 
 
 def neurons_per_layer(
-    mask: pd.DataFrame, cultures: Sequence[str], n_layers: int, units: Mapping[str, int], source: str
+    mask: pd.DataFrame, cultures: Sequence[str], n_layers: int, units: Mapping[str, Widths], source: str
 ) -> pd.DataFrame:
     """Number of chosen neurons per (culture, site, layer), all of them present: culture, site, layer, count, units.
 
-    units   by site, in the order of the rows: how many a layer has, chosen or not
+    units   by site, in the order of the rows: how many a layer has, chosen or not; 0 where it has none
 
     Raises FileError, naming `source`, for a neuron at another site.
     """
@@ -266,7 +266,8 @@ def neurons_per_layer(
     index = pd.MultiIndex.from_product([sorted(cultures), list(units), range(n_layers)], names=names)
     counts = mask.groupby(names, observed=True).size().reindex(index, fill_value=0)
     table = counts.rename("count").reset_index()
-    return table.assign(units=table["site"].map(units).astype(np.int64))
+    by_layer = np.concatenate([widths_of_layers(of_site, n_layers) for of_site in units.values()])
+    return table.assign(units=np.tile(by_layer, len(set(cultures))))
 
 
 def baseline_table(predictions: pd.DataFrame, base: Baseline, cultures: Sequence[str]) -> pd.DataFrame:

@@ -19,26 +19,34 @@ from culture_neurons.models.forward import forward
 from culture_neurons.models.inference import on_device, right_answer
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.projections import Projection, projections
+from culture_neurons.models.projection_checks import find_sites
+from culture_neurons.models.projections import Projection, Site, widths
 
 
 class Attributor:
     """Gradients of one pass at a time; see `attributor`."""
 
-    def __init__(self, sites: Mapping[str, Sequence[Projection]], n_layers: int) -> None:
-        self._sites, self._n_layers = sites, n_layers
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self._widths = {site: widths(of_site) for site, of_site in sites.items()}
+        #: By site, bool [layer, unit]: whether the layer has such a unit.
+        self.present = {site: np.isfinite(zero) for site, zero in self.zeros().items()}
         self._left_out: torch.Tensor | None = None
         self._scores: dict[tuple[str, int], torch.Tensor] = {}
         self._entrance: torch.Tensor | None = None
+        self._ran: set[int] = set()
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """By site, layers and units."""
-        return {site: (len(of_site), of_site[0].width) for site, of_site in self._sites.items()}
+    def zeros(self, *first: int) -> dict[str, np.ndarray]:
+        """By site, float64 [*first, layer, unit] of zeros; NaN where a layer has no such unit."""
+        result = {}
+        for site, by_layer in self._widths.items():
+            result[site] = np.zeros((*first, len(by_layer), max(by_layer, default=0)))
+            for layer, width in enumerate(by_layer):
+                result[site][..., layer, width:] = np.nan
+        return result
 
     def start(self, counts: torch.Tensor) -> None:
         """Announce a pass: `counts` bool [batch, token], true for the tokens of the sample itself."""
-        self._left_out, self._scores, self._entrance = ~counts, {}, None
+        self._left_out, self._scores, self._entrance, self._ran = ~counts, {}, None, set()
 
     def collect(
         self, probability: torch.Tensor, rows_of: Sequence[Sequence[int]] | None = None
@@ -47,27 +55,35 @@ class Attributor:
 
         rows_of  the rows of each sample; None: rows are samples
 
-        Raises ModelError when the hook of a layer did not run.
+        NaN where a layer has no such unit; 0 in a layer that the model skips (Mllama's cross-attention, without image).
+        Raises ModelError when the hook of a layer that ran did not run.
         """
         if self._entrance is None:
             raise ModelError("the decoder's first layer did not run: no gradient can reach the projections")
         # Samples do not meet in a forward pass: the gradient of the sum is that of each sample's own probability.
         probability.sum().backward(inputs=[self._entrance])
-        silent = [key for site in self._sites for key in ((site, i) for i in range(self._n_layers))
-                  if key not in self._scores]  # fmt: skip
+        silent = [(site, layer) for site, by_layer in self._widths.items() for layer, width in enumerate(by_layer)
+                  if width and layer in self._ran and (site, layer) not in self._scores]  # fmt: skip
         if silent:
             site, layer = silent[0]
             raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
         weight = probability.detach()[:, None, None]
+        n_rows = len(self._left_out) if self._left_out is not None else 0
+
+        def of_layer(site: str, layer: int, width: int) -> torch.Tensor:
+            scores = self._scores.get((site, layer))
+            if scores is None:  # no such site, or the model skipped the layer
+                scores = weight.new_zeros(n_rows, width)
+            scores, lacking = scores.to(weight.device, weight.dtype), max(self._widths[site]) - width
+            return nn.functional.pad(scores, (0, lacking), value=torch.nan) if lacking else scores
 
         def of_samples(site: str) -> torch.Tensor:
-            by_layer = [self._scores[site, i].to(weight.device, weight.dtype) for i in range(self._n_layers)]
-            scores = torch.stack(by_layer, dim=1)
+            scores = torch.stack([of_layer(site, i, width) for i, width in enumerate(self._widths[site])], dim=1)
             if rows_of is None:
                 return scores
             return torch.stack([scores[rows].amax(dim=0) for rows in rows_of])
 
-        attributions = {site: weight * of_samples(site) for site in self._sites}
+        attributions = {site: weight * of_samples(site) for site in self._widths}
         self._left_out, self._scores, self._entrance = None, {}, None
         return attributions
 
@@ -77,6 +93,9 @@ class Attributor:
         self._entrance = states
         return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
+    def _note(self, layer: int, module: nn.Module, args: tuple) -> None:
+        self._ran.add(layer)
+
     def _watch(
         self, watched: Sequence[tuple[str, int, Projection]], module: nn.Module, args: tuple, output: torch.Tensor
     ):
@@ -85,6 +104,8 @@ class Attributor:
 
     def _score(self, watched: Sequence[tuple[str, int, Projection]], a: torch.Tensor, gradient: torch.Tensor) -> None:
         """max over a sample's own tokens of a da, [batch, unit], as soon as the gradient is there."""
+        if self._left_out is not None and a.ndim == 2 and len(a) == self._left_out.numel():  # of the MLP of OPT
+            a, gradient = (values.view(*self._left_out.shape, -1) for values in (a, gradient))
         if self._left_out is None or a.shape[:2] != self._left_out.shape:
             raise ModelError(
                 f"a projection put out {tuple(a.shape)}; expected [batch, token, unit] of announced tokens"
@@ -92,24 +113,26 @@ class Attributor:
         left_out = self._left_out.to(a.device)[:, :, None]
         wide = torch.promote_types(a.dtype, torch.float32)
         for site, layer, projection in watched:
-            units = slice(projection.start, projection.stop)
-            product = a[..., units].to(wide) * gradient[..., units]
+            product = projection.units(a).to(wide) * projection.units(gradient)
             self._scores[site, layer] = product.masked_fill_(left_out, -torch.inf).amax(dim=1)
 
 
 @contextmanager
 def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
-    """Hooks on the model for as long as batches are attributed; see `projections.projections` for what is raised."""
+    """Hooks on the model for as long as batches are attributed; raises what `projection_checks.find_sites` raises."""
     adapter = loaded.adapter
-    where = projections(adapter, sites)
-    result = Attributor(where, adapter.n_layers)
+    where = find_sites(loaded, sites)
+    result = Attributor(where)
     # A fused projection is watched once, for all sites that it holds.
     by_module: dict[nn.Module, list[tuple[str, int, Projection]]] = {}
     for site, of_site in where.items():
         for layer, projection in enumerate(of_site):
-            by_module.setdefault(projection.module, []).append((site, layer, projection))
+            if projection is not None:
+                by_module.setdefault(projection.module, []).append((site, layer, projection))
     with ExitStack() as hooks:
         hooks.enter_context(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
+        for layer, module in enumerate(adapter.layers):
+            hooks.enter_context(module.register_forward_pre_hook(partial(result._note, layer)))
         for module, watched in by_module.items():
             hooks.enter_context(module.register_forward_hook(partial(result._watch, watched)))
         yield result
@@ -117,7 +140,7 @@ def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
 
 def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """P(y) float [sample] and, by site, the attribution of every unit, float [sample, layer, unit] (float64 of a model
-    in float64, else float32):
+    in float64, else float32; NaN for a unit that its layer does not have):
 
         s_u = P(y) max_t [a_{u,t} dP(y) / da_{u,t}],
 
@@ -137,7 +160,7 @@ def attribute(loaded: Loaded, batch: Batch, hooks: Attributor) -> tuple[np.ndarr
         probability = right_answer(loaded, batch).exp()
         attributions = hooks.collect(probability, rows_of)
     values = {site: scores.cpu().numpy() for site, scores in attributions.items()}
-    good = np.all([np.isfinite(v).all(axis=(1, 2)) for v in values.values()], axis=0)
+    good = np.all([(np.isfinite(v) | ~hooks.present[site]).all(axis=(1, 2)) for site, v in values.items()], axis=0)
     if not good.all():
         with torch.inference_mode():
             raise finite.nonfinite_error(

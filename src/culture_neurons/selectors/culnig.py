@@ -5,6 +5,8 @@ questions of all cultures, and S', N' the same of the control (the options witho
 
     G_{u,c} = S_{u,c} / N - S'_{u,c} / N',    G_u = sum over c of G_{u,c}.
 
+Units that a layer does not have (NaN, see `types.Attributions`) are neither chosen nor counted.
+
 Questions that merely mention a country tell which units fire for its name: M_{u,c}, the mean over the set of all
 countries, ranks units that are left out again.
 """
@@ -21,7 +23,7 @@ import pandas as pd
 from culture_neurons import seeds
 from culture_neurons.errors import ConfigError, FileError, nearest
 from culture_neurons.selectors import selection, shares
-from culture_neurons.types import Attributions
+from culture_neurons.types import Attributions, Widths, short_widths, widths_of_layers
 
 #: Units that compete with each other: those of the MLP, and those of the attention.
 MLP, ATTENTION = ("gate_proj",), ("q_proj", "k_proj", "v_proj")
@@ -148,12 +150,12 @@ def specific(
 
 
 def random_control(
-    reference: pd.DataFrame, cultures: Sequence[str], layers: int, widths: Mapping[str, int], seed: int
+    reference: pd.DataFrame, cultures: Sequence[str], layers: int, widths: Mapping[str, Widths], seed: int
 ) -> pd.DataFrame:
     """A random control: per culture as many units of each site and layer as `reference` has, other ones than these.
 
     reference    a mask table; `cultures` are all that it was made for
-    widths       units of one layer, by site
+    widths       units of a layer, by site; a list where layers have different numbers of them
 
     Cultures with the same units (those of `general`) get the same control. Units of the reference are taken only where
     a layer has too few others. score is a uniform number in (0, 1]; columns, and order, as those of any mask.
@@ -172,15 +174,16 @@ def random_control(
 
 
 def _draw_control(
-    of_culture: pd.DataFrame, layers: int, widths: Mapping[str, int], random: np.random.Generator
+    of_culture: pd.DataFrame, layers: int, widths: Mapping[str, Widths], random: np.random.Generator
 ) -> pd.DataFrame:
     """One control, best first; every site and layer is drawn from, so that one does not decide another's numbers."""
     parts = []
-    for site, width in sorted(widths.items()):
-        numbers = 1 - random.random((layers, width))
+    for site, of_site in sorted(widths.items()):
+        units = widths_of_layers(of_site, layers)
+        numbers = 1 - random.random((layers, max(units, default=0)))
         for layer, taken in of_culture[of_culture["site"] == site].groupby("layer")["neuron"]:
-            own = np.isin(np.arange(width), taken)
-            chosen = np.lexsort((-numbers[layer], own))[: len(taken)]
+            own = np.isin(np.arange(units[layer]), taken)
+            chosen = np.lexsort((-numbers[layer, : units[layer]], own))[: len(taken)]
             parts.append(
                 pd.DataFrame({"site": site, "layer": layer, "neuron": chosen, "score": numbers[layer, chosen]})
             )
@@ -207,8 +210,8 @@ class Pool:
         return np.concatenate([by_site[site].reshape(len(by_site[site]), -1) for site in self.sites], axis=1)
 
     def top(self, values: np.ndarray, fraction: float) -> np.ndarray:
-        """The floor(fraction * size) units of highest positive value, best first."""
-        size = shares.floored(fraction, len(values))
+        """The floor(fraction * size) units of highest positive value, best first. Absent units (NaN) have no size."""
+        size = shares.floored(fraction, int(np.count_nonzero(~np.isnan(values))))
         return selection.top_indices(values, size) if size else np.zeros(0, np.int64)
 
     def table(self, chosen: np.ndarray, values: np.ndarray) -> pd.DataFrame:
@@ -230,7 +233,7 @@ def _mean(pool: Pool, mention: Attributions) -> np.ndarray:
 
 
 def _check_fit(one: Attributions, other: Attributions, name: str) -> None:
-    shapes = [{site: values.shape[1:] for site, values in a.sums.items()} for a in (one, other)]
+    shapes = [{site: (*v.shape[1:], short_widths(a.widths(site))) for site, v in a.sums.items()} for a in (one, other)]
     if shapes[0] != shapes[1] or one.cultures != other.cultures:
         raise FileError(
             f"attributions of {one.cultures} at {shapes[0]}, but {name} has {other.cultures} at {shapes[1]}; "

@@ -16,7 +16,7 @@ import pandas as pd
 from culture_neurons.errors import ConfigError, DataError, nearest
 from culture_neurons.seeds import generator
 from culture_neurons.selectors import shares
-from culture_neurons.types import CULNIG
+from culture_neurons.types import CULNIG, Widths, widths_of_layers
 
 #: How modules are updated: all weights of a module, or low-rank adapters beside them.
 METHODS = ("lora", "full")
@@ -39,18 +39,19 @@ def check(settings: Mapping[str, Any], methods: Mapping[str, str]) -> None:
         )
 
 
-def richness(mask: pd.DataFrame, layers: int, units: Mapping[str, int]) -> pd.DataFrame:
+def richness(mask: pd.DataFrame, layers: int, units: Mapping[str, Widths]) -> pd.DataFrame:
     """How rich every module is: columns site, layer, chosen, units, richness; by site in the order of `units`.
 
     mask     rows site, layer, neuron; one that several cultures chose counts once
-    units    site -> how many units each of its modules puts out
+    units    site -> how many units each of its modules puts out; a layer with 0 has no such module
 
     chosen is the number of units that the mask names, richness = chosen / units.
     """
     n_chosen = mask[["site", "layer", "neuron"]].drop_duplicates().groupby(["site", "layer"]).size()
     index = pd.MultiIndex.from_product([list(units), range(layers)], names=["site", "layer"])
     table = n_chosen.reindex(index, fill_value=0).astype(np.int64).rename("chosen").reset_index()
-    table["units"] = table["site"].map(dict(units)).astype(np.int64)
+    table["units"] = np.concatenate([widths_of_layers(of_site, layers) for of_site in units.values()])
+    table = table[table["units"] > 0].reset_index(drop=True)
     return table.assign(richness=table["chosen"] / table["units"])
 
 
@@ -59,7 +60,8 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
 
     Modules of one site have the same shape, and those of different sites differ many times in size. So each choice
     takes as many modules of each site as the others do, and all choices update as many parameters. `modules` are
-    shared among the sites that have any chosen unit; where they do not divide evenly, earlier sites get one more.
+    shared among the sites that have any chosen unit; where they do not divide evenly, earlier sites get one more. Where
+    layers have different numbers of units at a site, those with as many count as a site of their own.
 
     Within a site layers are ranked by richness, in a drawn order where it is equal, the same for all choices and seeds:
     `richest` takes the first, `poorest` the last, so that no module is both. `random` takes any, whatever the others
@@ -67,32 +69,34 @@ def choose(rich: pd.DataFrame, modules: int, choices: Sequence[str], seeds: Sequ
 
     Raises DataError when no unit is chosen at all, ConfigError when richest and poorest would overlap.
     """
-    chosen_per_site = rich.groupby("site", sort=False)["chosen"].sum()
+    chosen_per_site = rich.groupby(["site", "units"], sort=False)["chosen"].sum()
     sites = [site for site, n in chosen_per_site.items() if n]
     if not sites:
         raise DataError("the mask has no neuron at any projection, so no module is richer than another")
-    layers = rich.groupby("site", sort=False).size().iloc[0]
+    layers = rich.groupby(["site", "units"], sort=False).size()[sites]
     quotient, remainder = divmod(modules, len(sites))
     count = {site: quotient + (i < remainder) for i, site in enumerate(sites)}
-    if 2 * max(count.values()) > layers:
+    if any(2 * n > layers[site] for site, n in count.items()):
         raise ConfigError(
             f"finetuning: modules: {modules} of {len(sites)} sites are up to {max(count.values())} of one site, so that"
-            f" the richest and the poorest of {layers} layers meet; expected at most {layers // 2 * len(sites)}"
+            f" the richest and the poorest of {layers.min()} layers meet; expected at most"
+            f" {layers.min() // 2 * len(sites)}"
         )
     parts = []
     for choice in choices:
         for seed in seeds:
-            for site, n in count.items():
-                of_site = rich[rich["site"] == site].reset_index(drop=True)
+            for (site, units), n in count.items():
+                of_site = rich[(rich["site"] == site) & (rich["units"] == units)].reset_index(drop=True)
                 # Equally rich modules in a drawn order, the same for all choices: by depth, ties would choose layers.
-                ties = generator("finetuning", "ties", site).permutation(layers)
+                size = len(of_site)
+                ties = generator("finetuning", "ties", site).permutation(size)
                 ranked = np.lexsort((ties, -of_site["richness"]))
                 selected = {
                     "richest": lambda n, ranked=ranked: ranked[:n],
                     "poorest": lambda n, ranked=ranked: ranked[len(ranked) - n :],
-                    "random": lambda n, site=site, seed=seed: generator("finetuning", seed, site).permutation(layers)[
-                        :n
-                    ],
+                    "random": lambda n, site=site, seed=seed, size=size: generator(
+                        "finetuning", seed, site
+                    ).permutation(size)[:n],
                 }[choice](n)
                 parts.append(of_site.iloc[np.sort(selected)].assign(choice=choice, seed=seed))
     return pd.concat(parts, ignore_index=True)[COLUMNS]

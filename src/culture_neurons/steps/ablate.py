@@ -48,7 +48,7 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
     cultures = metadata.get("cultures") or sorted({name for name in table["culture"] if isinstance(name, str)})
     most, sites = np.iinfo(np.int32).max, (*SITES, *PROJECTIONS)
     widths = metadata.get("neurons", most)  # one number, or one by site
-    neurons = table["site"].map(widths.get).fillna(0) if isinstance(widths, dict) else widths
+    neurons = _widths_of_rows(path, table, metadata) if isinstance(widths, dict) else widths
     sizes = {"layer": metadata.get("layers", most), "neuron": neurons}
     good = np.ones(len(table), dtype=bool)
     for name, known in (("culture", cultures), ("site", sites)):
@@ -65,6 +65,23 @@ def _read(path: Path, columns: list[str]) -> tuple[Any, dict, list[str]]:
             f" a layer below {sizes['layer']} and a neuron below {widths}"
         )
     return table, metadata, cultures
+
+
+def _widths_of_rows(path: Path, table: Any, metadata: dict) -> Any:
+    """How many units a site has in each row's layer, int64 [row]; 0 where the metadata has no such site or layer."""
+    import numpy as np
+
+    from culture_neurons.types import widths_of_layers
+
+    layers = metadata.get("layers", 0)
+    try:
+        of_sites = {site: widths_of_layers(of_site, layers).tolist() for site, of_site in metadata["neurons"].items()}
+    except ConfigError as error:
+        raise FileError(f"{path}: {error}; it was made for another model, or changed") from None
+    rows = zip(table["site"], table["layer"], strict=True)
+    known = [isinstance(layer, int) and layer in range(layers) and site in of_sites for site, layer in rows]
+    places = zip(known, table["site"], table["layer"], strict=True)
+    return np.array([of_sites[site][layer] if good else 0 for good, site, layer in places], dtype=np.int64)
 
 
 def _masks(path: Path, table: Any, cultures: list[str], factor: float) -> list:

@@ -43,11 +43,11 @@ def main(o: argparse.Namespace) -> None:
         samples = [without_question(sample) for sample in samples]
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
+    model_arguments.check_sites(loaded, o.sites)
     todo = model_arguments.batches(o, loaded, samples, prompt)
-    counts, sums = np.zeros(len(cultures), np.int64), {}
+    counts = np.zeros(len(cultures), np.int64)
     with attributor(loaded, o.sites) as hooks:
-        for site, (layers, units) in hooks.shapes.items():
-            sums[site] = np.zeros((len(cultures), layers, units))
+        sums = hooks.zeros(len(cultures))
         work = partial(attribute, loaded, hooks=hooks)
         for batch, (_, attributions) in model_arguments.run(loaded, todo, opener, prompt, "attributions", work):
             at = [cultures.index(sample.culture) for sample in batch.samples]
@@ -57,7 +57,7 @@ def main(o: argparse.Namespace) -> None:
             counts += np.bincount(at, minlength=len(cultures))
     made_by = cli.provenance("attribute", o, **model_arguments.made_with(loaded), control=o.control)
     store.write_attributions(o.attributions_out, Attributions(cultures, counts, sums), made_by)
-    units = sum(values[0].size for values in sums.values())
+    units = sum(int(present.sum()) for present in hooks.present.values())
     cli.log.info("%s: %d questions (shard %d of %d), %d units", loaded.name, counts.sum(), o.shard + 1, o.shards, units)
 
 

@@ -25,7 +25,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.data.samples import read_samples
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
-    from culture_neurons.models.projections import projections
+    from culture_neurons.models.projections import projections, widths
     from culture_neurons.selectors import selection
 
     samples, opener = read_samples(o.samples)
@@ -33,6 +33,7 @@ def main(o: argparse.Namespace) -> None:
     with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
+    model_arguments.check_sites(loaded, o.sites)
     batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
@@ -61,7 +62,8 @@ def main(o: argparse.Namespace) -> None:
         "start_up_seconds": start_up,
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
-        "units_per_layer": sum(of[0].width for of in projections(loaded.adapter, o.sites).values()),
+        # What a file has room for, also where a layer has fewer units.
+        "units_per_layer": sum(max(widths(of_site)) for of_site in projections(loaded.adapter, o.sites).values()),
     }
     files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info(

@@ -17,6 +17,8 @@ def main(o: argparse.Namespace) -> None:
     model_arguments.check_part("shard", o.shard, o.shards)
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
+    # Whether later steps can attribute at all is said before the first question is asked.
+    model_arguments.check_sites(loaded, [site for site in o.check_sites if site != "none"])
     # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last
     # digits of a half-precision model is no effect of a mask.
     reasoning = model_arguments.open_reasoning(loaded)
@@ -33,6 +35,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     model_arguments.add(parser)
     model_arguments.add_shard(parser)
+    parser.add_argument("--check-sites", nargs="*", default=[], help="projections that later steps attribute; or none")
     parser.add_argument("--answers-out", type=Path, required=True, help="parquet file of this shard")
     return parser
 

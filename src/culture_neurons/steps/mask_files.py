@@ -24,7 +24,7 @@ def describe_masks(
 ) -> dict[str, Any]:
     """What the metadata of every mask file says of its masks, beside what made it.
 
-    neurons   per layer; where units are at projections, site -> units per layer
+    neurons   per layer; where units are at projections, site -> units per layer, a list where layers differ
     """
     return {
         "cultures": cultures, "layers": layers, "neurons": neurons, "selector": selector, "options": options,

@@ -97,6 +97,18 @@ def open_reasoning(loaded: Any) -> str:
     return tag
 
 
+def check_sites(loaded: Any, sites: list[str]) -> None:
+    """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites.
+
+    Raises ModelError for a model that has none of them.
+    """
+    if sites:
+        from culture_neurons.models.projection_checks import find_sites
+        from culture_neurons.models.projections import report_sites
+
+        report_sites(loaded.name, find_sites(loaded, sites))
+
+
 def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:
     """The batches of this shard's questions; see `models.batching.batches`."""
     from culture_neurons.models.batching import batches

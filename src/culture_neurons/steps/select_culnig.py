@@ -19,6 +19,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons import files, store
     from culture_neurons.selectors import culnig, selection
+    from culture_neurons.types import short_widths
 
     culnig.check(o.selector, o.options)
     mask_files.check_outputs(o.top_fraction, o.out)
@@ -32,7 +33,8 @@ def main(o: argparse.Namespace) -> None:
             raise ConfigError(f"{paths[0]}: not attributions of the {name}; were the files exchanged?")
     gain = culnig.gains(first, attributions["control"][0])
     mention = attributions["mention"][0] if o.mention else None
-    sites = {site: values.shape[2] for site, values in gain.items()}
+    # Sites that no layer has are none.
+    sites = {site: short_widths(of_site) for site in gain if any(of_site := first.widths(site))}
     for fraction, out in zip(o.top_fraction, o.out, strict=True):
         given = culnig.options(o.selector, o.options, selection.fraction(fraction))
         if o.selector == "culnig-general":

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.errors import FileError
+from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.files import damaged
 from culture_neurons.store import hdf5
 from culture_neurons.types import Attributions
 
@@ -15,7 +16,7 @@ _SAME = ("model", "revision", "dtype", "control")
 
 
 def write_attributions(path: str | Path, attributions: Attributions, metadata: Mapping[str, Any]) -> None:
-    """Write the sums of one shard; one chunk per culture and layer."""
+    """Write the sums of one shard; one chunk per culture and layer. A site that no layer has is an empty array."""
     sites = list(attributions.sums)
     with hdf5.create_file(path) as file, hdf5.naming_errors(path):
         hdf5.write_metadata(file, ",".join(sites), metadata)
@@ -48,7 +49,7 @@ def read_attributions(shards: Sequence[str | Path]) -> tuple[Attributions, dict[
 
 
 def _identity(attributions: Attributions, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    sites = {site: values.shape[1:] for site, values in attributions.sums.items()}
+    sites = {site: (values.shape[1:], attributions.widths(site)) for site, values in attributions.sums.items()}
     return {key: metadata.get(key) for key in _SAME} | {"cultures": attributions.cultures, "sites": sites}
 
 
@@ -56,4 +57,8 @@ def _read(path: str | Path) -> tuple[Attributions, dict[str, Any]]:
     with hdf5.open_file(path) as file:
         sites, metadata = hdf5.read_metadata(file, path)
         sums = {site: file[f"{site}/attribution"][()] for site in sites.split(",") if site}
-        return Attributions(hdf5.read_strings(file, "culture"), file["samples"][()], sums), metadata
+        cultures, samples = hdf5.read_strings(file, "culture"), file["samples"][()]
+    try:
+        return Attributions(cultures, samples, sums), metadata
+    except ConfigError as error:
+        raise damaged(path, str(error)) from None

@@ -12,6 +12,7 @@ from culture_neurons.models.finetuning.updates import Lora, attach
 from culture_neurons.models.inference import right_answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.projections import projections
+from tests.models import site_models
 from tests.models.conftest import TEXT, language_model
 from tests.models.test_attribution import SAMPLES
 
@@ -50,7 +51,7 @@ def chosen_rows(loaded, modules):
             if part.module is module:
                 for kind, parameter in module.named_parameters(recurse=False):
                     rows = result.setdefault(f"{name}.{kind}", torch.zeros(len(parameter), dtype=torch.bool))
-                    rows[part.start : part.stop] = True
+                    rows[part.outputs()] = True
     return result
 
 
@@ -118,6 +119,48 @@ def test_an_update_comes_back_from_its_file(model, lora, tmp_path):
         pytest.raises(FileError, match=r"it: .*v_proj|it: .*qkv_proj"),
     ):
         updates.apply(parts, tensors, "it")
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "qwen3_5", "falcon-groups"])
+@pytest.mark.parametrize("lora", [None, Lora(rank=2)])
+def test_rows_that_lie_in_turns(name, lora, tmp_path):
+    """Queries, keys and values of one head behind those of the one before, and queries beside a gate."""
+    loaded, layer = site_models.load(name), 2 if name == "qwen3_5" else 1
+    modules = [("q_proj", layer), ("v_proj", layer)]
+    by_hand = site_models.by_hand(name, loaded.adapter.layers[layer])
+    batch, before, plain = site_models.batch(), state(loaded), right_answer(loaded, site_models.batch())
+    names = {module: key for key, module in loaded.model.named_modules()}
+    rows = {}
+    for module, outputs in (by_hand[site] for site, _ in modules):
+        rows.setdefault(names[module], []).append(list(outputs))
+    with attach(loaded, modules, lora) as parts:
+        for kind in ("weight", "bias"):
+            of_kind = [p.rows(torch.arange(len(p.parameter))).flatten().tolist() for p in parts
+                       if p.name.partition("[")[0].endswith(kind) and "lora_A" not in p.name]  # fmt: skip
+            assert of_kind in ([], [outputs for of_module in rows.values() for outputs in of_module])
+        filled(parts)
+        expected = right_answer(loaded, batch)
+        for key, value in state(loaded).items() if lora is None else ():
+            changed = (value != before[key]).reshape(len(value) if value.ndim else 1, -1).any(dim=1)
+            of_module = rows.get(key.rpartition(".")[0], [])
+            assert changed.nonzero()[:, 0].tolist() == sorted(i for outputs in of_module for i in outputs), key
+        updates.write(tmp_path / "x.safetensors", parts, {})
+    assert torch.equal(right_answer(loaded, batch), plain)
+    assert not torch.equal(plain, expected)
+    tensors, _ = updates.read(tmp_path / "x.safetensors")
+    with attach(loaded, modules, lora, seed=7) as parts:
+        updates.apply(parts, tensors, "it")
+        assert torch.equal(right_answer(loaded, batch), expected)
+    assert all(torch.equal(value, before[key]) for key, value in state(loaded).items())
+
+
+def test_a_layer_without_the_module_is_refused():
+    loaded = site_models.load("gemma4")
+    with (
+        pytest.raises(ModelError, match="layer 3 has no k_proj; was the mask made for another model"),
+        attach(loaded, [("k_proj", 3)], None),
+    ):
+        pass
 
 
 def test_vision_language_models_are_updated_in_the_decoder_alone(loaded, questions):

@@ -91,7 +91,7 @@ def train(
             batch = [questions[i] for i in chosen]
             loss, gradients, size = _in_memory(loaded, parameters, batch, opener, size)
             for master, part in zip(masters, parts, strict=True):
-                master.grad = gradients[id(part.parameter)][part.start : part.stop].float()
+                master.grad = part.rows(gradients[id(part.parameter)]).float()
             norm = torch.nn.utils.clip_grad_norm_(masters, _CLIP)
             if not np.isfinite(loss) or not bool(torch.isfinite(norm)):
                 raise ModelError(

@@ -23,7 +23,7 @@ from torch import nn
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError, ModelError
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.projections import Projection, projections
+from culture_neurons.models.projections import Projection, Site, projections
 from culture_neurons.seeds import generator
 
 #: A module: a site of `types.PROJECTIONS`, and a layer.
@@ -33,17 +33,23 @@ _KEY = "culture_neurons"
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `start` to `stop` of a parameter; `name` tells them in the file of an update."""
+    """The rows of a parameter that make the outputs of a projection; `name` tells them in the file of an update."""
 
     name: str
     parameter: nn.Parameter
-    start: int
-    stop: int
+    of: Projection
 
     @property
     def values(self) -> torch.Tensor:
         """These rows, in the memory of the parameter."""
-        return self.parameter.data[self.start : self.stop]
+        return self.rows(self.parameter.data)
+
+    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """These rows of a tensor like the parameter, in its memory; [group, row, ...] where they lie in several
+        stretches."""
+        if self.of.groups == 1:
+            return tensor[self.of.start : self.of.stop]
+        return tensor.unflatten(0, (self.of.groups, self.of.period))[:, self.of.start : self.of.stop]
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def _adapters(
             bound = a.shape[1] ** -0.5
             drawn = generator("lora", seed, name).uniform(-bound, bound, tuple(a.shape))
             a.data.copy_(torch.from_numpy(drawn))
-            parts.append(Part(f"base_model.model.{name}.lora_A.weight", a, 0, len(a)))
+            parts.append(Part(f"base_model.model.{name}.lora_A.weight", a, Projection(module, 0, len(a))))
             parts += [_part(f"base_model.model.{name}.lora_B.weight", b, p) for p in chosen if p.module is module]
         yield parts
     finally:
@@ -127,14 +133,16 @@ def _adapters(
 
 def _part(name: str, parameter: nn.Parameter, of: Projection) -> Part:
     """The rows of a projection; the name says which where they are not all."""
-    all_rows = of.width == len(parameter)
-    return Part(name if all_rows else f"{name}[{of.start}:{of.stop}]", parameter, of.start, of.stop)
+    where = f"[{of.start}:{of.stop}{f' of {of.period}' if of.groups > 1 else ''}]"
+    return Part(name if of.width == len(parameter) else name + where, parameter, of)
 
 
-def _check_projection(loaded: Loaded, site: str, layer: int, of_site: Sequence[Projection]) -> Projection:
+def _check_projection(loaded: Loaded, site: str, layer: int, of_site: Site) -> Projection:
     if not 0 <= layer < len(of_site):
         raise ConfigError(f"{site} of layer {layer}: model {loaded.name!r} has {len(of_site)} layers")
     part = of_site[layer]
+    if part is None:
+        raise ModelError(f"model {loaded.name!r}: layer {layer} has no {site}; was the mask made for another model?")
     if not isinstance(part.module, nn.Linear):
         kind = type(part.module).__name__
         raise ModelError(
