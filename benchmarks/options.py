@@ -176,7 +176,7 @@ def weights_by_layer(adapter: Adapter) -> tuple[np.ndarray, np.ndarray]:
         sum(module.weight.numel() for module in layer.modules() if isinstance(module, torch.nn.Linear))
         for layer in adapter.layers
     ]
-    down = [getattr(mlp, parts.down).weight.numel() for mlp, parts in zip(adapter.mlps, adapter.gated, strict=True)]
+    down = [adapter.part(layer, "down").weight.numel() for layer in range(adapter.n_layers)]
     return np.array(whole), np.array(down)
 
 
