@@ -47,6 +47,45 @@ def test_fused_projection_with_the_halves_swapped_is_accepted():
     assert adapt(model).n_neurons == 24
 
 
+def recorded_and_masked(model, adapter):
+    """T, K and S of some tokens, and their logits under a mask."""
+    ids = torch.randint(1, 50, (2, 7), generator=torch.Generator().manual_seed(1))
+    mask = NeuronMask("a", "act_fn", [1] * 12, range(12))
+    with torch.no_grad(), record(adapter) as recorder, ablate(adapter, [mask]) as ablation:
+        recorder.start(torch.ones(2, 7, dtype=torch.bool))
+        model(ids)
+        sums = recorder.collect()
+        recorder.start(torch.ones(2, 7, dtype=torch.bool))
+        ablation.use(0)
+        masked = model(ids).logits.numpy()
+        ablation.check()
+    return *sums, masked
+
+
+@pytest.mark.parametrize("up_first", [False, True])
+def test_function_of_half_a_fused_projection_is_recorded(up_first):
+    torch.manual_seed(0)
+    model = Phi3ForCausalLM(Phi3Config(**TINY)).eval()
+
+    def forward(self, x):
+        first, second = self.gate_up_proj(x).chunk(2, dim=-1)
+        up, gate = (first, second) if up_first else (second, first)
+        return self.down_proj(up * (self.activation_fn or nn.functional.silu)(gate))
+
+    results = []
+    for layer in model.model.layers:
+        layer.mlp.forward = forward.__get__(layer.mlp)
+    for _ in range(2):
+        adapter = adapt(model)
+        results.append(recorded_and_masked(model, adapter))
+        for layer in model.model.layers:  # for the second time
+            layer.mlp.activation_fn = None
+    assert adapter.up_first == up_first
+    assert adapter.reads_input(0)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_model_without_mlps_is_refused_with_what_was_found():
     model = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4))
     with pytest.raises(ModelError) as error:
@@ -86,22 +125,13 @@ def test_shared_activation_module_is_taken_for_a_function():
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
     results = []
-    ids = torch.randint(1, 50, (2, 7), generator=torch.Generator().manual_seed(1))
     for shared in (False, True):
         if shared:
             for layer in model.model.layers:
                 layer.mlp.act_fn = model.model.layers[0].mlp.act_fn
-        mask = NeuronMask("a", "act_fn", [1] * 12, range(12))
         adapter = adapt(model)
         assert adapter.reads_input(1) == shared
-        with torch.no_grad(), record(adapter) as recorder, ablate(adapter, [mask]) as ablation:
-            recorder.start(torch.ones(2, 7, dtype=torch.bool))
-            model(ids)
-            sums = recorder.collect()
-            recorder.start(torch.ones(2, 7, dtype=torch.bool))
-            ablation.use(0)
-            results.append((*sums, model(ids).logits.numpy()))
-            ablation.check()
+        results.append(recorded_and_masked(model, adapter))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
