@@ -29,14 +29,16 @@ def experts(layer: nn.Module) -> str:
     """The first sign of a mixture of experts among a layer's modules, as words; "" where there is none.
 
     Signs: a name (`named_experts`), a weight with three axes (expert, out, in) that is no convolution's and not of what
-    mixes tokens (RecurrentGemma's by head), and a list of modules that have several weight matrices each.
+    mixes tokens (RecurrentGemma's by head), and a list of modules of one type that have
+    several weight matrices each.
     """
     if sign := named_experts(layer):
         return sign
     for name, module in layer.named_modules():
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:
             members = list(module.values()) if isinstance(module, nn.ModuleDict) else list(module)
-            if all(matrices(member) > 1 for member in members) and "adapter" not in name:  # Zamba 2's, one per layer
+            alike = len({type(member) for member in members}) == 1  # T5 lists attention and MLP
+            if alike and all(matrices(member) > 1 for member in members) and "adapter" not in name:  # Zamba 2's
                 return f"{name or 'the layer'}, a list of {len(members)} {type(members[0]).__name__}"
         if isinstance(module, nn.modules.conv._ConvNd) or mixes_tokens(name):
             continue
@@ -55,13 +57,17 @@ def unknown_matrices(layer: nn.Module, of_mlp: Sequence[nn.Module]) -> list[str]
     return [
         name
         for name, child in layer.named_children()
-        if matrices(child) and not set(_words(name)) & _MIXERS and not any(part in of_mlp for part in child.modules())
+        if matrices(child) and not _mixes(name, _MIXERS) and not any(part in of_mlp for part in child.modules())
     ]
 
 
 def mixes_tokens(path: str) -> bool:
     """Whether a path names what mixes tokens (all blocks of Nemotron-H are called mixer, so that word says nothing)."""
-    return any(set(_words(name)) & (_MIXERS - {"mixer"}) for name in path.split("."))
+    return any(_mixes(name, _MIXERS - {"mixer"}) for name in path.split("."))
+
+
+def _mixes(name: str, mixers: set[str]) -> bool:
+    return any(word in mixers or word.endswith(("attention", "attn")) for word in _words(name))
 
 
 def _words(name: str) -> list[str]:
