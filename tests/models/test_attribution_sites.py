@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models import projection_checks
 from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inputs import Batch
@@ -157,3 +158,11 @@ def test_a_layer_that_runs_without_its_projection_is_noticed(model, monkeypatch)
         attributor(loaded, ["q_proj"]) as hooks,
     ):
         attribute(loaded, site_models.batch(), hooks)
+
+
+def test_what_does_not_act_as_a_key_is_not_attributed(model, monkeypatch):
+    monkeypatch.setattr(projection_checks, "_strange", lambda loaded, by_layer: [1])
+    with attributor(model("phi3"), SITES) as hooks:
+        assert {site: present.sum(axis=1).tolist() for site, present in hooks.present.items()} == {
+            "gate_proj": [24, 24], "q_proj": [64, 0], "k_proj": [16, 0], "v_proj": [16, 0],
+        }  # fmt: skip
