@@ -40,7 +40,7 @@ def write(
     folder: Path,
     seed: int = 0,
     samples: pd.DataFrame | None = None,
-    models: Mapping[str, str] = {"m": "r1"},  # noqa: B006
+    models: Mapping[str, str] = {"m": "r1"},
     selectors: Sequence[str] = ("cas", "random-matched"),
     fractions: Sequence[str] = ("0.1",),
     shape: tuple[int, int] = SHAPE,

@@ -186,6 +186,27 @@ def test_masks_on_the_questions_of_the_other_run(folders, tmp_path):
     assert (accuracy["value"] == 0).all()
 
 
+def test_masks_are_moved_to_the_cultures_that_stand_for_theirs(folders, tmp_path):
+    """Questions of x, y and z, which stand for NA, b and c, whose masks they are asked under."""
+    samples = questions()
+    target = finished_runs.write(
+        tmp_path / "language", seed=4,
+        samples=samples.assign(culture=samples["culture"].map({"NA": "x", "b": "y", "c": "z"})),
+    )  # fmt: skip
+    path = transferred(folders[0], target, tmp_path / "t.parquet")
+    table, metadata = files.read_table(path)
+    own = table["culture"].map({"x": "NA", "y": "b", "z": "c"}) == table["mask_culture"]
+    lower = np.outer(own, [0, 1, 0])
+    table["logprobs"] = list(np.stack(table["logprobs"]) - lower)
+    files.write_table(path, table, metadata)
+    rows = compared(folders[0], target, transfers=[path])["transferred_masks"]
+    whole = rows[rows["culture"].isna() & (rows["measure"] == "logprob") & (rows["selector"] == "cas")]
+    assert whole.set_index("what")["value"]["self"] < -0.1
+    assert whole.set_index("what")["value"]["cross"] == pytest.approx(0, abs=1e-12)
+    pairs = rows.dropna(subset="culture")[["culture", "other_culture"]].drop_duplicates()
+    assert pairs.to_numpy().tolist() == [["NA", "x"], ["b", "y"], ["c", "z"]]
+
+
 def test_answers_of_other_runs_are_left_out(folders, tmp_path):
     strange = transferred(*folders, tmp_path / "t.parquet", masks_of="three")
     tables = compared(*folders, transfers=[strange, tmp_path / "missing.parquet"])

@@ -54,8 +54,8 @@ _ALL = (
         "Are the neurons the same?",
         "The masks of one culture in both runs: their sizes, the neurons in both, the Jaccard index (overlap), and "
         "that of masks with these numbers of neurons per layer that fall anywhere in a layer (expected); p: chance to "
-        "share as many. Depth: how much of the two histograms over relative depth lies in both, and of random masks. Other "
-        "pairs of cultures and single layers are in the file.",
+        "share as many. Depth: how much of the two histograms over relative depth lies in both, and of random masks. "
+        "Other pairs of cultures and single layers are in the file.",
         left_out=r"^(layer|matched)$",
         decimals=dict.fromkeys(("overlap", "expected", "depth_overlap", "depth_expected"), 3),
         averaged=("layer",),

@@ -3,7 +3,8 @@
 A question of two runs is the same where its sample id is. Each has the change under its own culture's mask (self), the
 mean change under the other cultures' masks (cross), and self - cross (specificity), once per run; and its answer
 without masks (baseline). What is estimated is each run's mean, and that of the first run's value minus the other's,
-paired by question. Masks that were moved to the questions of another run stand against that run's own masks in the same way.
+paired by question. Masks that were moved to the questions of another run stand against that run's own masks in the
+same way.
 
 Where the two runs group these questions alike, means are over cultures, as in the tables of one run; where they do not,
 every question counts the same. Intervals and p-values are those of `intervals.estimate`: they speak of new questions

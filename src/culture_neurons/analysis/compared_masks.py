@@ -2,9 +2,9 @@
 
 The measure is the Jaccard index |A and B| / |A or B|. Chance: two masks with these numbers of neurons in each layer,
 that fall on any of its neurons. Layer l of N neurons then shares a hypergeometric number of them, of mean
-|A_l| |B_l| / N; `expected` is the index of the mean of their sum, and `p_value` the chance to share at least as many, from the exact
-distribution of the sum. Models of other sizes share no neurons: for all, `depth_overlap` compares how the masks spread
-over relative depth (`overlaps.depth_overlap`).
+|A_l| |B_l| / N; `expected` is the index of the mean of their sum, and `p_value` the chance to share at least as many,
+from the exact distribution of the sum. Models of other sizes share no neurons: for all, `depth_overlap` compares how
+the masks spread over relative depth (`overlaps.depth_overlap`).
 """
 
 from __future__ import annotations
