@@ -113,11 +113,16 @@ class Comparison:
 
 
 def compare(
-    first: FinishedRun, second: FinishedRun, replicates: int = 2000, seed: int = 0, transfers: Sequence[Path] = ()
+    first: FinishedRun,
+    second: FinishedRun,
+    replicates: int = 2000,
+    seed: int = 0,
+    transfers: Sequence[Path] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """The tables of two runs by name (`TABLES`); that of transferred masks only where there are `transfers`.
+    """The tables of two runs by name (`TABLES`); that of transferred masks only where `transfers` are given.
 
-    transfers   files of `steps.transfer`: answers to one run's questions under the masks of the other
+    transfers   files of `steps.transfer`: answers to one run's questions under the masks of the other; None: it was
+                not asked for
 
     Raises ConfigError where both are one folder.
     """
@@ -132,10 +137,13 @@ def compare(
                len(matches))  # fmt: skip
     for model, other in model_pairs(state):
         _compare_models(state, model, other, matches)
-    for path in transfers:
+        if transfers is not None and (model != other or not same_model(state, model, other)):
+            state.note("transfer", "masks move between runs of one model (name, revision and dtype)", model=model,
+                       other_model=other)  # fmt: skip
+    for path in transfers or ():
         _read_transfer(state, path)
     result = {name: _whole(state, name) for name in TABLES if name != "compared"}
-    if not transfers:
+    if transfers is None:
         del result["transferred_masks"]
     notes = pd.DataFrame(state.notes, columns=list(TABLES["compared"].columns)).astype({"n": "Int64"})
     return {"compared": notes, **result}

@@ -79,7 +79,9 @@ class FinishedRun:
         self._baselines: dict[str, tuple[Baseline, dict[str, Any]]] = {}
 
     def _find(self, name: str, pattern: str, *parts: str) -> dict[Any, Path]:
-        return layout.by(name, sorted(self.folder.resolve().glob(pattern)), *parts)
+        home = self.folder.resolve()
+        found = layout.by(name, sorted(home.glob(pattern)), *parts)
+        return {key: self.folder / path.relative_to(home) for key, path in found.items()}
 
     @property
     def models(self) -> list[str]:
