@@ -103,10 +103,10 @@ def _answers(compared: Compared) -> Iterator[str]:
     for who, part in _pairs(rows):
         row = part.iloc[0]
         way = significance.direction(row["difference"], row["p_adjusted"])
-        words = {LOWER: "fewer right than in", HIGHER: "more right than in"}.get(way, "no difference shown to")
+        words = {LOWER: f"fewer right than in {compared.second}", HIGHER: f"more right than in {compared.second}"}
         yield (
             f"{who}, without masks: {row['value']:.1f} % of {plural(int(row['n']), 'shared question')} right in "
-            f"{compared.first}, {row['other_value']:.1f} % in {compared.second}: {words} {compared.second} "
+            f"{compared.first}, {row['other_value']:.1f} % in {compared.second}: "
             f"({_difference(row, 1, 'points')})."
         )
 
