@@ -107,7 +107,7 @@ def _answers(compared: Compared) -> Iterator[str]:
         yield (
             f"{who}, without masks: {row['value']:.1f} % of {plural(int(row['n']), 'shared question')} right in "
             f"{compared.first}, {row['other_value']:.1f} % in {compared.second}: "
-            f"({_difference(row, 1, 'points')})."
+            f"{words.get(way, 'no difference shown')} ({_difference(row, 1, 'points')})."
         )
 
 
