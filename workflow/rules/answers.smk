@@ -20,13 +20,15 @@ rule infer:
     threads: lambda w: run.models[w.model]["threads"]
     resources:
         **model_job(minutes=240),
+        # Answers that other runs have are those that it would get, so that a change of them reruns nothing.
+        reuse=os.pathsep.join(config["reuse"]) or "none",
     params:
         **MODEL,
         shards=run.shards["infer"],
     shell:
         ask(
             "python -m culture_neurons.steps.infer --samples {input.samples:q} --shard {wildcards.shard}"
-            " --shards {params.shards} --answers-out {output.answers:q}"
+            " --shards {params.shards} --reuse {resources.reuse:q} --answers-out {output.answers:q}"
         )
 
 

@@ -20,7 +20,8 @@ T = TypeVar("T")
 log = logging.getLogger("culture_neurons")
 
 #: Arguments that say where and how fast, not what: they stay out of the provenance.
-_NOT_SCIENCE = {"log", "threads", "batch_size", "device_map", "shard", "shards", "mask_shard", "mask_shards"}
+_NOT_SCIENCE = {"log", "threads", "batch_size", "device_map", "shard", "shards", "mask_shard", "mask_shards",
+                "reuse"}  # fmt: skip
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -234,7 +234,7 @@ class Run(Questions):
             for name, model in self.models.items()
         }
         data = {key: value for key, value in self.config["data"].items() if key != "choose" or value}
-        own = {key: value for key, value in self.config.items() if key not in ("shards", "runs", "comparison")}
+        own = {key: value for key, value in self.config.items() if key not in ("shards", "reuse", "runs", "comparison")}
         return own | {"models": models, "data": data}
 
     @property
