@@ -70,7 +70,8 @@ def test_english_and_native_are_compared(both, folder):
 
 def test_masks_of_one_run_are_asked_on_the_other(both, folder):
     moved = table(folder, "transferred_masks")
-    assert set(zip(moved["masks_of"], moved["questions_of"], strict=True)) == {("english", "native"), ("native", "english")}
+    directions = set(zip(moved["masks_of"], moved["questions_of"], strict=True))
+    assert directions == {("english", "native"), ("native", "english")}
     # Native values are those of the run's own masks.
     effects = table(folder, "paired_effects")
     for asked, column in (("native", "other_value"), ("english", "value")):

@@ -42,6 +42,10 @@ def test_nothing_is_transferred_unless_it_is_asked_for(folders):
     ]  # fmt: skip
 
 
+def test_a_command_line_gives_texts(folders):
+    assert [comparison(*folders, transfer=text).with_transfer for text in ("true", "false")] == [True, False]
+
+
 def test_masks_of_one_run_go_to_the_questions_of_the_other(folders):
     asked = comparison(*folders, transfer=True)
     one, two = folders
@@ -114,6 +118,7 @@ def test_the_comparison_is_no_part_of_what_a_run_says_of_itself(folders):
 @pytest.mark.parametrize(("changes", "words"), [
     ({"runs": ["a", "b", "c"]}, r"runs: .* is not valid; expected two results folders"),
     ({"runs": "results/a"}, r"runs: 'results/a' is not valid; expected array"),
+    ({"comparison": {"transfer": "yes"}}, r"comparison: transfer: 'yes' is not valid; expected one of True, False"),
     ({"comparison": {"transfr": True}}, r"comparison: unknown key 'transfr' \(did you mean 'transfer'"),
     ({"comparison": {"top_fraction": 2}}, r"comparison: top_fraction: 2 is not valid"),
     ({"reuse": ["results/control"]}, r"reuse: results/control: expected the results of other runs; this one writes"),

@@ -56,7 +56,7 @@ rule compare:
     params:
         **run.resampling,
         runs=comparison.folders,
-        transfer=["--transfers"] * comparison.settings["transfer"],
+        transfer=["--transfers"] * comparison.with_transfer,
         top=["--top-fraction", *comparison.top] if comparison.top else [],
         state=comparison.state,
         folder=subpath(output.page, parent=True),

@@ -59,6 +59,11 @@ class Comparison:
             return []
 
     @property
+    def with_transfer(self) -> bool:
+        """Whether masks change places; a command line gives a text."""
+        return str(self.settings["transfer"]).lower() == "true"
+
+    @property
     def state(self) -> str:
         """A digest that changes where a run was made again: of what its manifest says, or of its files' sizes."""
         digest = hashlib.sha256()
@@ -79,7 +84,7 @@ class Comparison:
 
         Of models of one name, revision and dtype, and of masks at neurons that both runs have.
         """
-        if not self.settings["transfer"] or len(self.found) != 2:
+        if not self.with_transfer or len(self.found) != 2:
             return {}
         result = {}
         for source, target in (self.found, self.found[::-1]):
