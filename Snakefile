@@ -5,8 +5,9 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
-# A config file on the command line takes the place of the default one; it is not laid over it.
-if not workflow.overwrite_configfiles:
+# A config file on the command line takes the place of the default one; it is not laid over it. One that only names runs
+# to compare is.
+if not workflow.overwrite_configfiles or set(config) <= {"runs", "comparison"}:
 
     configfile: "config.yaml"
 
@@ -22,6 +23,7 @@ include: "workflow/rules/finetuning.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/run.smk"
+include: "workflow/rules/compare.smk"
 
 
 report: "workflow/report/workflow.rst"

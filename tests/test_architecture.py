@@ -93,7 +93,7 @@ def test_imports_go_one_way() -> None:
 WITH_A_MODEL = (
     "steps.ablate", "steps.attribute", "steps.calibrate", "steps.convert_gguf", "steps.export_masks",
     "steps.finetune", "steps.import_masks", "steps.infer", "steps.infer_finetuned", "steps.infer_image_controls",
-    "steps.plant", "steps.record", "steps.train", "steps.train_eye",
+    "steps.plant", "steps.record", "steps.train", "steps.train_eye", "steps.transfer",
 )  # fmt: skip
 
 

@@ -62,6 +62,9 @@ PATHS = {
     "figure": "figures/{figure}.{suffix}",
     "captions": "figures/captions.rst",
     "report": "report.html",
+    # Of two finished runs side by side; the dataset is then the comparison's name.
+    "transfer": "{model}/transfer/{masks_of}.parquet",
+    "comparison": "comparison.html",
     "manifest": "manifest.json",
     # What the run will cost.
     "calibration": "{model}/calibration.json",

@@ -18,6 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from culture_neurons.analysis import compare_runs
+from culture_neurons.analysis.finished_run import FinishedRun
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.files import read_json
 from culture_neurons.report.figures import drawing
@@ -53,6 +55,15 @@ class Run:
     def is_planted(self, model: str) -> bool:
         """Whether the model is a control whose culture neurons are planted."""
         return self.tables.is_planted(model)
+
+    def compare(self, other: Run | str | Path, replicates: int = 2000, seed: int = 0) -> dict[str, pd.DataFrame]:
+        """This run and another one side by side, from their results folders: the tables of `snakemake compare` by name.
+
+        See `analysis.compare_runs`: what could not be compared, and why, stands in the table `compared`. Raises
+        FileError where a folder has no results of a run.
+        """
+        folder = other.folder if isinstance(other, Run) else other
+        return compare_runs.compare(FinishedRun(self.folder), FinishedRun(folder), replicates, seed)
 
     def plot(
         self, kind: str, model: str | None = None, selector: str | None = None, ax: Axes | None = None, **options: Any

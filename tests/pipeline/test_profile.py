@@ -16,7 +16,7 @@ PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 SETTINGS = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
 #: Rules whose jobs hold a model, and those of them that only some configs ask for.
 WITH_MODEL = {"infer", "infer_image_controls", "record", "ablate", "calibrate"}
-IF_ASKED = {"attribute", "finetune", "infer_finetuned"}
+IF_ASKED = {"attribute", "finetune", "infer_finetuned", "transfer"}
 CONFIGS = {
     name: yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
     for name in ("config.yaml", "config/control.yaml", "config/paper-vlm.yaml")

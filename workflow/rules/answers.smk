@@ -22,13 +22,16 @@ rule infer:
         **model_job(minutes=240),
         # Checked before anything is asked. No parameter: a selector by attribution that is added asks nothing again.
         sites=lambda wildcards: " ".join(run.attributed_sites) or "none",
+        # Answers that other runs have are those that it would get, so that a change of them reruns nothing.
+        reuse=os.pathsep.join(config["reuse"]) or "none",
     params:
         **MODEL,
         shards=run.shards["infer"],
     shell:
         ask(
             "python -m culture_neurons.steps.infer --samples {input.samples:q} --shard {wildcards.shard}"
-            " --shards {params.shards} --check-sites {resources.sites} --answers-out {output.answers:q}"
+            " --shards {params.shards} --check-sites {resources.sites} --reuse {resources.reuse:q}"
+            " --answers-out {output.answers:q}"
         )
 
 

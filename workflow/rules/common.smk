@@ -44,9 +44,9 @@ def cpu(minutes, mb):
     return {"runtime": lambda wildcards, attempt: attempt * minutes, "mem_mb": lambda wildcards, attempt: attempt * mb}
 
 
-def model_job(minutes):
+def model_job(minutes, job=run.job):
     """What a job with a model asks for. How it runs changes no result, so that a change of it reruns nothing."""
-    of = lambda key: lambda wildcards, attempt: run.job(wildcards.model, attempt)[key]
+    of = lambda key: lambda wildcards, attempt: job(wildcards.model, attempt)[key]
     return cpu(minutes, 0) | {key: of(key) for key in ("gpu", "mem_mb", "batch_size", "device_map", "nodes")}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from culture_neurons.steps import cli, model_arguments
+from culture_neurons.steps import cli, known_answers, model_arguments
 
 
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
     """samples.parquet -> the answers to one shard of the questions"""
+    import pandas as pd
+
     from culture_neurons import files
     from culture_neurons.data.samples import read_samples
 
@@ -22,8 +25,17 @@ def main(o: argparse.Namespace) -> None:
     # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last
     # digits of a half-precision model is no effect of a mask.
     reasoning = model_arguments.open_reasoning(loaded)
-    table = model_arguments.answers(o, loaded, samples, opener, prompt, "answers")
-    model_metadata = model_arguments.made_with(loaded)
+    folders = [folder for folder in o.reuse.split(os.pathsep) if folder not in ("", "none")]
+    known = known_answers.find(folders, o.samples, samples, loaded, o.prompt, o.model)
+    table = model_arguments.answers(
+        o, loaded, [s for s in samples if s.sample_id not in known], opener, prompt, "answers"
+    )
+    if known and o.shard == 0:
+        reused = pd.DataFrame(list(known.values()), columns=known_answers.COLUMNS)
+        parts = [part for part in (table, reused) if len(part)]
+        table = pd.concat(parts).sort_values("sample_id", ignore_index=True)
+        cli.log.info("%s: %d answers are those of %s", loaded.name, len(known), ", ".join(folders))
+    model_metadata = model_arguments.made_with(loaded) | ({"reused": len(known)} if known else {})
     files.write_table(
         o.answers_out, table, cli.provenance("infer", o, **model_metadata, rows=len(samples), open_reasoning=reasoning)
     )
@@ -36,6 +48,8 @@ def arguments() -> argparse.ArgumentParser:
     model_arguments.add(parser)
     model_arguments.add_shard(parser)
     parser.add_argument("--check-sites", nargs="*", default=[], help="projections that later steps attribute; or none")
+    parser.add_argument("--reuse", default="", help="results folders of other runs whose answers are taken where "
+                        f"model, question and prompt are the same, with {os.pathsep!r} between them")  # fmt: skip
     parser.add_argument("--answers-out", type=Path, required=True, help="parquet file of this shard")
     return parser
 

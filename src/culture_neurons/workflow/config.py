@@ -69,6 +69,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_shown(config)
     _check_evaluation(config)
     _check_evidence(config)
+    _check_reused(config)
     _check_case("finetuning: tasks", (config.get("finetuning") or {}).get("tasks", ()))
     module_choice.check(config.get("finetuning") or {}, selectors.methods_by_name(config["selectors"]))
 
@@ -277,6 +278,13 @@ def _check_evidence(config: Mapping[str, Any]) -> None:
     tokens = (config.get("recording") or {}).get("tokens", "all")
     if tokens in evidence.get("token_rules", ()):
         raise ConfigError(f"evidence: token_rules: {tokens!r} is recorded already (recording: tokens)")
+
+
+def _check_reused(config: Mapping[str, Any]) -> None:
+    """A run takes no answers from itself."""
+    for folder in config.get("reuse") or ():
+        if Path(folder).resolve() == Path("results", config["dataset"]).resolve():
+            raise ConfigError(f"reuse: {folder}: expected the results of other runs; this one writes there itself")
 
 
 def _check_imported(name: str, options: Mapping[str, Any], models: Mapping[str, Any]) -> None:

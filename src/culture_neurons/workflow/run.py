@@ -227,13 +227,15 @@ class Run(Questions):
 
     @cached_property
     def published(self) -> dict[str, Any]:
-        """The config as report and manifest show it: how jobs run is left out, so that a change makes nothing again."""
+        """The config as report and manifest show it: how jobs run, and what else this run is compared with, is left
+        out, so that a change makes nothing again."""
         models = {
             name: {key: value for key, value in model.items() if key == "train" or key not in JOB_KEYS}
             for name, model in self.models.items()
         }
         data = {key: value for key, value in self.config["data"].items() if key != "choose" or value}
-        return {key: value for key, value in self.config.items() if key != "shards"} | {"models": models, "data": data}
+        own = {key: value for key, value in self.config.items() if key not in ("shards", "reuse", "runs", "comparison")}
+        return own | {"models": models, "data": data}
 
     @property
     def report_settings(self) -> dict[str, Any]:

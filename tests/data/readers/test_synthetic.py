@@ -27,6 +27,8 @@ from culture_neurons.errors import ConfigError
         ({"samples_per_culture": 0}, "samples_per_culture is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"noise": 3}, "noise is 3"),
+        ({"language": "German"}, "language is 'German'; expected 'english' or 'native'"),
+        ({"bilingual": "yes"}, "bilingual is 'yes'; expected true or false"),
     ],
 )
 def test_settings_out_of_range_are_named(spec, expected):
@@ -148,3 +150,45 @@ def test_texts_cover_every_question_and_option():
     rows = synthetic.read({"cultures": 2, "samples_per_culture": 30}).rows
     assert set(rows["question"]) <= known
     assert {word for options in rows["options"] for word in options} <= known
+
+
+NATIVE = {"cultures": 9, "samples_per_culture": 12, "seed": 2}
+
+
+def test_native_questions_say_the_same_word_for_word():
+    """Ids, options, labels and images are those in English; a language has one word for each English one."""
+    english, native = (synthetic.read(NATIVE | {"language": name}).rows for name in ("english", "native"))
+    assert english.drop(columns="question").equals(native.drop(columns="question"))
+    words: dict[tuple[str, str], set[str]] = {}
+    for one, other, language in zip(english["question"], native["question"], english["language"], strict=True):
+        here, there = one.rstrip("?").lower().split(), other.rstrip("?").lower().split()
+        assert len(here) == len(there)
+        assert other[0].isupper()
+        assert other.endswith("?")
+        for word, translated in zip(here, there, strict=True):
+            words.setdefault((language, word), set()).add(translated)
+    assert {len(found) for found in words.values()} == {1}
+    said = [next(iter(found)) for found in words.values()]
+    assert len(set(said)) == len(said)  # two languages have no word in common
+    assert not set(said) & {word for options in english["options"] for word in options}
+    # The ninth culture speaks as the first, and no other two speak alike.
+    assert len({language for language, _ in words}) == 8
+
+
+def test_models_learn_one_language_or_both():
+    def known(**spec):
+        return set(synthetic.texts(synthetic.world(NATIVE | spec)))
+
+    english, native, both = known(), known(language="native"), known(language="native", bilingual=True)
+    assert english | native == both == known(bilingual=True)
+    words = set(synthetic.world(NATIVE).words.ravel().tolist())
+    assert english & native == words
+    rows = synthetic.read(NATIVE | {"language": "native"}).rows
+    assert set(rows["question"]) <= native
+
+
+def test_the_world_is_the_same_with_its_languages():
+    """Facts, and so models that are trained in English, are as they were before there were languages."""
+    one, other = (synthetic.world(NATIVE | {"language": name}) for name in ("english", "native"))
+    assert (one.words == other.words).all()
+    assert synthetic.question(one, 0, 0, culture=3) == synthetic.question(one, 0, 0) == "Which dish is this?"

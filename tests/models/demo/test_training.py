@@ -19,18 +19,24 @@ WORLD = synthetic.world({"cultures": 2, "categories": 2, "motifs": 3})
 TINY = Recipe(vision_steps=2, facts_steps=2, steps=2, images_per_fact=2, dev_images_per_fact=1, batch=8)
 
 
+BILINGUAL = synthetic.world({"cultures": 2, "categories": 2, "motifs": 3, "bilingual": True})
+
+
 @pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
-def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
-    model, processor = architectures.build(architecture, WORLD, **SIZES)
-    lesson = lessons.lessons(model, processor, WORLD, prompts.INSTRUCTION)
-    examples = synthetic.make_examples(WORLD, "train", 1)
+@pytest.mark.parametrize("world", [WORLD, BILINGUAL], ids=["english", "bilingual"])
+def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture, world):
+    model, processor = architectures.build(architecture, world, **SIZES)
+    lesson = lessons.lessons(model, processor, world, prompts.INSTRUCTION)
+    assert len(lesson.templates) == (4 if world.bilingual else 2)
+    examples = synthetic.make_examples(world, "train", 1)
     index, decoded = np.array([3, 7, 0]), processor.tokenizer.convert_ids_to_tokens
     for number, template in enumerate(lesson.templates):
         batch = lessons.make_batch(lesson, template, examples, index, np.random.default_rng(1))
         texts = []
         for i, ids in zip(index, batch.ids, strict=True):
             options = tuple(decoded(ids[template.options].tolist()))
-            question = synthetic.question(WORLD, int(examples.category[i]), number)
+            of = (int(examples.category[i]), number % 2, int(examples.culture[i]), number >= 2)
+            question = synthetic.question(world, *of)
             sample = Sample("", "", "", question, options, 0)
             text = prompts.user_text(sample, range(3))
             texts.append(
@@ -40,7 +46,7 @@ def test_batches_hold_the_tokens_and_states_of_the_real_prompts(architecture):
         given = processor(images=images, text=texts, return_tensors="pt", padding=True)
         assert torch.equal(given["input_ids"], batch.ids)
         with torch.no_grad():
-            features = lessons.all_features(model, lessons.pixels(processor, examples), WORLD.image_size)
+            features = lessons.all_features(model, lessons.pixels(processor, examples), world.image_size)
             states = lessons.decode(model, features[index], batch.ids, template)
             torch.testing.assert_close(model.lm_head(states), model(**given).logits, atol=1e-4, rtol=1e-3)
         assert decoded(batch.ids[:, template.before].tolist()) == ["\n"] * 3

@@ -9,14 +9,21 @@ sign alone, or the frame alone, says nothing about the answer (each motif stands
 word in equally many cultures). With `words: unique`, every culture has words of its own, and
 the options give the culture away.
 
+With `language: native`, questions are asked in the language of the culture: each language has words of its own for all
+words of a question, one for one. Options stay as they are, words of the culture. The same settings give the same
+questions, ids and images in either language. `bilingual: true` is for the models that are trained on the world: they
+learn questions in English and in the cultures' languages.
+
 All names are invented; any likeness to a real place is an accident. NumPy and PIL only.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "motifs": 4,
     "image_size": 56,
     "words": "shared",
+    "language": "english",
+    "bilingual": False,
     "samples_per_culture": 96,
     "noise": 0.06,
     "seed": 0,
@@ -67,6 +76,13 @@ class World:
     noise: float
     samples_per_culture: int
     seed: int
+    native: bool = False  # whether the data set's questions are in the cultures' languages
+    bilingual: bool = False  # whether models learn them in both
+
+    @property
+    def learned(self) -> tuple[bool, ...]:
+        """Whether the questions that models learn are native: one of the two, or both."""
+        return (False, True) if self.bilingual else (self.native,)
 
     @property
     def motifs(self) -> int:
@@ -110,6 +126,10 @@ def world(spec: Mapping[str, Any] | None = None) -> World:
         )
     if spec["words"] not in ("shared", "unique"):
         raise ConfigError(f"synthetic source: words is {spec['words']!r}; expected 'shared' or 'unique'")
+    if spec["language"] not in ("english", "native"):
+        raise ConfigError(f"synthetic source: language is {spec['language']!r}; expected 'english' or 'native'")
+    if not isinstance(spec["bilingual"], bool):
+        raise ConfigError(f"synthetic source: bilingual is {spec['bilingual']!r}; expected true or false")
     if not isinstance(spec["seed"], int) or spec["seed"] < 0:
         raise ConfigError(f"synthetic source: seed is {spec['seed']!r}; expected an integer from 0")
     if not isinstance(spec["noise"], int | float) or not 0 <= spec["noise"] <= 1:
@@ -123,6 +143,8 @@ def world(spec: Mapping[str, Any] | None = None) -> World:
         noise=float(spec["noise"]),
         samples_per_culture=spec["samples_per_culture"],
         seed=spec["seed"],
+        native=spec["language"] == "native",
+        bilingual=spec["bilingual"],
     )
 
 
@@ -155,14 +177,36 @@ def invent(generator: np.random.Generator, n: int, taken: Iterable[str] = ()) ->
     return words
 
 
-def question(world: World, category: int, template: int) -> str:
-    """The question of a template about a category."""
-    return TEMPLATES[template].format(world.categories[category])
+def question(world: World, category: int, template: int, culture: int = 0, native: bool = False) -> str:
+    """The question of a template about a category; native: in the language of a culture, word for word."""
+    english = TEMPLATES[template].format(world.categories[category])
+    if not native:
+        return english
+    words = dictionary(world.seed, culture % len(LANGUAGES), frozenset(world.words.ravel().tolist()))
+    text = re.sub(r"\w+", lambda word: words[word[0].lower()], english)
+    return text[0].upper() + text[1:]
+
+
+@cache
+def dictionary(seed: int, language: int, taken: frozenset[str]) -> Mapping[str, str]:
+    """English word of a question -> its word in a language (an index of `LANGUAGES`); no two have a word in common.
+
+    taken   words that mean something else in the world
+    """
+    english = sorted({*re.findall(r"\w+", " ".join(TEMPLATES).lower()), *CATEGORIES})
+    # A stream of its own, so that the world is the same with and without its languages.
+    words = invent(np.random.default_rng([seed, len(PARTS), 1]), len(LANGUAGES) * len(english), taken)
+    return dict(zip(english, words[language * len(english) :], strict=False))
 
 
 def texts(world: World) -> list[str]:
-    """Every text that a question or an option of this world can be, sorted."""
-    questions = {question(world, c, t) for c in range(len(world.categories)) for t in range(len(TEMPLATES))}
+    """Every text that a question or an option of this world can be, in the languages that are learned, sorted."""
+    speakers = range(len(world.cultures)) if True in world.learned else range(1)
+    questions = {
+        question(world, c, t, culture, native)
+        for native in world.learned for culture in speakers
+        for c in range(len(world.categories)) for t in range(len(TEMPLATES))
+    }  # fmt: skip
     return sorted(questions | set(world.words.ravel().tolist()))
 
 
@@ -248,7 +292,7 @@ def read(spec: Mapping[str, Any]) -> SourceTable:
             rows.append(
                 {
                     "sample_id": f"synthetic-{len(rows):05d}",
-                    "question": question(place, category, template),
+                    "question": question(place, category, template, culture, place.native),
                     "options": [str(w) for w in place.words[culture, category, order]],
                     "label": int(np.flatnonzero(order == motif)[0]),
                     "category": place.categories[category],

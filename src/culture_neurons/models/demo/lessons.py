@@ -7,6 +7,7 @@ the processor makes, computes the same.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from culture_neurons.types import Sample
 
 @dataclass(frozen=True)
 class Template:
-    """Prompts of one wording: ids int64 [category, token], and where things are in them."""
+    """Prompts of one wording: ids int64 [culture, category, token], and where things are in them."""
 
     ids: torch.Tensor
     options: torch.Tensor  # position of each option's word, int64 [option]
@@ -55,24 +56,27 @@ def lessons(model: nn.Module, processor: Any, world: synthetic.World, instructio
     n = world.n_options
     blank = Image.new("RGB", (world.image_size, world.image_size))
 
-    def encode(category: int, template: int, shift: int) -> Any:
+    def encode(category: int, template: int, shift: int, culture: int, native: bool) -> Any:
         options = [str(w) for w in np.roll(world.words[0, category], shift)[:n]]
-        sample = Sample("", "", "", synthetic.question(world, category, template), tuple(options), 0)
+        sample = Sample("", "", "", synthetic.question(world, category, template, culture, native), tuple(options), 0)
         text = prompts.user_text(sample, range(n), instruction)
         chat = processor.apply_chat_template(prompts.messages(text, True), add_generation_prompt=True, tokenize=False)
         return processor(images=[blank], text=[chat], return_tensors="pt")
 
     templates = []
-    for template in range(len(synthetic.TEMPLATES)):
-        encoded = [encode(category, template, 0) for category in range(len(world.categories))]
-        ids = torch.cat([e["input_ids"] for e in encoded])
+    for native, template in itertools.product(world.learned, range(len(synthetic.TEMPLATES))):
+        speakers = range(len(world.cultures) if native else 1)  # all cultures are asked alike in English
+        asked = itertools.product(speakers, range(len(world.categories)))
+        encoded = [encode(category, template, 0, culture, native) for culture, category in asked]
+        ids = torch.cat([e["input_ids"] for e in encoded]).unflatten(0, (len(speakers), -1))
+        ids = ids.expand(len(world.cultures), -1, -1)
         # Option words are where two orders of the same options differ.
-        differs = ids[0] != encode(0, template, 1)["input_ids"][0]
+        differs = ids[0, 0] != encode(0, template, 1, 0, native)["input_ids"][0]
         first = encoded[0]
         positions = None
         if hasattr(model.model, "get_rope_index"):
-            positions, _ = model.model.get_rope_index(ids[:1], first["mm_token_type_ids"], first["image_grid_thw"])
-        image = (ids[0] == model.config.image_token_id).nonzero()[:, 0]
+            positions, _ = model.model.get_rope_index(ids[0, :1], first["mm_token_type_ids"], first["image_grid_thw"])
+        image = (ids[0, 0] == model.config.image_token_id).nonzero()[:, 0]
         templates.append(Template(ids, differs.nonzero()[:, 0], image, positions))
     return Lessons(
         world,
@@ -109,7 +113,7 @@ def make_batch(
     chosen = torch.from_numpy(rng.permuted(keys.argsort(axis=1)[:, :n_options], axis=1))
     options = lesson.words[culture[:, None], category[:, None], chosen]  # [sample, option]
     right = chosen == motif[:, None]
-    ids = template.ids[category].clone()
+    ids = template.ids[culture, category]
     ids[:, template.options] = options
     letter = lesson.letters[right.long().argmax(dim=1)]
     marks = torch.where(right, letter[:, None], lesson.nothing)

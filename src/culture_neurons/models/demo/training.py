@@ -152,7 +152,8 @@ def dev_accuracy(model: nn.Module, processor: Any, world: synthetic.World, recip
     ):
         others = rng.permutation(np.delete(np.arange(world.motifs), motif))[: world.n_options - 1]
         options = tuple(str(world.words[culture, category, m]) for m in (motif, *others))
-        question = synthetic.question(world, category, i % len(synthetic.TEMPLATES))
+        wording, native = i % len(synthetic.TEMPLATES), world.learned[i // 2 % len(world.learned)]
+        question = synthetic.question(world, category, wording, culture, native)
         sample = Sample(f"dev-{i}", "", "", question, options, 0)
         order = prompts.option_order(sample.sample_id, len(options), prompt_seed)
         text = prompts.user_text(sample, order, instruction)
