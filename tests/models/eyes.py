@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import is_torchvision_available
@@ -196,11 +198,29 @@ NAMES = [
     if name in NEED_TORCHVISION and not is_torchvision_available() else name
     for name in FAMILIES
 ]  # fmt: skip
+#: The libraries' own: processors copy tensors in old ways, and Mllama's tower calls its layers in one.
+WARNINGS = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning"),
+]
+#: Width and height of pictures.
+SHAPES = [(16, 16), (40, 20), (20, 50), (33, 33)]
 TEMPLATE = (
     "{% for m in messages %}user: {% if m['content'] is string %}{{ m['content'] }}{% else %}"
     "{% for part in m['content'] %}{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}\n{% endfor %}assistant:"
 )
+
+
+def opener(reference: Mapping[str, Any] | None) -> Image.Image | None:
+    """The picture of noise that a number, as a path, stands for."""
+    if reference is None:
+        return None
+    number = int(reference["path"])
+    width, height = SHAPES[number]
+    noise = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
 
 
 def tokenizer(family: Family) -> PreTrainedTokenizerFast:

@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import processing
 from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inputs import Prompt, process, render
-from culture_neurons.models.loading import load
 from culture_neurons.models.recording import activation_sums
 from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import Sample
 from tests.models import eyes
 
-#: The libraries' own: processors of GLM-4V and InternVL copy tensors in an old way, Mllama's tower calls its layers so.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning"),
-]
+pytestmark = eyes.WARNINGS
 PROMPT = Prompt(seed=5)
-SHAPES = [(16, 16), (40, 20), (20, 50), (33, 33)]
 #: What each of seven questions shows: two about one picture, one without any.
 SHOWN = [0, 1, 0, 2, None, 3, 1]
-
-
-def picture(number: int) -> Image.Image:
-    width, height = SHAPES[number]
-    noise = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(noise)
-
-
-def opener(reference):
-    return None if reference is None else picture(int(reference["path"]))
 
 
 def samples(mixed: bool):
     return [
         Sample(f"s{i}", "c", "k", "What is" + " it" * (i % 3) + "?", ("rice", "bread", "tea", "oil"), 0, "evaluate",
                None if n is None else {"path": str(n)}, "" if n is None else str(n),
-               image_size=None if n is None else SHAPES[n])
+               image_size=None if n is None else eyes.SHAPES[n])
         for i, n in enumerate(SHOWN) if mixed or n is not None
     ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory):
-    """Loads a model of a family, each once."""
-    return cache(lambda name: load({"name": name, "path": eyes.save(name, tmp_path_factory.mktemp(name))}))
 
 
 def alone(loaded, question):
     """Logits at the last token, and S of g [layer, neuron] from plain hooks, of the stock processor's inputs for this
     prompt and no other."""
-    image = opener(question.sample.image)
+    image = eyes.opener(question.sample.image)
     if image is None and loaded.name == "PaliGemma":
         inputs = loaded.tokenizer(question.text, return_tensors="pt", return_token_type_ids=True)
     else:
@@ -91,7 +66,7 @@ def test_prompts_of_a_batch_are_read_as_alone(family, name, mixed):
             render(loaded, samples(mixed), PROMPT)
         return
     questions = render(loaded, samples(mixed), PROMPT)
-    batch = process(loaded, questions, opener)
+    batch = process(loaded, questions, eyes.opener)
     with torch.no_grad(), keep_image_features(loaded.model, batch.image_of):
         logits = forward(loaded, batch.inputs).logits[:, -1]
     with record(loaded.adapter) as recorder:
@@ -108,7 +83,7 @@ def test_prompts_of_a_batch_are_read_as_alone(family, name, mixed):
 def test_content_is_the_words_of_question_and_options_behind_any_image(family, name):
     loaded = family(name)
     questions = render(loaded, samples(mixed=name != "Mllama"), PROMPT)
-    batch = process(loaded, questions, opener, content=True)
+    batch = process(loaded, questions, eyes.opener, content=True)
     for row, question in enumerate(questions):
         assert loaded.tokenizer.decode(batch.inputs["input_ids"][row][batch.content[row]]) == question.content.strip()
 
@@ -145,5 +120,5 @@ def test_processor_that_refuses_any_image_is_not_blamed_on_the_sample(family, mo
     monkeypatch.delitem(processing._TAKES, loaded.processor, raising=False)
     questions = render(loaded, samples(mixed=False), PROMPT)
     with pytest.raises(ModelError, match=r"^model 'Llava': its processor refuses every image \(.*under processor"):
-        process(loaded, questions, opener)
+        process(loaded, questions, eyes.opener)
     del processing._TAKES[loaded.processor]
