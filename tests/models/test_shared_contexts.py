@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from culture_neurons.models import shared_contexts
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, process, render
 from culture_neurons.models.option_texts import PMI, SUM
@@ -59,3 +60,12 @@ def logprob(loaded, context, text, more):
         logits = loaded.model(input_ids=ids, token_type_ids=kinds, attention_mask=torch.ones_like(ids), **more).logits
     predicted = logits[0, len(context) - 1 : -1].log_softmax(dim=-1)
     return float(predicted.gather(1, torch.tensor(behind)[:, None]).sum())
+
+
+def test_kinds_of_tokens_are_reason_enough(family, monkeypatch):
+    """Images whose tokens see each other, in layers that would take a mask of ours."""
+    loaded = family("Gemma3")
+    monkeypatch.setattr(loaded.model.config.get_text_config(), "layer_types", ["full_attention"] * 2)
+    assert not shared_contexts._takes_masks(loaded)
+    monkeypatch.setattr(shared_contexts, "_has_kinds", lambda loaded: False)
+    assert shared_contexts._takes_masks(loaded)
