@@ -9,7 +9,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.files import first_line
 
 #: How to get torchvision.
-INSTALL = "install the extra vision (pip install 'culture-neurons[vision]'), a build for the same device as torch"
+INSTALL = "install the extra vision (pip install -e '.[vision]'), a build for the same device as torch"
 
 
 def check_torchvision() -> None:
