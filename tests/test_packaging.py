@@ -23,6 +23,7 @@ from culture_neurons import __version__, provenance
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUNTIME = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+VISION = {Requirement(r).name for r in PROJECT["optional-dependencies"]["vision"]}
 EXTRA = [Requirement(r) for extra in PROJECT["optional-dependencies"].values() for r in extra]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -42,6 +43,7 @@ CONFIRMED = {
     "pytorch": "2.13.0",
     "scipy": "1.17.1",
     "seaborn": "0.13.2",
+    "torchvision": "0.28.0",
     "transformers": "5.15.1",
 }
 UNCONFIRMED = "# not yet confirmed on conda-forge"
@@ -136,6 +138,14 @@ def test_the_builds_of_torch_are_apart() -> None:
     assert not [n for n in LOCK if n.startswith(("nvidia", "cuda", "triton"))]
 
 
+def test_torchvision_is_in_step_with_torch() -> None:
+    """torchvision 0.(n + 15) goes with torch 2.n; the environment of models has it, and no other."""
+    torch, vision = VERSIONS["torch"].split("."), VERSIONS["torchvision"].split(".")
+    assert int(vision[1]) == int(torch[1]) + 15
+    has = {e.stem for e in ENVS if any(spec.startswith("torchvision ") for spec, _ in conda_lines(e))}
+    assert has == {"model"}
+
+
 def test_envs_are_those_of_the_rules() -> None:
     assert {e.stem for e in ENVS} == {"data", "model", "analysis", "figures"}
     assert set(environments_of_steps().values()) == {e.stem for e in ENVS}
@@ -154,7 +164,7 @@ def test_env_pins_equal_the_lock(env: Path) -> None:
         name, _, number = spec.partition(" ==")
         pypi = CONDA_NAMES.get(name, name)
         assert number == VERSIONS[pypi], spec
-        assert pypi in RUNTIME, f"{spec} is no dependency of the project"
+        assert pypi in RUNTIME.keys() | VISION, f"{spec} is no dependency of the project"
         assert comment == ("" if CONFIRMED.get(name) == number else UNCONFIRMED), spec
 
 
@@ -235,10 +245,11 @@ def test_the_lock_is_split_by_builds_of_torch() -> None:
         "numpy==2.4.6 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
         "nvidia-cublas==13.1 ; sys_platform == 'linux' \\\n    --hash=sha256:cc\n"
         "torch==2.13.0 \\\n    --hash=sha256:dd\n"
+        "torchvision==0.28.0 \\\n    --hash=sha256:ff\n"
         "torchmetrics==1.0 \\\n    --hash=sha256:ee\n"
     )
     locked, builds = tool("lock").split(compiled)
-    assert builds == ["nvidia-cublas==13.1 ; sys_platform == 'linux'", "torch==2.13.0"]
+    assert builds == ["nvidia-cublas==13.1 ; sys_platform == 'linux'", "torch==2.13.0", "torchvision==0.28.0"]
     assert "\n".join(locked) == (
         "numpy==2.4.6 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ntorchmetrics==1.0 \\\n    --hash=sha256:ee"
     )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK, TORCH = ROOT / "requirements.lock", ROOT / "requirements-torch.lock"
-#: torch, and what only some of its builds need.
-_BUILDS = re.compile(r"(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
+#: torch, what only some of its builds need, and torchvision, which has builds for the same devices.
+_BUILDS = re.compile(r"(torch|torchvision|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
 
 HEADER = """\
 # Every package of a working set-up (to run, to test, Slurm) for Python >= 3.11, Linux and macOS, with
@@ -28,7 +28,8 @@ HEADER = """\
 """
 HEADER_TORCH = """\
 # torch and the CUDA packages of its Linux build; see requirements.lock. These are constraints: a CPU
-# build of torch asks for no CUDA package, and then none is installed.
+# build of torch asks for no CUDA package, and then none is installed. torchvision is the extra vision; the
+# wheel of PyPI for Linux goes with the CUDA build of torch.
 #   pip install -c requirements-torch.lock torch
 """
 

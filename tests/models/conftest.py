@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +35,7 @@ from culture_neurons.models.demo import architectures
 from culture_neurons.models.inference import right_answer
 from culture_neurons.models.inputs import contexts, process
 from culture_neurons.types import Sample
+from tests.models import eyes
 
 torch.set_num_threads(1)
 SIZES = {"layers": 2, "hidden": 32, "intermediate": 48, "vision_layers": 2, "vision_hidden": 32}
@@ -150,6 +152,12 @@ def folders(tmp_path_factory) -> dict[str, str]:
 def loaded(request, folders) -> loading.Loaded:
     """One loaded model per architecture."""
     return loading.load({"name": request.param, "path": folders[request.param], "dtype": "float32"})
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory):
+    """Loads a model of a family of `eyes`, each once."""
+    return cache(lambda name: loading.load({"name": name, "path": eyes.save(name, tmp_path_factory.mktemp(name))}))
 
 
 @pytest.fixture(scope="session")

@@ -63,11 +63,11 @@ def test_content_tokens_are_the_words_of_question_and_options(loaded, questions)
 
 
 def test_template_that_this_does_not_know_is_refused_when_the_content_is_asked_for(one, questions, monkeypatch):
-    """A placeholder that the processor replaces by another token shifts the offsets by an unknown amount."""
-    real = one.processor.__call__
+    """Offsets that are not those of the text which the tokenizer was given."""
+    real = type(one.processor).__call__
 
     def shifted(self, **arguments):
-        result = real(**arguments)
+        result = real(self, **arguments)
         if "offset_mapping" in result:
             last = int((result["input_ids"][0] == one.image_token_id).nonzero()[-1, 0])
             result["offset_mapping"][:, last + 1 :] += 6

@@ -79,7 +79,9 @@ def test_what_is_refused_only_together_names_the_batch(qwen, questions, monkeypa
 
     monkeypatch.setattr(type(qwen.processor), "__call__", processing)
     samples, opener = sized(questions, [(56, 56)] * 6)
-    with pytest.raises(ModelError, match=rf"one of the samples '{samples[0].sample_id}', .* \.\.\. \(no two at once"):
+    with pytest.raises(
+        ModelError, match=rf"the samples '{samples[0].sample_id}', .* in one batch \(no two.*batch_size: 1$"
+    ):
         prepare(qwen, samples, opener, PROMPT)
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import Qwen2_5_VLProcessor
 
 from culture_neurons.data import prompts
 from culture_neurons.models import processors
@@ -47,7 +48,7 @@ def qwen(tmp_path, monkeypatch):
 
 def test_without_torchvision_qwen_gets_an_image_only_processor(qwen):
     loaded = processors.load_processor(qwen)
-    assert isinstance(loaded, processors.ImageOnlyQwenProcessor)
+    assert isinstance(loaded, processors.image_only(Qwen2_5_VLProcessor))
     given = inputs(loaded, 1)
     # 4 x 4 patches, merged 2 x 2; the ids of image tokens are marked.
     assert given["image_grid_thw"].tolist() == [[1, 4, 4]]
@@ -84,7 +85,7 @@ def test_the_stock_processor_needs_torchvision_and_video_settings(qwen, monkeypa
     )
     loaded = processors.load_processor(qwen)
     assert (paths == [qwen]) is stock
-    assert isinstance(loaded, processors.ImageOnlyQwenProcessor) is not stock
+    assert isinstance(loaded, processors.image_only(Qwen2_5_VLProcessor)) is not stock
 
 
 def test_a_missing_folder_is_an_error_of_from_pretrained(tmp_path):

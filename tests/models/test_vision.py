@@ -8,6 +8,8 @@ import torch
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.vision import keep_image_features
+from culture_neurons.types import Sample
+from tests.models import eyes
 
 PROMPT = Prompt(seed=5)
 SHAPES = [(56, 56), (200, 40), (30, 180), (333, 222)]
@@ -107,3 +109,32 @@ def test_features_that_are_not_one_for_each_image_are_computed_for_all():
     with keep_image_features(model, (0, 1, 0)):
         features = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
     assert features.pooler_output[:, 0].tolist() == [1, 2, 1] * 2
+
+
+@pytest.mark.parametrize("more", [{"feature_maps": 1}, None], ids=["another field", "a tensor alone"])
+def test_outputs_of_another_form_are_computed_for_all(more):
+    """What else a tower hands over may belong to images too: it is not guessed how."""
+
+    def compute(pixels):
+        return pixels if more is None else SimpleNamespace(pooler_output=pixels, **more)
+
+    model = SimpleNamespace(get_image_features=compute)
+    pixels = torch.tensor([[1.0], [2.0], [1.0]])
+    with keep_image_features(model, (0, 1, 0)):
+        features = model.get_image_features(pixels)
+    assert len(features if more is None else features.pooler_output) == 3
+
+
+@pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning")
+def test_tower_of_a_model_with_cross_attention_is_kept_too(family):
+    loaded = family("Mllama")
+    sample = Sample("s", "c", "k", "What?", ("a", "b"), 0, image={"path": "0"}, image_id="0")
+    batch = prepare(loaded, [sample], eyes.opener, PROMPT)
+    tower, runs = loaded.model.model.vision_model, []
+    handle = tower.patch_embedding.register_forward_hook(lambda *_: runs.append(1))
+    with torch.no_grad(), keep_image_features(loaded.model, batch.image_of):
+        logits = [loaded.model(**batch.inputs).logits for _ in range(2)]
+    handle.remove()
+    assert len(runs) == 1
+    assert torch.equal(*logits)
+    assert "forward" not in vars(tower)

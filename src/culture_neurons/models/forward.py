@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from culture_neurons.errors import ModelError
+from culture_neurons.files import first_line
 from culture_neurons.models import option_rows
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.positions import branch_positions, rope_index
@@ -38,7 +39,23 @@ def forward(loaded: Loaded, inputs: Mapping[str, torch.Tensor], keep: int = 1) -
         more["position_ids"] = branch_positions(loaded, inputs, branch, segment)
     elif rope_index(loaded) is None:
         more["position_ids"] = (given["attention_mask"].long().cumsum(dim=-1) - 1).clamp_min(0)
-    return loaded.model(**given, **more, use_cache=False)
+    with naming_image_tokens(loaded):
+        return loaded.model(**given, **more, use_cache=False)
+
+
+@contextmanager
+def naming_image_tokens(loaded: Loaded) -> Iterator[None]:
+    """Inside, a model that is given another number of image tokens than its tower has features raises ModelError."""
+    try:
+        yield
+    except ValueError as error:
+        if "image features and image tokens do not match" not in str(error).lower():
+            raise
+        raise ModelError(
+            f"model {loaded.name!r}: its processor writes other image tokens than its vision tower has features for "
+            f"({first_line(error)}); expected all settings of the processor, such as patch_size and "
+            "num_additional_image_tokens, in its folder or under processor in its stanza"
+        ) from None
 
 
 def logits_at(loaded: Loaded, inputs: Mapping[str, torch.Tensor], positions: Positions = LAST) -> torch.Tensor:

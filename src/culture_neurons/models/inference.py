@@ -15,7 +15,7 @@ import torch
 
 from culture_neurons.data import prompts
 from culture_neurons.models import finite
-from culture_neurons.models.forward import forward, logits_at
+from culture_neurons.models.forward import forward, logits_at, naming_image_tokens
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.letters import Letters
 from culture_neurons.models.loading import Loaded
@@ -70,12 +70,13 @@ def ask(
     """One whole forward pass, or a generation: what is read where the answer starts, and the generated texts."""
     if prompt.answer != "generate":
         return reader.read(logits_at(loaded, inputs, reader.positions)), None
-    output = loaded.model.generate(
-        **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
-        # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.
-        repetition_penalty=1.0, no_repeat_ngram_size=0,
-        pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
-    )  # fmt: skip
+    with naming_image_tokens(loaded):
+        output = loaded.model.generate(
+            **inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
+            # Saved generation settings (Qwen's penalise repetition) apply to greedy decoding too, unless overruled.
+            repetition_penalty=1.0, no_repeat_ngram_size=0,
+            pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
+        )  # fmt: skip
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
     return reader.read(output.logits[0][:, None]), list(loaded.tokenizer.batch_decode(new, skip_special_tokens=True))
 

@@ -20,6 +20,7 @@ from culture_neurons.models.markers import as_text, control_texts
 from culture_neurons.models.option_inputs import with_options, with_right_options
 from culture_neurons.models.option_rows import continuation, without_last_spaces
 from culture_neurons.models.option_texts import PMI, SCORES, OptionReads, OptionTexts
+from culture_neurons.models.processing import call_processor, takes_of
 from culture_neurons.models.shared_contexts import shares_contexts
 from culture_neurons.types import Sample
 
@@ -118,7 +119,8 @@ class Batch:
 def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Question]:
     """Shuffle the options and write each sample's prompt with the model's chat template, its texts as text alone.
 
-    Raises ModelError when there is no template, or when a sample has an image and the model reads none.
+    Raises ModelError when there is no template, when a sample has an image and the model reads none, or has none and
+    layers of the model need one; ConfigError where they need one and texts of options are asked for.
     """
     if loaded.image_token_id is None:
         sample = next((s for s in samples if s.image is not None), None)
@@ -127,6 +129,7 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
                 f"model {loaded.name!r} is a language model and sample {sample.sample_id!r} has an image; "
                 "set images: none in the data source"
             )
+    _refuse_without_image(loaded, samples, prompt)
     if prompt.answer == "options":
         shares_contexts(loaded)  # it runs the model: now, before any hooks are on it
     controls = control_texts(loaded, loaded.render("?", with_image=False)) if samples else []
@@ -140,6 +143,20 @@ def render(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> list[Qu
         text = loaded.render(prompts.user_text(plain, order, prompt.instruction), sample.image is not None)
         questions.append(Question(sample, order, text, prompts.content(plain, order), broken=plain is not sample))
     return questions
+
+
+def _refuse_without_image(loaded: Loaded, samples: Sequence[Sample], prompt: Prompt) -> None:
+    """Raise where some layers would not run: Mllama's cross-attention layers do so only where there is an image, and
+    a neuron that is not computed is not one that does not fire."""
+    layers = getattr(loaded.model.config.get_text_config(), "cross_attention_layers", None)
+    if not layers:
+        return
+    which = f"model {loaded.name!r}: its layers {', '.join(map(str, layers))} run only with an image"
+    if prompt.answer == "options":
+        raise ConfigError(f"{which}; prompt: answer: 'options' reads texts without one; expected logprob or generate")
+    sample = next((sample for sample in samples if sample.image is None), None)
+    if sample is not None:
+        raise ModelError(f"{which}, and sample {sample.sample_id!r} has none; expected an image with every question")
 
 
 def _continued(loaded: Loaded, sample: Sample, plain: Sample, prompt: Prompt) -> Question:
@@ -222,12 +239,13 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
     options = [question.options for question in questions if question.options is not None]
     shared = not options or shares_contexts(loaded)
     rows = questions if shared else [q for q, of in zip(questions, options, strict=True) for _ in of.texts]
-    inputs, offsets, image_of = _processed(loaded, rows, opener, content)
+    inputs, read, image_of = _processed(loaded, rows, opener, content)
+    offsets = inputs.pop("offset_mapping", None)
     texts = [question.text for question in questions]
     if options:
         inputs, reads = with_options(loaded, options, texts, inputs, shared)
         return Batch(tuple(questions), inputs, None, image_of, reads)
-    marked = _content_tokens(loaded, inputs, offsets, questions) if content else None
+    marked = _content_tokens(loaded, inputs, offsets, questions, read) if content else None
     behind = [question.behind for question in questions if question.behind]
     if behind:
         inputs, marked = with_right_options(loaded, behind, texts, inputs, marked)
@@ -236,8 +254,9 @@ def process(loaded: Loaded, questions: Sequence[Question], opener: Opener, conte
 
 def _processed(
     loaded: Loaded, questions: Sequence[Question], opener: Opener, content: bool
-) -> tuple[dict[str, Any], torch.Tensor | None, tuple[int, ...]]:
-    """What the processor makes of the prompts: inputs, offsets of tokens if asked for, and `Batch.image_of`."""
+) -> tuple[dict[str, Any], list[str], tuple[int, ...]]:
+    """What the processor makes of the prompts: inputs, with offsets of tokens if asked for; the texts that its
+    tokenizer read; and `Batch.image_of`."""
     texts = [question.text for question in questions]
     first: dict[str, int] = {}
     images, image_of = [], []
@@ -259,19 +278,15 @@ def _processed(
     opened = iter(images)
     shown = [None if question.sample.image is None else next(opened) for question in questions]
 
-    def processed(indices: Sequence[int]) -> dict[str, Any]:
-        given = [shown[k] for k in indices if shown[k] is not None]
-        return dict(
-            loaded.processor(**arguments, text=[texts[k] for k in indices], **({"images": given} if given else {}))
-        )
+    def processed(indices: Sequence[int]) -> tuple[dict[str, Any], list[str]]:
+        return call_processor(loaded, [texts[k] for k in indices], [shown[k] for k in indices], **arguments)
 
     sizes = [None if image is None else image.size for image in shown]
-    inputs = _naming_sample(loaded, processed, [question.sample for question in questions], sizes)
-    offsets = inputs.pop("offset_mapping", None)
+    inputs, read = _naming_sample(loaded, processed, [question.sample for question in questions], sizes)
     accepted = inspect.signature(loaded.model.forward).parameters
     if "token_type_ids" not in accepted:
         inputs.pop("token_type_ids", None)
-    return inputs, offsets, tuple(image_of)
+    return inputs, read, tuple(image_of)
 
 
 def _open_image(sample: Sample, opener: Opener) -> Image.Image | None:
@@ -301,16 +316,25 @@ def _naming_sample(
         raise
     except Exception as error:
         reason = first_line(error)
-    ids = ", ".join(repr(sample.sample_id) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
-    which = f"one of the samples {ids}"
+    refusal = f"model {loaded.name!r}: its processor refuses"
     for k, sample in enumerate(samples):
         try:
             call([k])
         except Exception as error:
-            shape = f", an image of {sizes[k][0]} × {sizes[k][1]} pixels" if sizes[k] else ""
-            which, reason = f"sample {sample.sample_id!r}{shape}", first_line(error)
-            break
-    raise ModelError(f"model {loaded.name!r}: its processor refuses {which} ({reason}); leave it out, or set processor")
+            reason = first_line(error)
+            if sizes[k] and (of_any := takes_of(loaded).refusal):
+                raise ModelError(
+                    f"{refusal} every image ({of_any}); expected a whole processor_config.json in its folder, or what "
+                    "is missing there under processor in its stanza"
+                ) from None
+            if not sizes[k]:
+                raise ModelError(f"{refusal} sample {sample.sample_id!r} ({reason}); leave it out") from None
+            shape = f"an image of {sizes[k][0]} × {sizes[k][1]} pixels"
+            raise ModelError(
+                f"{refusal} sample {sample.sample_id!r}, {shape} ({reason}); leave it out, or set processor"
+            ) from None
+    ids = ", ".join(repr(sample.sample_id) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
+    raise ModelError(f"{refusal} the samples {ids} in one batch ({reason}), each alone it takes; set batch_size: 1")
 
 
 def _content_tokens(
@@ -318,25 +342,22 @@ def _content_tokens(
     inputs: Mapping[str, torch.Tensor],
     offsets: torch.Tensor,
     questions: Sequence[Question],
+    read: Sequence[str],
 ) -> torch.Tensor:
     """Tokens of question and options, bool [batch, token], by their character offsets.
 
-    The processor writes an image placeholder out as many, so that offsets behind it are shifted
-    by the same amount in the whole rest of the text; images stand before the content.
+    read  the texts of which these are the tokens: prompts in which the processor wrote images out
 
     Raises ModelError when the marked tokens are not those of the content: the template or the
     processor of the model writes something that this does not know.
     """
-    ids, token_id = inputs["input_ids"], loaded.image_token_id
-    placeholder = loaded.tokenizer.convert_ids_to_tokens(token_id) if token_id is not None else None
+    ids = inputs["input_ids"]
     result = torch.zeros(ids.shape, dtype=torch.bool)
     valid = inputs["attention_mask"].bool()
-    for b, (text, content) in enumerate((question.text, question.content) for question in questions):
+    for b, (text, content) in enumerate(zip(read, (question.content for question in questions), strict=True)):
         start = text.rfind(content.strip())
         end = start + len(content.strip())
-        at = (ids[b] == token_id).nonzero() if token_id is not None else torch.empty(0)
-        shift = int(offsets[b, at[-1, 0], 1]) - (text.rfind(placeholder) + len(placeholder)) if len(at) else 0
-        result[b] = (offsets[b, :, 0] < end + shift) & (offsets[b, :, 1] > start + shift) & valid[b]
+        result[b] = (offsets[b, :, 0] < end) & (offsets[b, :, 1] > start) & valid[b]
         if start < 0 or not _same_ends(loaded.tokenizer.decode(ids[b][result[b]]), content):
             raise ModelError(
                 f"model {loaded.name!r}: the tokens of the question can't be told in its prompts; "

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
 )
 from transformers.utils import logging as hf_logging
 
@@ -37,7 +38,7 @@ from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
-from culture_neurons.models.processors import load_processor
+from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
 SETTINGS = {
@@ -59,6 +60,11 @@ _BARE = (
     "{% if part['type'] == 'image' %}IMAGE{{ '\n' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
     "{% endfor %}"
 )
+#: What `from_pretrained` raises for files that do not fit.
+_NOT_LOADED = (
+    OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError, SafetensorError, AttributeError,
+    LookupError,
+)  # fmt: skip
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -122,7 +128,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     device_map           for accelerate: "auto", "cpu", "cuda:0", a dict; default: "auto" with a GPU
     attn_implementation  eager, sdpa, flash_attention_2 ...
     from_pretrained      anything else that `from_pretrained` takes, quantisation among it
-    processor            arguments of the processor, such as max_pixels of Qwen2.5-VL
+    processor            options of the processor, such as max_pixels of Qwen2.5-VL; what it ignores is refused
     chat_template        Jinja text or file, for a model that has none; `none`: prompts are the bare text
     chat_template_kwargs variables of the chat template, such as enable_thinking and date_string
 
@@ -153,23 +159,26 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     if settings.get("attn_implementation"):
         more["attn_implementation"] = settings["attn_implementation"]
     more |= _further(name, settings.get("from_pretrained") or {})
+    check_torchvision()
+    # Processors can be imported only now: not beside a torchvision that does not fit.
+    from culture_neurons.models.processors import check_options, load_processor
+
+    further = dict(settings.get("processor") or {})
+    part = "model"
     try:
         config = AutoConfig.from_pretrained(path, **where)
         auto = _auto_class(config, name, where["trust_remote_code"])
         model, info = auto.from_pretrained(path, config=config, output_loading_info=True, **where, **more)
-        if auto is AutoModelForImageTextToText:
-            further = dict(settings.get("processor") or {})
+        part = "processor"
+        if _sees(config, auto):
             processor = load_processor(path, **where, **further)
-            _check_processor(name, processor, further)
         else:
             processor = AutoTokenizer.from_pretrained(path, **where)
-    except (OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError, SafetensorError) as error:
+    except _NOT_LOADED as error:
         if "trust_remote_code" in str(error) and not where["trust_remote_code"]:
             raise ModelError(f"model {name!r}: {path!r} has code of its own{OWN_CODE}") from None
-        raise ModelError(
-            f"model {name!r}: can't load {path!r} ({first_line(error)})\n"
-            + ("expected a folder with config.json, safetensors and processor files" if folder else hub.WITHOUT)
-        ) from None
+        raise ModelError(f"model {name!r}: {_not_loaded(path, part, error, bool(folder))}") from None
+    check_options(name, processor, further)
     missing = sorted(info.get("missing_keys", ()))
     if missing:
         raise ModelError(f"model {name!r}: {path!r} lacks {len(missing)} weights, {missing[0]!r} the first")
@@ -268,6 +277,32 @@ def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
     )
 
 
+def _sees(config: Any, auto: Any) -> bool:
+    """Whether a model reads images: Phi-4-multimodal is listed among language models alone, and among those of any
+    kind of input."""
+    any_input = type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING and hasattr(config, "vision_config")
+    return auto is AutoModelForImageTextToText or any_input
+
+
+def _not_loaded(path: str, part: str, error: Exception, is_folder: bool) -> str:
+    """Why transformers could not make the model or its processor, and what it needs."""
+    reason = first_line(error)
+    if isinstance(error, ImportError) and "torchvision" in f"{error} {error.__cause__}".lower():
+        return f"the {part} of {path!r} needs torchvision; {INSTALL}"
+    if isinstance(error, ImportError):
+        return f"the {part} of {path!r} needs another package ({reason})"
+    if isinstance(error, AttributeError | LookupError):
+        # A tokenizer that does not name the tokens of images, a config.json without one of the model's settings.
+        files = "config.json" if part == "model" else "tokenizer_config.json and processor_config.json"
+        return (
+            f"the {part} of {path!r} can't be made ({type(error).__name__}: {reason})\n"
+            f"expected {files} with all that its class asks for, as save_pretrained of this version of transformers "
+            "writes them"
+        )
+    expected = "expected a folder with config.json, safetensors and processor files" if is_folder else hub.WITHOUT
+    return f"can't load {path!r} ({reason})\n{expected}"
+
+
 def _chat_template(name: str, text: str, image: str) -> str:
     """Jinja text as it is; text without a brace is the name of a file that holds it, and `none` the bare text, behind
     `image` where there is one."""
@@ -281,12 +316,3 @@ def _chat_template(name: str, text: str, image: str) -> str:
         raise ConfigError(
             f"model {name!r}: chat_template: {text!r} is neither a template nor a readable file"
         ) from None
-
-
-def _check_processor(name: str, processor: Any, arguments: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an argument that neither the processor nor its image processor knows."""
-    parts = [processor, getattr(processor, "image_processor", None)]
-    known = {key for part in parts if part is not None for key in vars(part)} | {"min_pixels", "max_pixels"}
-    for key in arguments:
-        if key not in known:
-            raise ConfigError(f"model {name!r}: processor: unknown argument {key!r}{nearest(key, known)}")

@@ -10,6 +10,7 @@ import torch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import CONTEXT, PADDING, Continued, Rows, lay_out
 from culture_neurons.models.option_texts import OptionReads, OptionTexts, TokensBehind, lay_out_options
+from culture_neurons.models.shared_contexts import kind_behind
 
 
 def with_options(
@@ -62,14 +63,17 @@ def _tokens(contexts: Mapping[str, Any]) -> list[list[int]]:
 
 
 def _lengthen(loaded: Loaded, contexts: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """Inputs for `rows`, which begin with `contexts` in their order; what else is said of each token (its kind) is 0
-    behind them."""
+    """Inputs for `rows`, which begin with `contexts` in their order; what else is said of each token is 0 behind them,
+    but for a kind that the model needs there (`shared_contexts.kind_behind`)."""
     valid = contexts["attention_mask"].bool()
     branch = torch.from_numpy(rows.branch)
     inputs = dict(contexts)
     for name, values in contexts.items():
         if isinstance(values, torch.Tensor) and values.shape == valid.shape:
             inputs[name] = torch.zeros_like(branch, dtype=values.dtype)
+            if name == "token_type_ids" and (kind := kind_behind(loaded)):
+                for row, position in zip(rows.spans.row[:, 0], rows.spans.position[:, 0], strict=True):
+                    inputs[name][row, branch.shape[1] - position + 1 :] = kind
             for r, own in enumerate(valid):
                 start = int((rows.branch[r] == PADDING).sum())
                 inputs[name][r, start : start + int(own.sum())] = values[r][own]

@@ -1,46 +1,62 @@
 """Processors of vision-language models, with and without torchvision.
 
-Qwen2.5-VL's stock processor insists on a video processor, and that one needs
-torchvision. Where it is missing, or where a folder was saved without a video
-processor, a subclass without the video half takes its place; for images it gives the
-same inputs. LLaVA-NeXT's processor works either way.
+Many stock processors insist on a video processor, and that one needs torchvision. Where it is missing, or where a
+folder was saved without a video processor, a subclass without the video half takes its place; for images it gives the
+same inputs. Other processors work either way, but for a few whose images need torchvision too.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLProcessor
+from transformers import AutoConfig, AutoProcessor, ProcessorMixin, Qwen2_5_VLProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import is_torchvision_available
 
-#: Values of `model_type` whose processor has a video half.
-_QWEN = ("qwen2_5_vl", "qwen2_vl")
+from culture_neurons.errors import ConfigError, nearest
+
 #: Arguments of `from_pretrained` that say where the files are; only these concern the config too.
 _WHERE = ("revision", "trust_remote_code", "local_files_only", "cache_dir", "token", "subfolder")
+_VIDEO = "video_processor"
+#: Arguments of a call, which image processors name beside their settings.
+_NO_OPTIONS = {"return_tensors", "data_format", "input_data_format", "device", "disable_grouping"}
 
 
-class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor for text and images, without a video processor."""
+class _WithoutVideo(ProcessorMixin):
+    """Stands between a stock processor and its base class, and keeps the video half from it."""
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any) -> None:
-        self.image_token = "<|image_pad|>"
-        self.video_token = "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        # The stock __init__ passes a video processor on; its parent takes the parts that this signature names.
-        super(Qwen2_5_VLProcessor, self).__init__(image_processor, tokenizer, chat_template=chat_template)
+    video_processor = None
+
+    def __init__(self, *args: Any, video_processor: None = None, **kwargs: Any) -> None:
+        super().__init__(*(part for part in args if part is not None), **kwargs)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return [name for name in super().get_attributes() if name != _VIDEO]
+
+    @classmethod
+    def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
+        """The parts by position, as the stock __init__ takes them."""
+        parts = super()._get_arguments_from_pretrained(*args, **kwargs)
+        parts.insert(super().get_attributes().index(_VIDEO), None)
+        return parts
 
 
-# Saved folders name the stock class, so that they don't depend on this package.
-ImageOnlyQwenProcessor.__name__ = Qwen2_5_VLProcessor.__name__
+@cache
+def image_only(stock: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """The same processor without its video half. Folders that it saves name the stock class."""
+    return type(stock.__name__, (stock, _WithoutVideo), {"__doc__": stock.__doc__, "__module__": stock.__module__})
 
 
 def qwen_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> Qwen2_5_VLProcessor:
     """Qwen2.5-VL's processor from its parts: the stock one where torchvision is installed."""
     if not is_torchvision_available():
-        return ImageOnlyQwenProcessor(image_processor, tokenizer, chat_template=chat_template)
+        return image_only(Qwen2_5_VLProcessor)(image_processor, tokenizer, chat_template=chat_template)
     from transformers import Qwen2VLVideoProcessor
 
     video = Qwen2VLVideoProcessor(patch_size=image_processor.patch_size, merge_size=image_processor.merge_size)
@@ -50,17 +66,46 @@ def qwen_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> 
 def load_processor(path: str | Path, **kwargs: Any) -> Any:
     """The processor of a Hugging Face folder or hub name.
 
-    kwargs go to `from_pretrained` (revision, trust_remote_code, max_pixels, ...). For Qwen2.5-VL and
-    Qwen2-VL it is the stock processor where torchvision is installed and the folder has the
-    settings of a video processor, and the image-only one otherwise; any other model gets what
-    AutoProcessor finds, which for a text-only model is its tokenizer.
+    kwargs go to `from_pretrained` (revision, trust_remote_code, max_pixels, ...). A processor with a video half is the
+    stock one where torchvision is installed and the folder has the settings of a video processor, and `image_only`
+    otherwise; any other model gets what AutoProcessor finds, which for a text-only model is its tokenizer.
 
-    Raises OSError or ValueError as `from_pretrained` does.
+    Raises OSError, ValueError or ImportError as `from_pretrained` does.
     """
     config = AutoConfig.from_pretrained(path, **{key: kwargs[key] for key in _WHERE if key in kwargs})
-    if config.model_type in _QWEN and not (is_torchvision_available() and _has_video(path)):
-        return ImageOnlyQwenProcessor.from_pretrained(path, **kwargs)
+    stock = PROCESSOR_MAPPING.get(type(config), None)
+    if has_video_half(stock) and not (is_torchvision_available() and _has_video(path)):
+        return image_only(stock).from_pretrained(path, **kwargs)
     return AutoProcessor.from_pretrained(path, **kwargs)
+
+
+def check_options(name: str, processor: Any, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an option of a model's stanza that its processor and its image processor ignore."""
+    takes = _options(processor) if isinstance(processor, ProcessorMixin) else set()
+    for key in options:
+        if key not in takes:
+            expected = f"one of {', '.join(sorted(takes))}" if takes else "none: it is a language model"
+            raise ConfigError(
+                f"model {name!r}: processor: {key!r} is no option of its processor{nearest(key, takes)}; "
+                f"expected {expected}"
+            )
+
+
+def _options(processor: Any) -> set[str]:
+    """What a processor takes when it is loaded, and heeds."""
+    parts = {*processor.get_attributes(), _VIDEO, "self", "kwargs", "chat_template", "audio_tokenizer"}
+    own = set(inspect.signature(type(processor).__init__).parameters) - parts
+    images = getattr(processor, "image_processor", None)
+    named = getattr(getattr(images, "valid_kwargs", None), "__annotations__", None)
+    of_images = set(vars(images) if named is None else named) - _NO_OPTIONS
+    # With these a processor calls its image processor, whatever that one was loaded with.
+    overruled = getattr(processor.valid_processor_kwargs, "_defaults", {}).get("images_kwargs", {})
+    return own | (of_images - set(overruled))
+
+
+def has_video_half(stock: Any) -> bool:
+    """Whether a class is that of a processor with a video processor."""
+    return isinstance(stock, type) and issubclass(stock, ProcessorMixin) and _VIDEO in stock.get_attributes()
 
 
 def _has_video(path: str | Path) -> bool:

@@ -1,8 +1,10 @@
-"""Whether a model takes several options behind one context as branches of one row (`option_rows`)."""
+"""Whether a model takes several options behind one context as branches of one row (`option_rows`), and what it must be
+told of tokens behind a context."""
 
 from __future__ import annotations
 
 import logging
+from inspect import signature
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 from culture_neurons import seeds
-from culture_neurons.models.forward import logits_at
+from culture_neurons.models.forward import forward, logits_at
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import Continued, lay_out
 from culture_neurons.models.option_texts import SUM, OptionReads, TextReader
@@ -25,7 +27,8 @@ def shares_contexts(loaded: Loaded) -> bool:
     what rows of their own give. Found once per model.
 
     Not for positions that no context alone can be asked for (`positions`), for attention that takes no such mask
-    (FlashAttention), nor for layers that see part of a context alone or keep a state.
+    (FlashAttention), for layers that see part of a context alone or keep a state, nor where kinds of tokens say which
+    see what lies behind them (PaliGemma, Gemma 3): a mask of our own would not.
     """
     if loaded.model not in _SHARES:
         _SHARES[loaded.model] = _takes_masks(loaded) and _same_apart(loaded)
@@ -39,10 +42,32 @@ _SHARES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 def _takes_masks(loaded: Loaded) -> bool:
     config = loaded.model.config.get_text_config()
-    if not can_branch(loaded):
+    if not can_branch(loaded) or _has_kinds(loaded):
         return False
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds == {"full_attention"} and config._attn_implementation in ("eager", "sdpa")
+
+
+def _has_kinds(loaded: Loaded) -> bool:
+    """Whether a model that sees images is told of each token which kind it has."""
+    return loaded.image_token_id is not None and "token_type_ids" in signature(loaded.model.forward).parameters
+
+
+@torch.inference_mode()
+def kind_behind(loaded: Loaded) -> int:
+    """The kind (`token_type_ids`) of tokens behind a context, which must not see what follows them: 0, or 1 for models
+    in which those of kind 0 see each other in both directions (PaliGemma's prefix). Found once per model."""
+    if not _has_kinds(loaded):
+        return 0
+    if loaded.model not in _KINDS:
+        ids = torch.tensor([[3, 4, 5], [3, 4, 6]], device=loaded.model.device)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+        first = forward(loaded, inputs, keep=3).logits[:, -3]
+        _KINDS[loaded.model] = int(not torch.equal(first[0], first[1]))
+    return _KINDS[loaded.model]
+
+
+_KINDS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def _same_apart(loaded: Loaded) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+#: What models hand over beside the features of images: repeated (the first two), or read by none.
+_KNOWN = {"pooler_output", "deepstack_features", "last_hidden_state", "hidden_states", "attentions"}
 
 
 @contextmanager
@@ -15,14 +18,19 @@ def keep_image_features(model: nn.Module, image_of: Sequence[int] = ()) -> Itera
     """Inside, the model computes the features of the same image tensor once; outside, it is as it was.
 
     `image_of` gives, per image of the batch, the index of the first image that shows the same (`Batch.image_of`):
-    the vision tower then sees each image once. A model that has no `get_image_features` (a language model) is
-    left alone, and one whose inputs can't be told apart by image sees all of them.
+    the vision tower then sees each image once. A model whose inputs or features can't be told apart by image sees all
+    of them, as does one without `get_image_features` whose tower is kept instead (Mllama, for its cross-attention). A
+    language model is left alone.
     """
-    inner: Any = getattr(model, "model", model)
-    compute = getattr(inner, "get_image_features", None)
+    owner: Any = getattr(model, "model", model)
+    name = "get_image_features"
+    if not hasattr(owner, name):
+        owner, name, image_of = getattr(owner, "vision_model", None), "forward", ()
+    compute = getattr(owner, name, None)
     if compute is None:
         yield
         return
+    own = vars(owner).get(name)  # accelerate puts a forward of its own there
     last: tuple[Any, Any] = (None, None)
 
     def once(pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
@@ -31,11 +39,14 @@ def keep_image_features(model: nn.Module, image_of: Sequence[int] = ()) -> Itera
             last = pixel_values, _without_repeats(compute, image_of, pixel_values, *args, **kwargs)
         return last[1]
 
-    inner.get_image_features = once
+    setattr(owner, name, once)
     try:
         yield
     finally:
-        del inner.get_image_features
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
 
 
 def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,6 +68,8 @@ def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *
         *map(chosen, args),
         **{key: chosen(value) for key, value in kwargs.items()},
     )
+    if not _is_known(output):
+        return compute(pixel_values, *args, **kwargs)
     at_image = [distinct.index(i) for i in image_of]
     features = _repeat_features(output.pooler_output, at_image)
     if features is None or len(output.pooler_output) != len(distinct):
@@ -68,6 +81,12 @@ def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *
         output.deepstack_features = [torch.cat(_repeat_features(layer.split(sizes), at_image)) for layer in inner]
     output.pooler_output = features
     return output
+
+
+def _is_known(output: Any) -> bool:
+    """Whether an output says nothing of images but what is repeated here, or what no model reads of it."""
+    values = output if isinstance(output, Mapping) else vars(output) if hasattr(output, "__dict__") else {}
+    return "pooler_output" in values and {key for key, value in values.items() if value is not None} <= _KNOWN
 
 
 def _repeat_features(features: Any, at_image: Sequence[int]) -> Any:

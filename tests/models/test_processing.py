@@ -1,0 +1,124 @@
+"""Batches as processors of many families make them: each prompt is read as alone, whoever its neighbours are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from culture_neurons.errors import ModelError
+from culture_neurons.models import processing
+from culture_neurons.models.forward import forward
+from culture_neurons.models.hooks import record
+from culture_neurons.models.inputs import Prompt, process, render
+from culture_neurons.models.recording import activation_sums
+from culture_neurons.models.vision import keep_image_features
+from culture_neurons.types import Sample
+from tests.models import eyes
+
+pytestmark = eyes.WARNINGS
+PROMPT = Prompt(seed=5)
+#: What each of seven questions shows: two about one picture, one without any.
+SHOWN = [0, 1, 0, 2, None, 3, 1]
+
+
+def samples(mixed: bool):
+    return [
+        Sample(f"s{i}", "c", "k", "What is" + " it" * (i % 3) + "?", ("rice", "bread", "tea", "oil"), 0, "evaluate",
+               None if n is None else {"path": str(n)}, "" if n is None else str(n),
+               image_size=None if n is None else eyes.SHAPES[n])
+        for i, n in enumerate(SHOWN) if mixed or n is not None
+    ]  # fmt: skip
+
+
+def alone(loaded, question):
+    """Logits at the last token, and S of g [layer, neuron] from plain hooks, of the stock processor's inputs for this
+    prompt and no other."""
+    image = eyes.opener(question.sample.image)
+    if image is None and loaded.name == "PaliGemma":
+        inputs = loaded.tokenizer(question.text, return_tensors="pt", return_token_type_ids=True)
+    else:
+        shown = {} if image is None else {"images": image}
+        inputs = loaded.processor(text=question.text, return_tensors="pt", **shown)
+    inputs = {name: values for name, values in inputs.items() if name != "labels"}
+    if loaded.name not in ("PaliGemma", "Gemma3"):
+        inputs.pop("token_type_ids", None)
+    sums = []
+    handles = [
+        module.register_forward_hook(lambda _, args, g: sums.append(g.clamp_min(0).sum(dim=(0, 1)).numpy()))
+        for module in loaded.adapter.activations
+    ]
+    with torch.no_grad():
+        logits = loaded.model(**inputs).logits[0, -1]
+    for handle in handles:
+        handle.remove()
+    return logits, np.stack(sums), inputs["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["images", "mixed"])
+@pytest.mark.parametrize("name", eyes.NAMES)
+def test_prompts_of_a_batch_are_read_as_alone(family, name, mixed):
+    loaded = family(name)
+    if name == "Mllama" and mixed:
+        with pytest.raises(ModelError, match=r"run only with an image, and sample 's4' has none"):
+            render(loaded, samples(mixed), PROMPT)
+        return
+    questions = render(loaded, samples(mixed), PROMPT)
+    batch = process(loaded, questions, eyes.opener)
+    with torch.no_grad(), keep_image_features(loaded.model, batch.image_of):
+        logits = forward(loaded, batch.inputs).logits[:, -1]
+    with record(loaded.adapter) as recorder:
+        tokens, _, positive_sum = activation_sums(loaded, batch, "all", recorder)
+    assert logits.std(dim=0).max() > 0.01, "the prompts make a difference"
+    for row, question in enumerate(questions):
+        expected, sums, length = alone(loaded, question)
+        torch.testing.assert_close(logits[row], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(positive_sum[row], sums, rtol=1e-5, atol=1e-4)
+        assert tokens[row] == length
+
+
+@pytest.mark.parametrize("name", eyes.NAMES)
+def test_content_is_the_words_of_question_and_options_behind_any_image(family, name):
+    loaded = family(name)
+    questions = render(loaded, samples(mixed=name != "Mllama"), PROMPT)
+    batch = process(loaded, questions, eyes.opener, content=True)
+    for row, question in enumerate(questions):
+        assert loaded.tokenizer.decode(batch.inputs["input_ids"][row][batch.content[row]]) == question.content.strip()
+
+
+def test_what_processors_take_is_found_by_trying(family):
+    takes = {name: processing.takes_of(family(name)) for name in ("Llava", "Gemma3", "Mllama", "PaliGemma", "Qwen3VL")}
+    assert takes == {
+        "Llava": processing.Takes(),
+        "Gemma3": processing.Takes(nested=True),
+        "Mllama": processing.Takes(nested=True, mixed=False),
+        "PaliGemma": processing.Takes(mixed=False, text=False),
+        "Qwen3VL": processing.Takes(),
+    }
+
+
+def test_inputs_of_parts_are_merged_row_by_row():
+    parts = [
+        {"input_ids": torch.tensor([[1, 2, 3], [9, 4, 5]]), "attention_mask": torch.tensor([[1, 1, 1], [0, 1, 1]]),
+         "pixel_values": torch.ones(2, 5)},
+        {"input_ids": torch.tensor([[6, 7]]), "attention_mask": torch.tensor([[1, 1]]),
+         "kinds": torch.tensor([[1, 2]])},
+    ]  # fmt: skip
+    merged = processing._merged(parts, [[0, 2], [1]], padding=9)
+    assert merged["input_ids"].tolist() == [[1, 2, 3], [9, 6, 7], [9, 4, 5]]
+    assert merged["attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1], [0, 1, 1]]
+    assert merged["kinds"].tolist() == [[0, 0, 0], [0, 1, 2], [0, 0, 0]]
+    assert merged["pixel_values"].shape == (2, 5)
+
+
+def test_processor_that_refuses_any_image_is_not_blamed_on_the_sample(family, monkeypatch):
+    loaded = family("Llava")
+    own = SimpleNamespace(patch_size=None)
+    monkeypatch.setattr(loaded.processor, "patch_size", own.patch_size)
+    monkeypatch.delitem(processing._TAKES, loaded.processor, raising=False)
+    questions = render(loaded, samples(mixed=False), PROMPT)
+    with pytest.raises(ModelError, match=r"^model 'Llava': its processor refuses every image \(.*under processor"):
+        process(loaded, questions, eyes.opener)
+    del processing._TAKES[loaded.processor]
