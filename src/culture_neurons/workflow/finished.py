@@ -95,8 +95,9 @@ def _is_asked_for(job: Any, dag: Any) -> bool:
 
 def _by_times(job: Any, reason: Any, persistence: Any, results: str) -> bool:
     """Whether newer inputs are all that speaks for a job, and nothing says that their content has changed."""
+    # Where this is the reason, outputs are missing because they were used up, if any are.
     newer = list(reason.updated_input)
-    if not newer or reason.missing_output:
+    if not newer:
         return False
     if not persistence.has_metadata(job):
         return True

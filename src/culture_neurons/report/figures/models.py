@@ -20,6 +20,7 @@ from culture_neurons.report.figures.effects import (
     kinds_in_words,
     known_kinds,
     most_own_questions,
+    room_for_names,
 )
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
@@ -136,7 +137,7 @@ def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
     """Self, cross and random changes by selector: a column of panels per model, on common axes."""
     shown = compared(tables, models, selectors)
-    left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
+    left, right, gap, foot, between = max(1.1, room_for_names(shown)), 0.1, 0.16, 0.62, 0.5
     head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
     columns = max(1, len(models))
     width = min(2.6, (style.DOUBLE - left - right - (columns - 1) * gap) / columns)
