@@ -48,7 +48,9 @@ def name_cells(ax: Axes, cultures: list[str]) -> None:
 
 def colour_bar(ax: Axes, image, bar: Axes | None, text: str, orientation: str = "vertical") -> None:
     """The scale of a heat map, in its own axes `bar` or beside `ax`."""
-    where = {"cax": bar} if bar is not None else {"ax": ax}
+    # Beside it: of what is the map's own, room for the numbers and the text too.
+    room = min(0.4, 0.65 * ax.figure.dpi / ax.get_window_extent().width)
+    where = {"cax": bar} if bar is not None else {"ax": ax, "fraction": room}
     scale = ax.figure.colorbar(image, orientation=orientation, **where)
     scale.set_label(text, fontsize=style.SMALL)
     scale.ax.tick_params(labelsize=style.SMALL, length=2)
