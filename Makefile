@@ -14,8 +14,10 @@ WORKERS ?= logical --maxprocesses 8
 # What is left out of the tests, but for make test-all.
 FAST = and not slow
 CONFIG ?= config.yaml
+# The folder of a finished run, of make figures and make report.
+R ?= results/demo
 
-.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-demo-seeds check-real-seeds check-report benchmark-selectors figures bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-demo-seeds check-real-seeds check-report benchmark-selectors figures report bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
@@ -26,7 +28,8 @@ help:
 	@echo 'make plan        calibrate each model on a few batches, say what the whole run will cost'
 	@echo 'make prefetch    fetch models and data from the hub, for compute nodes without network'
 	@echo 'make benchmark-selectors  judge the selectors on models whose neurons are known (minutes)'
-	@echo 'make figures     draw the figures of the default run again, from its tables'
+	@echo 'make figures     draw the figures of a finished run again, from its folder alone (R=results/demo)'
+	@echo 'make report      the same with the tables for a paper and the report'
 	@echo 'make check-demo  check the results of the demo (check-demo-control, check-demo-real: of demo-control, demo-real)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
@@ -41,6 +44,7 @@ help:
 	@echo 'make lock        refresh requirements*.lock from pyproject.toml (LOCK_OPTIONS=--upgrade to move pins)'
 	@echo 'make clean       remove results/'
 	@echo 'Settings: CORES=2 (of the workflow; default: all), CONFIG=config/paper-vlm.yaml (of make plan, prefetch),'
+	@echo '          R=results/cvqa (of make figures, report),'
 	@echo '          WORKERS=2 (of the tests), PYTHON=/path/to/python3.11'
 
 setup:
@@ -94,7 +98,11 @@ check-report: demo
 	$(PYTEST) -n 2 tests/browser
 
 figures: setup
-	$(RUN) snakemake figures --cores $(CORES) --quiet rules
+	$(RUN) python -m culture_neurons.steps.figures --results "$(R)"
+
+report: figures
+	$(RUN) python -m culture_neurons.steps.latex --results "$(R)"
+	$(RUN) python -m culture_neurons.steps.report --results "$(R)"
 
 bench: demo demo-all demo-real
 	$(RUN) python -m benchmarks

@@ -6,14 +6,16 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from culture_neurons import results
+from culture_neurons import files, results
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.report.figures import drawing, read
 from culture_neurons.report.registry import FIGURES
@@ -64,6 +66,94 @@ def test_tables_are_as_they_were_written(folder, run):
         run.effect  # noqa: B018
 
 
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """The same with questions, answers, and masks at one place and at several."""
+    run = tmp_path_factory.mktemp("whole") / "results/demo"
+    shutil.copytree(folder, run)
+    ids = pd.DataFrame({"sample_id": ["a", "b"], "culture": ["A", "B"]})
+    files.write_table(run / "samples.parquet", ids.assign(question="?", image=b"pixels", country="x"), {})
+    for model in ("demo-llava-mistral", MODEL):
+        files.write_table(run / model / "predictions.parquet", ids.assign(prediction=[0, -1]), {})
+    rows = [("A", "act_fn", 1, 3), ("A", "act_fn", 0, 4), ("B", "act_fn", 0, 0)]
+    about = {"cultures": ["A", "B", "C"], "layers": 2, "neurons": 5}
+    mask = pd.DataFrame(rows, columns=["culture", "site", "layer", "neuron"])
+    files.write_table(run / MODEL / "masks" / "cas_top0.01.parquet", mask, about)
+    several = pd.concat([mask.assign(site="q_proj"), mask.assign(site="gate_proj")])
+    sizes = about | {"neurons": {"gate_proj": 5, "q_proj": 7}}
+    files.write_table(run / MODEL / "masks" / "lap_top0.005.parquet", several[several["neuron"] < 4], sizes)
+    return results.load(run)
+
+
+def test_questions_and_answers_are_data_frames(whole):
+    assert list(whole.samples.columns) == ["sample_id", "culture", "question", "country"]
+    assert list(whole.predictions.columns) == ["model", "sample_id", "culture", "prediction"]
+    assert list(whole.predictions["model"]) == ["demo-llava-mistral"] * 2 + [MODEL] * 2
+    assert list(whole.predictions.index) == [0, 1, 2, 3]
+    assert whole.config == {"figures": {"top_fraction": 0.01}}
+    (whole.folder / MODEL / "predictions.parquet").rename(whole.folder / "kept")
+    with pytest.raises(FileError, match=rf"{MODEL}/predictions\.parquet: no such file"):
+        whole.predictions  # noqa: B018
+    (whole.folder / "kept").rename(whole.folder / MODEL / "predictions.parquet")
+
+
+def test_a_mask_has_the_size_of_its_model(whole):
+    mask = whole.mask(MODEL, "cas", "A")
+    assert (mask.dtype, mask.shape) == (bool, (2, 5))
+    assert [tuple(at) for at in np.argwhere(mask)] == [(0, 4), (1, 3)]
+    assert not whole.mask(MODEL, "cas", "C").any()
+    at_q = whole.mask(MODEL, "lap", "A", top_fraction=0.005, site="q_proj")
+    assert at_q.shape == (2, 7)
+    assert [tuple(at) for at in np.argwhere(at_q)] == [(1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (("m", "cas", "A"), {}, ConfigError, "unknown model 'm'"),
+        ((MODEL, "csa", "A"), {}, ConfigError, r"unknown selector 'csa' \(did you mean 'cas'\?\)"),
+        ((MODEL, "cas", "D"), {}, ConfigError, "unknown culture 'D'"),
+        ((MODEL, "cas", "A"), {"top_fraction": 0.5}, FileError, r"cas_top0\.5\.parquet: no such file"),
+        ((MODEL, "cas", "A"), {"site": "q_proj"}, ConfigError, "unknown site 'q_proj'"),
+        ((MODEL, "lap", "A"), {"top_fraction": 0.005}, ConfigError, "units at gate_proj, q_proj; expected site"),
+    ],
+)
+def test_mistakes_with_masks(whole, arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        whole.mask(*arguments, **options)
+
+
+def test_a_mask_that_does_not_fit_its_size_is_named(whole, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(whole.folder, folder)
+    path = folder / MODEL / "masks" / "cas_top0.01.parquet"
+    table, about = files.read_table(path)
+    for change in ({"layers": 1}, {"neurons": 2}, {"neurons": None}):
+        files.write_table(path, table, about | change)
+        with pytest.raises(FileError, match=r"cas_top0\.01\.parquet: its (rows do not fit|metadata has no size)"):
+            results.load(folder).mask(MODEL, "cas", "A")
+
+
+def test_names_are_completed_and_shown_in_a_line(whole):
+    assert repr(whole).endswith("models demo-llava-mistral, planted-control; 3 selectors; 21 tables; top 1 %>")
+    assert len(repr(whole)) < 300
+    tables = whole._ipython_key_completions_()
+    assert len(tables) == 21
+    assert {"effects", "summary", *tables} <= set(dir(whole))
+    assert {"predictions", "samples", "config", "mask", "plot", "figures"} <= set(dir(whole))
+    pd.testing.assert_frame_equal(whole["effects"], whole.effects)
+    with pytest.raises(ConfigError, match=r"unknown table 'efects' \(did you mean 'effects'"):
+        whole["efects"]
+    without = dataclasses.replace(whole, tables=dataclasses.replace(whole.tables, more={}))
+    assert "images" in dir(whole.figures)
+    assert "images" not in dir(without.figures)
+    assert "matrix" in repr(without.figures)
+    assert isinstance(whole.figures.layers_by_culture(MODEL, "cas"), Axes)
+    assert isinstance(whole.figures["matrix"](MODEL, "cas"), Axes)
+    with pytest.raises(AttributeError):
+        whole.figures.matrx  # noqa: B018
+
+
 def test_a_table_that_the_run_has_not_is_named(folder, tmp_path):
     (tmp_path / "tables").symlink_to(folder / "tables")
     bare = dataclasses.replace(results.load(tmp_path), tables=read(folder / "tables"))
@@ -86,13 +176,20 @@ def test_what_has_nothing_to_draw_says_so(run):
 @pytest.mark.parametrize("kind", [kind for kind, figure in FIGURES.items() if not figure.reads])
 def test_every_kind_is_an_axis(run, kind):
     assert isinstance(run.plot(kind, MODEL, "cas", top_fraction=0.005), Axes)
-    mine = Figure().add_subplot()
     if "ax" in inspect.signature(drawing.function(FIGURES[kind].plot)).parameters:
+        figure = Figure(figsize=(9, 3))
+        mine, other = figure.subplots(1, 2)
+        place = mine.get_window_extent().frozen()
         assert run.plot(kind, MODEL, "cas", ax=mine) is mine
         assert mine.has_data()
+        figure.canvas.draw()
+        # Nothing of it is put elsewhere on the page, beside what stands at the axes.
+        assert figure.legends == figure.texts == []
+        for ax in {*figure.axes} - {other}:
+            assert ax.get_tightbbox().x1 <= place.x1 + 2
     else:
         with pytest.raises(ConfigError, match=f"{kind}: has several panels"):
-            run.plot(kind, MODEL, "cas", ax=mine)
+            run.plot(kind, MODEL, "cas", ax=Figure().add_subplot())
 
 
 def test_without_names_controls_are_no_selector(run):

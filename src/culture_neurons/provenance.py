@@ -17,9 +17,9 @@ from pathlib import Path
 
 PACKAGE = "culture_neurons"
 ROOT = Path(__file__).resolve().parent
-#: Tables of names that import nothing: a line more changes no result, so they are part of no closure. What they name
-#: is added where it is used (`closure(step, *selectors.modules(name))`).
-NOT_IN_CLOSURE = {f"{PACKAGE}.selectors.registry"}
+#: Part of no closure, since an edit of them changes no result: a table of names that imports nothing (what they name is
+#: added where it is used: `closure(step, *selectors.modules(name))`), and what no rule asks for (`--results`).
+NOT_IN_CLOSURE = {f"{PACKAGE}.selectors.registry", f"{PACKAGE}.workflow.saved"}
 #: Libraries whose version can matter to a result: module -> name of its distribution.
 LIBRARIES = {
     "PIL": "pillow", "accelerate": "accelerate", "datasets": "datasets", "gguf": "gguf", "h5py": "h5py",

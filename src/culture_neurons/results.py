@@ -4,16 +4,22 @@
     run.effects
     ax = run.plot("matrix", "planted-control", "cas")
 
-A run is read from `tables/` and `manifest.json` alone; nothing is computed or written.
+    run.mask("planted-control", "cas", "Aldovia")
+
+Tables and figures are read from `tables/` and `manifest.json` alone; answers, questions and masks from the files beside
+them, when they are asked for. Nothing is computed or written.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,16 +27,18 @@ from matplotlib.figure import Figure
 from culture_neurons.analysis import compare_runs
 from culture_neurons.analysis.finished_run import FinishedRun
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.files import read_json
-from culture_neurons.report.figures import drawing
+from culture_neurons.files import read_json, read_table
+from culture_neurons.layout import fraction_text
+from culture_neurons.report.figures import drawing, style
 from culture_neurons.report.figures.tables import NEEDED, Tables, read, require, require_fraction
 from culture_neurons.report.registry import FIGURES
 from culture_neurons.tables import TABLES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run; its tables are attributes too (`run.effects`, and `run.images` where the run has it)."""
+    """A finished run; its tables are attributes too (`run.effects`, and `run.images` where the run has it), and items
+    (`run["effects"]`). `run.figures.matrix(...)` is `run.plot("matrix", ...)`."""
 
     folder: Path
     tables: Tables
@@ -43,6 +51,80 @@ class Run:
                 raise FileError(f"{self.folder / 'tables' / name}.csv: this run has no such table")
             return table
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        require([table for table in TABLES if self.tables.table(table) is not None], name, "table")
+        return getattr(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._ipython_key_completions_()})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [name for name in TABLES if self.tables.table(name) is not None]
+
+    def __repr__(self) -> str:
+        selectors = {name for model in self.models for name in self.selectors(model)}
+        return (
+            f"<Run {str(self.folder)!r}: models {', '.join(self.models)}; {len(selectors)} selectors; "
+            f"{len(self._ipython_key_completions_())} tables; top {100 * self.top_fraction:g} %>"
+        )
+
+    @property
+    def figures(self) -> Figures:
+        """The kinds of figures that this run has, each a function."""
+        return Figures(self)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings that its results depend on, of `manifest.json`; keys are sorted."""
+        return read_json(self.folder / "manifest.json").get("config", {})
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Its questions, without their images: the columns of `samples.parquet` (docs/outputs.md)."""
+        return _table(self.folder / "samples.parquet", without="image")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Answers without masks to its own questions, of all models, with `model` in front (docs/outputs.md)."""
+        parts = {name: _table(self.folder / name / "predictions.parquet") for name in self.models}
+        joined = pd.concat(parts, names=["model"]).reset_index(level="model")
+        return joined.reset_index(drop=True)
+
+    def mask(
+        self, model: str, selector: str, culture: str, *, top_fraction: float | None = None, site: str | None = None
+    ) -> np.ndarray:
+        """The neurons of a culture's mask, bool [layer, neuron]; the model's size is that of the mask file.
+
+        top_fraction   without it that of the run's figures
+        site           where the mask has units at several places (`q_proj` ...), the one that is wanted
+
+        Raises ConfigError for an unknown model, selector, culture or site; FileError for a file that is missing or
+        damaged.
+        """
+        require(self.models, model, "model")
+        require(self.selectors(model), selector, "selector")
+        fraction = fraction_text(self.top_fraction if top_fraction is None else top_fraction)
+        path = self.folder / model / "masks" / f"{selector}_top{fraction}.parquet"
+        table, about = read_table(path, ["culture", "site", "layer", "neuron"])
+        try:
+            cultures, layers, sizes = list(about["cultures"]), int(about["layers"]), about["neurons"]
+            if not isinstance(sizes, dict):
+                sizes = {str(table["site"].iloc[0]) if len(table) else "act_fn": int(sizes)}
+        except (KeyError, TypeError, ValueError):
+            raise FileError(f"{path}: its metadata has no size; expected a mask file of this project") from None
+        require(cultures, culture, "culture")
+        if site is None and len(sizes) > 1:
+            raise ConfigError(f"{selector}: its masks have units at {', '.join(sizes)}; expected site, one of these")
+        site = next(iter(sizes)) if site is None else site
+        require(list(sizes), site, "site")
+        mask = np.zeros((layers, int(sizes[site])), dtype=bool)
+        of = table[(table["culture"] == culture) & (table["site"] == site)]
+        try:
+            mask[of["layer"].to_numpy(), of["neuron"].to_numpy()] = True
+        except IndexError as error:
+            raise FileError(f"{path}: its rows do not fit its metadata ({error}); delete it and run again") from None
+        return mask
 
     @property
     def models(self) -> list[str]:
@@ -96,7 +178,10 @@ class Run:
         if words := drawing.call(FIGURES[kind].empty, given):
             raise FileError(f"{self.folder}: {kind}: {words}")
         drawn: Figure = drawing.call(FIGURES[kind].plot, given)
-        return drawn.axes[0] if ax is None else ax
+        if ax is None:
+            return drawn.axes[0]
+        style.fit_title(ax)
+        return ax
 
     def _names(self, takes: Any, model: str | None, selector: str | None) -> dict[str, Any]:
         """The models and selectors that a figure takes."""
@@ -110,6 +195,43 @@ class Run:
         tested = set(self.tables.evidence["selector"])
         shown = [selector] if selector is not None else [s for s in known if s in tested] or known
         return {"model": model, "models": models, "selector": shown[0], "selectors": shown}
+
+
+@dataclass(frozen=True, repr=False)
+class Figures:
+    """The kinds of figures that a run has: `run.figures.matrix("planted-control", "cas")`."""
+
+    run: Run
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [kind for kind, of in FIGURES.items() if all(self.run.tables.table(t) is not None for t in of.reads)]
+
+    def __dir__(self) -> list[str]:
+        return [kind.replace("-", "_") for kind in self._ipython_key_completions_()]
+
+    def __getitem__(self, kind: str) -> Callable[..., Axes]:
+        require(list(FIGURES), kind, "kind of figure")
+        return partial(self.run.plot, kind)
+
+    def __getattr__(self, name: str) -> Callable[..., Axes]:
+        if name in (kind.replace("-", "_") for kind in FIGURES):
+            return self[name.replace("_", "-")]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<Figures: {', '.join(self._ipython_key_completions_())}>"
+
+
+def _table(path: Path, without: str = "") -> pd.DataFrame:
+    """A parquet file of the run, but for one column, which is not read: embedded images may take gigabytes.
+
+    Raises FileError when it is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    read_table(path, ["sample_id"], only=True)  # compares the digest of what says which columns there are
+    columns = [name for name in pq.read_schema(path).names if name != without]
+    return read_table(path, columns, only=True)[0]
 
 
 def load(folder: str | Path) -> Run:

@@ -272,11 +272,22 @@ def test_hidden_labels() -> None:
 
 @pytest.mark.parametrize(("stanza", "message"), [
     ({"cultures": ["A"]}, r"fewer than two cultures are left of 8 rows: A \(4\)\n.*left out: culture not chosen: 4"),
-    ({"min_samples": 5}, r"of 8 rows: none\n.*too few samples in culture: 8"),
+    ({"min_samples": 5},
+     r"of 8 rows: none\n.*too few samples in culture: 8; filter\.min_samples is 5, and there are: A 4, B 4$"),
 ])  # fmt: skip
 def test_too_little_is_left(stanza: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         apply(raw(), **stanza)
+
+
+def test_a_label_is_blamed_for_what_is_wrong_with_it_alone() -> None:
+    rows = raw()
+    rows["label"] = [9] + 7 * [0]
+    with pytest.raises(DataError, match=r"are: A 4, B 3; for example 's0' \(label outside its options\), label '9'$"):
+        apply(rows, min_samples=5)
+    rows = raw(question=[" "] + 7 * ["What?"])
+    with pytest.raises(DataError, match=r"for example 's0' \(empty question\)$"):
+        apply(rows, min_samples=5)
 
 
 def test_one_culture_is_enough_where_it_is_asked_for() -> None:

@@ -770,3 +770,49 @@ def test_fine_tuning_shows_the_change_of_every_set_and_the_task(tables):
         assert labels[0] == "demo *"
         assert not any("*" in label for label in labels[1:])  # the others do not differ
     assert "2 seeds" in " ".join(texts(figure))
+
+
+def test_a_dose_says_which_masks_have_no_random_ones_beside_them(tmp_path):
+    selectors = ["cas", "mad", "random-matched"]
+    made = figures.read(build(tmp_path, models=(DEMO,), selectors=selectors, fractions=(0.005, 0.01)))
+    assert "No random" not in said_of(made, "dose", DEMO, selectors=["cas", "mad"])
+    of, unknown = made.summary["selector"], [c for c in made.summary if c.startswith("random")]
+    made.summary.loc[(of == "cas") & np.isclose(made.summary["top_fraction"], 0.01), unknown] = np.nan
+    note = "No random masks of the same size were judged beside CAS (1\u00a0%)"
+    assert said_of(made, "dose", DEMO, selectors=["cas", "mad"]).endswith(f" {note}.")
+    assert note in texts(figures.plot_dose(made, DEMO, ["cas", "mad"]))
+    made.summary.loc[of == "mad", unknown] = np.nan
+    assert f"{note} and MAD" in texts(figures.plot_dose(made, DEMO, selectors))
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("matrix", 1.0), ("related", 1.0), ("related", 0.1), ("overlap", 0.003)])
+def test_numbers_at_the_scale_of_four_cultures_stand_apart_and_on_the_page(tmp_path, kind, scale):
+    made = figures.read(build(tmp_path, cultures=["Ghana", "Italy", "Japan", "Peru"], models=(DEMO,),
+                              selectors=["cas"], fractions=(0.01,)), TABLES)  # fmt: skip
+    more = {name: made.more[name] for name in made.more}
+    more["overlaps"] = more["overlaps"].assign(overlap=more["overlaps"]["overlap"] * scale)
+    more["sets_effects"] = more["sets_effects"].assign(logprob_drop=more["sets_effects"]["logprob_drop"] * scale)
+    effects = made.effects.assign(drop=40 * scale * made.effects["drop"])
+    scaled = dataclasses.replace(made, more=more, effects=effects)
+    figure = drawing.draw_figure(scaled, file_of(kind, DEMO), ["cas"], 0.01)
+    figure.canvas.draw()
+    scales = [ax for ax in figure.axes if min(ax.get_window_extent().size) < 0.12 * figure.dpi]
+    assert scales
+    for ax in scales:
+        axis = ax.yaxis if kind == "overlap" else ax.xaxis
+        low, high = axis.get_view_interval()
+        shown = [text for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True) if low <= at <= high]
+        boxes = [text.get_window_extent() for text in shown]
+        assert len(boxes) >= 2
+        for box, after in pairwise(boxes):
+            assert after.x0 > box.x1 or after.y0 > box.y1
+        assert max(box.x1 for box in boxes) < figure.bbox.x1
+
+
+def test_a_long_name_of_a_selector_stands_whole_beside_its_row(tmp_path):
+    name = "effect-size-recognise"
+    made = figures.read(build(tmp_path, models=(DEMO, "m"), selectors=["cas", name], fractions=(0.01,)))
+    for kind in ("overview", "drops"):
+        figure = drawing.draw_figure(made, file_of(kind, DEMO), ["cas", name], 0.01)
+        assert name in texts(figure)
+        assert figure.get_tightbbox().x0 > -0.02

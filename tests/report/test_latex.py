@@ -77,6 +77,11 @@ def test_the_summary_has_intervals_questions_and_verdicts(tables):
     assert text.count(r"\addlinespace") == 2  # between models
 
 
+def test_every_word_of_a_verdict_is_explained_in_the_caption(tables):
+    caption = re.search(r"\\caption\{(.*)\}", latex.summary(tables, ["cas"], 0.01))[1]
+    assert [word for word in latex.VERDICTS.values() if f"{word}: " not in caption] == []
+
+
 def test_drops_of_each_culture_stand_under_their_model(tables):
     tables.effects[["drop_low", "drop_high", "mcnemar_p_adjusted"]] = [-9.0, 1.0, 0.2]
     own = (tables.effects["mask_culture"] == "B") & (tables.effects["eval_culture"] == "B")

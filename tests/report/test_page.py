@@ -179,10 +179,22 @@ def test_every_verdict_has_plain_words(tmp_path):
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (
         (significance.TOO_FEW, "by accuracy and by log-probability of the right option: no verdict, as there are too"),
-        (significance.UNTESTED, "not tested, as random masks of its size or questions are missing (CAS, MAD)"),
+        (significance.UNTESTED, "not tested, as there are too few questions (CAS, MAD)"),
     ):
         made.evidence["verdict"] = verdict
         assert any(said in p for p in Page(page(tmp_path, made)).parts["p"]), verdict
+
+
+def test_what_was_not_tested_says_what_it_lacks(tmp_path):
+    made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
+    made.evidence["verdict"] = significance.UNTESTED
+    made.summary.loc[made.summary["selector"] == "cas", [c for c in made.summary if c.startswith("random")]] = np.nan
+    made.summary.loc[made.summary["selector"] == "mad", [c for c in made.summary if "self" in c]] = np.nan
+    (said,) = summary.findings(made, 0.01)[0]["headlines"]
+    assert [(part["words"], part["selectors"]) for part in said["parts"]] == [
+        ("not tested, as no question was asked under its masks", ["MAD"]),
+        ("not tested, as no random masks of its size were judged", ["CAS"]),
+    ]
 
 
 def test_a_comparison_that_was_not_made_is_said_so(tmp_path):

@@ -24,6 +24,7 @@ def config():
         "top_fractions": [0.05],
         "shards": {"infer": 1, "record": 2, "ablate": 1, "ablate_masks": 1, "ablate_selectors": None},
     }  # fmt: skip
+    result["evaluation"] |= {"factors": [0, 2], "selectors": None}
     result["recording"] |= {"min_correct": 1, "negative_sum": False}
     result["evidence"] |= {"strengths": [], "permutations": 0, "image_controls": [], "token_rules": []}
     return result | more

@@ -102,6 +102,12 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
     check(config, SCHEMA)
 
 
+def test_neurons_that_are_suppressed_need_no_further_data_sets():
+    config = read()
+    config["evaluation"] = {"sets": {}, "factors": [0]}
+    check(config, SCHEMA)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -134,6 +140,8 @@ def test_defaults_of_the_schema_are_the_values_of_the_demo_or_harmless():
          r"finetuning: tasks: MRPC and mrpc differ in case only"),
         (("evaluation", "factors"), [0, 1], r"evaluation: factors: 1: expected numbers of at most 100 other than 1"),
         (("evaluation", "factors"), [2, 2.0000001], r"expected different numbers of at most six digits"),
+        (("evaluation", "factors"), [0, 2], r"factors: \[0, 2\]: expected evaluation: sets beside it"),
+        (("evaluation", "selectors"), ["cas"], r"selectors: \['cas'\]: expected evaluation: sets beside it"),
         (("evaluation", "selectors"), ["cast"], r"evaluation: selectors: 'cast' \(did you mean 'cas'\?\); known: lap"),
         (("finetuning", "tasks"), {"t": {"source": {"type": "mrpc"}}}, r"'culnig-general' .*\(culnig-specific\)"),
         (("finetuning", "tasks"), {"t": {"limit": 3}}, r"finetuning: tasks: t: key 'source' is missing"),

@@ -63,8 +63,7 @@ rule latex:
         **cpu(minutes=10, mb=2000),
     params:
         tables=lambda w, input: os.path.dirname(input.tables[0]),
-        # The selector of the cards first: the table of cultures shows one.
-        selectors=sorted(run.shown, key=lambda name: name != run.card_selector),
+        selectors=run.latex_selectors,
         top=run.top,
     shell:
         "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"

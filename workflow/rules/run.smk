@@ -81,8 +81,9 @@ rule manifest:
         **cpu(minutes=10, mb=2000),
     params:
         config=given(run.published),
+        order=given(run.order),
     shell:
-        "python -m culture_neurons.steps.manifest --config {params.config:q} --provenance {input.provenance:q}"
+        "python -m culture_neurons.steps.manifest --config {params.config:q} --order {params.order:q} --provenance {input.provenance:q}"
         " --samples {input.samples:q} --files {input.samples:q} {input.files:q} --out {output.manifest:q} --log {log:q}"
 
 

@@ -176,7 +176,7 @@ def apply(
     _by_size(records, why, chosen)
     sizes = _sizes(records, why)
     if len(sizes) < at_least:
-        raise DataError(_too_few(sizes, why, records, at_least))
+        raise DataError(_too_few(sizes, why, records, at_least, chosen.min_samples))
     return Filtered(*_tables(records, why, rows))
 
 
@@ -312,17 +312,26 @@ def _by_size(records: Sequence[Mapping[str, Any]], why: list[str], chosen: Setti
             why[i] = reasons.NOT_LARGEST if record["culture"] in enough else reasons.FEW_SAMPLES
 
 
-def _too_few(sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]], at_least: int) -> str:
+def _too_few(
+    sizes: Mapping[str, int], why: Sequence[str], records: Sequence[Mapping[str, Any]], at_least: int, small_is: int
+) -> str:
     left = ", ".join(f"{culture} ({n})" for culture, n in sorted(sizes.items())) or "none"
     counts = Counter(reason for reason in why if reason)
     summary = "; ".join(f"{reason}: {n}" for reason, n in counts.most_common()) or "no row was left out"
-    example = ""
-    if counts:
-        commonest = counts.most_common(1)[0][0]
+    small = Counter(r["culture"] for r, reason in zip(records, why, strict=True) if reason == reasons.FEW_SAMPLES)
+    if small:
+        largest = sorted(small, key=lambda culture: (-small[culture], culture))
+        some = ", ".join(f"{printable(c)} {small[c]}" for c in largest[:10]) + ", ..." * (len(small) > 10)
+        summary += f"; filter.min_samples is {small_is}, and there are: {some}"
+    # A label is shown where it is to blame.
+    of_rows = [(reason, n) for reason, n in counts.most_common() if reason not in reasons.OF_CHOICES]
+    if of_rows:
+        commonest = of_rows[0][0]
         record = next(r for r, reason in zip(records, why, strict=True) if reason == commonest)
-        example = f"; for example {printable(record['sample_id'])!r} ({commonest}), label {str(record['label'])[:40]!r}"
+        summary += f"; for example {printable(record['sample_id'])!r} ({commonest})"
+        summary += f", label {str(record['label'])[:40]!r}" * ("label" in commonest)
     few = "fewer than two cultures are" if at_least > 1 else "no sample is"
-    return f"{few} left of {len(why)} rows: {left}\n  rows left out: {summary}{example}"
+    return f"{few} left of {len(why)} rows: {left}\n  rows left out: {summary}"
 
 
 def _tables(records: list[dict], why: Sequence[str], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -98,3 +98,5 @@ ALL = (
     NOT_LARGEST,
     JUDGES,
 )
+#: Those that say nothing of a row, but of what was chosen.
+OF_CHOICES = (CULTURE_NOT_CHOSEN, CATEGORY_NOT_CHOSEN, NOT_IN_SPLIT, FEW_SAMPLES, NOT_LARGEST)

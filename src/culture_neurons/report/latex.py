@@ -125,7 +125,8 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
             r"random masks. Means over cultures with 95\,\% intervals; $n$: evaluated questions. Verdicts: "
             "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
             "masks, not shown to be specific; less: less harm than under random masks; none: not distinguishable from "
-            "random masks; at chance: not judged, as the model answers at chance."
+            "random masks; too few: too few masks to tell an effect from luck; untested: without random masks of the "
+            "size or without questions; at chance: not judged, as the model answers at chance."
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, from_results
 
 if TYPE_CHECKING:
     from culture_neurons.report.figures.tables import Tables
@@ -70,4 +70,4 @@ def arguments() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments())
+    from_results.run("figures", main, arguments())

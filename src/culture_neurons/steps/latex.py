@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from culture_neurons.steps import cli
+from culture_neurons.steps import cli, from_results
 
 
 def main(o: argparse.Namespace) -> None:
@@ -39,4 +39,4 @@ def arguments() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments())
+    from_results.run("latex", main, arguments())

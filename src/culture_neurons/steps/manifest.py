@@ -27,6 +27,7 @@ def main(o: argparse.Namespace) -> None:
         "version": __version__,
         "code": provenance.package_digest(),
         "config": o.config,
+        "order": o.order,
         "seeds": manifest.seeds(o.config),
         "models": run_history["models"],
         "data": {"source": data["settings"]["source"], "images": data["images"]},
@@ -42,6 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(__doc__)
     parser.add_argument("--config", type=cli.json_object, required=True, help="JSON: the settings of the run")
+    parser.add_argument(
+        "--order", type=cli.json_object, default={}, help="JSON: models and selectors in the order of the config"
+    )
     parser.add_argument("--provenance", type=Path, nargs="+", required=True, help="provenance*.json of the tables")
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet")
     parser.add_argument("--files", type=Path, nargs="+", required=True, help="the files to digest")

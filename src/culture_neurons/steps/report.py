@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from culture_neurons.steps import cli, history
+from culture_neurons.steps import cli, from_results, history
 
 
 def main(o: argparse.Namespace) -> None:
@@ -75,4 +75,4 @@ def arguments() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments())
+    from_results.run("report", main, arguments())

@@ -254,6 +254,12 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
         if name not in config["selectors"]:
             known = list(config["selectors"])
             raise ConfigError(f"evaluation: selectors: {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    for key in ("factors", "selectors"):  # the run's own questions are asked under masks that suppress, of all
+        if evaluation.get(key) and evaluation[key] != [0] and not evaluation.get("sets"):
+            raise ConfigError(
+                f"evaluation: {key}: {evaluation[key]}: expected evaluation: sets beside it, data sets to judge masks "
+                "on (of the run's own questions: evidence: strengths)"
+            )
 
 
 def _check_evidence(config: Mapping[str, Any]) -> None:

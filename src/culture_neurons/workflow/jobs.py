@@ -16,6 +16,8 @@ from culture_neurons.errors import ConfigError
 
 def count(config: Mapping[str, Any], snakefile: Path) -> dict[str, int]:
     """Jobs per rule of a run from nothing to the report. Raises ConfigError with Snakemake's words when it refuses."""
+    if not config.get("evaluation", {}).get("sets"):  # of what the schema fills in, the check would refuse some
+        config = {**config, "evaluation": {"sets": {}}}
     with TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
         settings.write_text(json.dumps(config), encoding="utf-8")

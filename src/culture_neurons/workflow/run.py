@@ -205,6 +205,11 @@ class Run(Questions):
         return [name for name in self.tables if name not in self.further_tables or name == "sets"]
 
     @cached_property
+    def latex_selectors(self) -> list[str]:
+        """What they show, the selector of the cards first: the table of cultures shows one."""
+        return sorted(self.shown, key=lambda name: name != self.card_selector)
+
+    @cached_property
     def provenance(self) -> list[str]:
         """What made them, a file per rule."""
         return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
@@ -236,6 +241,11 @@ class Run(Questions):
         data = {key: value for key, value in self.config["data"].items() if key != "choose" or value}
         own = {key: value for key, value in self.config.items() if key not in ("shards", "reuse", "runs", "comparison")}
         return own | {"models": models, "data": data}
+
+    @property
+    def order(self) -> dict[str, list[str]]:
+        """The order of the config, which JSON with sorted keys does not keep."""
+        return {"models": list(self.models), "selectors": list(self.selectors)}
 
     @property
     def report_settings(self) -> dict[str, Any]:

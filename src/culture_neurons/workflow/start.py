@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.workflow import slurm
+from culture_neurons.workflow import finished, slurm
 
 
 def before_jobs(workflow: Any, dataset: str) -> None:
-    """Leave with a message where no result can be written, or where jobs of a killed run are still in the queue."""
-    check_writable(Path("results") / dataset)
+    """Leave with a message where no result can be written, where jobs of a killed run are still in the queue, or where
+    finished results would be made again because of times alone."""
+    results = Path("results") / dataset
+    check_writable(results)
     try:
         slurm.refuse_leftover_jobs(workflow.workdir_init, dataset)
+        if not workflow.touch:
+            finished.refuse_remaking(workflow.dag, workflow.persistence, results.as_posix())
     except CultureNeuronsError as error:
         sys.exit(str(error))
     run = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)

@@ -33,6 +33,8 @@ KINDS = {"self": "own culture", "cross": "other cultures", "random": "random mas
 SMALLEST = {"accuracy": 2.0, "logprob": 0.1}
 #: Fractions with a label on the axis of a dose, at most.
 LABELLED = 4
+#: Columns that the name of a selector may take beside its row, and inches that a column takes there.
+NAME, COLUMN = 24, 0.062
 #: Why nothing is drawn of a mask's effects.
 NO_EFFECT = "no question was asked under a mask"
 
@@ -119,6 +121,16 @@ def _legend(fig: Figure, drawn: Iterable[str], small: bool) -> None:
                handletextpad=0.2, columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
 
 
+def selector_labels(selectors: Sequence[str]) -> list[str]:
+    """Names of selectors beside their rows."""
+    return fonts.labels([selector_name(selector) for selector in selectors], NAME)
+
+
+def room_for_names(selectors: Sequence[str]) -> float:
+    """Inches that these take beside an axis."""
+    return 0.16 + COLUMN * max(map(len, selector_labels(selectors)), default=0)
+
+
 def draw_drops(
     ax: Axes, tables: Tables, model: str, selectors: list[str], top_fraction: float, measure: str = "accuracy",
     each: bool = True,
@@ -147,7 +159,7 @@ def draw_drops(
             ends = [v for v in (at.value, at.low, at.high) if np.isfinite(v)]
             low, high = min([low, *ends]), max([high, *ends])
     ax.set_ylim(len(selectors) - 0.5, -0.5)
-    ax.set_yticks(range(len(selectors)), fonts.labels([selector_name(s) for s in selectors], 20))
+    ax.set_yticks(range(len(selectors)), selector_labels(selectors))
     smallest = SMALLEST[measure]
     if max(-low, high) < smallest:  # do not blow noise up to the width of the figure, and cut nothing off
         ax.set_xlim(min(-1.1 * smallest, 1.1 * low), max(0.35 * smallest, 1.1 * high))
@@ -170,7 +182,7 @@ def plot_drops(
         draw_drops(ax, tables, model, selectors, top_fraction, measure)
         ax.set_title(f"{title(tables, model)}: top {percent(top_fraction)}", loc="left")
         return ax.figure
-    left, right, gap, head, foot = 1.3, 0.12, 0.25, 0.5, 0.6
+    left, right, gap, head, foot = max(1.3, room_for_names(selectors)), 0.12, 0.25, 0.5, 0.6
     width, height = (style.DOUBLE - left - right - gap) / 2, max(1, len(selectors)) * 0.3
     fig = style.figure(style.DOUBLE, head + height + foot)
     n = most_own_questions(tables, model, selectors, [top_fraction])
@@ -220,11 +232,26 @@ def _thin(fractions: list[float]) -> list[float]:
 
 def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """What `plot_dose` shows."""
-    n = most_own_questions(tables, model, compared(tables, [model], selectors))
+    shown = compared(tables, [model], selectors)
+    n, missing = most_own_questions(tables, model, shown), without_random(tables, model, shown)
     return (
         f"{named(tables, model)}: change of accuracy and of the right option's log-probability against the size of the "
         f"mask, as a share of all neurons (log scale), with 95 % intervals. {plural(n, 'evaluated question')}."
+        f"{f' {missing}.' if missing else ''}"
     )
+
+
+def without_random(tables: Tables, model: str, selectors: Iterable[str]) -> str:
+    """A note on the masks that have no random masks of their size to compare with, "" where all have."""
+    missing = []
+    for selector in selectors:
+        values = {r: drops(tables, model, selector, r, "logprob") for r in _fractions(tables, model, selector)}
+        known = [r for r, of in values.items() if np.isfinite(of["self"].value)]
+        lacking = [r for r in known if not np.isfinite(values[r]["random"].value)]
+        if lacking and not is_control(tables, model, selector):
+            sizes = f" ({', '.join(map(percent, lacking))})" if len(lacking) < len(known) else ""
+            missing.append(selector_name(selector) + sizes)
+    return f"No random masks of the same size were judged beside {listed(missing)}" if missing else ""
 
 
 def no_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
@@ -250,6 +277,8 @@ def plot_dose(
     blocks = -(-len(shown) // 5) or 1
     n_columns = max(1, -(-len(shown) // blocks))
     left, right, gap, head, cell, gap_y, foot = 0.72, 0.1, 0.14, 0.66, 0.9, 0.14, 0.66
+    missing = fonts.shorten(without_random(tables, model, shown), 110)
+    head += 0.14 * bool(missing)
     between = 0.62  # room for ticks and names between blocks of selectors
     width = min(2.2, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     block = 2 * cell + gap_y
@@ -257,7 +286,7 @@ def plot_dose(
     height = fig.get_size_inches()[1]
     n = most_own_questions(tables, model, shown)
     style.heading(fig, title(tables, model, 60), [
-        f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}",
+        f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}", *filter(None, [missing]),
     ])  # fmt: skip
     for row, (measure, (_, text, _)) in enumerate(MEASURES.items()):
         panels = []
@@ -268,7 +297,7 @@ def plot_dose(
             draw_dose(ax, tables, model, selector, measure)
             ax.tick_params(labelbottom=row == 1, labelleft=at_column == 0)
             if row == 0:
-                ax.set_title(fonts.label(selector_name(selector), 20), pad=3)
+                ax.set_title(fonts.label(selector_name(selector), max(14, int(width / COLUMN))), pad=3)
             if at_column == 0:
                 ax.set_ylabel(text.replace(" change", "\nchange"), linespacing=1.05)
                 ax.yaxis.set_label_coords(-0.42 / width, 0.5)

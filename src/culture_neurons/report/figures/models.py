@@ -20,6 +20,7 @@ from culture_neurons.report.figures.effects import (
     kinds_in_words,
     known_kinds,
     most_own_questions,
+    room_for_names,
 )
 from culture_neurons.report.figures.tables import Tables, percent, questions, rows
 from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
@@ -67,7 +68,8 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
     """
     models = list(models or tables.models)
     cultures = sorted(set(tables.baseline.loc[tables.baseline["model"].isin(models), "culture"]))
-    if ax is None:
+    alone = ax is None
+    if alone:
         spread = 0.095 if len(models) > 1 else 0.16
         cell = max(0.17, spread * len(models))
         head, foot = 0.46, 0.4 + 0.15 * -(-len(models) // 2)
@@ -108,8 +110,9 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
     if handles:
         texts = [title(tables, m, 30) for m in models]
         h = ax.figure.get_size_inches()[1]
-        ax.figure.legend(handles, texts, loc="lower center", ncols=2 if len(texts) > 1 else 1, handlelength=1.2,
-                         bbox_to_anchor=(0.5, 0.01 / h), columnspacing=1.0, borderaxespad=0.1)  # fmt: skip
+        below = {"loc": "lower center", "ncols": 2 if len(texts) > 1 else 1, "bbox_to_anchor": (0.5, 0.01 / h)}
+        where = (ax.figure, below) if alone else (ax, {"loc": "best", "framealpha": 0.8})
+        where[0].legend(handles, texts, handlelength=1.2, columnspacing=1.0, borderaxespad=0.1, **where[1])
     return ax.figure
 
 
@@ -136,7 +139,7 @@ def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
     """Self, cross and random changes by selector: a column of panels per model, on common axes."""
     shown = compared(tables, models, selectors)
-    left, right, gap, foot, between = 1.1, 0.1, 0.16, 0.62, 0.5
+    left, right, gap, foot, between = max(1.1, room_for_names(shown)), 0.1, 0.16, 0.62, 0.5
     head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
     columns = max(1, len(models))
     width = min(2.6, (style.DOUBLE - left - right - (columns - 1) * gap) / columns)

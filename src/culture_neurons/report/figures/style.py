@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from culture_neurons.files import atomic
-from culture_neurons.report.figures.fonts import families, labels
+from culture_neurons.report.figures.fonts import families, labels, shorten
 
 #: Widths of one and of two columns of a paper, in inches.
 SINGLE, DOUBLE = 3.3, 6.9
@@ -129,6 +129,17 @@ def heading(fig: Figure, title: str, lines: Iterable[str] = ()) -> None:
     fig.text(0.06 / w, 1 - 0.06 / h, title, va="top", ha="left", fontsize=9)
     for i, line in enumerate(lines):
         fig.text(0.06 / w, 1 - (0.225 + 0.135 * i) / h, line, va="top", ha="left", fontsize=SMALL, color="#444444")
+
+
+def fit_title(ax: Axes) -> None:
+    """Shorten the title of an axis to its width, so that it does not run into what stands beside it."""
+    text = ax.get_title(loc="left")
+    room = ax.get_window_extent().width
+    title = ax.set_title(text, loc="left")
+    for width in range(len(text), 8, -1):
+        if title.get_window_extent().width <= room:
+            break
+        title.set_text(shorten(text, width))
 
 
 def ticks(axis: Axis, n: int = 5, **options: Any) -> None:

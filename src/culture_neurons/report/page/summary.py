@@ -54,7 +54,7 @@ HEADLINES = {
     LESS: "less harm than random masks do",
     NOTHING: NOTHING,
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
-    UNTESTED: "not tested, as random masks of its size or questions are missing",
+    UNTESTED: "not tested, as {missing}",
     NOT_JUDGED: "no verdict, as the model answers at chance",
 }
 BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
@@ -140,6 +140,7 @@ def _finding(
     )
     return {
         "verdict": verdict,
+        "words": HEADLINES.get(verdict, verdict).format(missing=_missing(drop)),
         "badge": BADGES.get(verdict, "nothing"),
         "text": (
             f"{who}: masking a culture's own neurons ({name}, top {percent(top_fraction)}) "
@@ -154,17 +155,27 @@ def _finding(
     }
 
 
+def _missing(drop: Mapping[str, Any]) -> str:
+    """What a selector lacks that was not tested."""
+    if not np.isfinite(drop["self"].value):
+        return "no question was asked under its masks"
+    if not np.isfinite(drop["random"].value):
+        return "no random masks of its size were judged"
+    return "there are too few questions"
+
+
 def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Selectors by verdict, per measure; measures that agree are said together."""
     result: list[dict[str, Any]] = []
     for measure, (noun, *_) in MEASURES.items():
-        by_verdict: dict[str, list[str]] = {}
+        by_verdict: dict[tuple[str, str], list[str]] = {}
         for item in items:
             if measure in item["said"]:
-                by_verdict.setdefault(item["said"][measure]["verdict"], []).append(item["selector"])
+                said = item["said"][measure]
+                by_verdict.setdefault((said["verdict"], said["words"]), []).append(item["selector"])
         parts = [
-            {"words": HEADLINES.get(verdict, verdict), "badge": BADGES.get(verdict, "nothing"), "selectors": names}
-            for verdict, names in sorted(by_verdict.items(), key=lambda pair: _order(pair[0]))
+            {"words": words, "badge": BADGES.get(verdict, "nothing"), "selectors": names}
+            for (verdict, words), names in sorted(by_verdict.items(), key=lambda pair: (_order(pair[0][0]), pair[0][1]))
         ]
         if result and result[-1]["parts"] == parts:
             result[-1]["measures"].append(noun)
