@@ -103,9 +103,11 @@ _ALL = (
         (*KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict"),
         "Comparisons and verdicts",
         "The own mask held against random masks and against the other cultures' masks; a negative difference: the own "
-        "mask does more harm.",
+        "mask does more harm. In brackets the interval over questions, under these masks; both low and both high: over "
+        "questions and masks, which belongs to the p-value. Detectable: the smallest difference that four of five runs "
+        "of this size would tell from none. Carriers: masks that do more than any mask that they are held against.",
         left_out=r"^(unit|n_controls|n_cultures)$",
-        decimals={"difference": 3},
+        decimals={"difference": 3, "both_low": 3, "both_high": 3, "detectable": 3, "n_carriers": 0},
     ),
     Table(
         "cultures",
