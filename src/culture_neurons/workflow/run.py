@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import layout
+from culture_neurons.analysis import design_limits
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
 from culture_neurons.workflow.questions import Questions
@@ -253,6 +254,14 @@ class Run(Questions):
         """Their files, PDF and PNG."""
         return self.all("figure", figure=[figure.stem for figure in self.figures])
 
+    @property
+    def notes(self) -> list[str]:
+        """What the run can't say, as far as its config alone tells: with groups that are listed, or at most so many."""
+        chosen = self.config["data"]["filter"]
+        numbers = [len(chosen["cultures"])] if chosen.get("cultures") else []
+        numbers += [chosen["top_cultures"]] if chosen.get("top_cultures") else []
+        return design_limits.notes(self.controls_of, min(numbers)) if numbers else []
+
     # What it will cost.
 
     @property
@@ -265,6 +274,7 @@ class Run(Questions):
             "selectors": sorted(self.selectors),
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
+            "controls_of": self.controls_of,
             "mentions": bool(self.mentions),
             "choosing": list(self.choosing),
             "sets": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.workflow import slurm
 
 
-def before_jobs(workflow: Any, dataset: str) -> None:
-    """Leave with a message where no result can be written, or where jobs of a killed run are still in the queue."""
+def before_jobs(workflow: Any, dataset: str, notes: Iterable[str] = ()) -> None:
+    """Leave with a message where no result can be written, or where jobs of a killed run are still in the queue; say
+    `notes` on what the run will not tell."""
+    for note in notes:
+        print(f"config: note: {note}", file=sys.stderr)
     check_writable(Path("results") / dataset)
     try:
         slurm.refuse_leftover_jobs(workflow.workdir_init, dataset)
