@@ -226,7 +226,9 @@ _ALL = (
         "tabulate",
         ("model", "culture", "n", "accuracy"),
         "Baseline",
-        "Accuracy without any mask, and how many answered questions neurons come from.",
+        "Accuracy without any mask, in brackets Wilson's 95 % interval, and how many answered questions neurons come "
+        "from.",
+        left_out=r"^(model_|place)",
     ),
     Table(
         "images",
@@ -339,7 +341,7 @@ TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
     "chosen_on_a", "chosen_on_b",
-    "samples_per_culture", "task", "method", "choice", "seed", "level", "open_reasoning",
+    "samples_per_culture", "place", "task", "method", "choice", "seed", "level", "open_reasoning",
 )  # fmt: skip
 
 

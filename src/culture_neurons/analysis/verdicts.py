@@ -214,7 +214,8 @@ def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence
 
 
 def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
-    """The verdict in words, from the two comparisons of one measure (rows of evidence, with `least`, the least attainable p).
+    """The verdict in words, from the two comparisons of one measure (rows of evidence, and `least`, the
+    least attainable p).
 
     culture-specific                        worse than random masks and worse than the other cultures' masks
     unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one

@@ -197,13 +197,13 @@ class Run(Questions):
 
     @cached_property
     def further_tables(self) -> list[str]:
-        """Those of them that only some runs make."""
-        return [name for name in self.tables if TABLES[name].needs is not always]
+        """Those of them that only some runs make, and those that reports show beyond what they can't do without."""
+        return [name for name in self.tables if TABLES[name].needs is not always or name in registry.ALSO_READ]
 
     @cached_property
     def latex_tables(self) -> list[str]:
         """Those that tables for a paper are made of."""
-        return [name for name in self.tables if name not in self.further_tables or name == "sets"]
+        return [name for name in self.tables if name not in self.further_tables or name in ("sets", "cultures")]
 
     @cached_property
     def provenance(self) -> list[str]:

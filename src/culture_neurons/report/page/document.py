@@ -75,6 +75,7 @@ def render(
                 max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"
             ),
             n_cultures=tables.words(plural(len(tables.cultures), "culture")),
+            questions=_questions_in_words(counts),
             n_kept=int(counts["n"].sum()) if len(counts) else 0,
             n_dropped=len(dropped),
             counts=grids.table(grids.counts_table(counts), "counts", words=tables.words) if len(counts) else None,
@@ -105,6 +106,15 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return result
+
+
+def _questions_in_words(counts: pd.DataFrame) -> str:
+    """Where the evaluated questions come from: "of 160 in all, 80 choose neurons and the other 80 judge them"."""
+    by_split = counts.groupby("split")["n"].sum() if len(counts) else {}
+    chosen, judged = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
+    if not chosen or not judged:
+        return ""
+    return f"of {chosen + judged:,} that were kept, {chosen:,} choose neurons, and the other {judged:,} judge them"
 
 
 def reworded(value: Any, words: Callable[[str], str]) -> Any:

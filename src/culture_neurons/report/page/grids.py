@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from culture_neurons.report.figures.models import wilson
 from culture_neurons.report.figures.tables import Tables, questions, rows
 from culture_neurons.report.figures.titles import DASH, number
 from culture_neurons.report.words import bracket, plain
@@ -35,6 +36,8 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
     for section in TABLES.values():
         frame = tables.table(section.name)
         if section.shown and frame is not None and len(frame):
+            if section.name == "baseline":
+                frame = with_interval(frame)
             frame = frame[frame[list(section.averaged)].isna().all(axis=1)]
             empty = set(frame.columns[frame.isna().all()])
             left_out = {c for c in frame if section.left_out and re.search(section.left_out, c)} | empty
@@ -42,6 +45,13 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
             result.append(table(shown, section.name, section.decimals, tables.words)
                           | {"title": tables.words(section.title), "note": tables.words(section.note)})  # fmt: skip
     return result
+
+
+def with_interval(baseline: pd.DataFrame) -> pd.DataFrame:
+    """baseline.csv with Wilson's interval of each accuracy: 100 % of one question is not yet 100 %."""
+    n, accuracy = (pd.to_numeric(baseline[column]).to_numpy(float) for column in ("n", "accuracy"))
+    low, high = wilson(accuracy * n, n)
+    return baseline.assign(accuracy_low=low, accuracy_high=high)
 
 
 def decimals_of(column: str) -> int | None:
@@ -62,7 +72,8 @@ def table(
     """A table for the page: columns (text, is number, can be chosen by), rows of (text, is number, value to sort by),
     and how many rows were left out.
 
-    `words` puts headings and verdicts in words of the run. Ends of intervals become a bracket behind their value. The value to sort by is "" where the text says it.
+    `words` puts headings and verdicts in words of the run. Ends of intervals become a bracket behind their
+    value. The value to sort by is "" where the text says it.
     """
     ends = ends_of(list(map(str, frame.columns)))
     hidden = {end for pair in ends.values() for end in pair}
