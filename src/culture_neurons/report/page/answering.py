@@ -106,7 +106,7 @@ def _limits(tables: Tables, model: str, who: str) -> list[str]:
     table = rows(tables.evidence, model)
     if not {"n_cultures", "n_controls"} <= set(table) or not len(table):
         return []
-    first = table.drop_duplicates("selector")
+    first = table[table["n_controls"].astype(float) > 0].drop_duplicates("selector")  # without any: "not tested"
     by_groups = {}
     for _, row in first.iterrows():
         by_groups.setdefault(int(row["n_cultures"]), {})[selector_name(str(row["selector"]))] = int(row["n_controls"])

@@ -37,7 +37,7 @@ from culture_neurons.report.figures.tables import (
     rows,
     selector_name,
 )
-from culture_neurons.report.figures.titles import named, number, plural
+from culture_neurons.report.figures.titles import MINUS, named, number, plural
 from culture_neurons.report.page import (
     answering,
     evaluation_sets,
@@ -224,7 +224,7 @@ def by_culture(
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
             culture = str(record["eval_culture"])
             tests = {
-                measure: of.get((model, culture), (math.nan,) * 4) if of else _own_change(record, measure)
+                measure: of.get((model, culture), (math.nan,) * 5) if of else _own_change(record, measure)
                 for measure, of in specific.items()
             }
             cells_of.setdefault(culture, {})[model] = _cell(record, tests, {m for m, of in specific.items() if of})
@@ -260,15 +260,15 @@ def by_culture(
 
 def _specific(
     tables: Tables, selector: str, top_fraction: float, measure: str
-) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+) -> dict[tuple[str, str], tuple[float, ...]]:
     """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value,
-    and the ends of its interval over questions.
+    the ends of its interval over questions, and the difference that this interval is of.
 
     Against the other cultures' masks (luck of the questions, cultures.csv, two-sided) and, where labels were shuffled,
     against masks of shuffled labels (luck of the neurons, permutations.csv, one-sided: a loss as large). The larger p
     counts; where the two differ in direction the change is nan, as neither can be said.
     """
-    result: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+    result: dict[tuple[str, str], tuple[float, ...]] = {}
     for name in ("cultures", "permutations"):
         table = tables.more.get(name)
         for model in tables.models if table is not None else ():
@@ -284,7 +284,7 @@ def _specific(
             ):
                 key = model, str(culture)
                 if name == "cultures":
-                    result[key] = difference, p, low, high
+                    result[key] = difference, p, low, high, difference
                 elif key in result:
                     result[key] = *_both(result[key][:2], (difference, p)), *result[key][2:]
     return result
@@ -298,7 +298,8 @@ def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
 def _own_change(record: dict[str, Any], measure: str) -> tuple[float, ...]:
     """A culture's change under its own mask, its p-value and the ends of its interval, from effects.csv."""
     change, p = CHANGES[measure]
-    return tuple(float(record.get(column, math.nan)) for column in (change, p, f"{change}_low", f"{change}_high"))
+    names = (change, p, f"{change}_low", f"{change}_high", change)
+    return tuple(float(record.get(name, math.nan)) for name in names)
 
 
 def _cell(
@@ -308,11 +309,11 @@ def _cell(
     `specific` has measures whose tested change is that against other masks."""
     changes = []
     for measure, (_, unit, decimals) in MEASURES.items():
-        column, (change, p, low, high) = CHANGES[measure][0], tests[measure]
-        against = measure in specific and np.isfinite(change)
+        column, (change, p, low, high, shown) = CHANGES[measure][0], tests[measure]
+        against = measure in specific and np.isfinite(shown)
         changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
-            "against": f"{number(change, decimals)} more than others" if against else "",
+            "against": f"own {MINUS} others {number(shown, decimals)}" if against else "",
             "interval": bracket(low, high, decimals),
             "p": p_value_text(p) if np.isfinite(p) else "",
             "fares": FARES.get(direction(change, p), ""),
