@@ -76,11 +76,11 @@ def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
         style.empty_panel(ax, NO_NEURON)
     for below in range(len(sites) if total else 0, 0, -1):  # from the top of the stack: what lies below covers it
         draw_bars(ax, 100 * counts[:below].sum(axis=0) / total, SITES[sites[below - 1]][1])
+    ax.axhline(100 / n_layers, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for row in layer_counts(tables, model, selector, top_fraction)[1]:  # each culture's own share, faintly
         if row.sum():
             ax.plot(np.arange(len(row)), 100 * row / row.sum(), color=style.INK, linewidth=0.4, alpha=0.35, zorder=3)
     ax.set_xlim(-0.6, n_layers - 0.4)
-    ax.axhline(100 / n_layers, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     style.fixed_ticks(ax)
     return [site for site, of in zip(sites, counts, strict=True) if of.any()]
 

@@ -115,7 +115,7 @@ def _reword(fig: Figure, tables: Any) -> None:
     """Texts of ours with the noun of these tables; a name of data stays, also where it was shortened for its label."""
     if tables.noun == CULTURE:
         return
-    names = set(tables.texts) | set(labels(tables.texts))
+    names = set(tables.names) | set(labels(sorted(tables.names)))
     for text in fig.findobj(Text):
         if (now := text.get_text()) not in names and (then := tables.words(now)) != now:
             text.set_text(then)

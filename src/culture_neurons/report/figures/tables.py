@@ -18,6 +18,9 @@ from culture_neurons.tables import TABLES, TEXT
 #: Tables that nothing is drawn or said without; any other is read where it is named.
 NEEDED = ("effects", "summary", "layers", "baseline", "evidence", "planted")
 
+#: Columns with names of the data and of the config.
+NAMES = ("model", "selector", "other_selector", "culture", "mask_culture", "eval_culture", "set", "other_set", "task")
+
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
              "lape-original": "LAPE-original", "effect-size": "Effect size",
              "culnig-general": "CULNIG general", "culnig-specific": "CULNIG specific"}  # fmt: skip
@@ -38,14 +41,20 @@ class Tables:
     #: What a group of questions is called: the config's `group_noun`.
     noun: str = CULTURE
     texts: frozenset[str] = field(init=False)
+    #: Those of them that name something of the data, and no word of ours.
+    names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         texts: set[str] = set()
+        names: set[str] = set()
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    texts.update(str(value) for value in table[column].dropna().unique())
+                    found = {str(value) for value in table[column].dropna().unique()}
+                    texts |= found
+                    names |= found if column in NAMES else set()
         object.__setattr__(self, "texts", frozenset(texts))
+        object.__setattr__(self, "names", frozenset(names))
 
     @property
     def models(self) -> list[str]:
@@ -58,7 +67,7 @@ class Tables:
 
     def words(self, text: str) -> str:
         """A text of ours with this run's noun for a group; names of data in it stay as they are."""
-        return reword(text, self.noun, self.texts)
+        return reword(text, self.noun, self.names)
 
     def table(self, name: str) -> pd.DataFrame | None:
         """The table tables/{name}.csv, or None where it was not read."""
