@@ -39,7 +39,7 @@ wildcard_constraints:
 
 
 onstart:
-    start.before_jobs(workflow, run.dataset)
+    start.before_jobs(workflow, run.dataset, run.notes)
 
 
 rule all:

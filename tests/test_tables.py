@@ -39,10 +39,10 @@ def stems(**changes) -> set[str]:
     return {figure.stem for figure in figures_of(run_of(**changes))}
 
 
-def test_the_planted_control_has_twenty_figures():
+def test_the_planted_control_has_twenty_one_figures():
     figures = figures_of(run_of())
-    assert len(figures) == len({figure.stem for figure in figures}) == 20
-    assert figures[:4] == [FigureFile(kind) for kind in ("overview", "baseline", "images", "benchmark")]
+    assert len(figures) == len({figure.stem for figure in figures}) == 21
+    assert figures[:4] == [FigureFile(kind) for kind in ("overview", "forest", "own-against-cross", "depth")]
     assert FigureFile("robustness", "planted-control", "cas") in figures
     assert [table for table in TABLES if table not in tables_of(run_of())] == [
         "data_overlaps", "sets", "sets_transfer", "finetuning", "finetuning_modules", "sets_effects",
@@ -52,7 +52,7 @@ def test_the_planted_control_has_twenty_figures():
 def test_what_a_run_does_not_do_has_no_table_and_no_figure():
     bare = {"planted": [], "repeated": [], "image_controls": [], "resampled": [], "shown": ["culnig-specific"]}
     assert {figure.kind for figure in figures_of(run_of(**bare))} == {
-        "overview", "baseline", "drops", "dose", "layers", "matrix", "layers-by-culture",
+        "overview", "forest", "own-against-cross", "depth", "baseline", "drops", "dose", "layers", "matrix",
     }  # fmt: skip
     assert set(tables_of(run_of(**bare))) == {*NEEDED, "cultures", "differences"}
 

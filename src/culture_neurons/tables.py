@@ -103,9 +103,11 @@ _ALL = (
         (*KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict"),
         "Comparisons and verdicts",
         "The own mask held against random masks and against the other cultures' masks; a negative difference: the own "
-        "mask does more harm.",
+        "mask does more harm. In brackets the interval over questions, under these masks; both low and both high: over "
+        "questions and masks, which belongs to the p-value. Detectable: the smallest difference that four of five runs "
+        "of this size would tell from none. Carriers: masks that do more than any mask that they are held against.",
         left_out=r"^(unit|n_controls|n_cultures)$",
-        decimals={"difference": 3},
+        decimals={"difference": 3, "both_low": 3, "both_high": 3, "detectable": 3, "n_carriers": 0},
     ),
     Table(
         "cultures",
@@ -224,7 +226,9 @@ _ALL = (
         "tabulate",
         ("model", "culture", "n", "accuracy"),
         "Baseline",
-        "Accuracy without any mask, and how many answered questions neurons come from.",
+        "Accuracy without any mask, in brackets Wilson's 95 % interval, and how many answered questions neurons come "
+        "from.",
+        left_out=r"^(model_|place)",
     ),
     Table(
         "images",
@@ -337,7 +341,7 @@ TEXT = (
     "model", "selector", "other_selector", "what", "unit", "culture", "mask_culture", "eval_culture", "measure", "site",
     "set", "other_set", "shared", "comparison", "verdict", "planted", "control", "kind", "a", "b", "target",
     "chosen_on_a", "chosen_on_b",
-    "samples_per_culture", "task", "method", "choice", "seed", "level", "open_reasoning",
+    "samples_per_culture", "place", "task", "method", "choice", "seed", "level", "open_reasoning",
 )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
-from culture_neurons.analysis.chance import compare_with_chance
+from culture_neurons.analysis.chance import compare_with_chance, most_chosen_place
 from culture_neurons.analysis.intervals import PRIOR
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.analysis.significance import ABOVE_CHANCE, AT_CHANCE, BELOW_CHANCE
@@ -102,3 +102,26 @@ def test_guessing_is_at_chance_and_knowledge_is_not(cultures, units, per_unit, a
     assert words.count(AT_CHANCE) >= 92
     assert [word(0.8) for _ in range(5)] == [ABOVE_CHANCE] * 5
     assert [word(0.01) for _ in range(5)] == [BELOW_CHANCE] * 5
+
+
+def test_a_model_that_prefers_a_place_is_told_by_its_answers():
+    orders = [(2, 0, 1), (0, 1, 2), (1, 2, 0), (2, 1, 0)] * 10
+    first = most_chosen_place(orders, [order[0] for order in orders])
+    assert (first.letter, first.n, first.of) == ("A", 40, 40)
+    assert first.expected == pytest.approx(40 / 3)
+    assert first.p < 1e-10
+    same = most_chosen_place(orders, [1] * 40)  # the same option, wherever it stands: at A, B, C and B
+    assert (same.letter, same.n) == ("B", 20)
+    assert same.p == pytest.approx(3 * float(binom.sf(19, 40, 1 / 3)))
+
+
+def test_without_an_answer_there_is_no_place():
+    assert most_chosen_place([(0, 1)], [-1]).letter == ""
+    assert most_chosen_place([(0, 1), (1, 0)], [-1, 0]).of == 1
+
+
+def test_places_of_a_model_without_preference_are_seldom_called_preferred():
+    rng = np.random.default_rng(0)
+    orders = [tuple(rng.permutation(4)) for _ in range(30)]
+    called = [most_chosen_place(orders, rng.integers(4, size=30)).p < 0.05 for _ in range(400)]
+    assert np.mean(called) < 0.06

@@ -190,7 +190,7 @@ def test_paper_has_no_controls_and_everything_is_open(browser, made_up):
     browser.call("Emulation.setEmulatedMedia", media="")
     assert hidden
     assert rows
-    assert set(rows) == {40}
+    assert set(rows) == {12}
     browser.do("window.dispatchEvent(new Event('beforeprint'))")
     assert browser.do("document.querySelectorAll('details:not([open])').length") == 0
     browser.do("window.dispatchEvent(new Event('afterprint'))")
@@ -202,6 +202,19 @@ def test_the_page_prints(browser, demo):
     paper = browser.pdf()
     assert paper.startswith(b"%PDF")
     assert len(paper) > 100_000
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 25
+
+
+def test_a_figure_opens_large_on_a_phone(browser, demo):
+    browser.open(demo, **PHONE)
+    before = browser.do("document.querySelector('figure img').getBoundingClientRect().width")
+    browser.do("document.querySelector('figure .open').click()")
+    after = browser.do("document.querySelector('dialog img').getBoundingClientRect().width")
+    assert after > 2 * before
+    assert browser.do("document.querySelector('dialog').contains(document.activeElement)")
+    browser.do("document.querySelector('dialog button').click()")
+    browser.do("new Promise(done => setTimeout(done, 50))")
+    assert browser.do("document.querySelectorAll('dialog').length") == 0
 
 
 def test_without_the_script_everything_can_be_read(browser, made_up):

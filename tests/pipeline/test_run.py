@@ -36,9 +36,10 @@ def test_every_promised_file_is_there(finished):
                  "controls/none.parquet", "stability.parquet"]  # fmt: skip
         for name in names:
             assert finished.results(model, name).stat().st_size > 0, name
-        for stem in (f"layers_{model}", f"layers-by-culture_{model}_cas", f"matrix_{model}_cas",
+        for stem in (f"layers_{model}", f"matrix_{model}_cas",
                      f"robustness_{model}_cas", f"drops_{model}", f"dose_{model}", f"stability_{model}",
-                     f"overlap_{model}", "baseline", "overview", "images"):  # fmt: skip
+                     f"overlap_{model}", "baseline", "overview", "forest",
+                     "own-against-cross", "depth", "images"):  # fmt: skip
             assert finished.results("figures", f"{stem}.png").read_bytes().startswith(b"\x89PNG")
             assert finished.results("figures", f"{stem}.pdf").read_bytes().startswith(b"%PDF")
     for name in ("summary", "drops"):

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -141,7 +142,8 @@ WORDS = {
     all_equal: {"related"},
     no_mask: set(FIGURES) - {"baseline", "images", "finetuning", "sets", "transfer"},  # which do not hang on masks
     no_rows: set(FIGURES),
-    no_rows_of_a_model: set(FIGURES) - {"overview", "baseline", "images"},  # which show the other one
+    # Others show the other model.
+    no_rows_of_a_model: {kind for kind in FIGURES if FIGURES[kind].per != "run"} | {"benchmark"},
 }
 
 
@@ -572,7 +574,7 @@ def test_one_culture_and_one_fraction(tmp_path):
     )
     made.summary["cross_drop"] = np.nan
     made.evidence.drop(made.evidence.index, inplace=True)
-    for kind in ("overview", "baseline", "drops", "dose", "layers", "matrix", "layers-by-culture", "robustness"):
+    for kind in ("overview", "baseline", "drops", "dose", "layers", "matrix", "forest", "depth", "robustness"):
         assert drawing.draw_figure(made, file_of(kind), ["cas"], 0.01).axes
 
 
@@ -682,12 +684,17 @@ def test_noise_does_not_fill_the_width(tmp_path):
         assert ax.get_xlim() == pytest.approx((-1.1 * smallest, 0.35 * smallest))
 
 
-def test_cultures_without_neurons_are_not_counted(tmp_path):
+def test_cultures_without_neurons_have_no_line(tmp_path):
     made = figures.read(build(tmp_path, models=(DEMO,), selectors=["cas"], fractions=(0.01,)))
     made.layers.loc[made.layers["culture"].isin(NAMES[:2]), "count"] = 0
-    said = f"{made.layers['count'].sum()} neurons of 6 cultures"
-    assert said in " ".join(t.get_text() for t in figures.plot_layers_by_culture(made, DEMO, "cas", 0.01).texts)
-    assert said in said_of(made, "layers-by-culture", DEMO)
+    (ax,) = figures.plot_layers(made, DEMO, ["cas"], 0.01).axes
+    dashed, *lines = ax.lines
+    assert len(lines) == len(NAMES) - 2
+    counts = contents.layer_counts(made, DEMO, "cas", 0.01)[1]
+    shares = [100 * row / row.sum() for row in counts if row.sum()]
+    for line, share in zip(lines, shares, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), share)
+    assert dashed.get_ydata() == [25.0] * 2
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -816,3 +823,57 @@ def test_a_long_name_of_a_selector_stands_whole_beside_its_row(tmp_path):
         figure = drawing.draw_figure(made, file_of(kind, DEMO), ["cas", name], 0.01)
         assert name in texts(figure)
         assert figure.get_tightbbox().x0 > -0.02
+
+
+def test_the_forest_has_every_culture_s_own_change_of_all_models_and_selectors(tables):
+    figure = figures.plot_forest(tables, [DEMO, PLANTED], ["cas", "mad"], 0.01)
+    panels = iter(figure.axes)
+    for model in (DEMO, PLANTED):
+        for column in ("drop", "logprob_drop"):
+            ax = next(panels)
+            marks = [c for c in ax.collections if isinstance(c, PathCollection)]
+            for points, selector in zip(marks, ("cas", "mad"), strict=True):
+                part = contents.rows(tables.effects, model, selector, 0.01)
+                own = part[part["mask_culture"] == part["eval_culture"]].sort_values("eval_culture")
+                np.testing.assert_allclose(sorted(points.get_offsets()[:, 0]), sorted(own[column]))
+    planted, plain = figure.axes[2], figure.axes[0]
+    assert planted.get_xlim()[0] < 3 * plain.get_xlim()[0]  # each has a scale of its own
+
+
+def test_own_changes_stand_against_the_mean_of_the_others(tables):
+    figure = figures.plot_own_against_cross(tables, [PLANTED], ["cas"], 0.01)
+    (ax,) = figure.axes
+    part = contents.rows(tables.effects, PLANTED, "cas", 0.01)
+    matrix = part.pivot(index="mask_culture", columns="eval_culture", values="logprob_drop")
+    points = {name: (float(matrix.drop(index=name)[name].mean()), float(matrix.loc[name, name])) for name in matrix}
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [points[name] for name in sorted(points)])
+    assert ax.lines[-1].get_xdata().tolist() == ax.lines[-1].get_ydata().tolist()
+
+
+def test_depth_is_relative_and_1_is_an_even_spread(tables):
+    (ax,) = figures.plot_depth(tables, [DEMO, PLANTED], ["cas"], 0.01).axes
+    even, *lines = ax.lines
+    assert even.get_ydata() == [1, 1]
+    for line, model in zip(lines, (DEMO, PLANTED), strict=True):
+        counts = contents.rows(tables.layers, model, "cas", 0.01).groupby("layer")["count"].sum()
+        np.testing.assert_allclose(line.get_xdata(), [0, 1 / 3, 2 / 3, 1])
+        np.testing.assert_allclose(line.get_ydata(), 4 * counts / counts.sum())
+        assert np.mean(line.get_ydata()) == pytest.approx(1)
+
+
+def test_figures_and_captions_have_the_noun_of_the_run_and_names_stay(tmp_path):
+    folder = build(tmp_path, cultures=["joy", "Culture shock"], models=(PLANTED,), selectors=["cas"], fractions=(0.01,))
+    made = figures.read(folder, TABLES, "emotion")
+    for kind in FIGURES:
+        figure = drawing.draw_figure(made, file_of(kind), ["cas"], 0.01)
+        said = " ".join([*texts(figure), said_of(made, kind)]).replace("Culture shock", "")
+        assert "ulture" not in said, (kind, said)
+    assert "Culture shock" in texts(drawing.draw_figure(made, file_of("matrix"), ["cas"], 0.01))
+    assert "an emotion" in said_of(made, "own-against-cross")
+
+
+def test_nats_of_a_matrix_have_two_decimals(tables):
+    made = figures.plot_matrix(tables, PLANTED, "cas", 0.01)
+    cells = [t.get_text() for t in made.axes[2].texts]
+    assert cells
+    assert all(len(cell.partition(".")[2]) == 2 for cell in cells if cell != "0")

@@ -174,7 +174,7 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
 
 def test_every_verdict_has_plain_words(tmp_path):
     every = [significance.SPECIFIC, significance.UNSPECIFIC, significance.LESS, significance.NOTHING]
-    every += [significance.TOO_FEW, significance.UNTESTED, significance.NOT_JUDGED]
+    every += [significance.INCONCLUSIVE, significance.TOO_FEW, significance.UNTESTED, significance.NOT_JUDGED]
     assert list(summary.HEADLINES) == every
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (

@@ -248,7 +248,7 @@ def test_evidence_tells_the_control_from_the_plain_model(results):
     verdicts = evidence.groupby(["model", "selector"])["verdict"].unique().map(list).to_dict()
     assert verdicts["control", "cas"] == ["culture-specific"]
     for key in (("control", "lap"), ("plain", "cas"), ("plain", "lap")):
-        assert verdicts[key] == ["not distinguishable from random masks"]
+        assert set(verdicts[key]) <= {"not distinguishable from random masks", "inconclusive"}
     row = evidence.query("model == 'control' and selector == 'cas' and comparison == 'self-vs-cross'")
     summary = table(results, "summary").query("model == 'control' and selector == 'cas'")
     points = row[row["measure"] == "accuracy"]

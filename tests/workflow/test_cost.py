@@ -361,3 +361,15 @@ def test_text_warns_of_another_device_and_of_generation() -> None:
 )
 def test_numbers_are_short(function, value, text) -> None:
     assert function(value) == text
+
+
+def test_a_plan_says_which_verdicts_are_out_of_reach():
+    plan = cost.plan(RUN | {"controls_of": {"cas": 1}}, SPLITS, [calibrated()], {}, JOBS)
+    assert plan["limits"] == [
+        "no verdict is possible on cas: with 1 random control, p < 0.05 needs at least 6 groups, and there are 2; add "
+        "groups or controls of other seeds"
+    ]
+    assert plan["limits"][0] in cost_text.text(plan)
+    enough = {name: {"identify": 10, "evaluate": 9} for name in "ABCDEF"}
+    assert "What it will not tell" not in cost_text.text(cost.plan(RUN | {"controls_of": {"cas": 1}}, enough,
+                                                                   [calibrated()], {}, JOBS))  # fmt: skip

@@ -207,3 +207,16 @@ def test_tables_and_provenance_go_together(record):
     rules = {Path(path).stem.removeprefix("provenance_") for path in record.provenance}
     assert {name for rule in rules for name in record.tables_of(rule)} == {*record.tables, "provenance"}
     assert ("sets" in record.tables) == bool(record.sets)
+
+
+def test_selectors_know_how_many_random_controls_they_have():
+    assert CONTROL.controls_of == dict.fromkeys(CONTROL.scored, 2) | {"culnig-specific": 1}
+
+
+def test_groups_that_are_too_few_are_noted_as_soon_as_the_config_says_how_many():
+    assert CONTROL.notes == []  # any number of groups
+    few = Run(CONTROL.config | {"data": CONTROL.config["data"] | {"filter": CONTROL.config["data"]["filter"] | {
+        "cultures": ["A", "B", "C"]}}})  # fmt: skip
+    assert any("cas" in note and "at least 4 groups, and there are 3" in note for note in few.notes)
+    assert any("culnig-specific" in note and "at least 6 groups" in note for note in few.notes)
+    assert PAPER.notes == []

@@ -36,10 +36,11 @@ rule figures:
         figures=lambda w: write_list(run.figures),
         selectors=run.shown,
         top=run.top,
+        noun=run.config["group_noun"],
         folder=subpath(output.captions, parent=True),
     shell:
         "python -m culture_neurons.steps.figures --tables {params.tables:q} --more {params.more:q} --figures {params.figures:q}"
-        " --selectors {params.selectors:q} --top-fraction {params.top} --threads {threads}"
+        " --selectors {params.selectors:q} --top-fraction {params.top} --group-noun {params.noun:q} --threads {threads}"
         " --out-dir {params.folder:q} --log {log:q}"
 
 
@@ -65,10 +66,11 @@ rule latex:
         tables=lambda w, input: os.path.dirname(input.tables[0]),
         selectors=run.latex_selectors,
         top=run.top,
+        noun=run.config["group_noun"],
     shell:
         "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"
-        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q}"
-        " --log {log:q}"
+        " --top-fraction {params.top} --group-noun {params.noun:q} --summary {output.summary:q}"
+        " --drops {output.drops:q} --sets {output.sets:q} --log {log:q}"
 
 
 rule cards:

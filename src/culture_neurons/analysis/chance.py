@@ -7,9 +7,13 @@ the labels, or of the form of its answers.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binom
 
 from culture_neurons.analysis import intervals, p_values
 from culture_neurons.analysis.intervals import SHARE
@@ -51,3 +55,34 @@ def compare_with_chance(base: Baseline, replicates: int = 2000, seed: int = 0, m
     slack = 1e-9  # an average of thirds is no exact third
     word = ABOVE_CHANCE if low > chance + slack else BELOW_CHANCE if high < chance - slack else AT_CHANCE
     return Level(accuracy, low, high, chance, word)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place in the prompt (A, B ...) whose options a model chose most often.
+
+    letter     "" without answers
+    n, of      answers there, and all answers
+    expected   how many there would be if no place were preferred
+    p          probability of as many at any one place, if none were preferred; times the number of places (Bonferroni)
+    """
+
+    letter: str
+    n: int
+    of: int
+    expected: float
+    p: float
+
+
+def most_chosen_place(orders: Sequence[Sequence[int]], predictions: Sequence[int]) -> Place:
+    """Where the chosen options stood: `orders` has, per question, the options' original indices in the order of the
+    prompt, and `predictions` the index of the chosen one, -1 for no answer."""
+    answered = [(list(order), int(choice)) for order, choice in zip(orders, predictions, strict=True) if choice >= 0]
+    if not answered:
+        return Place("", 0, 0, math.nan, math.nan)
+    counts = Counter(order.index(choice) for order, choice in answered)
+    place, n = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    places = max(len(order) for order, _ in answered)
+    expected = sum(1 / len(order) for order, _ in answered)
+    p = min(1.0, places * float(binom.sf(n - 1, len(answered), expected / len(answered))))
+    return Place(chr(ord("A") + place), n, len(answered), expected, p)

@@ -224,7 +224,7 @@ def relabel_test(matrix: np.ndarray, permutations: int = 9999, seed: int = 0) ->
     could have taken.
     """
     n = len(matrix)
-    rows = _all_permutations(n) if n <= 8 else None
+    rows = all_permutations(n) if n <= 8 else None
     exact = rows is not None
     if rows is None:
         rows = generator("relabel", seed, n).permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
@@ -248,7 +248,7 @@ def mantel(
     n = len(similarity)
     off_diagonal = ~np.eye(n, dtype=bool)
     exact = n <= 7
-    rows = _all_permutations(n) if exact else generator("mantel", seed, n).permuted(
+    rows = all_permutations(n) if exact else generator("mantel", seed, n).permuted(
         np.tile(np.arange(n), (permutations, 1)), axis=1
     )  # fmt: skip
     # Ranks stay the same under a permutation of names, and so do their means and spreads.
@@ -350,5 +350,6 @@ def _tails(observed: float, null: np.ndarray, exact: bool) -> float:
 
 
 @cache
-def _all_permutations(n: int) -> np.ndarray:
+def all_permutations(n: int) -> np.ndarray:
+    """All orders of n things, int64 [order, n]."""
     return np.array(list(itertools.permutations(range(n))), dtype=np.int64).reshape(-1, n)

@@ -8,6 +8,8 @@ permutations.csv are one-sided, of a loss as large. Words and marks ask `directi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 #: A p-value below this is called significant.
@@ -20,8 +22,11 @@ SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
 LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
+INCONCLUSIVE = "inconclusive"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
+#: Losses by measure (points, nats) that a design must be able to find before "not distinguishable" is said.
+LARGE: Mapping[str, float] = MappingProxyType({"accuracy": 10.0, "logprob": 0.5})
 #: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate and
 #: steps.tabulate_overlaps.
 NOT_JUDGED = "not judged: the model answers at chance"

@@ -20,7 +20,9 @@ p_masks       sampling noise of the masks: any two masks differ a little, even r
 
 All are two-sided; a verdict needs the sign too. p-values are adjusted (Benjamini-Hochberg) within one model
 and one measure, over selectors, fractions and both comparisons; so a planted control lends nothing to the other
-models. Intervals are of a bootstrap over questions (`intervals`): they speak of these masks.
+models. Two intervals: ci_low and ci_high of a bootstrap over questions (`intervals`), which speaks of these masks; and
+both_low and both_high over questions and masks, which belongs to the p-value before adjustment (`mask_intervals`), with
+the smallest difference that the design could have found (detectable) and how many masks carry it (n_carriers).
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from culture_neurons.analysis import intervals, p_values
+from culture_neurons.analysis import intervals, mask_intervals, p_values
 from culture_neurons.analysis.intervals import Column
 from culture_neurons.analysis.mask_effects import Baseline
 from culture_neurons.analysis.paired_changes import UNITS, Paired, restrict_to
 from culture_neurons.analysis.random_controls import available_controls, is_same_size
 from culture_neurons.analysis.significance import (
     HIGHER,
+    INCONCLUSIVE,
+    LARGE,
     LESS,
     LEVEL,
     LOWER,
@@ -53,7 +57,8 @@ COMPARISONS = ("self-vs-random", "self-vs-cross")
 
 COLUMNS = [
     "selector", "top_fraction", "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value",
-    "p_adjusted", "verdict", "unit", "p_questions", "p_masks", "n_cultures", "n_controls",
+    "p_adjusted", "verdict", "unit", "p_questions", "p_masks", "n_cultures", "n_controls", "both_low", "both_high",
+    "detectable", "n_carriers",
 ]  # fmt: skip
 
 
@@ -209,12 +214,16 @@ def _difference_columns(paired: Mapping[tuple[str, str], Paired], keys: Sequence
 
 
 def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
-    """The verdict in words, from the two comparisons of one measure (difference, p_adjusted, least attainable p).
+    """The verdict in words, from the two comparisons of one measure (rows of evidence, and `least`, the
+    least attainable p).
 
     culture-specific                        worse than random masks and worse than the other cultures' masks
     unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one
                                             mask of all cultures
     less harm than random masks             better than random masks, whatever the other cultures' masks do
+    inconclusive                            neither, and it is open: under these masks the questions do change more or
+                                            less than under random ones (p_questions < 0.05), which masks like these
+                                            could do by chance; or a difference of `LARGE` could have been missed
     not distinguishable from random masks   otherwise
     too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
@@ -223,17 +232,27 @@ def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
         return UNTESTED
     direction_to_random = direction(random["difference"], random["p_adjusted"])
     if direction_to_random != LOWER:
-        return LESS if direction_to_random == HIGHER else TOO_FEW if random["least"] >= LEVEL else NOTHING
+        if direction_to_random == HIGHER:
+            return LESS
+        return TOO_FEW if random["least"] >= LEVEL else INCONCLUSIVE if _is_open(random) else NOTHING
     if cross["least"] >= LEVEL:
         return TOO_FEW
     return SPECIFIC if direction(cross["difference"], cross["p_adjusted"]) == LOWER else UNSPECIFIC
+
+
+def _is_open(random: pd.Series) -> bool:
+    """Whether a comparison that shows nothing leaves a difference possible, see `decide_verdict`."""
+    return bool(random["p_questions"] < LEVEL or not random["detectable"] <= LARGE[random["measure"]])
 
 
 def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tuple, control_keys: list, measure: str,
                   comparison: str, seed: int) -> dict[str, float]:  # fmt: skip
     """One row of evidence, without the columns that name it; `estimate` is over questions, None if there is none."""
     masks = paired[key]
-    empty = dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks"), np.nan)
+    empty = dict.fromkeys((
+        "difference", "ci_low", "ci_high", "p_value", "p_questions", "p_masks", "both_low", "both_high", "detectable",
+        "n_carriers",
+    ), np.nan)  # fmt: skip
     if (
         comparison == "self-vs-cross" and masks.single_mask
     ):  # the others' masks are the same one: there is nothing to compare
@@ -247,11 +266,21 @@ def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tu
         if masks.single_mask or any(paired[h].single_mask for h in control_keys):
             own, others = own.mean(keepdims=True), others.mean(axis=1, keepdims=True)
         p_masks, least = p_values.exchange_test(own, others, seed=seed)
+        of_masks = mask_intervals.exchange_interval(own, others, seed=seed)
+        carriers = mask_intervals.count_beyond(own, np.atleast_2d(others).reshape(-1, 1))
     else:
-        p_masks, least = p_values.relabel_test(masks.matrix[measure], seed=seed)
+        matrix = masks.matrix[measure]
+        p_masks, least = p_values.relabel_test(matrix, seed=seed)
+        of_masks = mask_intervals.relabel_interval(matrix, seed=seed)
+        carriers = mask_intervals.count_beyond(matrix.diagonal(), np.where(np.eye(len(matrix)), np.nan, matrix))
     p_questions = estimate["p_value"]
     p_value = max(p_questions, p_masks) if np.isfinite(p_questions) else np.nan
-    return {**estimate, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least}
+    low, high = mask_intervals.hull((estimate["ci_low"], estimate["ci_high"]), of_masks)
+    return {
+        **estimate, "p_value": p_value, "p_questions": p_questions, "p_masks": p_masks, "least": least,
+        "both_low": low, "both_high": high, "detectable": mask_intervals.least_detectable(low, high),
+        "n_carriers": carriers,
+    }  # fmt: skip
 
 
 def _macro_averages(estimates: Mapping[tuple, Mapping[str, float]], key: tuple) -> dict[str, float]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from culture_neurons.analysis.significance import (
     HIGHER,
+    INCONCLUSIVE,
     LESS,
     LEVEL,
     LOWER,
@@ -41,9 +42,21 @@ _SIGNS = {
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
 VERDICTS = {
-    SPECIFIC: "specific", UNSPECIFIC: "damage", LESS: "less", NOTHING: "none", TOO_FEW: "too few", UNTESTED: "untested",
+    SPECIFIC: "specific", UNSPECIFIC: "damage", LESS: "less", NOTHING: "none", INCONCLUSIVE: "open", TOO_FEW: "too few",
+    UNTESTED: "untested",
     NOT_JUDGED: "at chance",
 }  # fmt: skip
+#: What the words of `VERDICTS` mean, as a caption says it of those that stand in its table.
+MEANINGS = {
+    "specific": "worse than under random masks and under other cultures' masks",
+    "damage": "worse than under random masks, not shown to be specific",
+    "less": "less harm than under random masks",
+    "none": "not distinguishable from random masks, where large effects would have been found",
+    "open": "inconclusive, neither shown nor excluded",
+    "too few": "so few masks could not reach significance",
+    "untested": "without random masks of the same size, or without questions",
+    "at chance": "not judged, as the model answers at chance",
+}
 #: A cell by the direction of its change. Its numbers are mathematics, of which italics would show nothing.
 EMPHASIS = {LOWER: r"{\boldmath\textbf{%s}}", HIGHER: r"\underline{%s}", OPEN: "%s"}
 #: Decimals that a paper shows.
@@ -67,6 +80,8 @@ def number(value: Any, decimals: int) -> str:
 def interval(value: Any, low: Any, high: Any, decimals: int) -> str:
     """A number and its interval, which is left out where an end is missing."""
     ends = [number(end, decimals) for end in (low, high)]
+    if low is not None and high is not None and float(low) == float(high):
+        return number(value, decimals)  # no width: nothing says how sure it is
     shown = number(value, decimals)
     return shown if "--" in (shown, *ends) else f"{shown} [{ends[0]}, {ends[1]}]"
 
@@ -119,14 +134,12 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
                 ])  # fmt: skip
                 who = ""  # once is enough
             ends.append(len(body) - 1)
-        caption = (
+        verdicts = [word for word in MEANINGS if any(cells[-1] == word for cells in body)]
+        caption = tables.words(
             f"Change of {noun} ({unit}, masked $-$ baseline) when the top {_share(top_fraction)} of all neurons per "
             "culture are masked: on the culture's own questions (self), on the other cultures' (cross), and under "
-            r"random masks. Means over cultures with 95\,\% intervals; $n$: evaluated questions. Verdicts: "
-            "specific: worse than under random masks and under other cultures' masks; damage: worse than under random "
-            "masks, not shown to be specific; less: less harm than under random masks; none: not distinguishable from "
-            "random masks; too few: too few masks to tell an effect from luck; untested: without random masks of the "
-            "size or without questions; at chance: not judged, as the model answers at chance."
+            r"random masks. Means over cultures with 95\,\% intervals over questions; $n$: evaluated questions."
+            + (f" Verdicts: {'; '.join(f'{word}: {MEANINGS[word]}' for word in verdicts)}." if verdicts else "")
         )
         head = ["Model", "Selector", "Self", "Cross", "Random", "$n$", "Verdict"]
         result.append(table(head, body, "llrrrrl", caption, f"tab:summary-{measure}", ends))
@@ -134,34 +147,52 @@ def summary(tables: Tables, selectors: Sequence[str], top_fraction: float) -> st
 
 
 def culture_drops(tables: Tables, selector: str, top_fraction: float) -> str:
-    """What each culture loses under its own mask, a column per model, one table per measure, with 95 % intervals where
-    effects.csv has them; bold for a loss and underlined for a gain with an adjusted p-value below 0.05."""
+    """What each culture loses under its own mask, a column per model, one table per measure.
+
+    Where cultures.csv was read, beside it how much more that is than under the other cultures' masks, with its 95 %
+    interval; else the interval of the change itself. Bold for a loss and underlined for a gain with an adjusted p-value
+    below 0.05 of what the interval is of.
+    """
     effects = rows_of_own(tables.effects)
     parts = {m: rows(effects, m, selector, top_fraction).set_index("eval_culture") for m in tables.models}
-    p_values = [column for _, column in CHANGES.values() if column in effects]
-    parts |= {m: part.assign(**dict.fromkeys(p_values, np.nan)) for m, part in parts.items() if at_chance(tables, m)}
     cultures = sorted({str(culture) for part in parts.values() for culture in part.index})
+    contrasts = tables.more.get("cultures")
     result = []
     for measure, (noun, unit, _) in MEASURES.items():
+        against = {
+            m: rows(contrasts, m, selector, top_fraction).loc[lambda t: t["measure"] == measure].set_index("culture")  # noqa: B023
+            for m in tables.models
+        } if contrasts is not None else {}  # fmt: skip
         body = [
             [
                 escape(culture),
                 _question_count(parts, culture),
-                *(_own(part, culture, measure) for part in parts.values()),
+                *(
+                    _own(part, against.get(model), culture, measure, at_chance(tables, model))
+                    for model, part in parts.items()
+                ),
             ]
             for culture in cultures
         ]
-        known = (
-            rf" Bold: the culture loses, underlined: it gains (two-sided, adjusted $p < {LEVEL}$)."
-            if CHANGES[measure][1] in effects
-            else ""
-        )
-        caption = (
+        known = against or CHANGES[measure][1] in effects
+        caption = tables.words(
             f"Change of {noun} ({unit}, masked $-$ baseline) of each culture under its own mask "
-            rf"({escape(selector_name(selector))}, top {_share(top_fraction)}), with 95\,\% intervals where known; "
-            f"$n$: evaluated questions.{known}"
+            rf"({escape(selector_name(selector))}, top {_share(top_fraction)})"
+            + (
+                r", and behind the bar how much more that is than under the other cultures' masks, with 95\,\% "
+                "intervals of this difference over questions"
+                if against
+                else r", with 95\,\% intervals where known"
+            )
+            + "; $n$: evaluated questions."
+            + (
+                rf" Bold: {'more is lost' if against else 'the culture loses'}, underlined: "
+                rf"{'less is lost' if against else 'it gains'} (two-sided, adjusted $p < {LEVEL}$)."
+                if known
+                else ""
+            )
         )
-        head = ["Culture", "$n$", *(escape(named(tables, model)) for model in parts)]
+        head = [tables.words("Culture"), "$n$", *(escape(named(tables, model)) for model in parts)]
         result.append(table(head, body, "l" + "r" * (len(head) - 1), caption, f"tab:drops-{measure}"))
     return file(result)
 
@@ -171,12 +202,18 @@ def rows_of_own(effects: pd.DataFrame) -> pd.DataFrame:
     return effects[effects["mask_culture"] == effects["eval_culture"]]
 
 
-def _own(part: pd.DataFrame, culture: str, measure: str) -> str:
+def _own(part: pd.DataFrame, against: pd.DataFrame | None, culture: str, measure: str, guesses: bool) -> str:
+    """A cell: the own change, then the contrast that interval, p-value and emphasis are of."""
     if culture not in part.index:
         return "--"
-    row, (column, p_value) = part.loc[culture], CHANGES[measure]
-    text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), DECIMALS[measure])
-    return marked(text, row[column], row.get(p_value, np.nan))
+    row, (column, p_value), decimals = part.loc[culture], CHANGES[measure], DECIMALS[measure]
+    if against is not None and culture in against.index:
+        contrast = against.loc[culture]
+        text = interval(*(contrast.get(f"specificity{end}") for end in ("", "_low", "_high")), decimals)
+        p = np.nan if guesses else contrast["p_adjusted"]
+        return rf"{number(row[column], decimals)} \textbar{{}} {marked(text, contrast['specificity'], p)}"
+    text = interval(row[column], row.get(f"{column}_low"), row.get(f"{column}_high"), decimals)
+    return marked(text, row[column], np.nan if guesses else row.get(p_value, np.nan))
 
 
 def _question_count(parts: dict[str, pd.DataFrame], culture: str) -> str:

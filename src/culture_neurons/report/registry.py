@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.tables import TABLES
 
+#: Tables of every run that figures and report read beside the ones without which nothing is drawn.
+ALSO_READ = ("cultures", "differences")
+
 
 def chosen(run: Any) -> list[str]:
     """Selectors with figures of their own: the config's `figures: selectors`, without it those whose masks are ablated
@@ -48,6 +51,7 @@ class Figure:
     shows      what it shows, for the docs
     reads      tables that only some runs make: a run that makes them has the figure
     selectors  which selectors of a run have it, where it is per selector
+    folded     whether the report shows it only on demand: it has what another one sums up
     """
 
     kind: str
@@ -58,6 +62,7 @@ class Figure:
     shows: str
     reads: tuple[str, ...] = ()
     selectors: Callable[[Any], list[str]] = chosen
+    folded: bool = False
 
     def needs(self, run: Any) -> bool:
         """Whether a run has such figures."""
@@ -109,6 +114,19 @@ _ALL = (
         "self, cross and random drops by selector, one panel per model",
     ),
     Figure(
+        "forest", "run", "forest.plot_forest", "forest.caption_forest", "forest.no_forest",
+        "each culture's change under its own mask, all models and selectors",
+    ),
+    Figure(
+        "own-against-cross", "run", "forest.plot_own_against_cross", "forest.caption_own_against_cross",
+        "forest.no_own_against_cross",
+        "each culture's change under its own mask against that under the others', all models and selectors",
+    ),
+    Figure(
+        "depth", "run", "depth.plot_depth", "depth.caption_depth", "depth.no_depth",
+        "neurons by relative depth, all models on top of each other, a panel per selector",
+    ),
+    Figure(
         "baseline", "run", "models.plot_baseline", "models.caption_baseline", "models.no_baseline",
         "accuracy without masks per culture, all models",
     ),
@@ -126,32 +144,38 @@ _ALL = (
     Figure(
         "drops", "model", "effects.plot_drops", "effects.caption_drops", "effects.no_drops",
         "self, cross and random drops by selector",
+        folded=True,
     ),
     Figure(
         "dose", "model", "effects.plot_dose", "effects.caption_dose", "effects.no_dose",
         "drops against top fraction",
+        folded=True,
     ),
     Figure(
         "layers", "model", "layers.plot_layers", "layers.caption_layers", "layers.no_layers",
-        "share of a selector's neurons in each layer, a panel per selector; of selectors by attribution stacked by "
-        "module (MLP, attention)",
+        "share of a selector's neurons in each layer, mean and each culture, a panel per selector; of selectors by "
+        "attribution stacked by module (MLP, attention)",
+        folded=True,
     ),
     Figure(
         "stability", "model", "stability.plot_stability", "stability.caption_stability", "stability.no_stability",
         "what masks of random halves, and of bootstrap draws, share; with `evidence.resamples` or "
         "`evidence.split_halves`",
         ("stability",),
+        folded=True,
     ),
     Figure(
         "overlap", "model", "overlap.plot_overlap", "overlap.caption_overlap", "overlap.no_overlap",
         "neurons that cultures share, clustered; of the selector whose overlaps differ most",
         ("overlaps",),
+        folded=True,
     ),
     Figure(
         "sets", "model", "sets.plot_sets", "sets.caption_sets", "sets.no_sets",
         "accuracy on several data sets, without masks, under them and under random ones, by selector and factor; with "
         "`evaluation.sets`",
         ("sets",),
+        folded=True,
     ),
     Figure(
         "transfer", "model", "transfer.plot_transfer", "transfer.caption_transfer", "transfer.no_transfer",
@@ -177,22 +201,19 @@ _ALL = (
         "every mask on every culture's questions",
     ),
     Figure(
-        "layers-by-culture", "selector", "layers.plot_layers_by_culture", "layers.caption_layers_by_culture",
-        "layers.no_layers_by_culture",
-        "neurons in each layer, culture by culture",
-    ),
-    Figure(
         "robustness", "selector", "robustness.plot_robustness", "robustness.caption_robustness",
         "robustness.no_robustness",
         "own changes against shuffled labels, culture by culture, and drops against the strength of the intervention; "
         "of `evidence.selectors`, with `evidence.permutations` or `evidence.strengths`",
         ("permutations", "strengths"), ablated_again,
+        folded=True,
     ),
     Figure(
         "related", "selector", "related.plot_related", "related.caption_related", "related.no_related",
         "which cultures a culture's mask harms, on each data set that has them, by the smallest factor; with "
         "`evaluation.sets`, not of `culnig-general`",
         ("sets", "sets_effects"), evaluated_on_sets,
+        folded=True,
     ),
 )  # fmt: skip
 

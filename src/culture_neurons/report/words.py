@@ -47,8 +47,10 @@ def change_in_words(value: float, noun: str, unit: str, decimals: int) -> str:
 
 
 def bracket(low: Any, high: Any, decimals: int | None = None) -> str:
-    """ "[low, high]", or nothing where an end is missing."""
+    """ "[low, high]", or nothing where an end is missing or both are one: then nothing says how sure a value is."""
     ends = (low, high)
     if any(end is None or not np.isfinite(float(end)) for end in ends):
+        return ""
+    if float(low) == float(high):
         return ""
     return f"[{', '.join(number(float(end), decimals) for end in ends)}]"

@@ -27,7 +27,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.report.registry import read_list
 
     files = read_list(o.figures)
-    tables = figures.read(o.tables, filter(None, o.more))
+    tables = figures.read(o.tables, filter(None, o.more), o.group_noun)
     if len(tables.summary):  # else every figure says that there is no result
         require_fraction(tables.summary, o.top_fraction)
     for file in files:
@@ -64,6 +64,7 @@ def arguments() -> argparse.ArgumentParser:
                    help="figures to draw: a list of objects with kind, model and selector")  # fmt: skip
     p.add_argument("--selectors", nargs="+", required=True, help="selectors to show side by side, in this order")
     p.add_argument("--top-fraction", type=float, required=True, help="size of the masks in all figures but dose")
+    p.add_argument("--group-noun", default="culture", metavar="NOUN", help="what a group of questions is called")
     p.add_argument("--threads", type=int, default=1, help="figures that are drawn side by side")
     p.add_argument("--out-dir", type=Path, required=True, help="folder for the figures and captions.rst")
     return p

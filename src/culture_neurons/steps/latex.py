@@ -14,7 +14,7 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons.report import latex, latex_sets
     from culture_neurons.report.figures import tables
 
-    read = tables.read(o.tables, ["sets"] if o.sets else [])
+    read = tables.read(o.tables, ["cultures", *(["sets"] if o.sets else [])], o.group_noun)
     written = [
         (o.summary, latex.summary(read, o.selectors, o.top_fraction)),
         (o.drops, latex.culture_drops(read, o.selectors[0], o.top_fraction)),
@@ -32,6 +32,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tables", type=Path, required=True, help="folder of all tables")
     parser.add_argument("--selectors", nargs="+", required=True, help="selectors to show; drops shows the first one")
     parser.add_argument("--top-fraction", type=float, required=True, help="size of the masks")
+    parser.add_argument("--group-noun", default="culture", metavar="NOUN", help="what a group of questions is called")
     parser.add_argument("--summary", type=Path, required=True, help="table of self and cross drops")
     parser.add_argument("--drops", type=Path, required=True, help="table of the cultures under their own masks")
     parser.add_argument("--sets", type=Path, nargs="?", help="table of accuracies on several data sets, of sets.csv")

@@ -13,12 +13,13 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import __version__, layout
     from culture_neurons.files import read_csv, read_json, write_text
     from culture_neurons.report.figures import tables
+    from culture_neurons.report.nouns import CULTURE
     from culture_neurons.report.page import document
     from culture_neurons.report.registry import read_list
 
     training = {model: read_json(path) for (model,), path in layout.by("training", o.training, "model").items()}
     page = document.render(
-        tables.read(o.tables, filter(None, o.more)),
+        tables.read(o.tables, filter(None, o.more), (o.run.get("config") or {}).get("group_noun", CULTURE)),
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),

@@ -177,11 +177,14 @@ def _model(o: argparse.Namespace, samples: Any, prediction_file: Path, keys: Any
             **mask_effects.summary(effects), **average, "neurons_per_culture": sum(chosen) / max(1, len(chosen)),
             "n_cultures": len(pair.cultures), "n": len(pair.own["accuracy"]),
         }]))  # fmt: skip
+    evaluated = predictions[predictions["split"] == "evaluate"]
+    place = chance.most_chosen_place(evaluated["option_order"].tolist(), evaluated["prediction"].tolist())
     parts["baseline"].append(
         mask_effects.baseline_table(predictions, base, cultures).assign(
             level=level.word, model_accuracy=level.accuracy, model_accuracy_low=level.low,
             model_accuracy_high=level.high, model_chance=level.chance,
-            open_reasoning=answers.open_reasoning(prediction_file),
+            open_reasoning=answers.open_reasoning(prediction_file), place=place.letter, place_n=place.n,
+            place_of=place.of, place_expected=place.expected, place_p=place.p,
         )
     )  # fmt: skip
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items() if tables}

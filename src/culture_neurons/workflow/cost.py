@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from culture_neurons.analysis import design_limits
 from culture_neurons.workflow import disk
 
 
@@ -213,6 +214,7 @@ def plan(
         "hours": {unit: hours.tolist() for unit, hours in totals.items()},
         "disk": {"kept": kept, "peak": kept + sum(model["disk"]["shards"] for model in models.values())},
         "assumptions": assumptions(run, calibrations),
+        "limits": design_limits.notes(run.get("controls_of", {}), counts.cultures),
     }
 
 

@@ -26,6 +26,7 @@ def text(plan: Mapping[str, Any]) -> str:
         f"All models: {hours}",
         f"Disk: {_bytes(plan['disk']['kept'])}, and up to {_bytes(plan['disk']['peak'])} before shards are merged",
         f"Jobs: {sum(plan['jobs'].values()):,} ({count})",
+        *(["", "What it will not tell:", *(f"- {line}" for line in plan["limits"])] if plan.get("limits") else []),
         "",
         "Assumed:",
         *(f"- {line}" for line in plan["assumptions"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import layout
+from culture_neurons.analysis import design_limits
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
 from culture_neurons.workflow.questions import Questions
@@ -196,13 +197,13 @@ class Run(Questions):
 
     @cached_property
     def further_tables(self) -> list[str]:
-        """Those of them that only some runs make."""
-        return [name for name in self.tables if TABLES[name].needs is not always]
+        """Those of them that only some runs make, and those that reports show beyond what they can't do without."""
+        return [name for name in self.tables if TABLES[name].needs is not always or name in registry.ALSO_READ]
 
     @cached_property
     def latex_tables(self) -> list[str]:
         """Those that tables for a paper are made of."""
-        return [name for name in self.tables if name not in self.further_tables or name == "sets"]
+        return [name for name in self.tables if name not in self.further_tables or name in ("sets", "cultures")]
 
     @cached_property
     def latex_selectors(self) -> list[str]:
@@ -265,6 +266,14 @@ class Run(Questions):
         """Their files, PDF and PNG."""
         return self.all("figure", figure=[figure.stem for figure in self.figures])
 
+    @property
+    def notes(self) -> list[str]:
+        """What the run can't say, as far as its config alone tells: with groups that are listed, or at most so many."""
+        chosen = self.config["data"]["filter"]
+        numbers = [len(chosen["cultures"])] if chosen.get("cultures") else []
+        numbers += [chosen["top_cultures"]] if chosen.get("top_cultures") else []
+        return design_limits.notes(self.controls_of, min(numbers)) if numbers else []
+
     # What it will cost.
 
     @property
@@ -277,6 +286,7 @@ class Run(Questions):
             "selectors": sorted(self.selectors),
             "attributed": sorted(self.attributed),
             "matched": sorted(self.matched),
+            "controls_of": self.controls_of,
             "mentions": bool(self.mentions),
             "choosing": list(self.choosing),
             "sets": {

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from culture_neurons import selectors
+from culture_neurons.analysis.random_controls import controls_for
 from culture_neurons.layout import fraction_text
 from culture_neurons.types import CULNIG, IMPORTED
 
@@ -125,6 +126,20 @@ class Settings:
         """Random controls."""
         without = (*self.imported, *self.attributed)
         return [name for name in self.selectors if name not in without and self._entry(name).control]
+
+    @cached_property
+    def controls_of(self) -> dict[str, int]:
+        """Selectors -> how many random controls they are held against."""
+        matches = {
+            name: self.selectors[name].get("match", "cas") if self.methods[name] == "random-matched" else ""
+            for name in self.controls
+        }
+        attributed = {name for name, match in matches.items() if match in self.attributed}
+        result = {}
+        for name in self.shown:  # masks by attribution lie elsewhere, and so do their controls
+            of_place = {c: match for c, match in matches.items() if (c in attributed) == (name in self.attributed)}
+            result[name] = len(controls_for(name, of_place))
+        return result
 
     @cached_property
     def matched(self) -> list[str]:

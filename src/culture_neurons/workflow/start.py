@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.workflow import finished, slurm
 
 
-def before_jobs(workflow: Any, dataset: str) -> None:
+def before_jobs(workflow: Any, dataset: str, notes: Iterable[str] = ()) -> None:
     """Leave with a message where no result can be written, where jobs of a killed run are still in the queue, or where
-    finished results would be made again because of times alone."""
+    finished results would be made again because of times alone; say `notes` on what the run will not tell."""
+    for note in notes:
+        print(f"config: note: {note}", file=sys.stderr)
     results = Path("results") / dataset
     check_writable(results)
     try:

@@ -7,7 +7,7 @@ import pytest
 from culture_neurons.analysis import significance
 from culture_neurons.report import figures, latex, latex_sets
 from culture_neurons.report.page import summary
-from culture_neurons.report.page.answering import warnings
+from culture_neurons.report.page.answering import level_in_words, warnings
 from culture_neurons.report.page.evaluation_sets import sentences
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
@@ -100,6 +100,7 @@ def test_a_model_below_chance_is_judged_and_its_labels_are_doubted(tables):
     (said,) = warnings(tables, MODELS[0])
     assert f"{MODELS[0]} answers below chance: accuracy 26.1 %" in said
     assert "a fault of the labels" in said
+    del tables.more["cultures"]
     assert latex.culture_drops(tables, "cas", 0.01).count("textbf") == 0  # no p-values here, and no fault
 
 
@@ -120,3 +121,49 @@ def test_few_well_formed_answers_and_open_reasoning_are_said(tmp_path, tables):
     assert "inside an open &lt;think&gt;" in page(tmp_path, tables)
     tables.baseline.loc[mine, "well_formed_rate"] = 0.5
     assert [text for text in warnings(tables, MODELS[1]) if "only" in text] == []
+
+
+def test_a_model_that_answers_is_said_to_with_its_numbers(tables):
+    tables.baseline["level"] = "above chance"
+    tables.baseline[["model_accuracy", "model_accuracy_low", "model_accuracy_high", "model_chance"]] = [
+        0.61,
+        0.5,
+        0.7,
+        0.25,
+    ]
+    said = level_in_words(tables, MODELS[0])
+    n = int(tables.baseline.loc[tables.baseline["model"] == MODELS[0], "n"].sum())
+    assert said == (
+        f"{MODELS[0]} answers above chance without masks: accuracy 61.0 % [50.0, 70.0], and guessing gives 25.0 % "
+        f"({n} questions)."
+    )
+    guess(tables)
+    assert level_in_words(tables, MODELS[0]) == ""  # the warning says it
+
+
+def test_a_preferred_place_is_said(tables):
+    tables.baseline[["place", "place_n", "place_of", "place_expected", "place_p"]] = ["A", 30, 40, 10.0, 1e-9]
+    (said,) = warnings(tables, MODELS[0])
+    assert "prefers a place: 30 of 40 answers are option A of the prompt, where 10 would be even (p < 0.001)" in said
+    tables.baseline["place_p"] = 0.02
+    assert warnings(tables, MODELS[0]) == []
+
+
+def test_cultures_without_a_mask_are_named_with_the_reason(tables):
+    mine = (tables.effects["model"] == MODELS[0]) & (tables.effects["mask_culture"] == "B")
+    tables.effects.drop(tables.effects.index[mine], inplace=True)
+    tables.baseline.loc[tables.baseline["culture"] == "B", ["n_identify", "n_identify_correct"]] = [7, 1]
+    (said,) = warnings(tables, MODELS[0])
+    assert f"{MODELS[0]} has no mask for B (1 of 7): in brackets how many questions" in said
+    assert warnings(tables, MODELS[1]) == []
+
+
+def test_groups_that_are_too_few_for_a_verdict_are_said_first(tables):
+    tables.evidence[["n_cultures", "n_controls"]] = [3, 2]
+    (said,) = warnings(tables, MODELS[0])
+    assert (
+        "no verdict is possible on CAS: with 2 random controls, p < 0.05 needs at least 4 groups, and there are 3"
+        in said
+    )
+    tables.evidence[["n_cultures", "n_controls"]] = [6, 2]
+    assert warnings(tables, MODELS[0]) == []

@@ -95,3 +95,11 @@ def test_rows_of_single_cultures_and_seeds_are_left_to_the_file(tmp_path):
     columns = [name for name, *_ in shown["columns"]]
     assert {"task", "set", "choice", "change", "change vs poorest p adjusted"} <= set(columns)
     assert not {"culture", "seed", "task n"} & set(columns)
+
+
+def test_all_of_one_question_is_not_yet_all(tmp_path):
+    made = figures.read(build(tmp_path / "tables", cultures=["A", "B"], selectors=["cas"], fractions=(0.01,)))
+    made.baseline[["n", "accuracy"]] = [1, 1.0]
+    (shown,) = [section for section in grids.sections(made) if section["name"] == "baseline"]
+    cells = [text for text, *_ in shown["rows"][0]["cells"]]
+    assert "1.000 [0.207, 1.000]" in cells

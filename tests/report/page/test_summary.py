@@ -7,6 +7,7 @@ import pytest
 
 from culture_neurons.report import figures
 from culture_neurons.report.page import summary
+from culture_neurons.report.words import bracket
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
 
@@ -95,3 +96,38 @@ def test_the_selector_that_is_shown(tables):
     keep = tables.evidence["selector"] == "mad"
     tables.evidence.drop(tables.evidence.index[~keep], inplace=True)
     assert summary.main_selector(tables, []) == "mad"
+
+
+def test_interval_p_and_mark_of_a_culture_speak_of_one_contrast(tmp_path, tables):
+    made = figures.read(tmp_path / "tables", ["cultures"])
+    table = made.more["cultures"]
+    table[["self", "specificity", "specificity_low", "specificity_high", "p_adjusted"]] = [-9.0, -4.0, -6.0, -2.0, 0.01]
+    change = summary.by_culture(made, "cas", 0.01)["rows"][0]["cells"][0]["changes"][0]
+    minus = "\N{MINUS SIGN}"
+    assert change["against"] == f"own {minus} others {minus}4.0"
+    assert (change["interval"], change["p"], change["fares"]) == (f"[{minus}6.0, {minus}2.0]", "p = 0.010", "worse")
+    assert f"own {minus} others {minus}4.0 [{minus}6.0, {minus}2.0] p = 0.010" in page(tmp_path, made)
+
+
+def test_a_comparison_has_the_interval_that_belongs_to_its_p_value(tables):
+    columns = ["difference", "ci_low", "ci_high", "p_adjusted", "both_low", "both_high", "detectable", "n_carriers",
+               "n_cultures"]  # fmt: skip
+    tables.evidence[columns] = [-10.9, -15.0, -7.2, 0.96, -33.0, 2.0, 25.0, 3, 8]
+    (item, *_) = summary.findings(tables, 0.01)[0]["items"]
+    said = item["said"]["accuracy"]["detail"]
+    minus = "\N{MINUS SIGN}"
+    assert (
+        f"against random masks: {minus}10.9 points (95 % interval over questions and masks {minus}33.0 to 2.0, "
+        "adjusted p = 0.960), 3 of 8 masks go beyond all of these, four of five such runs would find a difference of 25.0 points"
+    ) in said
+    tables.evidence["p_adjusted"] = 0.01  # what was found needs no word on what could have been
+    (item, *_) = summary.findings(tables, 0.01)[0]["items"]
+    assert "four of five" not in item["said"]["accuracy"]["detail"]
+    tables.evidence[["both_low", "both_high"]] = np.nan
+    (item, *_) = summary.findings(tables, 0.01)[0]["items"]
+    assert f"95 % interval over questions {minus}15.0 to {minus}7.2" in item["said"]["accuracy"]["detail"]
+
+
+def test_an_interval_without_width_is_none():
+    assert bracket(1.0, 1.0, 1) == ""
+    assert bracket(0.0, 1.0, 1) == "[0.0, 1.0]"

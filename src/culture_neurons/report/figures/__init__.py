@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from culture_neurons.report.figures.benchmark import plot_benchmark
 from culture_neurons.report.figures.data_overlaps import plot_data_overlaps
+from culture_neurons.report.figures.depth import plot_depth
 from culture_neurons.report.figures.effects import plot_dose, plot_drops
 from culture_neurons.report.figures.finetuning import plot_finetuning
+from culture_neurons.report.figures.forest import plot_forest, plot_own_against_cross
 from culture_neurons.report.figures.images import plot_images
-from culture_neurons.report.figures.layers import plot_layers, plot_layers_by_culture
+from culture_neurons.report.figures.layers import plot_layers
 from culture_neurons.report.figures.matrix import plot_matrix
 from culture_neurons.report.figures.models import plot_baseline, plot_overview
 from culture_neurons.report.figures.overlap import plot_overlap
@@ -33,15 +35,17 @@ __all__ = [
     "plot_baseline",
     "plot_benchmark",
     "plot_data_overlaps",
+    "plot_depth",
     "plot_dose",
     "plot_drops",
     "plot_finetuning",
+    "plot_forest",
     "plot_images",
     "plot_layers",
-    "plot_layers_by_culture",
     "plot_matrix",
     "plot_overlap",
     "plot_overview",
+    "plot_own_against_cross",
     "plot_related",
     "plot_robustness",
     "plot_sets",

@@ -54,8 +54,8 @@ def caption(tables: Tables, file: FigureFile, selectors: Sequence[str], top_frac
     """What the figure shows, in plain text with names as they are; or why it shows nothing."""
     if words := empty(tables, file, selectors, top_fraction):
         who = [named(tables, model) for model in ([file.model] if file.model else tables.models)]
-        return f"{', '.join(who)}{_of(file)}: {words}."
-    return call(FIGURES[file.kind].caption, _arguments(tables, file, selectors, top_fraction))
+        return tables.words(f"{', '.join(who)}{_of(file)}: {words}.")
+    return tables.words(call(FIGURES[file.kind].caption, _arguments(tables, file, selectors, top_fraction)))
 
 
 def _of(file: FigureFile) -> str:

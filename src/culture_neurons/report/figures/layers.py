@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.tables import Tables, layer_counts, percent, rows, selector_name
-from culture_neurons.report.figures.titles import basis, listed, named, neurons_in_words, plural, source, title
+from culture_neurons.report.figures.titles import basis, listed, named, plural, title
 
 #: Panels in a row of small multiples, at most.
 COLUMNS = 5
@@ -67,8 +67,8 @@ def share_of_attention(sites: list[str], counts: np.ndarray) -> float:
 
 
 def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fraction: float) -> list[str]:
-    """Share of a selector's neurons in each layer (%) on `ax`, stacked by site, and dashed an even spread; returns the
-    sites."""
+    """Share of a selector's neurons in each layer (%) on `ax`, stacked by site, each culture's own
+    as a thin line, and dashed an even spread; returns the sites."""
     sites, counts = per_mask(tables, model, selector, top_fraction)
     total = counts.sum()
     n_layers = counts.shape[1]
@@ -76,8 +76,11 @@ def draw_layers(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
         style.empty_panel(ax, NO_NEURON)
     for below in range(len(sites) if total else 0, 0, -1):  # from the top of the stack: what lies below covers it
         draw_bars(ax, 100 * counts[:below].sum(axis=0) / total, SITES[sites[below - 1]][1])
-    ax.set_xlim(-0.6, n_layers - 0.4)
     ax.axhline(100 / n_layers, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    for row in layer_counts(tables, model, selector, top_fraction)[1]:  # each culture's own share, faintly
+        if row.sum():
+            ax.plot(np.arange(len(row)), 100 * row / row.sum(), color=style.INK, linewidth=0.4, alpha=0.35, zorder=3)
+    ax.set_xlim(-0.6, n_layers - 0.4)
     style.fixed_ticks(ax)
     return [site for site, of in zip(sites, counts, strict=True) if of.any()]
 
@@ -94,7 +97,7 @@ def caption_layers(tables: Tables, model: str, selectors: Sequence[str], top_fra
     chosen = listed([plural(n, kind) for n, kind in sorted(bases)])
     return (
         f"{named(tables, model)}: share of a selector's neurons (top {percent(top_fraction)}) in each decoder layer, "
-        f"mean over cultures; n: neurons per mask. Dashed: an even spread"
+        f"mean over cultures (bars) and each culture (thin lines); n: neurons per mask. Dashed: an even spread"
         f"{f'; chosen on {chosen}' if chosen else ''}{'; ' if parts else ''}{listed(parts)}."
     )
 
@@ -123,8 +126,8 @@ def plot_layers(
     fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * gap_y + foot)
     height = fig.get_size_inches()[1]
     style.heading(fig, title(tables, model, 60), [
-        f"Where neurons lie: share of a selector's neurons in each layer, top {percent(top_fraction)}, mean over "
-        f"cultures; n: neurons per mask",
+        f"Where neurons lie: share of a selector's neurons in each layer, top {percent(top_fraction)}; bars: mean "
+        f"over cultures, thin lines: each; n: neurons per mask",
     ])  # fmt: skip
     panels, drawn = [], set()
     for i, selector in enumerate(selectors):
@@ -154,66 +157,4 @@ def plot_layers(
     handles["even spread"] = Line2D([], [], color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     fig.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), handlelength=1.2,
                bbox_to_anchor=(0.5, 0.01 / height), columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
-    return fig
-
-
-def caption_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
-    """What `plot_layers_by_culture` shows."""
-    _, counts = layer_counts(tables, model, selector, top_fraction)
-    known = basis(tables, model, selector)
-    return (
-        f"{named(tables, model)}: number of neurons in each decoder layer, culture by culture "
-        f"({selector_name(selector)}, top {percent(top_fraction)}). {neurons_in_words(counts)}"
-        f"{'' if known is None else f', chosen on {plural(*known)}'}."
-    )
-
-
-def no_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
-    """Why there are no neurons to draw, "" where there are some."""
-    return "" if layer_counts(tables, model, selector, top_fraction)[1].any() else NO_NEURON
-
-
-@style.with_style
-def plot_layers_by_culture(tables: Tables, model: str, selector: str, top_fraction: float) -> Figure:
-    """The histogram over layers as small multiples, one per culture, on common axes."""
-    cultures, counts = layer_counts(tables, model, selector, top_fraction)
-    n_layers = counts.shape[1]
-    n_rows = max(1, -(-len(cultures) // COLUMNS))
-    n_columns = max(1, -(-len(cultures) // n_rows))
-    left, right, gap_x, gap_y, bottom, head, cell = 0.6, 0.08, 0.12, 0.22, 0.42, 0.62, 0.62
-    width = (style.DOUBLE - left - right - (n_columns - 1) * gap_x) / n_columns
-    fig = style.figure(style.DOUBLE, head + bottom + n_rows * cell + (n_rows - 1) * gap_y)
-    style.heading(fig, title(tables, model), [
-        f"Neurons per layer and culture, {selector_name(selector)}, top {percent(top_fraction)}; "
-        f"{neurons_in_words(counts)}{source(tables, model, selector)}",
-    ])  # fmt: skip
-    top = max(1.0, float(counts.max(initial=0)) * 1.08)
-    ticks = layer_ticks(n_layers, width)
-    for i, (name, row) in enumerate(zip(fonts.labels(cultures, 20), counts, strict=True)):
-        at_row, at_column = divmod(i, n_columns)
-        ax = style.axes(
-            fig,
-            left + at_column * (width + gap_x),
-            bottom + (n_rows - 1 - at_row) * (cell + gap_y),
-            width,
-            cell,
-        )
-        draw_bars(ax, row, style.BLUE)
-        ax.set_ylim(0, top)
-        ax.set_title(name, fontsize=style.SMALL, loc="left", pad=2.5)
-        # The last panel of each column carries the labels of its axis.
-        lowest = i + n_columns >= len(cultures)
-        ax.set_xticks(ticks, [str(t) for t in ticks] if lowest else [])
-        if at_column == 0:
-            style.ticks(ax.yaxis, 2, integer=True, min_n_ticks=2)
-            ax.yaxis.set_major_formatter("{x:,.0f}")
-        else:
-            ax.set_yticks([])  # ticks are what takes the time
-        style.fixed_ticks(ax)
-        if not row.sum():
-            style.empty_panel(ax, "none")
-    _, height = fig.get_size_inches()
-    fig.text((left + style.DOUBLE - right) / 2 / style.DOUBLE, 0.06 / height, "Decoder layer", ha="center")
-    fig.text(0.06 / style.DOUBLE, (bottom + (height - head - bottom) / 2) / height, "Neurons (count)",
-             rotation=90, va="center")  # fmt: skip
     return fig

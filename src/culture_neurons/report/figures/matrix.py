@@ -30,7 +30,7 @@ def draw_matrix(ax: Axes, tables: Tables, model: str, selector: str, top_fractio
     outline_diagonal(ax, n)
     width, height = ax.get_window_extent().size / ax.figure.dpi
     if n and width / n >= 0.27 and height / n >= 0.15:
-        decimals += measure == "logprob" and limit < 0.5 and width / n >= 0.32  # there is room, and little to see
+        decimals += measure == "logprob" and width / n >= 0.32  # there is room
         for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
             strong = abs(values[i, j]) > 0.6 * limit
             ax.text(j + 0.5, i + 0.5, signed(values[i, j], decimals), ha="center", va="center", fontsize=style.SMALL,

@@ -126,7 +126,7 @@ def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: flo
     places = kinds_in_words(drawn, words)
     return (
         f"Change {places}{places and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
-        f"{plural(n, 'evaluated question')} per model."
+        f"{plural(n, 'evaluated question')} per model. Each model has a scale of its own."
     )
 
 
@@ -137,7 +137,7 @@ def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -
 
 @style.with_style
 def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
-    """Self, cross and random changes by selector: a column of panels per model, on common axes."""
+    """Self, cross and random changes by selector: a column of panels per model, each with its own scale."""
     shown = compared(tables, models, selectors)
     left, right, gap, foot, between = max(1.1, room_for_names(shown)), 0.1, 0.16, 0.62, 0.5
     head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
@@ -150,7 +150,8 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
     n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in models), default=0)
     planted = any(tables.is_planted(m) for m in models)
     style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
-        f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model",
+        f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model"
+        + ("; scales differ" if len(models) > 1 else ""),
     ])  # fmt: skip
     for row, measure in enumerate(MEASURES):
         panels = []
@@ -163,10 +164,7 @@ def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_f
                 name = fonts.label(model, max(10, int(width / 0.062)))
                 ax.set_title(name + (f"\n({PLANTED})" if tables.is_planted(model) else ""), pad=3, linespacing=1.1)
             panels.append(ax)
-        low = min(ax.get_xlim()[0] for ax in panels) if panels else -1
-        high = max(ax.get_xlim()[1] for ax in panels) if panels else 1
-        for ax in panels:
-            ax.set_xlim(low, high)
+        for ax in panels:  # each has its own scale: beside a planted model, ordinary ones would be a line at 0
             style.ticks(ax.xaxis, max(2, int(width / 0.42)))
         y = height - head - cell - row * (cell + between) - 0.3
         fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")

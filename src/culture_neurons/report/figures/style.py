@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from culture_neurons.files import atomic
 from culture_neurons.report.figures.fonts import families, labels, shorten
+from culture_neurons.report.nouns import CULTURE
 
 #: Widths of one and of two columns of a paper, in inches.
 SINGLE, DOUBLE = 3.3, 6.9
@@ -101,9 +102,23 @@ def with_style(function: Callable[..., Figure]) -> Callable[..., Figure]:
             elif hasattr(value, "texts"):
                 texts.update(value.texts)
         with styled(texts):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            for value in (*args, *kwargs.values()):
+                if hasattr(value, "words"):
+                    _reword(result, value)
+            return result
 
     return wrapped
+
+
+def _reword(fig: Figure, tables: Any) -> None:
+    """Texts of ours with the noun of these tables; a name of data stays, also where it was shortened for its label."""
+    if tables.noun == CULTURE:
+        return
+    names = set(tables.names) | set(labels(sorted(tables.names)))
+    for text in fig.findobj(Text):
+        if (now := text.get_text()) not in names and (then := tables.words(now)) != now:
+            text.set_text(then)
 
 
 def figure(width: float, height: float) -> Figure:

@@ -12,10 +12,14 @@ import pandas as pd
 from culture_neurons.analysis.significance import AT_CHANCE
 from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.files import read_csv
+from culture_neurons.report.nouns import CULTURE, reword
 from culture_neurons.tables import TABLES, TEXT
 
 #: Tables that nothing is drawn or said without; any other is read where it is named.
 NEEDED = ("effects", "summary", "layers", "baseline", "evidence", "planted")
+
+#: Columns with names of the data and of the config.
+NAMES = ("model", "selector", "other_selector", "culture", "mask_culture", "eval_culture", "set", "other_set", "task")
 
 SELECTORS = {"cas": "CAS", "conact": "ConAct", "mad": "MAD", "lap": "LAP", "lape": "LAPE",
              "lape-original": "LAPE-original", "effect-size": "Effect size",
@@ -34,15 +38,23 @@ class Tables:
     planted: pd.DataFrame
     #: Other tables that were read, by name.
     more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    #: What a group of questions is called: the config's `group_noun`.
+    noun: str = CULTURE
     texts: frozenset[str] = field(init=False)
+    #: Those of them that name something of the data, and no word of ours.
+    names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         texts: set[str] = set()
+        names: set[str] = set()
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    texts.update(str(value) for value in table[column].dropna().unique())
+                    found = {str(value) for value in table[column].dropna().unique()}
+                    texts |= found
+                    names |= found if column in NAMES else set()
         object.__setattr__(self, "texts", frozenset(texts))
+        object.__setattr__(self, "names", frozenset(names))
 
     @property
     def models(self) -> list[str]:
@@ -52,6 +64,10 @@ class Tables:
     @property
     def cultures(self) -> list[str]:
         return sorted(set(self.baseline["culture"]) | set(self.effects["eval_culture"]) | set(self.layers["culture"]))
+
+    def words(self, text: str) -> str:
+        """A text of ours with this run's noun for a group; names of data in it stay as they are."""
+        return reword(text, self.noun, self.names)
 
     def table(self, name: str) -> pd.DataFrame | None:
         """The table tables/{name}.csv, or None where it was not read."""
@@ -76,8 +92,8 @@ class Tables:
         return list(dict.fromkeys(self.summary.loc[self.summary["model"] == model, "selector"]))
 
 
-def read(folder: str | Path, more: Iterable[str] = ()) -> Tables:
-    """Read the tables of `folder` that are needed, and those that `more` names.
+def read(folder: str | Path, more: Iterable[str] = (), noun: str = CULTURE) -> Tables:
+    """Read the tables of `folder` that are needed, and those that `more` names; `noun` is what a group is called.
 
     A table that an earlier run with other settings left there is read by nobody who does not name it.
     Raises FileError when one is missing, damaged, or lacks a column; ConfigError for an unknown name.
@@ -91,7 +107,8 @@ def read(folder: str | Path, more: Iterable[str] = ()) -> Tables:
     more = list(more)
     for name in more:
         require(list(TABLES), name, "table")
-    return Tables(**{name: one(name) for name in NEEDED}, more={name: one(name) for name in more if name not in NEEDED})
+    further = {name: one(name) for name in more if name not in NEEDED}
+    return Tables(**{name: one(name) for name in NEEDED}, more=further, noun=noun)
 
 
 def rows(

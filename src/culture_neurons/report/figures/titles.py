@@ -44,12 +44,6 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def neurons_in_words(counts: np.ndarray) -> str:
-    """ "40 neurons of 8 cultures", from counts [culture, layer]: only cultures that have any neuron."""
-    cultures = int((counts.sum(axis=1) > 0).sum())
-    return f"{plural(int(counts.sum()), 'neuron')} of {plural(cultures, 'culture')}"
-
-
 def basis(tables: Tables, model: str, selector: str) -> tuple[int, str] | None:
     """Questions that a selector chooses on, and their kind, where the tables say so: statistics are of those answered
     correctly, attributions of all."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from markupsafe import Markup
 from culture_neurons.report.figures import caption_text
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
+from culture_neurons.report.nouns import CULTURE, reword
 from culture_neurons.report.page import grids, neurons, pictures, summary
 from culture_neurons.report.registry import FigureFile
 from culture_neurons.report.words import plain, visible
@@ -54,7 +57,7 @@ def render(
     }
     style, script = _source("document.css.j2"), _source("document.js.j2")
     return (
-        _environment()
+        _environment(tables.noun)
         .get_template("document.html.j2")
         .render(
             style=style,
@@ -64,18 +67,19 @@ def render(
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
             models=[named(tables, m) for m in tables.models],
-            findings=summary.findings(tables, top_fraction, chosen_on),
+            findings=reworded(summary.findings(tables, top_fraction, chosen_on), tables.words),
             cultures=summary.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
-            controls=plain(caption_text.controls(config.get("selectors"))),
+            controls=plain(tables.words(caption_text.controls(config.get("selectors")))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
             n_questions=plural(
                 max((questions(tables, m) or 0 for m in tables.models), default=0), "evaluated question"
             ),
-            n_cultures=plural(len(tables.cultures), "culture"),
+            n_cultures=tables.words(plural(len(tables.cultures), "culture")),
+            questions=_questions_in_words(counts),
             n_kept=int(counts["n"].sum()) if len(counts) else 0,
             n_dropped=len(dropped),
-            counts=grids.table(grids.counts_table(counts), "counts") if len(counts) else None,
-            dropped=grids.table(grids.dropped_table(dropped), "dropped") if len(dropped) else None,
+            counts=grids.table(grids.counts_table(counts), "counts", words=tables.words) if len(counts) else None,
+            dropped=grids.table(grids.dropped_table(dropped), "dropped", words=tables.words) if len(dropped) else None,
             model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
             figures=pictures.groups(tables, Path(figures), files, selectors, top_fraction),
             neurons=neurons.cards(tables, cards or {}),
@@ -104,9 +108,34 @@ def versions() -> dict[str, str]:
     return result
 
 
-def _environment() -> jinja2.Environment:
+def _questions_in_words(counts: pd.DataFrame) -> str:
+    """Where the evaluated questions come from: "of 160 in all, 80 choose neurons and the other 80 judge them"."""
+    by_split = counts.groupby("split")["n"].sum() if len(counts) else {}
+    chosen, judged = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
+    if not chosen or not judged:
+        return ""
+    return f"of {chosen + judged:,} that were kept, {chosen:,} choose neurons, and the other {judged:,} judge them"
+
+
+def reworded(value: Any, words: Callable[[str], str]) -> Any:
+    """Sentences of ours, in lists and by name, in the words of the run (`Tables.words`); names stay."""
+    if isinstance(value, str):
+        return words(value)
+    if isinstance(value, dict):
+        return {key: reworded(of, words) for key, of in value.items()}
+    return [reworded(of, words) for of in value] if isinstance(value, list) else value
+
+
+def _template(noun: str, name: str) -> str:
+    """A template in which texts, which are ours, have the run's noun for a group; expressions and tags stay."""
+    source = (FOLDER / name).read_text(encoding="utf-8")
+    pieces = re.split(r"(\{\{.*?\}\}|\{%.*?%\}|<[^>]*>)", source)
+    return "".join(piece if i % 2 else reword(piece, noun) for i, piece in enumerate(pieces))
+
+
+def _environment(noun: str = CULTURE) -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FunctionLoader(partial(_template, noun)),
         autoescape=True,
         finalize=visible,
         undefined=jinja2.StrictUndefined,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from culture_neurons.report.figures.models import wilson
 from culture_neurons.report.figures.tables import Tables, questions, rows
 from culture_neurons.report.figures.titles import DASH, number
 from culture_neurons.report.words import bracket, plain
@@ -35,13 +36,22 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
     for section in TABLES.values():
         frame = tables.table(section.name)
         if section.shown and frame is not None and len(frame):
+            if section.name == "baseline":
+                frame = with_interval(frame)
             frame = frame[frame[list(section.averaged)].isna().all(axis=1)]
             empty = set(frame.columns[frame.isna().all()])
             left_out = {c for c in frame if section.left_out and re.search(section.left_out, c)} | empty
             shown = frame[[c for c in frame if c not in left_out]]
-            result.append(table(shown, section.name, section.decimals)
-                          | {"title": section.title, "note": section.note})  # fmt: skip
+            result.append(table(shown, section.name, section.decimals, tables.words)
+                          | {"title": tables.words(section.title), "note": tables.words(section.note)})  # fmt: skip
     return result
+
+
+def with_interval(baseline: pd.DataFrame) -> pd.DataFrame:
+    """baseline.csv with Wilson's interval of each accuracy: 100 % of one question is not yet 100 %."""
+    n, accuracy = (pd.to_numeric(baseline[column]).to_numpy(float) for column in ("n", "accuracy"))
+    low, high = wilson(accuracy * n, n)
+    return baseline.assign(accuracy_low=low, accuracy_high=high)
 
 
 def decimals_of(column: str) -> int | None:
@@ -56,11 +66,14 @@ def ends_of(columns: list[str]) -> dict[str, tuple[str, str]]:
     return {c: pair for c, pair in pairs.items() if {c, *pair} <= set(columns)}
 
 
-def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = None) -> dict[str, Any]:
+def table(
+    frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = None, words: Callable[[str], str] = str
+) -> dict[str, Any]:
     """A table for the page: columns (text, is number, can be chosen by), rows of (text, is number, value to sort by),
     and how many rows were left out.
 
-    Ends of intervals become a bracket behind their value. The value to sort by is "" where the text says it.
+    `words` puts headings and verdicts in words of the run. Ends of intervals become a bracket behind their
+    value. The value to sort by is "" where the text says it.
     """
     ends = ends_of(list(map(str, frame.columns)))
     hidden = {end for pair in ends.values() for end in pair}
@@ -74,7 +87,8 @@ def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = N
             if column in hidden:
                 continue
             if not numeric[column]:
-                cells.append((plain(DASH if pd.isna(value) else value), False, ""))
+                text = plain(DASH if pd.isna(value) else value)
+                cells.append((words(text) if column in ("verdict", "comparison") else text, False, ""))
                 continue
             text = number(value, places[column])
             if column in ends:
@@ -84,7 +98,7 @@ def table(frame: pd.DataFrame, name: str, decimals: Mapping[str, int] | None = N
     return {
         "name": name,
         "columns": [
-            (plain(str(c).replace("_", " ")), numeric[c], c in CHOICES) for c in frame.columns if c not in hidden
+            (words(plain(str(c).replace("_", " "))), numeric[c], c in CHOICES) for c in frame.columns if c not in hidden
         ],
         "rows": body,
         "left_out": max(0, len(frame) - MOST_ROWS),

@@ -45,6 +45,11 @@ def _followed(means: pd.DataFrame) -> str:
     if "swapped" not in means.index or not means.loc["swapped", "followed_n"] > 0:
         return ""
     row = means.loc["swapped"]
+    if int(row["followed_n"]) == 1:  # one answer is no percentage
+        return (
+            " Of the one answer that was right with its own image, that with another culture's image "
+            f"{'became' if row['followed'] else 'did not become'} the option of this culture."
+        )
     interval = bracket(100 * row["followed_low"], 100 * row["followed_high"], 1)
     return (
         f" Of {plural(int(row['followed_n']), 'answer')} that were right with their own image, "

@@ -14,13 +14,15 @@ from PIL import Image
 from culture_neurons.errors import FileError
 from culture_neurons.files import damaged
 from culture_neurons.report.figures import drawing
-from culture_neurons.report.figures.tables import Tables, selector_name
+from culture_neurons.report.figures.tables import Tables
 from culture_neurons.report.figures.titles import named
-from culture_neurons.report.registry import FigureFile
+from culture_neurons.report.registry import FIGURES, FigureFile
 from culture_neurons.report.words import plain
 
 #: Figures of all models that have a place of their own on the page; any other is shown with the figures.
 PLACED = ("overview", "baseline")
+#: Figures that are open on the page, at most, and bytes of all of them.
+MOST_SHOWN, MOST_BYTES = 12, 3_500_000
 
 
 def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
@@ -32,9 +34,11 @@ def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             width, height = picture.size
+            data = _smaller(picture, data)
     except (OSError, ValueError):  # of bytes in memory: what Pillow raises for some damage
         raise damaged(path, "damaged or no PNG file") from None
     return {
+        "name": f"figures/{file.stem}.pdf",
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
         "caption": plain(caption),
         "alt": plain(f"{file.kind.replace('-', ' ')} figure. {caption}"),
@@ -44,20 +48,38 @@ def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
     }
 
 
+def _smaller(picture: Image.Image, data: bytes) -> bytes:
+    """The picture in 256 colours, a quarter of its bytes, where that is smaller: figures have few colours. The files
+    beside the page stay as they are."""
+    of = io.BytesIO()
+    picture.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(of, "PNG")
+    return min(of.getvalue(), data, key=len)
+
+
 def groups(
     tables: Tables, folder: Path, files: Sequence[FigureFile], selectors: Sequence[str], top_fraction: float
 ) -> dict[str, Any]:
-    """The figures of the page: those of `PLACED` by name, the others of all models, then per model its own and those
-    of each selector."""
-    shown = {file: image(folder, file, drawing.caption(tables, file, selectors, top_fraction)) for file in files}
+    """The figures of the page: those of `PLACED` by name, the others of all models, then per model those that one
+    reads (`first`), and folded all others (`folded`). At most `MOST_SHOWN` are open; what would make the page too
+    large is named with its file (`listed`), folded figures first."""
+    is_folded = {file: FIGURES[file.kind].folded for file in files}
+    order = sorted(files, key=lambda file: (is_folded[file], file.kind not in PLACED))  # stable: as in the run's list
+    shown: dict[FigureFile, dict[str, Any]] = {}
+    listed, size = [], 0
+    for file in order:
+        picture = image(folder, file, drawing.caption(tables, file, selectors, top_fraction))
+        size += len(picture["source"])
+        if size > MOST_BYTES:
+            listed.append(picture["name"])
+        else:
+            shown[file] = picture
     placed = {kind: shown.pop(FigureFile(kind), None) for kind in PLACED}
+    inline = [file for file in files if file in shown and not is_folded[file]]
+    inline = inline[: MOST_SHOWN - len(PLACED)]
     models = []
-    for model in dict.fromkeys(file.model for file in shown if file.model):
-        of: dict[str, list[dict[str, Any]]] = {}
-        for file, picture in shown.items():
-            if file.model == model:
-                of.setdefault(file.selector, []).append(picture)
-        first = of.pop("", [])
-        by_selector = {selector_name(selector): pictures for selector, pictures in of.items()}
-        models.append({"who": named(tables, model), "first": first, "groups": by_selector})
-    return {**placed, "overall": [picture for file, picture in shown.items() if not file.model], "models": models}
+    for model in dict.fromkeys(file.model for file in files if file.model):
+        first = [shown[file] for file in inline if file.model == model]
+        folded = [shown[file] for file in files if file in shown and file not in inline and file.model == model]
+        models.append({"who": named(tables, model), "first": first, "folded": folded})
+    overall = [shown[file] for file in files if file in shown and not file.model]
+    return {**placed, "overall": overall, "models": models, "listed": sorted(listed)}

@@ -7,7 +7,7 @@ shown beside every verdict, and never decides one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from culture_neurons.analysis.significance import (
     HIGHER,
+    INCONCLUSIVE,
     LESS,
     LOWER,
     NOT_JUDGED,
@@ -36,7 +37,7 @@ from culture_neurons.report.figures.tables import (
     rows,
     selector_name,
 )
-from culture_neurons.report.figures.titles import named, number
+from culture_neurons.report.figures.titles import MINUS, named, number, plural
 from culture_neurons.report.page import (
     answering,
     evaluation_sets,
@@ -53,6 +54,7 @@ HEADLINES = {
     UNSPECIFIC: "damage, not shown to be specific to the culture",
     LESS: "less harm than random masks do",
     NOTHING: NOTHING,
+    INCONCLUSIVE: "inconclusive, neither shown nor excluded",
     TOO_FEW: "no verdict, as there are too few masks to tell an effect from luck",
     UNTESTED: "not tested, as {missing}",
     NOT_JUDGED: "no verdict, as the model answers at chance",
@@ -70,11 +72,32 @@ def _interval(row: pd.Series, unit: str, decimals: int) -> str:
     if not np.isfinite(row["difference"]):
         return UNTESTED
     outcome = direction(row["difference"], row["p_adjusted"])
-    return (
-        f"{number(row['difference'], decimals)} {unit} (95 % interval {number(row['ci_low'], decimals)} to "
-        f"{number(row['ci_high'], decimals)}, adjusted {p_value_text(float(row['p_adjusted']))}"
+    both = row.get("both_low"), row.get("both_high")
+    known = all(end is not None and np.isfinite(end) for end in both)
+    low, high = both if known else (row["ci_low"], row["ci_high"])
+    interval = f"95 % interval over questions{' and masks' if known else ''} {number(low, decimals)} to "
+    words = (
+        f"{number(row['difference'], decimals)} {unit} ({interval if high > low else ''}"
+        f"{f'{number(high, decimals)}, ' if high > low else ''}adjusted {p_value_text(float(row['p_adjusted']))}"
         f"{f': {FARES[outcome]}' if outcome else ''})"
     )
+    return ", ".join(filter(None, (words, _carriers(row), _detectable(row, unit, decimals))))
+
+
+def _carriers(row: pd.Series) -> str:
+    """How many masks carry a difference: "4 of 6 masks do more than any of these"."""
+    n, masks = (float(row.get(column, math.nan)) for column in ("n_carriers", "n_cultures"))
+    if not (np.isfinite(n) and np.isfinite(masks)):
+        return ""
+    return f"{n:.0f} of {plural(int(masks), 'mask')} {'goes' if n == 1 else 'go'} beyond all of these"
+
+
+def _detectable(row: pd.Series, unit: str, decimals: int) -> str:
+    """The smallest effect that the design could have found, where nothing was."""
+    least = float(row.get("detectable", math.nan))
+    if not np.isfinite(least) or direction(row["difference"], row["p_adjusted"]):
+        return ""
+    return f"four of five such runs would find a difference of {number(least, decimals)} {unit}"
 
 
 def main_fraction(tables: Tables, wanted: Any = None) -> float:
@@ -119,7 +142,8 @@ def findings(tables: Tables, top_fraction: float, chosen_on: Mapping[str, str] =
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
             "shuffled": shuffled_labels.sentences(tables, model), "sets": evaluation_sets.sentences(tables, model),
             "survival": survival.sentences(tables, model),
-            "tuned": finetuning.sentences(tables, model), "warnings": answering.warnings(tables, model),
+            "tuned": finetuning.sentences(tables, model), "answers": answering.level_in_words(tables, model),
+            "warnings": answering.warnings(tables, model),
         })  # fmt: skip
     return result
 
@@ -200,9 +224,9 @@ def by_culture(
 ) -> dict[str, Any]:
     """How each culture fares under its own mask: a row per culture, a cell per model.
 
-    A cell has the change in each measure with its interval; the p-value that the own mask does something else to it
-    than other masks do (`_specific`), or where no table has that, that its answers change at all (effects.csv); and in
-    which direction that is. `counts` are how many cultures fare worse, and better where any does.
+    A cell has the change in each measure; and one contrast with its interval, p-value and direction: that the own mask
+    does something else to it than other masks do (`_specific`), or where no table has that, that its answers change at
+    all (effects.csv). `counts` are how many cultures fare worse, and better where any does.
     """
     effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
     specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
@@ -211,12 +235,10 @@ def by_culture(
         for record in rows(effects, model, selector, top_fraction).to_dict("records"):
             culture = str(record["eval_culture"])
             tests = {
-                measure: of.get((model, culture), (math.nan, math.nan))
-                if of
-                else tuple(float(record.get(column, math.nan)) for column in CHANGES[measure])
+                measure: of.get((model, culture), (math.nan,) * 5) if of else _own_change(record, measure)
                 for measure, of in specific.items()
             }
-            cells_of.setdefault(culture, {})[model] = _cell(record, tests)
+            cells_of.setdefault(culture, {})[model] = _cell(record, tests, {m for m, of in specific.items() if of})
     guessing = {model for model in tables.models if at_chance(tables, model)}
     for cells in cells_of.values():  # nothing of a model that guesses is marked
         for model in guessing & cells.keys():
@@ -249,27 +271,33 @@ def by_culture(
 
 def _specific(
     tables: Tables, selector: str, top_fraction: float, measure: str
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value.
+) -> dict[tuple[str, str], tuple[float, ...]]:
+    """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value,
+    the ends of its interval over questions, and the difference that this interval is of.
 
     Against the other cultures' masks (luck of the questions, cultures.csv, two-sided) and, where labels were shuffled,
     against masks of shuffled labels (luck of the neurons, permutations.csv, one-sided: a loss as large). The larger p
     counts; where the two differ in direction the change is nan, as neither can be said.
     """
-    result: dict[tuple[str, str], tuple[float, float]] = {}
+    result: dict[tuple[str, str], tuple[float, ...]] = {}
     for name in ("cultures", "permutations"):
         table = tables.more.get(name)
         for model in tables.models if table is not None else ():
             part = rows(table, model, selector, top_fraction)
             part = part[(part["measure"] == measure) & part["culture"].notna()]
             change = part["specificity"] if name == "cultures" else part["observed"] - part["null"]
-            for culture, difference, p in zip(part["culture"], change.astype(float), part["p_adjusted"].astype(float),
-                                              strict=True):  # fmt: skip
+            ends = [
+                part[f"specificity_{end}"].astype(float) if f"specificity_{end}" in part else [math.nan] * len(part)
+                for end in ("low", "high")
+            ]
+            for culture, difference, p, low, high in zip(
+                part["culture"], change.astype(float), part["p_adjusted"].astype(float), *ends, strict=True
+            ):
                 key = model, str(culture)
                 if name == "cultures":
-                    result[key] = difference, p
+                    result[key] = difference, p, low, high, difference
                 elif key in result:
-                    result[key] = _both(result[key], (difference, p))
+                    result[key] = *_both(result[key][:2], (difference, p)), *result[key][2:]
     return result
 
 
@@ -278,14 +306,26 @@ def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
     return one[0] if one[0] * other[0] > 0 else math.nan, float(np.maximum(one[1], other[1]))
 
 
-def _cell(record: dict[str, Any], tests: dict[str, tuple[float, float]]) -> dict[str, Any]:
-    """One culture under its own mask in one model; `tests`: measure -> change that was tested, and its p-value."""
+def _own_change(record: dict[str, Any], measure: str) -> tuple[float, ...]:
+    """A culture's change under its own mask, its p-value and the ends of its interval, from effects.csv."""
+    change, p = CHANGES[measure]
+    names = (change, p, f"{change}_low", f"{change}_high", change)
+    return tuple(float(record.get(name, math.nan)) for name in names)
+
+
+def _cell(
+    record: dict[str, Any], tests: Mapping[str, tuple[float, ...]], specific: Container[str] = ()
+) -> dict[str, Any]:
+    """One culture under its own mask in one model; `tests`: measure -> change that was tested, its p-value and ends;
+    `specific` has measures whose tested change is that against other masks."""
     changes = []
     for measure, (_, unit, decimals) in MEASURES.items():
-        column, (change, p) = CHANGES[measure][0], tests[measure]
+        column, (change, p, low, high, shown) = CHANGES[measure][0], tests[measure]
+        against = measure in specific and np.isfinite(shown)
         changes.append({
             "text": f"{number(float(record[column]), decimals)} {unit}",
-            "interval": bracket(record.get(f"{column}_low"), record.get(f"{column}_high"), decimals),
+            "against": f"own {MINUS} others {number(shown, decimals)}" if against else "",
+            "interval": bracket(low, high, decimals),
             "p": p_value_text(p) if np.isfinite(p) else "",
             "fares": FARES.get(direction(change, p), ""),
         })  # fmt: skip
