@@ -1,0 +1,102 @@
+"""Processors of the families that see images, small enough for the towers of `shrinking`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import transformers
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
+
+from tests.families.words import tokenizer
+
+_SIDE, _PATCH = 16, 4
+_SQUARE = {"height": _SIDE, "width": _SIDE}
+
+
+@dataclass(frozen=True)
+class Eye:
+    """What a family's processor needs beside the sizes that its image processor names.
+
+    text     what the chat template writes for an image
+    images   arguments of the image processor
+    more     arguments of the processor
+    outer    fields of the model's configuration that go with them
+    classes  names of processor and image processor, where the registry has none
+    """
+
+    text: str = "<image>"
+    images: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    outer: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, str] = ("", "")
+
+
+_QWEN = "<|vision_start|><image><|vision_end|>"
+EYES: dict[str, Eye] = {}
+
+
+def _eye(model_type: str) -> Eye:
+    return EYES.get(model_type, Eye())
+
+
+def outer(model_type: str) -> dict[str, Any]:
+    """Fields of the model's configuration that fit its processor."""
+    return _eye(model_type).outer
+
+
+def processor(model_type: str) -> Any:
+    """The family's own processor with a tokenizer of words. Raises LookupError where it has none."""
+    eye = _eye(model_type)
+    name = eye.classes[0] or PROCESSOR_MAPPING_NAMES.get(model_type)
+    images = image_processor(model_type)
+    if not name or images is None:
+        raise LookupError(f"{model_type}: transformers has no processor for it")
+    made = getattr(transformers, name)
+    words = tokenizer(eye.text)
+    wanted = inspect.signature(made.__init__).parameters
+    parts = {"image_processor": images, "tokenizer": words, "chat_template": words.chat_template}
+    if "video_processor" in wanted and (video := VIDEO_PROCESSOR_MAPPING_NAMES.get(model_type)):
+        parts["video_processor"] = getattr(transformers, video)()
+    if "feature_extractor" in wanted:
+        parts["feature_extractor"] = None
+    defaults = {"patch_size": _PATCH, "vision_feature_select_strategy": "default"}
+    given = {key: value for key, value in (parts | defaults | eye.more).items() if key in wanted or key in eye.more}
+    result = made(**given)
+    result.chat_template = words.chat_template
+    return result
+
+
+def image_processor(model_type: str) -> Any:
+    """The family's image processor for pictures of some 16 x 16 pixels; None where it has none."""
+    eye = _eye(model_type)
+    by_backend = IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type, {})
+    backends = ("torchvision", "pil") if is_torchvision_available() else ("pil", "torchvision")
+    name = eye.classes[1] or next((by_backend[b] for b in backends if by_backend.get(b)), None)
+    if name is None:
+        return None
+    made = getattr(transformers, name)
+    sizes: dict[str, Any] = {}
+    for key in ("size", "crop_size"):
+        before = getattr(made, key, None)
+        if isinstance(before, dict):
+            sizes[key] = {side: _edge(side, before[side]) for side in before}
+    for key in ("patch_size", "encoder_patch_size"):
+        if isinstance(getattr(made, key, None), int):
+            sizes[key] = _PATCH
+        elif isinstance(getattr(made, key, None), dict):
+            sizes[key] = {"height": _PATCH, "width": _PATCH}
+    if getattr(made, "image_grid_pinpoints", None):
+        sizes["image_grid_pinpoints"] = [[_SIDE, 2 * _SIDE], [2 * _SIDE, _SIDE]]
+    return made(**sizes | eye.images)
+
+
+def _edge(side: str, before: int) -> int:
+    """A side of 16 pixels; numbers of pixels, as Qwen bounds them, of 8 x 8 to 16 x 16."""
+    if before > 3000:
+        return 64 if side == "shortest_edge" else _SIDE * _SIDE
+    return _SIDE
