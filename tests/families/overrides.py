@@ -52,6 +52,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "llama4_vision_model": {"vision_output_dim": 32, "projector_input_dim": 32, "projector_output_dim": 32},
     "mamba2": {"head_dim": 16, "n_groups": 1},
+    "mllama_text_model": {"cross_attention_layers": [1, 3]},
+    "mllama_vision_model": {"vision_output_dim": 96, "num_global_layers": 1},
     "muse_glimmer": {"projector_hidden_size": 32},
     "musicgen": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "musicgen_melody": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
@@ -61,7 +63,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "qwen2_vl_text": _MROPE,
     "vision-encoder-decoder": {"encoder": {"class": "vit"}, "decoder": {"class": "gpt2"}},
     "xlstm": {"chunk_size": 64},
-    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16, "layers_block_type": ["linear_attention", "hybrid", "hybrid", "linear_attention"]},
+    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16,
+              "layers_block_type": ["linear_attention", "hybrid", "hybrid", "linear_attention"]},
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"]},
     "zaya": {"num_experts_per_tok": 1},
 }

@@ -12,7 +12,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from tests.families.words import tokenizer
+from tests.families.words import NUMBER, tokenizer
 
 _SIDE, _PATCH = 16, 4
 _SQUARE = {"height": _SIDE, "width": _SIDE}
@@ -37,7 +37,48 @@ class Eye:
 
 
 _QWEN = "<|vision_start|><image><|vision_end|>"
-EYES: dict[str, Eye] = {}
+_CLIP = {"num_additional_image_tokens": 1}
+_GRID = {"image_grid_pinpoints": [[_SIDE, 2 * _SIDE], [2 * _SIDE, _SIDE]]}
+_GLM = "<|begin_of_image|><image><|end_of_image|>"
+_FULL = {"vision_feature_select_strategy": "full"}
+EYES: dict[str, Eye] = {
+    "aya_vision": Eye(images={"crop_to_patches": True, "max_patches": 3},
+                      more={"img_size": _SIDE, "downsample_factor": 2},
+                      outer={"image_token_index": NUMBER["<|IMG_PATCH|>"]}),
+    "cohere2_vision": Eye(images={"patch_size": 2, "max_patches": 3}),
+    "cosmos3_edge": Eye(_QWEN),
+    "deepseek_vl": Eye(more={"num_image_tokens": 16}),
+    "deepseek_vl_hybrid": Eye(images={"high_res_size": _SQUARE}, more={"num_image_tokens": 16}),
+    "emu3": Eye(images={"min_pixels": 256, "max_pixels": 1024}),
+    "exaone4_5": Eye(_QWEN),
+    "gemma3": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4}),
+    "gemma4": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2}),
+    "glm46v": Eye(_GLM), "glm4v": Eye(_GLM),
+    "glm_ocr": Eye(_GLM, classes=("Glm46VProcessor", "Glm46VImageProcessor")),
+    "glmga": Eye(_GLM, classes=("Glm46VProcessor", "")),
+    "granite4_vision": Eye(more=_FULL | {"downsample_rate": "1/2"}, outer=_GRID | _FULL),
+    "hunyuan_vl": Eye("<|image_start|><image><|image_end|>"),
+    "idefics3": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
+                    more={"image_seq_len": 4}),
+    "internvl": Eye("<IMG_CONTEXT>", images={"crop_to_patches": True, "max_patches": 3},
+                    more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_CONTEXT>"]}),
+    "janus": Eye(more={"num_image_tokens": 16}),
+    "lfm2_vl": Eye(images={"tile_size": _SIDE, "min_image_tokens": 2, "max_image_tokens": 4, "max_tiles": 2}),
+    "llava": Eye(more=_CLIP),
+    "llava_next": Eye(more=_CLIP, outer=_GRID),
+    "llava_next_video": Eye(more=_CLIP, outer=_GRID),
+    "llava_onevision": Eye(more=_FULL | {"num_image_tokens": 16}, outer=_FULL | _GRID),
+    "mistral3": Eye("[IMG]", more={"spatial_merge_size": 2}, outer={"image_token_index": NUMBER["[IMG]"]}),
+    "ovis2": Eye(more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_ATOM>"]}),
+    "paligemma": Eye(images={"image_seq_length": 16}),
+    "qianfan_ocr": Eye("<image>", images={"crop_to_patches": True, "max_patches": 3},
+                       more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_CONTEXT>"]}),
+    "qwen2_5_vl": Eye(_QWEN), "qwen2_vl": Eye(_QWEN), "qwen3_5": Eye(_QWEN), "qwen3_vl": Eye(_QWEN),
+    "smolvlm": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
+                   more={"image_seq_len": 4}),
+    "video_llava": Eye(images={"size": {"shortest_edge": _SIDE}, "crop_size": _SQUARE}),
+    "vipllava": Eye(more=_CLIP, outer={"vision_feature_layers": [-1, -2]}),
+}  # fmt: skip
 
 
 def _eye(model_type: str) -> Eye:

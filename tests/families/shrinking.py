@@ -56,6 +56,7 @@ OF_TOWERS: dict[str, Any] = {
     **_named(2, "num_attention_heads num_heads num_key_value_heads"),
     **_named(IMAGE, "image_size input_size"),
     **_named(PATCH, "patch_size"),
+    **_named([0, 1], "deepstack_visual_indexes fullatt_block_indexes intermediate_layers_indices"),
     "head_dim": 16,
 }
 
@@ -73,8 +74,11 @@ def shrunk(config: type[PreTrainedConfig], tower: bool = False, **more: Any) -> 
     chosen: dict[str, Any] = {}
     for name in known:
         before = vars(plain).get(name) if plain is not None else None
-        if name in sizes and not isinstance(before, str | list | tuple | dict) and _optional(name, before):
+        kinds_agree = isinstance(before, str | list | tuple | dict) == isinstance(sizes.get(name), list)
+        if name in sizes and kinds_agree and _optional(name, before):
             chosen[name] = sizes[name]
+        elif name in ("image_size", "patch_size") and isinstance(before, list | tuple) and len(before) == 2:
+            chosen[name] = [sizes[name]] * 2
         elif name not in sizes and isinstance(before, int) and (id_ := _token(name, before)) is not None:
             chosen[name] = id_
     if "kv_lora_rank" in known:  # keys come from a latent that all heads share

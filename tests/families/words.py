@@ -26,13 +26,15 @@ FURTHER = (
     "<|image|>", "<|image_pad|>", "<|video_pad|>", "[IMG]", "[IMG_END]", "<global-img>", "<end_of_utterance>",
     "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE_GLOBAL", "<|patch|>",
     "<|img_thumbnail|>", "<|python_tag|>", "<IMG_START>", "<IMG_END>", "<IMG_COL>", "<IMG_ROW>", "<imgpad>",
-    "<|begin_of_image|>", "<|end_of_image|>", "<|media_pad|>", "<|placeholder|>", "<|video|>", "<|IMAGE|>",
+    "<|begin_of_image|>", "<|end_of_image|>", "<|media_pad|>", "<IMG_ATOM>", "<IMG_GRID>", "<|placeholder|>",
+    "<|video|>", "<|IMAGE|>",
     "<|IMAGE_START|>", "<|IMAGE_END|>", "<|AUDIO|>", "<|VIDEO|>", "<|IMAGE_PLACEHOLDER|>", "<box>", "</box>",
     *(f"<row_{i}_col_{j}>" for i in range(1, 4) for j in range(1, 4)), *(f"TILE_{i}" for i in range(1, 5)),
 )  # fmt: skip
-_WORDS = ("\n", "user", "assistant", "system", *prompts.LETTERS[:10], *"().,:;!?'",
-          *["Which", "What", "is", "the", "of", "a", "in", "dish", "festival", "city", "flower", "custom", "here", "shown", "eaten", "danced", "worn", "sung", "best", "known", "old", "rice", "bread", "soup", "tea", "noodles", "kite", "lantern", "drum", "song", "hat", "red", "blue", "green", "gold", "river", "hill", "market", "temple"],
-          *["Answer", "with", "letter", "option", "correct", "only", "single", "directly", "from", "given", "choices"])  # fmt: skip
+_TEXT = """Which What is the of a in dish festival city flower custom here shown eaten danced worn sung best known old
+rice bread soup tea noodles kite lantern drum song hat red blue green gold river hill market temple user system
+Answer assistant with letter option correct only single directly from given choices"""
+_WORDS = ("\n", *prompts.LETTERS[:10], *"().,:;!?'", *_TEXT.split())
 VOCABULARY = 256
 #: Token -> its number; the numbers behind those of words are free, for what configurations want to tell apart.
 NUMBER = {
