@@ -22,7 +22,8 @@ _UNSEEN = "--without-torchvision"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument(_UNSEEN, metavar="FOLDER", dest="folder", help="load the models of a folder without torchvision")
+    parser.add_argument(_UNSEEN, metavar="FOLDER", dest="folder",
+                        help="load the models of a folder, without torchvision")  # fmt: skip
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -33,7 +34,7 @@ def main() -> None:
     from transformers.utils import is_torchvision_available
 
     if not is_torchvision_available():
-        raise SystemExit("torchvision is not installed: without it the table would miss families (pip: the extra vision)")
+        raise SystemExit("torchvision is not installed (pip: the extra vision); the table needs it")
     results = check_all(options.names, options.jobs)
     if options.names:
         print(json.dumps(results, indent=1))

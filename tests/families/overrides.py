@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.families.words import NUMBER
+from tests.families.words import FREE, NUMBER
 
 #: Sections of three-axis positions: together half of a head.
 _MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
@@ -16,18 +16,21 @@ _SHARING = {"layer_types": ["sliding_attention", "full_attention"] * 2}
 _HALVES = {"layer_types": ["linear_attention", "full_attention"] * 2}
 
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "chameleon": {"vocabulary_map": {"<image>": NUMBER["<image>"]}},
-    "chameleon_vqgan": {"base_channels": 32, "channel_multiplier": [1, 1], "latent_channels": 32},
+    "chameleon": {"vocabulary_map": {"<image>": NUMBER["<image>"],
+                                     **{f"IMGIMG{letter}Z": FREE[i] for i, letter in enumerate("ABCDEFGH")}}},
+    "chameleon_vqgan": {"num_embeddings": 8, "base_channels": 32, "channel_multiplier": [1, 1], "latent_channels": 32},
     "deepseek_ocr2_text": {"mlp_layer_types": ["dense", "sparse"] * 2},
     "deepseek_vl_hybrid": {"high_res_vision_config": {"output_channels": 32}},
     "diffusion_gemma_text": {"num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 24},
     "diffusion_gemma": {"vision_config": {"class": "gemma4_vision"}},
     "emu3": {"vocabulary_map": {name: NUMBER[name] for name in ("<image>", "<|extra_200|>")}},
     "emu3_vqgan": {"base_channels": 32, "channel_multiplier": [1, 1], "latent_channels": 32},
+    "gemma4_unified_vision": {"mm_embed_dim": 32, "mm_posemb_size": 280, "output_proj_dims": 32,
+                              "pooling_kernel_size": 2},
+    "gemma4_vision": {"pooling_kernel_size": 2},
     "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 4,
                                          "vocab_size_per_layer_input": 0}},
     "gemma4_text": _SHARING, "gemma4_unified_text": _SHARING,
-    "gemma4_unified_vision": {"mm_embed_dim": 32, "mm_posemb_size": 32, "output_proj_dims": 32},
     "hunyuan_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 1, 1]}},
     "qwen2_5_omni_thinker": {"vision_start_token_id": NUMBER["<|vision_start|>"]},
     "qwen3_omni_moe_thinker": {"vision_start_token_id": NUMBER["<|vision_start|>"]},
@@ -44,7 +47,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "glm_ocr_text": _MROPE,
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "granite4_vision": {"text_config": {"class": "granite"}, "deepstack_layer_map": [[0, 0], [1, 1]],
-                        "downsample_rate": "1/2"},
+                        "downsample_rate": "1/2", "spatial_target_layers": [0, 1, 2, 3]},
     "granitemoehybrid": {"num_local_experts": 0, "shared_intermediate_size": 24, **_HALVES},
     "hunyuan_vl_vision": {"max_image_size": 64, "min_image_size": 8, "img_max_token_num": 64},
     "jamba": {"num_experts": 1, "attn_layer_period": 2, "attn_layer_offset": 1},
@@ -54,7 +57,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mamba2": {"head_dim": 16, "n_groups": 1},
     "mllama_text_model": {"cross_attention_layers": [1, 3]},
     "mllama_vision_model": {"vision_output_dim": 96, "num_global_layers": 1},
-    "muse_glimmer": {"projector_hidden_size": 32},
+    "muse_glimmer": {"out_hidden_size": 128, "projector_hidden_size": 32},
     "musicgen": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "musicgen_melody": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "paddleocr_vl_text": _MROPE,

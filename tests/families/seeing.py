@@ -26,14 +26,16 @@ class Eye:
     images   arguments of the image processor
     more     arguments of the processor
     outer    fields of the model's configuration that go with them
-    classes  names of processor and image processor, where the registry has none
+    classes  names of processor, image processor and video processor, where the registry has none
+    sounds   name of the feature extractor of sounds, where the processor insists on one
     """
 
     text: str = "<image>"
     images: dict[str, Any] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     outer: dict[str, Any] = field(default_factory=dict)
-    classes: tuple[str, str] = ("", "")
+    classes: tuple[str, str, str] = ("", "", "")
+    sounds: str = ""
 
 
 _QWEN = "<|vision_start|><image><|vision_end|>"
@@ -46,16 +48,20 @@ EYES: dict[str, Eye] = {
                       more={"img_size": _SIDE, "downsample_factor": 2},
                       outer={"image_token_index": NUMBER["<|IMG_PATCH|>"]}),
     "cohere2_vision": Eye(images={"patch_size": 2, "max_patches": 3}),
+    "chameleon": Eye(images={"size": {"shortest_edge": _SIDE}}, more={"image_seq_length": 64}),
     "cosmos3_edge": Eye(_QWEN),
     "deepseek_vl": Eye(more={"num_image_tokens": 16}),
     "deepseek_vl_hybrid": Eye(images={"high_res_size": _SQUARE}, more={"num_image_tokens": 16}),
     "emu3": Eye(images={"min_pixels": 256, "max_pixels": 1024}),
     "exaone4_5": Eye(_QWEN),
     "gemma3": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4}),
-    "gemma4": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2}),
+    "gemma4": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2, "max_soft_tokens": 70},
+                  sounds="Gemma4AudioFeatureExtractor"),
+    "gemma4_unified": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2, "max_soft_tokens": 70},
+                          sounds="Gemma4UnifiedAudioFeatureExtractor"),
     "glm46v": Eye(_GLM), "glm4v": Eye(_GLM),
-    "glm_ocr": Eye(_GLM, classes=("Glm46VProcessor", "Glm46VImageProcessor")),
-    "glmga": Eye(_GLM, classes=("Glm46VProcessor", "")),
+    "glm_ocr": Eye(_GLM, classes=("Glm46VProcessor", "Glm46VImageProcessor", "Glm46VVideoProcessor")),
+    "glmga": Eye(_GLM, classes=("Glm46VProcessor", "", "")),
     "granite4_vision": Eye(more=_FULL | {"downsample_rate": "1/2"}, outer=_GRID | _FULL),
     "hunyuan_vl": Eye("<|image_start|><image><|image_end|>"),
     "idefics3": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
@@ -69,10 +75,13 @@ EYES: dict[str, Eye] = {
     "llava_next_video": Eye(more=_CLIP, outer=_GRID),
     "llava_onevision": Eye(more=_FULL | {"num_image_tokens": 16}, outer=_FULL | _GRID),
     "mistral3": Eye("[IMG]", more={"spatial_merge_size": 2}, outer={"image_token_index": NUMBER["[IMG]"]}),
-    "ovis2": Eye(more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_ATOM>"]}),
+    "muse_glimmer": Eye("<|patch|>", outer={"image_token_id": NUMBER["<|patch|>"]}),
+    "ovis2": Eye(more={"image_seq_length": 16}, outer={"image_token_id": NUMBER["<IMG_ATOM>"]}),
     "paligemma": Eye(images={"image_seq_length": 16}),
     "qianfan_ocr": Eye("<image>", images={"crop_to_patches": True, "max_patches": 3},
                        more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_CONTEXT>"]}),
+    "qwen2_5_omni_thinker": Eye("<|vision_bos|><image><|vision_eos|>", sounds="WhisperFeatureExtractor", classes=(
+        "Qwen2_5OmniProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor")),
     "qwen2_5_vl": Eye(_QWEN), "qwen2_vl": Eye(_QWEN), "qwen3_5": Eye(_QWEN), "qwen3_vl": Eye(_QWEN),
     "smolvlm": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
                    more={"image_seq_len": 4}),
@@ -101,15 +110,19 @@ def processor(model_type: str) -> Any:
     words = tokenizer(eye.text)
     wanted = inspect.signature(made.__init__).parameters
     parts = {"image_processor": images, "tokenizer": words, "chat_template": words.chat_template}
-    if "video_processor" in wanted and (video := VIDEO_PROCESSOR_MAPPING_NAMES.get(model_type)):
+    if "video_processor" in wanted and (video := _video_class(model_type)):
         parts["video_processor"] = getattr(transformers, video)()
     if "feature_extractor" in wanted:
-        parts["feature_extractor"] = None
+        parts["feature_extractor"] = getattr(transformers, eye.sounds)() if eye.sounds else None
     defaults = {"patch_size": _PATCH, "vision_feature_select_strategy": "default"}
     given = {key: value for key, value in (parts | defaults | eye.more).items() if key in wanted or key in eye.more}
     result = made(**given)
     result.chat_template = words.chat_template
     return result
+
+
+def _video_class(model_type: str) -> str:
+    return _eye(model_type).classes[2] or VIDEO_PROCESSOR_MAPPING_NAMES.get(model_type) or ""
 
 
 def image_processor(model_type: str) -> Any:

@@ -26,7 +26,7 @@ def _named(value: Any, names: str) -> dict[str, Any]:
 SIZES: dict[str, Any] = {
     **_named(HIDDEN, "hidden_size d_model n_embd embed_dim word_embed_proj_dim embedding_size hidden_dim "
                      "out_hidden_size output_hidden_size projection_dim text_hidden_size attention_hidden_size dim "
-                     "lru_width emb_dim model_dim query_size vision_hidden_size"),
+                     "lru_width encoder_hidden_size emb_dim model_dim query_size vision_hidden_size"),
     **_named(NEURONS, "intermediate_size n_inner ffn_dim d_ff decoder_ffn_dim encoder_ffn_dim dim_ff ffn_hidden_size "
                       "moe_intermediate_size shared_expert_intermediate_size mlp_dim feed_forward_proj_dim "
                       "intermediate_size_mlp expert_ffn_hidden_size shared_intermediate_size feed_forward_size "
@@ -56,7 +56,8 @@ OF_TOWERS: dict[str, Any] = {
     **_named(2, "num_attention_heads num_heads num_key_value_heads"),
     **_named(IMAGE, "image_size input_size"),
     **_named(PATCH, "patch_size"),
-    **_named([0, 1], "deepstack_visual_indexes fullatt_block_indexes intermediate_layers_indices"),
+    **_named([0, 1], "deepstack_visual_indexes fullatt_block_indexes intermediate_layers_indices "
+                    "global_attn_indexes"),
     "head_dim": 16,
 }
 

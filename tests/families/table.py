@@ -14,17 +14,17 @@ _DOCS = Path(__file__).parents[2] / "docs"
 TABLE, RESULTS = _DOCS / "model-families.md", _DOCS / "model-families.json"
 _HEAD = """# Model families
 
-Every family of transformers {transformers} with a causal or an image-text head, as `make check-models` found it with
-torch {torch}: a tiny random model of each is saved, loaded as any other ([models.md](models.md)), and asked five questions
-in one padded batch; with images, where it sees: two questions share an image, one has none. What the package gives is
-compared with the same questions asked one by one, by other means: answers with those of the model itself, sums of
-activations and gradients with hooks of the check's own, masks with zeros in the weights (float32, within 1e-5), an empty
-mask in bfloat16 bit by bit, texts with greedy decoding step by step. `tests/families` does it. Tiny models say that a
-family's code is read right; they say nothing of what a trained model knows.
+Every family of transformers {transformers} that has a causal or an image-text head, as `make check-models` found it
+with torch {torch}. A tiny random model of each is saved, loaded as any other ([models.md](models.md)) and asked five
+questions in one padded batch; where it sees, about images too: two questions share one, and one has none. What the
+package gives is compared with the same questions asked one by one, by other means (`tests/families`): answers with
+those of the model itself, sums of activations and gradients with other hooks, masks with zeros in the weights, all in
+float32 and within 1e-5; an empty mask in bfloat16 bit by bit; texts with greedy decoding by whole passes. That says
+that a family is read right, and nothing of what a trained model knows.
 
-{text} of {all} families answer questions in words, {images} questions about images. Where a word stands in place of
-*yes*, that is what works: `text` in words alone, `images` with images alone. *vision*: needs torchvision, the extra
-`vision`. Where one model type has dense models and mixtures of experts, the dense ones are meant.
+{text} of {all} families answer questions in words, {images} questions about images. Where *text* or *images* stands in
+place of *yes*, that alone works. *vision*: needs torchvision, the extra `vision`. Where one model type has dense models
+and mixtures of experts, the dense ones are meant.
 
 """
 _COLUMNS = ("family", "text", "images", *ACTIONS[1:], "vision", "what does not work, and why")
