@@ -55,10 +55,13 @@ def save(model_type: str, folder: Path, **more: Any) -> Any:
     return result
 
 
-def is_encoder_decoder(model_type: str) -> bool:
-    """Whether the family has an encoder beside its decoder; its models are not built."""
-    config = families()[model_type].config
-    return config.has_no_defaults_at_init or bool(shrunk(config).is_encoder_decoder)
+def has_encoder(model_type: str) -> bool:
+    """Whether what loading makes of the family has an encoder beside its decoder; its models are not built. A causal
+    head leaves the encoder of such a family out."""
+    family = families()[model_type]
+    if family.config.has_no_defaults_at_init:
+        return True
+    return family.sees and bool(shrunk(family.config).is_encoder_decoder)
 
 
 def accepts(model: nn.Module, name: str) -> bool:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from culture_neurons.types import PROJECTIONS
 from tests.families.checks import ACTIONS
 from tests.families.running import works
 
@@ -76,7 +77,9 @@ def _why(result: dict[str, Any]) -> str:
         for action, why in result.get(mode, {}).items():
             if why and why != "no answers":
                 by_reason.setdefault(_short(why), []).append(action if mode == "text" else f"{action} of images")
-    return "; ".join(f"{', '.join(actions)}: {why}" for why, actions in by_reason.items())
+    missing = [site for site in PROJECTIONS if result["sites"] and site not in result["sites"]]
+    lacking = [f"attribution without {', '.join(missing)}"] if missing else []
+    return "; ".join([*(f"{', '.join(actions)}: {why}" for why, actions in by_reason.items()), *lacking])
 
 
 def _short(why: str) -> str:

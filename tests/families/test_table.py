@@ -45,13 +45,14 @@ RESULT = {
     "text": dict.fromkeys(("answer", "record", "ablate", "attribute", "generate"), "") | {"attribute": "no q | proj"},
     "images": {"answer": "tiles differ"} | dict.fromkeys(("record", "ablate", "attribute", "generate"), "no answers"),
     "vision": True,
+    "sites": ["gate_proj", "up_proj"],
 }
 
 
 def test_a_row_says_what_works_and_why_not():
     assert table.row("some", RESULT) == [
         "`some`", "yes", "no", "text", "text", "no", "text", "needed",
-        "attribute: no q / proj; answer of images: tiles differ",
+        "attribute: no q / proj; answer of images: tiles differ; attribution without q_proj, k_proj, v_proj",
     ]  # fmt: skip
     assert table.row("other", {"refused": "holds experts"}) == [
         "`other`", "no", "", "no", "no", "no", "no", "", "holds experts",
