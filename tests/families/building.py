@@ -69,6 +69,12 @@ def accepts(model: nn.Module, name: str) -> bool:
     return name in inspect.signature(model.forward).parameters
 
 
+def takes_template(processor: Any) -> bool:
+    """Whether a processor is made with a chat template; others lose it in their folder."""
+    wanted = inspect.signature(type(processor).__init__).parameters.values()
+    return any(p.name == "chat_template" or p.kind is p.VAR_KEYWORD for p in wanted)
+
+
 @torch.no_grad()
 def _enlarge(model: nn.Module) -> None:
     """Matrices four times as large: the usual ones are so small that nothing depends on the tokens."""

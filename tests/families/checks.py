@@ -14,6 +14,7 @@ from torch import nn
 from culture_neurons.errors import CultureNeuronsError
 from culture_neurons.models import loading
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer, ask, on_device, reader_of
@@ -48,14 +49,9 @@ def check(model_type: str, folder: Path) -> dict[str, Any]:
     model.save_pretrained(folder)
     try:
         building.processor(model_type).save_pretrained(folder)
-    except ImportError as error:
-        return {"refused": f"wants the package {_package(error)}"}
-    except LookupError:
-        building.tokenizer("").save_pretrained(folder)
-    try:
-        loaded = loading.load({"name": model_type, "path": str(folder), "dtype": "float32"})
+        loaded = loading.load(_settings(model_type, folder, "float32"))
     except Exception as error:
-        return {"refused": reason(error) if causal else _ENCODER}
+        return {"refused": _why_not(model, error, folder) if causal else _ENCODER}
     if not causal:
         return {"refused": f"loads, but {_ENCODER}"}
     result: dict[str, Any] = {
@@ -64,6 +60,29 @@ def check(model_type: str, folder: Path) -> dict[str, Any]:
     for mode in ("text", "images") if sees else ("text",):
         result[mode] = _all_actions(loaded, folder, mode == "images")
     return result
+
+
+def _why_not(model: nn.Module, error: Exception, folder: Path) -> str:
+    """Why a family does not load. Where it is its processor that can't be had, the structure of the model may be a
+    reason too, and a better one."""
+    try:
+        adapt(model)
+    except CultureNeuronsError as refusal:
+        return reason(refusal)
+    if isinstance(error, ImportError):
+        return f"wants the package {_package(error)}"
+    if isinstance(error, CultureNeuronsError):
+        return reason(error).replace(str(folder), "its folder")
+    return f"not checked: {reason(error)}".replace(str(folder), "its folder")
+
+
+def _settings(model_type: str, folder: Path, dtype: str) -> dict[str, str]:
+    """The stanza of a model. Some processors can't hold a chat template: then it stands there."""
+    settings = {"name": model_type, "path": str(folder), "dtype": dtype}
+    processor = building.processor(model_type)
+    if not building.takes_template(processor):
+        settings["chat_template"] = processor.chat_template
+    return settings
 
 
 def _all_actions(loaded: loading.Loaded, folder: Path, images: bool) -> dict[str, str]:
@@ -88,7 +107,7 @@ class Case:
 
     def __init__(self, loaded: loading.Loaded, folder: Path, images: bool) -> None:
         self.loaded, self.model, self.folder = loaded, loaded.model, folder
-        self.samples = samples(images)
+        self.images, self.samples = images, samples(images)
         self._found: list[reference.Mlp] | None = None
         self._alone: list[dict[str, torch.Tensor]] | None = None
 
@@ -118,10 +137,17 @@ class Case:
             return [reference.log_probabilities(self.model, self.loaded.processor, s, given) for s, given in pairs]
 
     def answer(self) -> None:
+        if self.images:
+            square = Case(self.loaded, self.folder, True)
+            square.samples = samples(True, square=True)
+            square.compare_answers("square ")
+        self.compare_answers()
+
+    def compare_answers(self, pictures: str = "") -> None:
         given = answer(self.loaded, self.batch(), PROMPT)
         expected = self.expected()
         for one, other, sample in zip(given, expected, self.samples, strict=True):
-            _same(one.logprobs, other.tolist(), f"log-probabilities of question {sample.sample_id}")
+            _same(one.logprobs, other.tolist(), f"log-probabilities of {pictures}question {sample.sample_id}")
         if np.ptp([float(other.max()) for other in expected]) < 1e-3:
             raise Differs("the model answers nothing: its logits do not depend on the question")
 
@@ -156,7 +182,7 @@ class Case:
 
     def empty_mask_in_bfloat16(self) -> None:
         """An empty mask gives the same bits as no mask."""
-        loaded = loading.load({"name": self.loaded.name, "path": str(self.folder), "dtype": "bfloat16"})
+        loaded = loading.load(_settings(self.loaded.name, self.folder, "bfloat16"))
         masks = [self.mask(0, first=0), self.mask(6, first=0)]
         with evaluator(loaded, masks, PROMPT) as evaluate:
             under = evaluate(self.batch(loaded))[0]

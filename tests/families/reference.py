@@ -50,12 +50,19 @@ def inputs(model: nn.Module, processor: Any, sample: Sample) -> dict[str, torch.
     arguments: dict[str, Any] = {"text": [written], "return_tensors": "pt"}
     if sample.image is not None:
         arguments["images"] = [[open_picture(sample.image)]]
-    try:
-        given = processor(**arguments)
-    except (ValueError, TypeError, AttributeError):
-        arguments["images"] = arguments["images"][0]
-        given = processor(**arguments)
+    given = _processed(processor, arguments)
     return {key: value for key, value in given.items() if key != "labels" and accepts(model, key)}
+
+
+def _processed(processor: Any, arguments: dict[str, Any]) -> Any:
+    """Images in a list of lists, or else in one list; words by the tokenizer, if the processor wants images."""
+    refusals = (ValueError, TypeError, AttributeError)
+    try:
+        return processor(**arguments)
+    except refusals:
+        if "images" not in arguments:
+            return processor.tokenizer(**arguments)
+        return processor(**arguments | {"images": arguments["images"][0]})
 
 
 def logits(model: nn.Module, given: dict[str, torch.Tensor]) -> torch.Tensor:

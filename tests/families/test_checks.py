@@ -94,7 +94,7 @@ def test_features_that_are_handed_to_another_image_are_found(tmp_path, monkeypat
     monkeypatch.setattr(inference, "keep_image_features", wrong)
     result = checks.check("llava_next", tmp_path)
     assert result["text"]["answer"] == ""
-    assert "log-probabilities of question" in result["images"]["answer"]
+    assert "log-probabilities of square question" in result["images"]["answer"]
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3_vl", "gemma3n_text", "nemotron_h"])
