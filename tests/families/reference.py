@@ -3,7 +3,6 @@ neurons and gradients by hooks written here, on modules found by their widths.""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,8 +147,8 @@ def _mlp(parent: nn.Module, down: nn.Module, width: int, seen: dict[nn.Module, t
 
 def _activations(parent: nn.Module, model: nn.Module) -> Iterator[Any]:
     """Functions without weights that the MLP holds, and those that configurations name."""
-    own = [m for m in parent.children() if not isinstance(m, _LINEAR) and not isinstance(m, nn.Dropout)]
-    yield from (copy.copy(module) for module in own)
+    own = [m for m in parent.children() if not list(m.children()) and not isinstance(m, nn.Dropout | nn.LayerNorm)]
+    yield from (m for m in own if not list(m.parameters()) or "act" in type(m).__name__.lower())
     yield from (ACT2FN[name] for name in ("silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu", "relu2"))
 
 
