@@ -17,7 +17,7 @@ CONFIG ?= config.yaml
 # The folder of a finished run, of make figures and make report.
 R ?= results/demo
 
-.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-demo-seeds check-real-seeds check-report benchmark-selectors figures report bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
+.PHONY: help setup demo demo-control demo-all demo-real plan prefetch check-demo check-demo-control check-demo-real check-demo-seeds check-real-seeds check-report check-models benchmark-selectors figures report bench bench-gpu test test-workflow test-faults test-slurm test-all lint format lock clean
 
 help:
 	@echo 'make setup       make .venv with all that is pinned; the other commands do it themselves'
@@ -32,6 +32,7 @@ help:
 	@echo 'make report      the same with the tables for a paper and the report'
 	@echo 'make check-demo  check the results of the demo (check-demo-control, check-demo-real: of demo-control, demo-real)'
 	@echo 'make check-report  the demo'"'"'s report in a real browser, which it installs (Debian)'
+	@echo 'make check-models  a tiny model of every family of transformers, checked; writes docs/model-families.md (minutes)'
 	@echo 'make bench       measure against references, write benchmarks/RESULTS.md (half an hour)'
 	@echo 'make bench-gpu   the same for a model of 7B shapes on a GPU'
 	@echo 'make test        set up, run the tests of the package (minutes)'
@@ -96,6 +97,9 @@ benchmark-selectors: setup
 check-report: demo
 	@tools/install_chromium.sh
 	$(PYTEST) -n 2 tests/browser
+
+check-models: setup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) python -m tests.families
 
 figures: setup
 	$(RUN) python -m culture_neurons.steps.figures --results "$(R)"
