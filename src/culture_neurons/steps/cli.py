@@ -21,7 +21,8 @@ log = logging.getLogger("culture_neurons")
 
 #: Arguments that say where and how fast, not what: they stay out of the provenance.
 _NOT_SCIENCE = {
-    "log", "threads", "batch_size", "device_map", "shard", "shards", "mask_shard", "mask_shards", "check_sites", "reuse",
+    "log", "threads", "batch_size", "device_map", "shard", "shards", "mask_shard", "mask_shards", "check_sites",
+    "reuse",
 }  # fmt: skip
 
 
