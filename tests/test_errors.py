@@ -25,6 +25,7 @@ def test_a_message_is_two_short_lines_that_can_be_printed() -> None:
     assert first.endswith("end; rebuild it: rm x")
     assert len(first) < 1000
     assert second == "two"
+    assert str(errors.ModelError("one\ntwo\nthree\nfour", lines=3)) == "one\ntwo\nthree"
     assert str(errors.DataError("Côte d'Ivoire, 日本 (5 × 6)")) == "Côte d'Ivoire, 日本 (5 × 6)"
 
 

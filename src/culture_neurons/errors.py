@@ -1,7 +1,8 @@
 """Errors that a user can mend.
 
 Every message is one or two lines and names the file, the row or the key, the
-offending value, and what was expected. Steps print the message and exit with 1;
+offending value, and what was expected; that of a model whose parts are not known
+shows these in a few lines more. Steps print the message and exit with 1;
 any other exception is a defect of the program and keeps its traceback.
 """
 
@@ -21,9 +22,9 @@ _LINES, _LINE = 2, 1000
 class CultureNeuronsError(Exception):
     """Base class of all errors that name a user's mistake or a damaged file."""
 
-    def __init__(self, message: object = "") -> None:
-        lines = [printable(line) for line in str(message).split("\n")[:_LINES]]
-        super().__init__("\n".join(x if len(x) <= _LINE else f"{x[:600]} ... {x[-300:]}" for x in lines))
+    def __init__(self, message: object = "", lines: int = _LINES) -> None:
+        shown = [printable(line) for line in str(message).split("\n")[:lines]]
+        super().__init__("\n".join(x if len(x) <= _LINE else f"{x[:600]} ... {x[-300:]}" for x in shown))
 
 
 class ConfigError(CultureNeuronsError):

@@ -14,13 +14,13 @@ from culture_neurons.errors import ConfigError
 #: alone, drawn again and again, never changes.
 FEWEST_UNITS = 2
 
-#: Where a neuron lives in a decoder layer. `act_fn` is g = act_fn(gate_proj x) of a gated MLP.
+#: Where a neuron lives in a decoder layer. `act_fn` is g = act_fn(gate_proj x) of a gated MLP, act_fn(fc x) of a plain.
 SITES = ("act_fn",)
 
 #: Outputs of linear projections, whose units are attributed; see `models.projections`.
 PROJECTIONS = ("gate_proj", "up_proj", "q_proj", "k_proj", "v_proj")
 
-#: Where unit i is neuron i of a gated MLP, act_fn(gate x)_i · (up x)_i: zeroed at any of these, it puts out nothing.
+#: Where unit i is neuron i of an MLP, act_fn(gate x)_i · (up x)_i: zeroed at any of these, it puts out nothing.
 MLP_SITES = ("act_fn", "gate_proj", "up_proj")
 
 #: Which tokens of a prompt count in the statistics; see `models.recording.token_weights`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from culture_neurons.models.adapters import adapt
 from culture_neurons.models.inputs import Batch, Question
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import Sample
+from tests.models import mlp_families
 
 LAYERS, NEURONS, WORDS, IMAGE = 3, 24, 60, 50
 SIZES = {"hidden_size": 32, "intermediate_size": NEURONS, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
@@ -119,8 +121,15 @@ EYES = {
 
 
 def load(name: str, **more: Any) -> Loaded:
-    """A model of `TEXT` or `EYES` in float32; `more` for the configuration of a language model."""
-    if name not in EYES:
+    """A model of `TEXT`, `EYES` or `mlp_families` in float32; `more` for the configuration of a language model."""
+    if family := mlp_families.ALL.get(name):
+        name_of_class = name.partition(" ")[0]
+        config = getattr(transformers, f"{name_of_class}Config")(**mlp_families.WORDS | family.options | more)
+        with warnings.catch_warnings():  # the module of GPTBigCode uses what torch has replaced
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+            model_class = getattr(transformers, family.model_class or f"{name_of_class}ForCausalLM")
+        model = _scaled(model_class, config)
+    elif name not in EYES:
         config = getattr(transformers, f"{name}Config")(**SIZES | TEXT.get(name, {}) | more)
         model = _scaled(getattr(transformers, f"{name.removesuffix('Text')}ForCausalLM"), config)
     else:

@@ -4,7 +4,8 @@ import pytest
 import torch
 import transformers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import CONFIG_MAPPING, LlamaConfig, LlamaForCausalLM
+from transformers.models.auto import modeling_auto as auto
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import branches
@@ -95,6 +96,30 @@ def test_a_mixture_that_sees_images_is_refused_by_name():
     assert "layer 0 holds experts: mlp.experts (Qwen3VLMoeTextExperts)" in refused(model)
 
 
+def models_of_the_library():
+    """Type of configuration -> class of model, of all language models and of all that see images."""
+    registries = (auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    return {model_type: name for names in registries for model_type, name in names.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", models_of_the_library())
+def test_every_mixture_of_the_library_is_called_one(model_type):
+    """As its configuration comes. Those that can't be made so are made in other tests, or need other packages."""
+    name = models_of_the_library()[model_type]
+    try:
+        config = CONFIG_MAPPING[model_type]()
+        with torch.device("meta"):
+            model = getattr(transformers, name if isinstance(name, str) else name[0])(config)
+    except Exception:
+        assert model_type not in {x.lower() for x in PLAIN}
+        return
+    if any(type(module).__name__.endswith(("Experts", "TopKRouter", "TopKGating")) for module in model.modules()):
+        message = refused(model)
+        assert "holds experts: " in message
+        assert "\na mixture of experts can't be analysed; expected one dense MLP in every layer" in message
+
+
 @pytest.mark.parametrize("name", DENSE)
 def test_dense_models_load(name):
     adapter = adapt(build(name, TINY | DENSE[name]))
@@ -123,7 +148,7 @@ def llama(child: str = "", module: nn.Module | None = None) -> nn.Module:
         ("bank", Bank(4, 16, 8), "layer 1 holds experts: bank.weight, of shape 4 x 16 x 8"),
         ("branches", nn.ModuleList(nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 16)) for _ in range(2)),
          "layer 1 holds experts: branches, a list of 2 Sequential"),
-        ("shared_mlp", llama().model.layers[0].mlp, "layer 1 has a second gated MLP (shared_mlp) beside mlp"),
+        ("shared_mlp", llama().model.layers[0].mlp, "layer 1 has a second MLP (shared_mlp) beside mlp"),
     ],
     ids=["weights with three axes", "a list of MLPs", "a second MLP"],
 )  # fmt: skip
@@ -135,7 +160,9 @@ def test_further_mlps_are_told_by_structure(child, module, message):
     ("child", "module"),
     [
         ("conv", nn.Conv1d(16, 16, 3)), ("scale", Bank(1, 1, 16)), ("router", nn.Identity()),
-        ("norms", nn.ModuleList(nn.LayerNorm(16) for _ in range(2))),
+        ("norms", nn.ModuleList(nn.LayerNorm(16) for _ in range(2))), ("lru", Bank(4, 16, 8)),
+        ("gate_adapters", nn.ModuleList(nn.Sequential(nn.Linear(16, 2), nn.Linear(2, 16)) for _ in range(2))),
+        ("layer", nn.ModuleList([nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 16)), nn.MultiheadAttention(16, 2)])),
     ],
 )  # fmt: skip
 def test_what_is_no_mlp_is_not_taken_for_one(child, module):

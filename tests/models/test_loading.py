@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import MambaConfig, MambaForCausalLM
 
 from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
@@ -169,11 +169,12 @@ def test_truncated_weights(folder):
         load({"name": "m", "path": str(folder)})
 
 
-def test_model_without_gated_mlps(tmp_path, language_model):
-    GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50)).save_pretrained(tmp_path)
+def test_model_without_mlps(tmp_path, language_model):
+    config = MambaConfig(hidden_size=16, num_hidden_layers=2, state_size=4, vocab_size=50)
+    MambaForCausalLM(config).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(Path(language_model) / name, tmp_path)
-    with pytest.raises(ModelError, match="gpt2"):
+    with pytest.raises(ModelError, match="'mamba': layer 0 has no MLP"):
         load({"name": "m", "path": str(tmp_path)})
 
 

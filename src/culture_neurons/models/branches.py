@@ -1,4 +1,4 @@
-"""What a decoder layer holds beside its gated MLP: experts, further MLPs, other branches.
+"""What a decoder layer holds beside its MLP: experts, and other branches.
 
 A layer of a mixture of experts may hold a dense MLP as well (Gemma 4), or experts in some layers only (DeepSeek): what
 is recorded and masked would then be a part of what the layer computes, and the results would look as any others do.
@@ -6,21 +6,21 @@ is recorded and masked would then be a part of what the layer computes, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from torch import nn
 
 #: Parts of the names of modules that hold experts.
 _EXPERTS = {"expert", "experts", "moe"}
 #: Parts of the names of modules that mix tokens, which is no MLP's work.
-_MIXERS = {"attn", "attention", "mixer", "mamba", "conv", "ssm"}
+_MIXERS = {"attn", "att", "attention", "mixer", "mamba", "conv", "ssm", "temporal", "lru"}
 
 
 def named_experts(layer: nn.Module) -> str:
     """The first module with a matrix among a layer's that is called expert, experts, moe or router; "" without any."""
     for name, module in layer.named_modules():
         called = set(_words(name)) & _EXPERTS or _words(name)[0] == "router"
-        if called and _matrices(module):
+        if called and matrices(module):
             return f"{name} ({type(module).__name__})"
     return ""
 
@@ -28,17 +28,19 @@ def named_experts(layer: nn.Module) -> str:
 def experts(layer: nn.Module) -> str:
     """The first sign of a mixture of experts among a layer's modules, as words; "" where there is none.
 
-    Signs: a name (`named_experts`), a weight with three axes (expert, out, in) that is no convolution's, and a list of
-    modules that have several weight matrices each.
+    Signs: a name (`named_experts`), a weight with three axes (expert, out, in) that is no convolution's and not of what
+    mixes tokens (RecurrentGemma's by head), and a list of modules of one type that have
+    several weight matrices each.
     """
     if sign := named_experts(layer):
         return sign
     for name, module in layer.named_modules():
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:
             members = list(module.values()) if isinstance(module, nn.ModuleDict) else list(module)
-            if all(_matrices(member) > 1 for member in members):
+            alike = len({type(member) for member in members}) == 1  # T5 lists attention and MLP
+            if alike and all(matrices(member) > 1 for member in members) and "adapter" not in name:  # Zamba 2's
                 return f"{name or 'the layer'}, a list of {len(members)} {type(members[0]).__name__}"
-        if isinstance(module, nn.modules.conv._ConvNd):
+        if isinstance(module, nn.modules.conv._ConvNd) or mixes_tokens(name):
             continue
         for weight, value in module.named_parameters(recurse=False):
             if value.ndim == 3 and min(value.shape) > 1:
@@ -47,24 +49,31 @@ def experts(layer: nn.Module) -> str:
     return ""
 
 
-def further_mlp(layer: nn.Module, mlp: nn.Module, is_gated: Callable[[nn.Module], bool]) -> str:
-    """The name of a gated MLP of a layer beside `mlp`, "" where there is none."""
-    own = set(map(id, mlp.modules()))
-    return next((name for name, m in layer.named_modules() if id(m) not in own and is_gated(m)), "")
+def unknown_matrices(layer: nn.Module, of_mlp: Sequence[nn.Module]) -> list[str]:
+    """Children of a layer with weight matrices that neither mix tokens nor are the MLP's, such as Gemma 3n's laurel.
 
-
-def unknown_matrices(layer: nn.Module, mlp: nn.Module) -> list[str]:
-    """Children of a layer with weight matrices that are neither `mlp` nor mix tokens, such as Gemma 3n's laurel."""
+    of_mlp  the projections of its MLP; empty for a layer without one
+    """
     return [
         name
         for name, child in layer.named_children()
-        if child is not mlp and _matrices(child) and not set(_words(name)) & _MIXERS
+        if matrices(child) and not _mixes(name, _MIXERS) and not any(part in of_mlp for part in child.modules())
     ]
+
+
+def mixes_tokens(path: str) -> bool:
+    """Whether a path names what mixes tokens (all blocks of Nemotron-H are called mixer, so that word says nothing)."""
+    return any(_mixes(name, _MIXERS - {"mixer"}) for name in path.split("."))
+
+
+def _mixes(name: str, mixers: set[str]) -> bool:
+    return any(word in mixers or word.endswith(("attention", "attn")) for word in _words(name))
 
 
 def _words(name: str) -> list[str]:
     return name.rpartition(".")[2].lower().split("_")
 
 
-def _matrices(module: nn.Module) -> int:
-    return sum(value.ndim > 1 for value in module.parameters())
+def matrices(module: nn.Module) -> int:
+    """How many weights of a module have two axes or more, and any number in them."""
+    return sum(value.ndim > 1 and value.numel() > 0 for value in module.parameters())

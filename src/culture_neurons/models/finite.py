@@ -31,7 +31,7 @@ def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callab
     def after(layer: int) -> Callable[..., None]:
         return lambda module, args, output: check(layer, output)
 
-    layers = loaded.adapter.layers
+    layers = loaded.adapter.decoder_layers
 
     def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         check(-1, args[0] if args else kwargs["hidden_states"])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,16 @@ from culture_neurons.types import NeuronMask, OwnMasks
 
 #: Numbers of float32 that `token_sums` works on at a time on a CPU: 1 MiB.
 _CACHED = 1 << 18
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where numbers are seen: at what a module puts out, or at what it reads; and `function` of them, where there is
+    one."""
+
+    module: nn.Module
+    at_input: bool = False
+    function: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 class Recorder:
@@ -44,6 +56,8 @@ class Recorder:
             raise ModelError("a forward pass ran without Recorder.start")
         if layer in self._sums:
             raise ModelError(f"the activation of layer {layer} ran twice in one forward pass")
+        if g.ndim == 2 and len(g) == self._weights.numel():  # OPT's; in this order (`mlp_numbers`)
+            g = g.view(*self._weights.shape, -1)
         if g.shape[:2] != self._weights.shape:
             raise ModelError(
                 f"layer {layer}: activations of shape {tuple(g.shape)} for token weights "
@@ -127,16 +141,29 @@ def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[R
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     recorder = Recorder(adapter.n_layers, negative_sum)
-    with _attached(adapter.activations, recorder._add):
+    with _attached([_recorded(adapter, layer) for layer in range(adapter.n_layers)], recorder._add):
         yield recorder
+
+
+def _recorded(adapter: Adapter, layer: int) -> Tap:
+    """Where g of a layer is seen. Without an activation module, the projection back to the residual stream reads g in a
+    plain MLP, and g * up in a gated one: there g is computed from what gate puts out, as the model does it."""
+    function = adapter.functions.get(layer)
+    if function is None:
+        return Tap(adapter.activations[layer], adapter.reads_input(layer))
+    gate, m = adapter.part(layer, "gate"), adapter.n_neurons
+    start = 0 if adapter.layouts[layer].up else m * adapter.up_first  # half of a fused projection
+    return Tap(gate, function=lambda values: function(values[..., start : start + m]))
 
 
 class Ablation:
     """Which mask is in force; see `ablate`."""
 
     def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> None:
-        #: Modules that are hooked, by number, and the layer of each: first all activations, then projections.
-        self.modules, self._layers, places = _positions(adapter, masks)
+        #: What is hooked, by number, and the layer of each: first all activations, then projections.
+        modules, self._layers, places = _positions(adapter, masks)
+        inputs = {id(module) for i, module in enumerate(adapter.activations) if adapter.reads_input(i)}
+        self.taps = [Tap(module, id(module) in inputs) for module in modules]
         devices = [_device(layer) for layer in adapter.layers]
         # Indices of all masks go to the devices now, so that changing masks waits for nothing.
         self._masks = [_on_devices(masks_of(mask), places, devices) for mask in masks]
@@ -145,7 +172,7 @@ class Ablation:
         self._cultures: Sequence[str] = ()
         self._index: int | None = None
         self._gain: dict[int, torch.Tensor] = {}
-        self._runs = [0] * len(self.modules)
+        self._runs = [0] * len(self.taps)
 
     def ask(self, cultures: Sequence[str]) -> None:
         """Say of which culture each prompt of the coming passes is; `OwnMasks` need it."""
@@ -178,7 +205,10 @@ class Ablation:
             return None
         if place not in self._gain:
             self._gain[place] = self._gain_of(place, g)
-        return g * self._gain[place]
+        gain = self._gain[place]
+        if g.ndim == 2 and gain.ndim == 3:  # [prompt * token, neuron]
+            return (g.view(len(gain), -1, g.shape[-1]) * gain).view(g.shape)
+        return g * gain
 
     def _gain_of(self, place: int, g: torch.Tensor) -> torch.Tensor:
         """What to multiply g by: [neuron], or [prompt, 1, neuron] where each prompt has a mask of its own."""
@@ -188,7 +218,7 @@ class Ablation:
             gain[row].index_fill_(0, neurons.to(g.device), factor)
         if only is None:
             return gain[0]
-        if len(self._cultures) != len(g):
+        if len(g) % max(1, len(self._cultures)) if g.ndim == 2 else len(self._cultures) != len(g):
             raise ModelError(f"masks for {len(self._cultures)} prompts, but {len(g)} pass through the model")
         own = {culture: row for row, culture in enumerate(only)}  # the last row is all ones: no mask
         return gain[torch.tensor([own.get(c, len(only)) for c in self._cultures], device=g.device), None]
@@ -258,22 +288,37 @@ def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask | OwnMasks]) -
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     ablation = Ablation(adapter, masks)
-    with _attached(ablation.modules, ablation._apply):
+    with _attached(ablation.taps, ablation._apply):
         yield ablation
 
 
 @contextmanager
 def _attached(
-    modules: Sequence[nn.Module], react: Callable[[int, torch.Tensor], torch.Tensor | None]
+    taps: Sequence[Tap], react: Callable[[int, torch.Tensor], torch.Tensor | None]
 ) -> Iterator[None]:
-    """Call `react(number, g)` at every module; a tensor that it returns takes the place of g, what it puts out."""
+    """Call `react(number, g)` at every tap; a tensor that it returns takes the place of g."""
 
     def hook(number: int) -> Callable[..., torch.Tensor | None]:
         return lambda module, args, output: react(number, output)
 
+    def function_hook(number: int, function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., None]:
+        return lambda module, args, output: react(number, function(output))
+
+    def input_hook(number: int) -> Callable[..., Any]:
+        def replace(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+            new = react(number, args[0])
+            return None if new is None else (new, *args[1:])
+
+        return replace
+
     with ExitStack() as hooks:
-        for number, module in enumerate(modules):
-            hooks.enter_context(module.register_forward_hook(hook(number)))
+        for number, tap in enumerate(taps):
+            if tap.at_input:
+                hooks.enter_context(tap.module.register_forward_pre_hook(input_hook(number)))
+            elif tap.function is not None:
+                hooks.enter_context(tap.module.register_forward_hook(function_hook(number, tap.function)))
+            else:
+                hooks.enter_context(tap.module.register_forward_hook(hook(number)))
         yield
 
 

@@ -44,7 +44,8 @@ def last_positions(adapter: Adapter, norm: nn.Module | None, keep: int = 1) -> l
     modules += [module for name, module in adapter.layers[-1].named_children() if name.startswith(_AFTER_ATTENTION)]
     modules = [module for module in modules if isinstance(module, nn.Module)]
     stand_ins: list[StandIn] = [(module, _rows(module, keep=keep)) for module in modules]
-    stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons, keep)))
+    if adapter.mlps[-1] is not adapter.layers[-1]:
+        stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons, keep)))
     return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention, keep))]
 
 

@@ -1,6 +1,6 @@
 """The outputs of linear projections in decoder layers, by site: those of the MLP and those of the attention.
 
-    gate_proj, up_proj        of the MLP, before the activation
+    gate_proj, up_proj        of the MLP, before the activation; a plain one has gate_proj, which its activation reads
     q_proj, k_proj, v_proj    of the attention, before normalisation and rotary embedding
 
 Each layer has the sites that its structure has, so that a site may be in some layers only, and its width may differ
@@ -112,12 +112,14 @@ def report_sites(name: str, by_site: Mapping[str, Site]) -> None:
             log.info("%s: %d of %d layers have %s", name, n, len(by_site[site]), site)
 
 
-def _mlp(adapter: Adapter, layer: int, site: str) -> Projection:
-    mlp, layout, width = adapter.mlps[layer], adapter.gated[layer], adapter.n_neurons
-    if layout.up:
-        return Projection(getattr(mlp, layout.gate if site == "gate_proj" else layout.up), 0, width)
+def _mlp(adapter: Adapter, layer: int, site: str) -> Projection | None:
+    gate, up, width = adapter.part(layer, "gate"), adapter.part(layer, "up"), adapter.n_neurons
+    if adapter.layouts[layer].plain:
+        return Projection(gate, 0, width) if site == "gate_proj" else None
+    if up is not None:
+        return Projection(gate if site == "gate_proj" else up, 0, width)
     second = (site == "up_proj") != adapter.up_first
-    return Projection(getattr(mlp, layout.gate), width * second, width * (1 + second))
+    return Projection(gate, width * second, width * (1 + second))
 
 
 def _attention(adapter: Adapter, layer: int, site: str) -> Projection | None:

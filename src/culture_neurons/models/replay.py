@@ -52,7 +52,7 @@ class _StopForward(Exception):
 class Replay:
     """Forward passes of one batch that start at any layer; see the module.
 
-    layer  int: the layer at which they start
+    layer  int: the layer at which they start, of those with an MLP
     kind   how the decoder layers are called (`_kind` of their arguments); None before the first complete pass
 
     `positions`: where logits are read.
@@ -67,14 +67,20 @@ class Replay:
         if any(getattr(attention, "is_kv_shared_layer", False) for attention in loaded.adapter.attentions):
             raise ModelError("its layers share keys and values")
         self._loaded, self._inputs, self._positions, self._savings = loaded, inputs, positions, savings
-        self._layers = loaded.adapter.layers
+        self._layers = loaded.adapter.decoder_layers
+        number = {id(layer): i for i, layer in enumerate(self._layers)}
+        #: The place among all decoder layers of each layer with an MLP, which masks and `layer` count.
+        self._place = [number[id(layer)] for layer in loaded.adapter.layers]
         *self._around, self._decoder = _path(loaded)
         self.layer = 0
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
         self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
+        ends_with_mlp = loaded.adapter.layers[-1] is self._layers[-1]
         self._tail = (
-            last_positions(loaded.adapter, getattr(self._decoder, "norm", None), positions.keep) if savings else []
+            last_positions(loaded.adapter, getattr(self._decoder, "norm", None), positions.keep)
+            if savings and ends_with_mlp
+            else []
         )
         self._entry: list[StandIn] = []  # `_entry` of the decoder, once a pass was complete
 
@@ -85,13 +91,14 @@ class Replay:
         """
         if layer <= self.layer:
             return
-        stop = [(self._layers[layer], _stop)]
-        with record_runs([self._layers[layer - 1]]) as runs, replace_forwards(stop), suppress(_StopForward):
+        place = self._place[layer]
+        stop = [(self._layers[place], _stop)]
+        with record_runs([self._layers[place - 1]]) as runs, replace_forwards(stop), suppress(_StopForward):
             self._pass(self._parts)
         if len(runs) != 1:
             raise ModelError(_ORDER)
         self.layer, self._parts = layer, []
-        self._below = [returning(below, runs[0][1]) for below in self._layers[:layer]]
+        self._below = [returning(below, runs[0][1]) for below in self._layers[:place]]
 
     def logits(self, activation_only: bool = True) -> torch.Tensor:
         """Logits where they are wanted (`forward.logits_at`), under the mask in force, which acts in no layer before.
@@ -113,15 +120,16 @@ class Replay:
         if not activation_only or self._parts:
             return self._pass(self._parts if activation_only else [])
         adapter, at = self._loaded.adapter, self.layer
-        layout, activation = adapter.gated[at], adapter.activations[at]
-        gate, up = (getattr(adapter.mlps[at], name, None) for name in (layout.gate, layout.up or layout.gate))
-        modules = [m for m in dict.fromkeys((adapter.attentions[at], gate, up, activation)) if m is not None]
+        gate, up = adapter.part(at, "gate"), adapter.part(at, "up")
+        # Where a function is the activation, what it reads is kept, and it runs again.
+        activation = None if adapter.reads_input(at) else adapter.activations[at]
+        modules = [m for m in (adapter.attentions[at], gate, up, activation) if m is not None]
         with record_runs(modules) as runs:
             result = self._pass([])
         outputs = dict(runs)
         if len(runs) != len(modules) or outputs.keys() != set(modules):
             raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
-        if up is not gate:
+        if activation is not None and (up is not None or adapter.layouts[at].plain):
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
         self._parts = [returning(module, output) for module, output in outputs.items()]
         return result
@@ -129,7 +137,7 @@ class Replay:
     def _pass(self, stand_ins: Sequence[StandIn]) -> torch.Tensor:
         """A forward pass in which what is kept is handed back."""
         # In the last layer, what is kept of the MLP is there for all positions.
-        tail = self._tail if self.layer < len(self._layers) - 1 else []
+        tail = self._tail if self.layer < len(self._place) - 1 else []
         with replace_forwards([*self._below, *stand_ins, *self._entry, *tail]):
             return logits_at(self._loaded, self._inputs, self._positions)
 
@@ -203,7 +211,7 @@ def _kind(value: Any) -> Hashable:
 
 def _path(loaded: Loaded) -> list[nn.Module]:
     """The modules from below the model itself down to the one that holds the list of decoder layers."""
-    first = loaded.adapter.layers[0]
+    first = loaded.adapter.decoder_layers[0]
     name = next(name for name, module in loaded.model.named_modules() if module is first)
     parts = name.split(".")[:-2]
     return [loaded.model.get_submodule(".".join(parts[:i])) for i in range(1, len(parts) + 1)] or [loaded.model]

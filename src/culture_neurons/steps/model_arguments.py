@@ -73,6 +73,9 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
         loaded.dtype,
         loaded.revision,
     )
+    if (all_layers := len(loaded.adapter.decoder_layers)) != loaded.adapter.n_layers:
+        cli.log.info("%s: %d of its %d decoder layers have an MLP; layers are counted among these", loaded.name,
+                     loaded.adapter.n_layers, all_layers)  # fmt: skip
     if loaded.adapter.unseen:
         cli.log.info("%s: its layers also hold %s; no neurons are sought there", loaded.name,
                      ", ".join(loaded.adapter.unseen))  # fmt: skip
