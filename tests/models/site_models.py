@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import nn
 
-from culture_neurons.models.adapters import Adapter, adapt
+from culture_neurons.models.adapters import adapt
 from culture_neurons.models.inputs import Batch, Question
 from culture_neurons.models.loading import Loaded
 from culture_neurons.types import Sample
@@ -50,10 +50,10 @@ MODELS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "falcon": ("FalconConfig", SIZES | {"multi_query": True}, "FalconForCausalLM", "transformer.h"),
     "falcon-groups": ("FalconConfig", SIZES | {"new_decoder_architecture": True, "num_kv_heads": 2},
                       "FalconForCausalLM", "transformer.h"),
+    "opt": ("OPTConfig", SIZES | {"ffn_dim": 24, "word_embed_proj_dim": HIDDEN}, "OPTForCausalLM",
+            "model.decoder.layers"),
     "bigcode": ("GPTBigCodeConfig", SIZES | {"multi_query": False}, "GPTBigCodeForCausalLM", "transformer.h"),
 }  # fmt: skip
-#: Those whose MLP is gated.
-WITH_GATE = ("qwen3_5", "mllama", "gemma4", "phi3")
 
 
 def load(name: str) -> Loaded:
@@ -73,7 +73,8 @@ def load(name: str) -> Loaded:
                 if hasattr(layer, gate):
                     getattr(layer, gate).fill_(0.7)
     layers = tuple(model.get_submodule(path))
-    adapter = adapt(model) if name in WITH_GATE else Adapter(model.config.model_type, layers, (), 0)
+    adapter = adapt(model)
+    assert tuple(adapter.layers) == layers
     letters = {letter: i for i, letter in enumerate("ABCD", 10)}
     names = {i: letter for letter, i in letters.items()}
     tokenizer = SimpleNamespace(convert_tokens_to_ids=letters.get, convert_ids_to_tokens=names.get)
@@ -123,12 +124,21 @@ def by_hand(name: str, layer: nn.Module) -> dict[str, Outputs]:
         if number in (0, 2):  # layer 1 has its keys as values, layer 3 those of layer 1
             result["v_proj"] = (attention.v_proj, range(16))
         return result
+    if name == "opt":  # its MLP puts out all tokens of a batch in one row
+        attention = layer.self_attn
+        return {"gate_proj": (layer.fc1, range(24)), "q_proj": (attention.q_proj, range(64)),
+                "k_proj": (attention.k_proj, range(64)), "v_proj": (attention.v_proj, range(64))}  # fmt: skip
     if name == "phi3":
         return {"gate_proj": (layer.mlp.gate_up_proj, range(24))} | _turns(64, 16, 16, 1)(layer.self_attn.qkv_proj)
+    plain = {
+        "gpt2": lambda: layer.mlp.c_fc, "bigcode": lambda: layer.mlp.c_fc, "mpt": lambda: layer.ffn.up_proj,
+        "codegen": lambda: layer.mlp.fc_in,
+    }.get(name, lambda: layer.mlp.dense_h_to_4h)()  # fmt: skip
+    result = {"gate_proj": (plain, range(24 if name == "gpt_neox" else 256))}
     if name == "codegen":  # four stretches of two heads: queries, values, keys
         parts = _turns(16, 16, 16, 4)(layer.attn.qkv_proj)
-        return {"q_proj": parts["q_proj"], "k_proj": parts["v_proj"], "v_proj": parts["k_proj"]}
-    return {
+        return result | {"q_proj": parts["q_proj"], "k_proj": parts["v_proj"], "v_proj": parts["k_proj"]}
+    return result | {
         "gpt2": lambda: _turns(64, 64, 64, 1)(layer.attn.c_attn),
         "gpt_neox": lambda: _turns(8, 8, 8, 8)(layer.attention.query_key_value),
         "bloom": lambda: _turns(8, 8, 8, 8)(layer.self_attention.query_key_value),

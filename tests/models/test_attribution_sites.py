@@ -26,10 +26,6 @@ def model():
     return lambda name: made.setdefault(name, site_models.load(name))
 
 
-def sites_of(name):
-    return SITES if name in site_models.WITH_GATE else ATTENTION
-
-
 def one_of(batch, i):
     """One question of a batch, without its padding."""
     own = batch.inputs["attention_mask"][i].bool()
@@ -69,7 +65,7 @@ def naive(loaded, batch):
         for site, (module, units) in site_models.by_hand(loaded.name, layer).items():
             scores[site, i] = torch.zeros(len(units))
             if module in kept:
-                product = (kept[module] * kept[module].grad).detach()[0]
+                product = (kept[module] * kept[module].grad).detach().flatten(0, -2)
                 scores[site, i] = p.detach() * torch.stack([product[:, u].max() for u in units])
     return float(p.detach()), scores
 
@@ -77,7 +73,7 @@ def naive(loaded, batch):
 @pytest.mark.parametrize(("name", "images"), CASES)
 def test_attributions_equal_those_by_hand(model, name, images):
     loaded, batch = model(name), site_models.batch(images=images)
-    with attributor(loaded, sites_of(name)) as hooks:
+    with attributor(loaded, SITES) as hooks:
         p, scores = attribute(loaded, batch, hooks)
     for i in range(len(batch.questions)):
         expected_p, expected = naive(loaded, one_of(batch, i))

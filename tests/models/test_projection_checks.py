@@ -11,7 +11,7 @@ from culture_neurons.models.projections import ATTENTION, Projection
 from tests.models import site_models
 
 #: Those whose attention holds several sites in one projection, or a gate beside its queries.
-FUSED = [name for name in site_models.MODELS if name not in ("mllama", "gemma4")]
+FUSED = [name for name in site_models.MODELS if name not in ("mllama", "gemma4", "opt")]
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,10 @@ def model():
     return lambda name: made.setdefault(name, site_models.load(name))
 
 
-def sites_of(name):
-    return SITES if name in site_models.WITH_GATE else ATTENTION
-
-
 @pytest.mark.parametrize("name", site_models.MODELS)
 def test_units_are_those_written_down_by_hand(model, name):
     loaded = model(name)
-    by_site = projections(loaded.adapter, sites_of(name))
+    by_site = projections(loaded.adapter, SITES)
     for layer, module in enumerate(loaded.adapter.layers):
         expected = site_models.by_hand(name, module)
         for site, of_site in by_site.items():
