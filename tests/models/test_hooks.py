@@ -8,6 +8,7 @@ from culture_neurons.models.hooks import ablate, record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.types import NeuronMask, OwnMasks
+from tests.models import families
 
 PROMPT = Prompt(seed=5)
 TINY = {
@@ -259,3 +260,12 @@ def test_masks_of_a_fused_projection_name_its_halves():
 def test_mask_outside_a_projection_is_refused(one):
     with pytest.raises(ConfigError, match=r"neuron 16 is outside the model \(2 layers of 16 neurons at k_proj\)"):
         ablate(one.adapter, [NeuronMask("a", "k_proj", [0], [16])]).__enter__()
+
+
+def test_a_plain_mlp_has_no_up_projection():
+    """Its gate_proj is what the activation reads: without it, GPT-2's gelu gives nothing."""
+    adapter = families.load("GPT2").adapter
+    with pytest.raises(ModelError, match="the MLP of layer 0 is not gated, so it has no up_proj; leave the site out"):
+        ablate(adapter, [NeuronMask("a", "up_proj", [0], [0])]).__enter__()
+    with ablate(adapter, [NeuronMask("a", "gate_proj", [0], [0])]) as ablation:
+        assert adapter.layers[0].mlp.c_fc in [tap.module for tap in ablation.taps]

@@ -108,3 +108,11 @@ def test_modules_are_those_of_the_last_layer():
     assert modules == {"model.norm", *(f"model.layers.2.{part}" for part in parts)}
     other = SimpleNamespace(attentions=[None], layers=[nn.Module()], mlps=[nn.Identity()], n_neurons=1)
     assert [type(module) for module, _ in last_positions.last_positions(other, None)] == [nn.Identity]
+
+
+def test_a_layer_is_never_taken_for_its_mlp():
+    """OPT's layer holds the parts itself; at the last positions alone, its attention would see no other."""
+    adapter = families.load("OPT").adapter
+    modules = [module for module, _ in last_positions.last_positions(adapter, None)]
+    assert adapter.layers[-1] not in modules
+    assert adapter.attentions[-1] in modules

@@ -96,6 +96,7 @@ def test_function_is_the_one_that_ran():
 
 WRONG = {
     "sum": (lambda m, x: m.back(m.act(m.one(x)) + m.two(x)), GATED, "does not compute back(act(one x) * two x)"),
+    "bias before": (lambda m, x: m.back(m.act(m.one(x) + 1)), PLAIN, "does not compute back(act(one x))"),
     "bias behind": (lambda m, x: m.back(m.act(m.one(x))) + 1, PLAIN, "does not compute back(act(one x))"),
     "norm between": (lambda m, x: m.back(F.layer_norm(m.act(m.one(x)), [NEURONS])), PLAIN, "does not compute"),
     "another gate behind": (lambda m, x: m.back(m.act(m.one(x))) * torch.sigmoid(x), PLAIN, "does not compute"),
@@ -124,15 +125,15 @@ def test_what_only_has_the_shape_of_one_is_a_doubt():
 class Flat(nn.Module):
     """A layer that holds the parts itself, and computes on [batch * token, hidden]."""
 
-    def __init__(self, backwards: bool = False) -> None:
+    def __init__(self, backwards: bool = False, factor: float = 1.0) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.one, self.act, self.back = nn.Linear(HIDDEN, NEURONS), nn.ReLU(), nn.Linear(NEURONS, HIDDEN)
-        self.backwards = backwards
+        self.backwards, self.factor = backwards, factor
 
     def forward(self, x, mask=None):
         order = x.transpose(0, 1) if self.backwards else x
-        y = self.back(self.act(self.one(order.reshape(-1, HIDDEN)))).view(order.shape)
+        y = self.back(self.factor * self.act(self.one(order.reshape(-1, HIDDEN)))).view(order.shape)
         return (x + (y.transpose(0, 1) if self.backwards else y),)
 
 
@@ -142,6 +143,12 @@ def test_flat_samples_must_lie_one_after_the_other():
     search = find(Flat(backwards=True))
     assert not search.mlps
     assert search.failures == [("", "gives what act puts out in an unknown order")]
+
+
+def test_projection_of_a_layer_must_read_its_neurons():
+    search = find(Flat(factor=2.0))
+    assert not search.mlps
+    assert search.failures == [("", "does not compute back(act(one x))")]
 
 
 def test_two_of_a_layer_are_both_found():

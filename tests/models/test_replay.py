@@ -176,3 +176,11 @@ def test_weights_on_disk_are_replayed(tmp_path, caplog):
     with evaluator(loaded, MASKS, PROMPT) as evaluate:
         assert evaluate(batch) == expected
     assert "whole forward passes" not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("NemotronH", True), ("NemotronH ends without", False)])
+def test_no_position_is_left_out_where_a_layer_without_mlp_comes_last(name, left_out):
+    """It reads them all."""
+    loaded = families.load(name)
+    passes = Replay(loaded, families.batch(loaded, images=False).inputs)
+    assert bool(passes._tail) == left_out
