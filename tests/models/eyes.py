@@ -192,12 +192,6 @@ FAMILIES = {
 #: Families whose processor needs torchvision for images too. The wheel of PyPI fits no CPU build of torch, so that it
 #: is no requirement of the tests.
 NEED_TORCHVISION = ("Mistral3", "Gemma4", "Idefics3", "SmolVLM", "Cohere2Vision")
-#: Families that can be had here, as parameters of tests.
-NAMES = [
-    pytest.param(name, marks=pytest.mark.skip("its processor needs torchvision, which is not installed"))
-    if name in NEED_TORCHVISION and not is_torchvision_available() else name
-    for name in FAMILIES
-]  # fmt: skip
 #: The libraries' own: processors copy tensors in old ways, and Mllama's tower calls its layers in one.
 WARNINGS = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -211,6 +205,16 @@ TEMPLATE = (
     "{% for part in m['content'] %}{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}\n{% endfor %}assistant:"
 )
+
+
+def names(*quick: str) -> list[Any]:
+    """All families as parameters of a test: those that are not `quick` are slow, and what can't be had is left out."""
+    missing = () if is_torchvision_available() else NEED_TORCHVISION
+    skip = pytest.mark.skip("its processor needs torchvision, which is not installed")
+    return [
+        pytest.param(name, marks=[*([skip] if name in missing else []), *([] if name in quick else [pytest.mark.slow])])
+        for name in FAMILIES
+    ]
 
 
 def opener(reference: Mapping[str, Any] | None) -> Image.Image | None:

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from culture_neurons.errors import ModelError
+from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.models import processing
+from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
+from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, process, render
 from culture_neurons.models.recording import activation_sums
 from culture_neurons.models.vision import keep_image_features
-from culture_neurons.types import Sample
+from culture_neurons.types import NeuronMask, Sample
 from tests.models import eyes
 
 pytestmark = eyes.WARNINGS
@@ -58,7 +60,7 @@ def alone(loaded, question):
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["images", "mixed"])
-@pytest.mark.parametrize("name", eyes.NAMES)
+@pytest.mark.parametrize("name", eyes.names("Qwen3VL", "PaliGemma", "Gemma3", "Mllama", "InternVL"))
 def test_prompts_of_a_batch_are_read_as_alone(family, name, mixed):
     loaded = family(name)
     if name == "Mllama" and mixed:
@@ -79,7 +81,7 @@ def test_prompts_of_a_batch_are_read_as_alone(family, name, mixed):
         assert tokens[row] == length
 
 
-@pytest.mark.parametrize("name", eyes.NAMES)
+@pytest.mark.parametrize("name", eyes.names("PaliGemma", "Gemma3", "AyaVision", "Mllama"))
 def test_content_is_the_words_of_question_and_options_behind_any_image(family, name):
     loaded = family(name)
     questions = render(loaded, samples(mixed=name != "Mllama"), PROMPT)
@@ -122,3 +124,41 @@ def test_processor_that_refuses_any_image_is_not_blamed_on_the_sample(family, mo
     with pytest.raises(ModelError, match=r"^model 'Llava': its processor refuses every image \(.*under processor"):
         process(loaded, questions, eyes.opener)
     del processing._TAKES[loaded.processor]
+
+
+@pytest.mark.parametrize("name", eyes.names("Gemma3", "Mllama"))
+def test_masks_act_on_a_batch_as_on_each_question_alone(family, name):
+    loaded = family(name)
+    questions = render(loaded, samples(mixed=name != "Mllama"), PROMPT)
+    batch = process(loaded, questions, eyes.opener)
+    layers = [0, loaded.adapter.n_layers - 1]
+    masks = [NeuronMask("c", "act_fn", np.repeat(layers, 8), np.tile(np.arange(8), 2)),
+             NeuronMask("c", "act_fn", np.array([], int), np.array([], int))]  # fmt: skip
+    with evaluator(loaded, masks, PROMPT) as evaluate:
+        masked, empty = evaluate(batch)
+    assert empty == answer(loaded, batch, PROMPT)
+
+    def ablate(module, args, g):
+        return torch.cat([torch.zeros_like(g[..., :8]), g[..., 8:]], dim=-1)
+
+    handles = [loaded.adapter.activations[layer].register_forward_hook(ablate) for layer in layers]
+    expected = [answer(loaded, process(loaded, [question], eyes.opener), PROMPT)[0] for question in questions]
+    for handle in handles:
+        handle.remove()
+    np.testing.assert_allclose([a.logprobs for a in masked], [a.logprobs for a in expected], atol=1e-5)
+    assert np.abs(np.subtract([a.logprobs for a in masked], [a.logprobs for a in empty])).max() > 0.01
+
+
+@pytest.mark.parametrize("name", eyes.names("Qwen3VL", "Gemma3", "Mllama"))
+def test_texts_of_options_are_scored_as_alone(family, name):
+    loaded = family(name)
+    prompt = Prompt(answer="options", context="{question}", neutral="All of")
+    if name == "Mllama":  # its cross-attention layers read no text without an image
+        with pytest.raises(ConfigError, match=r"^model 'Mllama': its layers 1 run only .*expected logprob or generate"):
+            render(loaded, samples(mixed=False), prompt)
+        return
+    questions = render(loaded, samples(mixed=True), prompt)
+    together = answer(loaded, process(loaded, questions, eyes.opener), prompt)
+    alone = [answer(loaded, process(loaded, [question], eyes.opener), prompt)[0] for question in questions]
+    np.testing.assert_allclose([a.logprobs for a in together], [a.logprobs for a in alone], atol=2e-5)
+    assert np.ptp([a.logprobs for a in together], axis=0).max() > 0.1
