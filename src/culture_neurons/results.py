@@ -4,7 +4,8 @@
     run.effects
     ax = run.plot("matrix", "planted-control", "cas")
 
-A run is read from `tables/` and `manifest.json` alone; nothing is computed or written.
+A run is read from `tables/` and `manifest.json` alone; nothing is computed or written. `compare` alone reads answers
+and masks of two runs, and computes.
 """
 
 from __future__ import annotations
