@@ -210,7 +210,7 @@ def test_a_rule_its_step_its_log_and_its_provenance_have_one_name() -> None:
     assert {name.removeprefix("steps.") for name in steps()} == RULES.keys() | NO_RULE
     for name, block in RULES.items():
         assert re.findall(r"culture_neurons\.steps\.(\w+)", block) == [name]
-        logs = re.findall(rf'F\("(?:log|benchmark)", job="(?:{{model}}/)?(?:{{of}})?{name}(?:_|")', block)
+        logs = re.findall(rf'[CF]\("(?:log|benchmark)", job="(?:{{model}}/)?(?:{{of}})?{name}(?:_|")', block)
         assert len(logs) in (1, 2), name
         assert set(re.findall(r'cli\.provenance\(\s*"(\w+)"', (SRC / f"steps/{name}.py").read_text())) <= {name}
 

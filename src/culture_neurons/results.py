@@ -7,7 +7,8 @@
     run.mask("planted-control", "cas", "Aldovia")
 
 Tables and figures are read from `tables/` and `manifest.json` alone; answers, questions and masks from the files beside
-them, when they are asked for. Nothing is computed or written.
+them, when they are asked for. `compare` alone computes something; nothing is
+written.
 """
 
 from __future__ import annotations

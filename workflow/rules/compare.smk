@@ -3,6 +3,7 @@
 from culture_neurons.workflow.comparison import Comparison
 
 comparison = Comparison(run, checks.read_schema(SCHEMA)["properties"]["models"]["additionalProperties"])
+C = comparison.path
 
 
 rule transfer:
@@ -10,14 +11,14 @@ rule transfer:
     input:
         code=code("transfer"),
     output:
-        answers=comparison.path("transfer"),
+        answers=C("transfer"),
     wildcard_constraints:
         model=one_of({model for model, _ in comparison.transfers}),
         masks_of=one_of({name for _, name in comparison.transfers}),
     log:
-        comparison.path("log", job="{model}/transfer_{masks_of}"),
+        C("log", job="{model}/transfer_{masks_of}"),
     benchmark:
-        comparison.path("benchmark", job="{model}/transfer_{masks_of}")
+        C("benchmark", job="{model}/transfer_{masks_of}")
     conda:
         "../../envs/model.yaml"
     threads: lambda w: comparison.threads(w.model)
@@ -43,11 +44,11 @@ rule compare:
         transfers=comparison.transfer_files,
         code=code("compare"),
     output:
-        page=comparison.path("comparison"),
+        page=C("comparison"),
     log:
-        comparison.path("log", job="compare"),
+        C("log", job="compare"),
     benchmark:
-        comparison.path("benchmark", job="compare")
+        C("benchmark", job="compare")
     conda:
         "../../envs/figures.yaml"
     threads: 1

@@ -66,7 +66,8 @@ def test_moved_masks_have_a_panel_for_each_direction(both):
     back = rows.assign(masks_of=rows["questions_of"], questions_of=rows["masks_of"])
     tables = dict(both.tables) | {"transferred_masks": pd.concat([rows, back], ignore_index=True)}
     figure = compared.plot_moved(Compared(tables, "甲", "two", "0.1"))
-    assert [ax.get_title(loc="left") for ax in figure.axes][1].startswith("two on")
+    assert figure.axes[1].get_title(loc="left").startswith("masks of two on")
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
     own = compared.paired(both, "transferred_masks")
     assert points(figure.axes[0], style.VERMILLION) == pytest.approx(own[own["what"] == "self"]["value"].tolist())
 

@@ -21,7 +21,7 @@ MOST_PAIRS = 6
 FIRST, SECOND, CHANCE = (style.VERMILLION, "o"), (style.BLUE, "s"), (style.GREY, "|")
 JACCARD = "Jaccard index (%)"
 NATS = "Change of the right option's log-probability (nats)"
-_HEAD, _FOOT, _GAP, _LEFT, _RIGHT = 0.52, 0.66, 0.34, 1.3, 0.12
+_HEAD, _FOOT, _GAP, _LEFT, _RIGHT = 0.52, 0.66, 0.4, 1.3, 0.12
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,10 @@ def _panels(compared: Compared, rows: pd.DataFrame, title: str, line: str, label
         ax = style.axes(fig, _LEFT, bottom, style.DOUBLE - _LEFT - _RIGHT, size)
         draw(ax, part, names)
         ax.set_title(compared.pair_name(rows, pair), loc="left", pad=3)
+    # One scale for all, so that panels can be compared.
+    ends = [ax.get_xlim() for ax in fig.axes]
+    for ax in fig.axes:
+        ax.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
     fig.text(0.5, 0.3 / height, label, ha="center")
     fig.legend(handles, [str(h.get_label()) for h in handles], loc="lower center", ncols=len(handles),
                bbox_to_anchor=(0.5, 0.0), handletextpad=0.4, columnspacing=1.4)  # fmt: skip
@@ -208,7 +212,7 @@ def plot_moved(compared: Compared) -> Figure:
     rows = paired(compared, "transferred_masks")
     rows = rows[rows["what"] == "self"]
     # A panel per direction: the runs take the place of the two models.
-    rows = rows.assign(model=rows["masks_of"] + " on " + rows["questions_of"] + ": " + rows["model"])
+    rows = rows.assign(model="masks of " + rows["masks_of"] + " on " + rows["questions_of"] + ": " + rows["model"])
     rows = rows.assign(other_model=rows["model"])
     line = f"Under the own culture's mask, top {percent(float(compared.top))}, with 95\N{NO-BREAK SPACE}% intervals"
     handles = [_handle(FIRST, "masks of the other run"), _handle(SECOND, "the own run's masks")]
