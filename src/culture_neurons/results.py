@@ -7,8 +7,7 @@
     run.mask("planted-control", "cas", "Aldovia")
 
 Tables and figures are read from `tables/` and `manifest.json` alone; answers, questions and masks from the files beside
-them, when they are asked for. `compare` alone computes something; nothing is
-written.
+them, when they are asked for. `compare` alone computes; nothing is written.
 """
 
 from __future__ import annotations

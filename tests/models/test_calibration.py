@@ -52,6 +52,18 @@ def test_a_batch_left_over_is_not_taken_for_the_others(one, samples):
     assert spread.strata[0].weight > 2
 
 
+@pytest.mark.parametrize(("most", "sizes"), [(100, [4, 4, 4]), (7, [2, 2, 2]), (2, [1, 1]), (0, [1])])
+def test_a_small_run_is_measured_on_few_questions_that_stand_for_all(one, samples, most, sizes):
+    spread = calibration.spread_samples(one, samples, PROMPT, 4, most=most)
+    assert [len(stratum.questions) for stratum in spread.strata] == sizes
+    assert len(spread.longest) == min(4, sizes[0])
+    tokens = [max(int(count_tokens(one, [q])[0]) for q in stratum.questions) for stratum in spread.strata]
+    stand_for = sum(s.weight * len(s.questions) * n for s, n in zip(spread.strata, tokens, strict=True))
+    whole = calibration.spread_samples(one, samples, PROMPT, 4)
+    assert spread.questions == whole.questions
+    assert stand_for > sum(int(n) for n in count_tokens(one, [q for s in whole.strata for q in s.questions]))
+
+
 def test_fewer_batches_than_strata(one, samples):
     spread = calibration.spread_samples(one, samples[:3], PROMPT, 4)
     assert [(len(s.questions), s.weight) for s in spread.strata] == [(3, 1.0)]

@@ -593,6 +593,9 @@ def test_every_name_is_drawn_or_escaped_and_never_an_empty_box(monkeypatch, tmp_
         assert drawn.endswith(" Ελλάδα")
         if not found:
             assert drawn == "<65E5><672C> Ελλάδα"
+            assert fonts.printable("한국 ひ तक") == "hangug hi taka"  # as they sound
+            missing = fonts.without_font(["A", "日本", "Ελλάδα", "한국", "a\tb"])
+            assert missing == {"日本": "<65E5><672C>", "한국": "hangug"}
     finally:
         fonts._family_for.cache_clear()
 

@@ -5,6 +5,9 @@ import pytest
 from culture_neurons import store
 from culture_neurons.errors import ConfigError, ModelError
 from culture_neurons.steps import calibrate
+from tests.models.demo.conftest import decoder
+
+__all__ = ["decoder"]
 
 pytestmark = pytest.mark.workflow
 
@@ -56,6 +59,20 @@ def test_a_model_that_the_run_trains_is_built_untrained(base, step, tmp_path):
     content = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
     assert (content["model"], content["layers"]) == ("tiny", 4)
     assert content["settings"]["model"] == model  # and no folder that is gone
+
+
+def test_a_model_that_gets_an_eye_is_measured_before_it_learns_to_see(base, decoder, step, tmp_path, caplog):
+    caplog.set_level("INFO", "culture_neurons")
+    words, model = step.shared(base), {"name": "eye", "decoder": str(decoder), "chat_template": "none"}
+    words[words.index("--model") + 1] = json.dumps(model)
+    step.run(calibrate, *words, "--masks", "1", "--calibration-out", tmp_path / "c.json")
+    content = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert content["model"] == "eye"
+    assert content["settings"]["model"] == model
+    # The first thing that is said needs no model.
+    assert caplog.messages[0] == "eye: 72 questions of 3 cultures and 1 masks of each: about 180 passes"
+    # 72 answers, and 36 questions under masks of 3 cultures: a fifth of these 180 passes is one question's.
+    assert (content["questions"], content["questions_run"], content["batch_size_fitted"]) == (72, 1, 8)
 
 
 def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from culture_neurons.errors import ConfigError
+from culture_neurons.report import figures as figures_of
+from culture_neurons.report.figures import fonts
 from culture_neurons.report.figures.tables import NEEDED
+from culture_neurons.report.page import document
 from culture_neurons.report.registry import FigureFile, write_list
 from culture_neurons.steps import figures
 from culture_neurons.tables import TABLES
@@ -27,6 +31,30 @@ def folder(tmp_path):
     names = ["../../etc", "a/b", "Ελλάδα"]
     build(tmp_path / "tables", models=(MODEL,), selectors=["cas"], fractions=(0.01,), cultures=names)
     return tmp_path
+
+
+@pytest.fixture
+def no_fonts(monkeypatch):
+    """A machine without further fonts."""
+    monkeypatch.setattr(fonts, "system_fonts", lambda: ())
+    fonts._family_for.cache_clear()
+    yield
+    fonts._family_for.cache_clear()
+
+
+def test_names_without_a_font_are_said_once_in_the_log(tmp_path, no_fonts, caplog):
+    build(tmp_path / "tables", models=(MODEL,), selectors=["cas"], fractions=(0.01,), cultures=["日本", "한국", "Peru"])
+    with caplog.at_level("WARNING", "culture_neurons"):
+        run(tmp_path, SOME)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "characters of 2 names" in said
+    assert "(日本 as <65E5><672C>, 한국 as hangug); install a font" in said
+    page = document.render(
+        figures_of.read(tmp_path / "tables"), tmp_path / "figures", counts=pd.DataFrame(columns=["n"]),
+        dropped=pd.DataFrame(), run={},
+    )  # fmt: skip
+    (note,) = [line for line in page.splitlines() if line.startswith("<p>No font of the machine")]
+    assert "<bdi>日本</bdi> stands in figures as &lt;65E5&gt;&lt;672C&gt;, <bdi>한국</bdi>" in note
 
 
 def names(files):

@@ -161,6 +161,8 @@ def test_a_model_that_is_trained_here_is_calibrated_before():
     assert "path" not in settings
     model = next(iter(PAPER.models))
     assert PAPER.calibration_settings(model) == PAPER.model_settings(model)
+    assert (CONTROL.calibration_files("planted-control"), PAPER.calibration_files(model)) == ([], [])
+    assert CONTROL.masks_per_culture == len(CONTROL.selectors) * len(CONTROL.fractions)
 
 
 PIP = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a/b.gguf"}
@@ -195,6 +197,11 @@ def test_a_language_model_that_gets_an_eye(tmp_path):
     assert [one.decoder_files(name) for name in one.models] == files
     assert [one.model_files(name) for name in one.models] == [["results/control/p/model"], ["results/control/f/model"]]
     assert json.loads(one.eye_options("p")) == eye
+    # A plan trains no eye: it measures the decoder behind one that knows nothing.
+    assert [one.calibration_files(name) for name in one.models] == files
+    assert json.loads(one.calibration_settings("f")) == {
+        "name": "f", "decoder": folder, "dtype": "bfloat16", "trust_remote_code": False,
+    }  # fmt: skip
     assert json.loads(one.eye_options("f")) == {"countries": None}
     assert json.loads(one.model_settings("f")) == {
         "name": "f", "path": "results/control/f/model", "dtype": "bfloat16", "trust_remote_code": False,

@@ -5,7 +5,7 @@ rule calibrate:
     """Measure on a few batches what each kind of work costs with one model on this device."""
     input:
         samples=F("samples", of=""),
-        model=lambda w: [] if w.model in run.trained else run.model_files(w.model),
+        model=lambda w: run.calibration_files(w.model),
         code=code("calibrate"),
     output:
         calibration=F("calibration"),
@@ -27,13 +27,14 @@ rule calibrate:
         options=["--options"] * config["recording"]["options"],
         top_fraction=max(run.fractions, key=float),
         sites=run.attributed_sites,
+        masks=run.masks_per_culture,
         # Here the way a job runs is what is measured, so a change of it measures again.
         job=lambda w: run.job_settings(w.model),
     shell:
         ask(
             "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --token-rule {params.tokens}"
             " --mantissa-bits {params.mantissa_bits} {params.negative_sum} {params.options} --top-fraction {params.top_fraction}"
-            " --sites {params.sites} --calibration-out {output.calibration:q}"
+            " --sites {params.sites} --masks {params.masks} --calibration-out {output.calibration:q}"
         )
 
 

@@ -33,6 +33,10 @@ from culture_neurons.types import NeuronMask, Sample
 FEW, MANY = 2, 6
 #: Kinds of work that are timed; `ablate` is what a question costs before its first mask, `ablate_mask` what each adds.
 WORK = ("prepare", "answer", "record", "ablate", "ablate_mask")
+#: Each kind of work is timed so often.
+REPEATS = 2
+#: Passes that a question of a stratum takes in all: to fit, to time answers and recording, and masks after a warm-up.
+PASSES = 2 + MANY + 2 * REPEATS + (1 + REPEATS) * (FEW + MANY)
 #: Bytes of recorded sums that are kept, so that a file of them can be written.
 _KEPT = 128 << 20
 
@@ -79,9 +83,14 @@ class Measurement:
 
 
 def spread_samples(
-    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3
-) -> Spread:
-    """Choose batches that stand for all samples; there may be fewer batches than strata."""
+    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3,
+    most: int | None = None,
+) -> Spread:  # fmt: skip
+    """Choose batches that stand for all samples; there may be fewer batches than strata.
+
+    `most` is how many questions may be run, at least one: of a run so small that to measure its whole batches would
+    take as long as the run, there are fewer strata, and parts of their batches.
+    """
     questions = render(loaded, samples, prompt)
     tokens = count_tokens(loaded, questions)
     length = {q.sample.sample_id: int(n) for q, n in zip(questions, tokens, strict=True)}
@@ -94,12 +103,16 @@ def spread_samples(
 
     def middle(part: Sequence[Sequence[Question]]) -> Sequence[Question]:
         # The fullest: a batch that is left over may be too small to tell anything.
-        return part[max(range(len(part)), key=lambda i: (len(part[i]), -abs(i - len(part) // 2)))]
+        return part[max(range(len(part)), key=lambda i: (len(part[i]), -abs(i - len(part) // 2)))][:size]
 
+    size = None  # questions of a batch: all
+    if most is not None:
+        strata = min(strata, max(1, most))
+        size = max(1, most // strata)
     batches = sorted(plan_batches(questions, tokens, batch_size), key=longest, reverse=True)
     parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
     chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
-    return Spread(chosen, max(batches, key=padded), len(questions))
+    return Spread(chosen, max(batches, key=padded)[:size], len(questions))
 
 
 def random_masks(layers: int, neurons: int, size: int) -> list[NeuronMask]:
@@ -120,7 +133,7 @@ def measure(
     prompt: Prompt,
     rule: str,
     mask_size: int,
-    repeats: int = 2,
+    repeats: int = REPEATS,
     negative_sum: bool = False,
     sites: Sequence[str] = (),
     options: bool = False,

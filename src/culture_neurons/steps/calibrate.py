@@ -23,18 +23,25 @@ def main(o: argparse.Namespace) -> None:
     from culture_neurons import files
     from culture_neurons.data.prompts import INSTRUCTION
     from culture_neurons.data.samples import read_samples
+
+    samples, opener = read_samples(o.samples)
+    passes = _passes(o.masks, samples)
+    if passes is not None:  # what is known without a model is said before it is loaded
+        cli.log.info("%s: %d questions of %d cultures and %d masks of each: about %d passes", o.model.get("name"),
+                     len(samples), len({sample.culture for sample in samples}), o.masks, passes)  # fmt: skip
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
     from culture_neurons.models.projections import projections, widths
     from culture_neurons.selectors import selection
 
-    samples, opener = read_samples(o.samples)
     given = o.model
     with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
     model_arguments.check_sites(loaded, o.sites)
-    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size)
+    # A plan takes at most a fifth of the passes of the run.
+    most = None if passes is None else passes // (5 * calibration.PASSES)
+    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
@@ -52,7 +59,8 @@ def main(o: argparse.Namespace) -> None:
         "answer": prompt.answer,
         "prepares_ahead": prepares_ahead(loaded, prompt),
         "batch_size": o.batch_size,
-        "batch_size_fitted": measurement.batch_size,
+        # All that was tried: there may be no whole batch.
+        "batch_size_fitted": measurement.batch_size if measurement.batch_size < len(batches.longest) else o.batch_size,
         "layers": layers,
         "neurons": neurons,
         "questions": batches.questions,
@@ -73,20 +81,32 @@ def main(o: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
+def _passes(masks: int | None, samples: Sequence[Any]) -> int | None:
+    """Passes of the whole run, as far as they follow from these: each question, and again under the masks of each
+    culture where it is evaluated; None where the number of masks is not given."""
+    if masks is None:
+        return None
+    evaluated = sum(sample.split == "evaluate" for sample in samples)
+    return len(samples) + masks * len({sample.culture for sample in samples}) * evaluated
+
+
 @contextmanager
 def _at_hand(model: dict[str, Any], instruction: str) -> Iterator[dict[str, Any]]:
-    """The model's settings with its path. One that the run trains is only built: it costs the same untrained."""
-    if "architecture" not in model:
+    """The model's settings with its path. One that the run trains, or gives an eye, is only built: it costs the same
+    untrained."""
+    if not model.keys() & {"architecture", "decoder"}:
         yield model
         return
     from culture_neurons.data.readers import synthetic
-    from culture_neurons.models.demo import architectures
+    from culture_neurons.models.demo import architectures, eye
 
-    left = {key: value for key, value in model.items() if key not in ("source", "architecture")}
+    left = {key: value for key, value in model.items() if key not in ("source", "architecture", "decoder")}
     with TemporaryDirectory() as folder:
-        built, processor = architectures.build(
-            model["architecture"], synthetic.world(model["source"]), instruction=instruction
-        )
+        if "decoder" in model:
+            built, processor = eye.behind_eye(Path(model["decoder"]))
+        else:
+            world = synthetic.world(model["source"])
+            built, processor = architectures.build(model["architecture"], world, instruction=instruction)
         architectures.save(Path(folder), built, processor, {})
         yield left | {"path": folder}
 
@@ -117,6 +137,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--negative-sum", action="store_true", help="record the sum of min(g, 0) too")
     parser.add_argument("--options", action="store_true", help="record the right option's text too")
     parser.add_argument("--sites", nargs="*", default=[], help="projections to attribute, if any")
+    parser.add_argument("--masks", type=int, help="masks per culture of the whole run: a small run is measured on "
+                        "fewer questions, so that a plan never takes as long as the run")  # fmt: skip
     parser.add_argument("--top-fraction", default="0.01", help="share of all neurons that the masks take")
     parser.add_argument("--calibration-out", type=Path, required=True, help="JSON: what was measured")
     return parser

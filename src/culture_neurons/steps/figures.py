@@ -22,7 +22,7 @@ def main(o: argparse.Namespace) -> None:
 
     from culture_neurons.files import write_text
     from culture_neurons.report import figures
-    from culture_neurons.report.figures import caption_text, drawing
+    from culture_neurons.report.figures import caption_text, drawing, fonts
     from culture_neurons.report.figures.tables import require, require_fraction
     from culture_neurons.report.registry import read_list
 
@@ -35,6 +35,11 @@ def main(o: argparse.Namespace) -> None:
             require(tables.named("model"), file.model, "model")
     for name in {*o.selectors, *(file.selector for file in files if file.selector)}:
         require(tables.named("selector"), name, "selector")
+    if missing := fonts.without_font(tables.texts):
+        shown = ", ".join(f"{name} as {drawn}" for name, drawn in list(missing.items())[:10])
+        cli.log.warning("warning: no font of this machine has all characters of %d names, which are drawn as they "
+                        "sound or as code points (%s%s); install a font of their script, such as Noto Sans CJK, and "
+                        "draw again", len(missing), shown, ", ..." * (len(missing) > 10))  # fmt: skip
     o.out_dir.mkdir(parents=True, exist_ok=True)
 
     save_figure = partial(_draw_and_save, tables, o.selectors, o.top_fraction, o.out_dir)

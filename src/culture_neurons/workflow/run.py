@@ -60,13 +60,26 @@ class Run(Questions):
         return [path] if path and os.path.isfile(path) else []
 
     def calibration_settings(self, model: str) -> str:
-        """What measuring its costs needs, as JSON: one that is trained here costs the same before its training."""
-        if model not in self.trained:
+        """What measuring its costs needs, as JSON: one that is trained here, or gets an eye, costs the same before."""
+        if model not in (*self.trained, *self.with_eye):
             return self.model_settings(model)
         stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in JOB_KEYS}
+        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "path", "gguf", "eye")}
+        if model in self.with_eye:
+            return as_json(load | {"decoder": self.decoder(model), "name": model})
         built = {"architecture": stanza["train"]["architecture"], "source": self.config["data"]["source"]}
         return as_json(load | built | {"name": model})
+
+    def calibration_files(self, model: str) -> list[str]:
+        """What measuring its costs reads: nothing is trained for it."""
+        if model in self.trained:
+            return []
+        return self.decoder_files(model) if model in self.with_eye else self.model_files(model)
+
+    @property
+    def masks_per_culture(self) -> int:
+        """How many masks of a culture its questions are asked under, robustness and further data sets aside."""
+        return len(self.selectors) * len(self.fractions)
 
     def start_of_planting(self, model: str) -> list[str]:
         """The trained model that a planted one starts from; none: it is trained from nothing."""

@@ -2,11 +2,13 @@
 
 DejaVu Sans comes with matplotlib and covers Latin, Greek, Cyrillic and much of Arabic, so that
 most figures depend on no font of the machine. For other scripts the fonts of the system are searched.
-A character that no font has is written as its code point: never an empty box, never a warning.
+A character that no font has is written as Unicode calls it, where it stands for a sound (Hangul, kana and other
+alphabets), else as its code point: never an empty box, never a warning. `without_font` says which names have any.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -16,6 +18,8 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 BASE = "DejaVu Sans"
+#: How Unicode names characters that stand for a sound: the last word is it, in Latin letters.
+_SOUND = re.compile(r"(?:LETTER|SYLLABLE|VOWEL SIGN)(?: SMALL)? ([A-Z]+)$")
 ELLIPSIS = "…"
 
 
@@ -104,11 +108,26 @@ def _drawn(character: str) -> str:
         return "".join(c for c in plain if c <= "~")
     if unicodedata.category(character) == "Cf":  # joiners and marks of direction: nothing to see
         return ""
-    return f"<{ord(character):X}>"
+    sound = _SOUND.search(unicodedata.name(character, ""))
+    return sound[1].lower() if sound else f"<{ord(character):X}>"
+
+
+def _is_missing(character: str) -> bool:
+    return (
+        ord(character) > 126
+        and unicodedata.category(character)[0] in "LMNPS"
+        and not family_has(BASE, character)
+        and _family_for(character) is None
+    )
+
+
+def without_font(texts: Iterable[str]) -> dict[str, str]:
+    """Those of the texts that hold characters which no font here has -> what figures show in their place, sorted."""
+    return {text: printable(text) for text in sorted(set(texts)) if any(map(_is_missing, text))}
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with every character that no font has written as its code point: `<4E2D>`."""
+    """`text` on one line, with every character that no font has written as its sound, or code point: `<4E2D>`."""
     return "".join(_drawn(character) for character in str(text))
 
 

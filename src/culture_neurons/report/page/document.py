@@ -16,7 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from culture_neurons.report.figures import caption_text
+from culture_neurons.report.figures import caption_text, fonts
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
 from culture_neurons.report.nouns import CULTURE, reword
@@ -82,6 +82,7 @@ def render(
             dropped=grids.table(grids.dropped_table(dropped), "dropped", words=tables.words) if len(dropped) else None,
             model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
             figures=pictures.groups(tables, Path(figures), files, selectors, top_fraction),
+            without_font={plain(name): drawn for name, drawn in fonts.without_font(tables.texts).items()},
             neurons=neurons.cards(tables, cards or {}),
             tables=grids.sections(tables),
             elsewhere=[
