@@ -150,3 +150,38 @@ def test_the_tables_compile_where_there_is_a_tex(tmp_path):
 
 def test_numbers():
     assert [latex.number(v, 1) for v in (-0.04, -1.25, np.nan, None)] == ["$0.0$", "$-1.2$", "--", "--"]
+
+
+def test_interval_and_bold_of_a_culture_are_of_one_contrast(tmp_path, tables):
+    made = figures.read(tmp_path / "tables", ["cultures"])
+    table = made.more["cultures"]
+    table[["specificity", "specificity_low", "specificity_high", "p_adjusted"]] = [-4.0, -6.0, -2.0, 0.2]
+    sure = (table["model"] == MODELS[1]) & (table["culture"] == "B")
+    table.loc[sure, "p_adjusted"] = 0.01
+    made.effects[["mcnemar_p_adjusted", "logprob_p_adjusted"]] = 0.0001  # of another contrast: marks nothing
+    text = latex.culture_drops(made, "cas", 0.01)
+    check_structure(text)
+    _, first, second, *_ = rows_of(text)
+    assert first[2].endswith(r"\textbar{} $-4.0$ [$-6.0$, $-2.0$]")
+    assert second[3].endswith(r"\textbar{} {\boldmath\textbf{$-4.0$ [$-6.0$, $-2.0$]}}")
+    assert text.count(r"\textbf") == 2  # accuracy and log-probability
+    assert "intervals of this difference over questions" in text
+
+
+def test_captions_define_the_verdicts_that_stand_in_their_table(tables):
+    tables.evidence["verdict"] = "too few masks to tell"
+    text = latex.summary(tables, ["cas"], 0.01)
+    assert "Verdicts: too few: so few masks could not reach significance." in text
+    assert "specific:" not in text
+    assert set(latex.MEANINGS) == set(latex.VERDICTS.values())
+
+
+def test_an_interval_without_width_is_none_in_a_paper():
+    assert latex.interval(1.0, 1.0, 1.0, 1) == "$1.0$"
+
+
+def test_tables_for_a_paper_have_the_noun_of_the_run(tmp_path, tables):
+    made = figures.read(tmp_path / "tables", ["cultures"], "emotion")
+    for text in (latex.summary(made, ["cas"], 0.01), latex.culture_drops(made, "cas", 0.01)):
+        assert "ulture" not in text
+        assert "emotion" in text

@@ -117,7 +117,9 @@ def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
         & (tables.summary["top_fraction"] == 0.01)
     ].iloc[0]
     items = Page(html).parts["li"]
-    sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i)
+    sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
     assert f"lowers its accuracy by {-row['self_drop']:.1f} points" in sentence
     assert "and random masks change it by −0.2 points" in sentence
     assert "95 % interval" in sentence
@@ -349,5 +351,5 @@ def test_every_figure_is_on_the_page_with_its_caption(tmp_path):
     for file in files:
         (tmp_path / f"{file.stem}.png").write_bytes(PNG)
     shown = Page(page(tmp_path, made, files=files)).parts["figcaption"]
-    said = [words.plain(drawing.caption(made, file, ["cas"], 0.01)) for file in files]
+    said = [words.units_on_line(words.plain(drawing.caption(made, file, ["cas"], 0.01))) for file in files]
     assert sorted(text.strip() for text in shown) == sorted(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ FARES = {LOWER: "worse", HIGHER: "better"}
 def plain(text: Any) -> str:
     """Text from data in one line, with invisible controls shown."""
     return printable(" ".join(str(text).split()))
+
+
+def units_on_line(text: str) -> str:
+    """A sentence in which no number is parted from its unit, nor "p" from its value, at the end of a line."""
+    text = re.sub(r"(?<=\d) (?=(%|points?|nats?)(?!\w))", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"\bp ([<=]) (?=\d)", "p\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
 
 
 def visible(value: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from culture_neurons.report import figures
 from culture_neurons.report.page import document as page_module
+from culture_neurons.report.words import units_on_line
 from tests.figures_tables import build
 from tests.report.test_page import PNG, Page, page
 
@@ -91,3 +92,22 @@ def test_texts_stand_out_from_their_ground():
                 assert contrast(scheme[name], scheme[ground]) >= 4.5, (name, ground, scheme)
         if "field" in scheme:
             assert contrast(scheme["field"], scheme["paper"]) >= 3
+
+
+def test_the_page_has_the_noun_of_the_run_and_names_stay(tmp_path):
+    made = build(tmp_path / "tables", selectors=["cas", "random"], fractions=(0.01,), cultures=["joy", "Pop culture"])
+    html = page(tmp_path, figures.read(made, ["cultures"], "emotion"))
+    text = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", html, flags=re.S)
+    assert "Emotion-sensitive neurons" in text
+    assert "emotion-specific" in text
+    assert "Pop culture" in text
+    assert re.findall(r"(?<!Pop )\b[Cc]ultures?\b.{20}", text) == []
+
+
+def test_numbers_keep_their_units_on_the_line():
+    nbsp = "\N{NO-BREAK SPACE}"
+    said = units_on_line("by 2.0 points (95 % interval, p = 0.020; p < 0.001), 0.3 nats of 3 pointsmen")
+    assert said == (
+        f"by 2.0{nbsp}points (95{nbsp}% interval, p{nbsp}={nbsp}0.020; p{nbsp}<{nbsp}0.001), 0.3{nbsp}nats "
+        "of 3 pointsmen"
+    )

@@ -6,6 +6,7 @@ import numpy as np
 
 from culture_neurons.report import figures
 from culture_neurons.report.page.evaluation_sets import sentences
+from culture_neurons.report.words import units_on_line
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
 
@@ -36,7 +37,7 @@ def test_the_sentence_has_the_numbers_of_the_table_and_says_planted(tmp_path):
         "That speaks of new questions under these very masks."
     )
     shown = page(tmp_path, made)
-    assert any(said in paragraph for paragraph in Page(shown).parts["p"])
+    assert any(units_on_line(said) in paragraph for paragraph in Page(shown).parts["p"])
     assert "On other benchmarks" in shown
     assert "tables/sets_effects.csv (" in shown
     table.loc[table["set"] == "reasoning", "difference_p_adjusted"] = np.nan  # all its questions are about one image

@@ -6,6 +6,7 @@ import numpy as np
 
 from culture_neurons.report import figures
 from culture_neurons.report.page.survival import sentences
+from culture_neurons.report.words import units_on_line
 from tests.figures_tables import build
 from tests.report.test_page import Page, page
 
@@ -52,7 +53,7 @@ def test_each_selector_is_named_with_its_numbers_where_they_belong(tmp_path):
         f"demo, {minus}0.30 [{minus}0.40, {minus}0.20] on quiz & more $x$)."
     )
     shown = page(tmp_path, made)
-    assert any(said in paragraph for paragraph in Page(shown).parts["p"])
+    assert any(units_on_line(said) in paragraph for paragraph in Page(shown).parts["p"])
 
 
 def test_nothing_is_said_of_sets_that_are_answered_at_chance(tmp_path):

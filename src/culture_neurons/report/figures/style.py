@@ -116,8 +116,17 @@ def _reword(fig: Figure, tables: Any) -> None:
     if tables.noun == CULTURE:
         return
     names = set(tables.names) | set(labels(sorted(tables.names)))
+
+    def worded(text: str) -> str:
+        return text if text in names else tables.words(text)
+
+    for ax in fig.axes:
+        for axis in (ax.xaxis, ax.yaxis):  # labels of ticks are written anew whenever they are drawn
+            now = [label.get_text() for label in axis.get_ticklabels()]
+            if (then := [worded(label) for label in now]) != now:
+                axis.set_ticks(axis.get_ticklocs(), then)
     for text in fig.findobj(Text):
-        if (now := text.get_text()) not in names and (then := tables.words(now)) != now:
+        if (then := worded(text.get_text())) != text.get_text():
             text.set_text(then)
 
 

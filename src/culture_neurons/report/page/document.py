@@ -19,10 +19,10 @@ from markupsafe import Markup
 from culture_neurons.report.figures import caption_text, fonts
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
-from culture_neurons.report.nouns import CULTURE, reword
+from culture_neurons.report.nouns import CULTURE, plural_of, reword
 from culture_neurons.report.page import grids, neurons, pictures, summary
 from culture_neurons.report.registry import FigureFile
-from culture_neurons.report.words import plain, visible
+from culture_neurons.report.words import plain, units_on_line, visible
 from culture_neurons.tables import TABLES
 
 FOLDER = Path(__file__).parent
@@ -61,13 +61,17 @@ def render(
         .get_template("document.html.j2")
         .render(
             style=style,
+            group=tables.noun,
+            groups=plural_of(tables.noun),
             script=script,
             style_digest=_digest(style),
             script_digest=_digest(script),
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
             models=[named(tables, m) for m in tables.models],
-            findings=reworded(summary.findings(tables, top_fraction, chosen_on), tables.words),
+            findings=reworded(
+                summary.findings(tables, top_fraction, chosen_on), lambda text: units_on_line(tables.words(text))
+            ),
             cultures=summary.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
             controls=plain(tables.words(caption_text.controls(config.get("selectors")))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
@@ -78,7 +82,9 @@ def render(
             questions=_questions_in_words(counts),
             n_kept=int(counts["n"].sum()) if len(counts) else 0,
             n_dropped=len(dropped),
-            counts=grids.table(grids.counts_table(counts), "counts", words=tables.words) if len(counts) else None,
+            counts=grids.table(grids.counts_table(counts, tables.words("all cultures")), "counts", words=tables.words)
+            if len(counts)
+            else None,
             dropped=grids.table(grids.dropped_table(dropped), "dropped", words=tables.words) if len(dropped) else None,
             model_table=grids.table(grids.models_table(tables, run, training or {}), "models"),
             figures=pictures.groups(tables, Path(figures), files, selectors, top_fraction),

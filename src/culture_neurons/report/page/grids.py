@@ -114,8 +114,8 @@ def _key(value: Any, text: str) -> str:
     return "" if text.replace("\N{MINUS SIGN}", "-").replace(",", "") == exact else exact
 
 
-def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """Questions per culture: one column per category, then per split, then all."""
+def counts_table(counts: pd.DataFrame, total: str = "all cultures") -> pd.DataFrame:
+    """Questions per culture: one column per category, then per split, then all; the last row is called `total`."""
     by_category = counts.pivot_table(index="culture", columns="category", values="n", aggfunc="sum", fill_value=0)
     by_split = counts.pivot_table(index="culture", columns="split", values="n", aggfunc="sum", fill_value=0)
     splits = [s for s in ("identify", "evaluate") if s in by_split] + [
@@ -123,8 +123,8 @@ def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
     ]
     result = pd.concat([by_category.add_prefix("category: "), by_split[splits].add_prefix("split: ")], axis=1)
     result["all"] = by_split.sum(axis=1)
-    total = result.sum().to_frame("all cultures").T  # a row of its own: a culture may be called so
-    return pd.concat([result, total]).rename_axis("culture").reset_index()
+    sums = result.sum().to_frame(total).T  # a row of its own: a culture may be called so
+    return pd.concat([result, sums]).rename_axis("culture").reset_index()
 
 
 def dropped_table(dropped: pd.DataFrame) -> pd.DataFrame:

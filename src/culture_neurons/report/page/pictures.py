@@ -17,7 +17,7 @@ from culture_neurons.report.figures import drawing
 from culture_neurons.report.figures.tables import Tables
 from culture_neurons.report.figures.titles import named
 from culture_neurons.report.registry import FIGURES, FigureFile
-from culture_neurons.report.words import plain
+from culture_neurons.report.words import plain, units_on_line
 
 #: Figures of all models that have a place of their own on the page; any other is shown with the figures.
 PLACED = ("overview", "baseline")
@@ -40,7 +40,7 @@ def image(folder: Path, file: FigureFile, caption: str) -> dict[str, Any]:
     return {
         "name": f"figures/{file.stem}.pdf",
         "source": Markup("data:image/png;base64," + base64.b64encode(data).decode()),
-        "caption": plain(caption),
+        "caption": units_on_line(plain(caption)),
         "alt": plain(f"{file.kind.replace('-', ' ')} figure. {caption}"),
         "width": width,
         "height": height,
