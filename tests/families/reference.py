@@ -17,7 +17,6 @@ from culture_neurons.data import prompts
 from culture_neurons.types import Sample
 from tests.families.building import accepts
 from tests.families.questions import PROMPT, open_picture
-from tests.families.shrinking import HEAD, HIDDEN, KEYS
 
 #: Parts of the names of modules that are no decoder of text.
 _ELSEWHERE = ("vision", "visual", "audio", "image", "vit", "qformer", "connector", "projector", "perceiver", "merger",
@@ -178,7 +177,14 @@ def activations(model: nn.Module, found: Sequence[Mlp], given: dict[str, torch.T
     seen: dict[nn.Module, torch.Tensor] = {}
     with hooks({mlp.source for mlp in found}, lambda module, output: seen.__setitem__(module, output)):
         logits(model, given)
-    return torch.stack([_flat(mlp.act(seen[mlp.source][..., mlp.start : mlp.stop])) for mlp in found])
+    tokens = given["input_ids"].shape[1]
+
+    def of_layer(mlp: Mlp) -> torch.Tensor:
+        if mlp.source not in seen:  # a layer of cross-attention, in a question without image
+            return torch.zeros(tokens, mlp.stop - mlp.start)
+        return _flat(mlp.act(seen[mlp.source][..., mlp.start : mlp.stop]))
+
+    return torch.stack([of_layer(mlp) for mlp in found])
 
 
 def _flat(values: torch.Tensor) -> torch.Tensor:
@@ -215,29 +221,32 @@ def attributions(
     with torch.enable_grad(), hooks(modules, keep):
         p = log_probabilities(model, processor, sample, given)[sample.label].exp()
         p.backward()
-    scores = [_flat(kept[m].detach() * kept[m].grad).amax(dim=0) * p.detach() for m in modules]
+    ran = [m in kept and kept[m].grad is not None for m in modules]
+    scores = [
+        _flat(kept[m].detach() * kept[m].grad).amax(dim=0) * p.detach() if known else torch.zeros(_writes(m))
+        for m, known in zip(modules, ran, strict=True)
+    ]
     return float(p), scores
 
 
-def beside(model: nn.Module, mlp: Mlp) -> tuple[nn.Module, int, int]:
+def beside(model: nn.Module, mlp: Mlp) -> tuple[nn.Module, torch.Tensor]:
     """The units of `up` beside the gate of an MLP: the other half of a fused projection, or the other projection."""
     width = mlp.stop - mlp.start
     if _writes(mlp.source) == 2 * width:
-        return mlp.source, width - mlp.start, 2 * width - mlp.start
+        return mlp.source, torch.arange(width - mlp.start, 2 * width - mlp.start)
     parent = next(p for p in model.modules() if mlp.down in p.children())
     other = next(m for m in _makers(parent, mlp.down, width) if m is not mlp.source)
-    return other, 0, width
+    return other, torch.arange(width)
 
 
-def attention_part(layer: nn.Module, site: str) -> tuple[nn.Module, int, int]:
-    """The units of q, k or v in a decoder layer: those of the module of this name, or of a fused one that puts out q,
-    then k, then v. Raises LookupError."""
-    modules = {name.rpartition(".")[2]: module for name, module in layer.named_modules() if "cross" not in name}
-    if isinstance(modules.get(site), nn.Module):
-        return modules[site], 0, _writes(modules[site])
-    fused = next((modules[name] for name in ("qkv_proj", "query_key_value") if name in modules), None)
-    if fused is None:
-        raise LookupError(f"no module for {site}")
-    rest = HEAD * KEYS
-    starts = {"q_proj": (0, HIDDEN), "k_proj": (HIDDEN, HIDDEN + rest), "v_proj": (HIDDEN + rest, HIDDEN + 2 * rest)}
-    return fused, *starts[site]
+def _is_own(name: str) -> bool:
+    return not any(part in name for part in ("cross", "encoder"))
+
+
+def attention_part(layer: nn.Module, site: str) -> nn.Module | None:
+    """The module of this name in a layer's attention of its own tokens; None where there is none."""
+    found = [
+        module for name, module in layer.named_modules()
+        if name.rpartition(".")[2] == site and isinstance(module, _LINEAR) and _is_own(name)
+    ]  # fmt: skip
+    return found[0] if len(found) == 1 else None

@@ -74,7 +74,8 @@ def _why(result: dict[str, Any]) -> str:
         return _short(result["refused"])
     by_reason: dict[str, list[str]] = {}
     for mode in ("text", "images"):
-        for action, why in result.get(mode, {}).items():
+        for action in ACTIONS:
+            why = result.get(mode, {}).get(action, "")
             if why and why != "no answers":
                 by_reason.setdefault(_short(why), []).append(action if mode == "text" else f"{action} of images")
     missing = [site for site in PROJECTIONS if result["sites"] and site not in result["sites"]]
