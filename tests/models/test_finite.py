@@ -10,13 +10,16 @@ import torch
 from culture_neurons.errors import ModelError
 from culture_neurons.models import inference
 from culture_neurons.models.ablation import evaluator
+from culture_neurons.models.finite import first_nonfinite_layer
+from culture_neurons.models.forward import forward
 from culture_neurons.models.hooks import record
-from culture_neurons.models.inference import Reading, answer, answers, reader_of
+from culture_neurons.models.inference import Reading, answer, answers, on_device, reader_of
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
 from culture_neurons.models.recording import activation_sums
 from culture_neurons.types import NeuronMask
 from tests.conftest import slow
+from tests.models import families
 
 PROMPT = Prompt()
 MASKS = [NeuronMask("Ona", "act_fn", [0, 1], [3, 4]), NeuronMask("Ulm", "act_fn", [], [])]
@@ -149,3 +152,12 @@ def test_which_log_probabilities_are_errors(folders, questions, row, good):
         return
     with pytest.raises(ModelError, match="all 2 decoder layers are finite"):
         work()
+
+
+def test_all_decoder_layers_are_counted_where_some_have_no_mlp():
+    loaded = families.load("NemotronH")  # its layers with an MLP are the decoder's second, fourth and sixth
+    batch = families.batch(loaded, images=False)
+    with torch.no_grad():
+        loaded.adapter.decoder_layers[2].mixer.o_proj.weight.fill_(torch.nan)
+    said = first_nonfinite_layer(loaded, batch, 0, lambda: forward(loaded, on_device(loaded, batch)))
+    assert said == "decoder layer 2 is the first whose output is not finite"
