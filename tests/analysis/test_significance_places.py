@@ -48,7 +48,7 @@ def with_verdicts(name: str, table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     if name == "evidence":
         for _, part in table.groupby([*KEYS, "measure"]):
-            of = part.assign(least=SURE).set_index("comparison")
+            of = part.assign(least=SURE, p_questions=1.0, detectable=0.0).set_index("comparison")
             table.loc[part.index, "verdict"] = verdicts.decide_verdict(*(of.loc[c] for c in verdicts.COMPARISONS))
     if name == "related":
         table["verdict"] = [overlaps._verdict(r, p, SURE) for r, p in zip(table["correlation"], table["p_adjusted"],

@@ -170,6 +170,7 @@ def test_neurons_that_are_suppressed_need_no_further_data_sets():
         (("models", "demo-llava-mistral_x"), {"path": "x"}, r"would share their figures' names"),
         (("data", "filter", "group_by"), "category", r"planted-control: neurons are planted per culture"),
         (("dataset",), "../elsewhere", r"dataset: '../elsewhere' is not valid"),
+        (("group_noun",), "<b>", r"group_noun: '<b>' is not valid"),
         (("models", "a/b"), {"path": "x"}, r"models: 'a/b' is not valid; expected a name of letters"),
         (("models", "tables"), {"path": "x"}, r"'tables' is not valid; expected a name"),
         (("models", "both"), {"path": "x", "train": {"architecture": "qwen2.5-vl"}}, r"both: found path and train"),
