@@ -46,7 +46,8 @@ def check(model_type: str, folder: Path) -> dict[str, Any]:
     except ImportError as error:
         return {"refused": f"wants the package {_package(error)}"}
     sees = building.families()[model_type].sees
-    causal = _is_causal(model)
+    # A family that sees may read its prompt both ways (PaliGemma): the answer is at its end.
+    causal = sees or _is_causal(model)
     model.save_pretrained(folder)
     try:
         building.processor(model_type).save_pretrained(folder)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: Seconds and bytes that a family may take.
-SECONDS, MEMORY = 120, 16 << 30
+SECONDS, MEMORY = 300, 16 << 30
 
 
 def run_each(
