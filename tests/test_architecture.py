@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 
 #: Tests of no single module.
 NO_MIRROR = {"test_packaging.py", "test_architecture.py", "test_docs.py"}
-NO_MIRROR |= {"pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks", "tools"}
+NO_MIRROR |= {"families", "pipeline", "faults", "hostile", "slurm", "demo", "browser", "benchmarks", "tools"}
 LARGEST = 18_000
 
 

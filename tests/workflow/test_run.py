@@ -97,7 +97,7 @@ def test_the_default_run_asks_one_model_with_an_eye_in_pictures_and_in_words():
         f"results/demo/smollm2-eye/controls/{control}.parquet" for control in ("blank", "none", "swapped")
     ]
     figures = figures_of(DEMO)
-    assert len(figures) == len(set(figures)) == 16
+    assert len(figures) == len(set(figures)) == 18
     assert {FigureFile("images"), FigureFile("transfer", "smollm2-eye")} <= set(figures)
 
 
