@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.models import loading
+from culture_neurons.models import loading, padding
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
@@ -52,6 +52,7 @@ def check(model_type: str, folder: Path) -> dict[str, Any]:
     try:
         building.processor(model_type).save_pretrained(folder)
         loaded = loading.load(_settings(model_type, folder, "float32"))
+        padding.check_padding(loaded)
     except Exception as error:
         return {"refused": _why_not(model, error, folder) if causal else _ENCODER}
     if not causal:

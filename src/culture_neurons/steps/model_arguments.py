@@ -97,6 +97,13 @@ def open_reasoning(loaded: Any) -> str:
     return tag
 
 
+def check_padding(loaded: Any) -> None:
+    """Refuse a model that can't be asked in batches; see `models.padding`."""
+    from culture_neurons.models import padding
+
+    padding.check_padding(loaded)
+
+
 def check_sites(loaded: Any, sites: list[str]) -> None:
     """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites.
 

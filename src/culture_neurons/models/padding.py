@@ -1,0 +1,51 @@
+"""Whether a model reads each prompt of a batch as it reads it alone: found by trying, before anything is asked."""
+
+from __future__ import annotations
+
+import torch
+
+from culture_neurons.errors import ModelError
+from culture_neurons.files import first_line
+from culture_neurons.models.forward import forward
+from culture_neurons.models.loading import Loaded
+
+#: Prompts of different lengths, so that the first is padded.
+_TEXTS = ("The answer", "The question is which of these options is the right one, and why")
+#: How far logits may lie apart, as a share of their standard deviation: in half precision numbers depend on the shape.
+_TOLERANCE = {"float32": 1e-3}
+_HALF = 0.2
+
+
+@torch.inference_mode()
+def check_padding(loaded: Loaded) -> None:
+    """Raise ModelError for a model whose answer to a prompt depends on the padding before it, or that answers none.
+
+    Some count positions from the padding, and take none from outside (BART's decoder, learned ones). Their answers and
+    activations would depend on what shares the batch.
+    """
+    together = loaded.tokenizer(list(_TEXTS), padding=True, add_special_tokens=False, return_tensors="pt")
+    valid = together["attention_mask"][0].bool()
+    if bool(valid.all()):
+        return  # a tokenizer that has nothing to pad
+    ids = together["input_ids"]
+    padded = _last_logits(loaded, ids, together["attention_mask"])
+    alone = _last_logits(loaded, ids[:1, valid], torch.ones(1, int(valid.sum()), dtype=torch.long))
+    apart = float((padded - alone).abs().max() / alone.std().clamp_min(1e-12))
+    if not apart <= _TOLERANCE.get(loaded.dtype, _HALF):
+        raise ModelError(
+            f"model {loaded.name!r}: its answer to a prompt depends on the padding before it (logits {apart:.2g} "
+            "standard deviations apart), so that questions can't be asked in batches; expected a model that takes "
+            "position_ids, or heeds its attention mask alone"
+        )
+
+
+def _last_logits(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Logits behind the first prompt, float64 [vocabulary]."""
+    inputs = {"input_ids": ids.to(loaded.model.device), "attention_mask": mask.to(loaded.model.device)}
+    try:
+        return forward(loaded, inputs).logits[0, -1].double().cpu()
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ModelError(
+            f"model {loaded.name!r}: can't be asked in words alone ({type(error).__name__}: {first_line(error)}); "
+            "expected a model that takes input_ids and attention_mask and gives logits"
+        ) from None
