@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models import inference
@@ -161,3 +163,14 @@ def test_all_decoder_layers_are_counted_where_some_have_no_mlp():
         loaded.adapter.decoder_layers[2].mixer.o_proj.weight.fill_(torch.nan)
     said = first_nonfinite_layer(loaded, batch, 0, lambda: forward(loaded, on_device(loaded, batch)))
     assert said == "decoder layer 2 is the first whose output is not finite"
+
+
+def test_several_streams_of_a_layer_are_looked_at_sample_by_sample():
+    """Gemma 3n's layers put out [stream, batch, token, hidden]."""
+    batch = SimpleNamespace(inputs={"attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]])})
+    states = torch.zeros(4, 2, 3, 5)
+    states[3, 0, 0, 0] = states[2, 1, 2, 0] = torch.nan  # in padding, and in the second sample
+    layer = nn.Identity()
+    loaded = SimpleNamespace(adapter=SimpleNamespace(decoder_layers=[layer]))
+    assert "all 1 decoder layers are finite" in first_nonfinite_layer(loaded, batch, 0, lambda: layer(states))
+    assert "before its first decoder layer" in first_nonfinite_layer(loaded, batch, 1, lambda: layer(states))

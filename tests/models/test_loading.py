@@ -2,6 +2,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.models.loading import SETTINGS, folder_digest, load
+from culture_neurons.models.loading import SETTINGS, Loaded, folder_digest, load
 from culture_neurons.models.recording import activation_sums
 from culture_neurons.types import NeuronMask, Sample
 from tests.models.conftest import text_folder
@@ -277,3 +278,15 @@ def test_unknown_processor_argument_and_device_that_is_not_there(folder):
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="can't load"):
             load({"name": "m", "path": str(folder), "device_map": "cuda:3"})
+
+
+def test_the_token_of_images_may_be_known_to_the_processor_alone():
+    """MiniCPM-V's configuration has none; a tokenizer that names one makes no model see."""
+    tokenizer = SimpleNamespace(image_token_id=7)
+    processor = SimpleNamespace(tokenizer=tokenizer, image_token_id=7)
+    model = SimpleNamespace(config=SimpleNamespace(image_token_id=None))
+    parts = {"name": "m", "model": model, "adapter": None, "revision": "", "dtype": "float32"}
+    assert Loaded(processor=processor, **parts).image_token_id == 7
+    assert Loaded(processor=tokenizer, **parts).image_token_id is None
+    model.config.image_token_index = 9
+    assert Loaded(processor=processor, **parts).image_token_id == 9

@@ -103,12 +103,14 @@ def test_features_of_repeated_images_keep_their_form(form):
         assert torch.equal(a, b)
 
 
-def test_features_that_are_not_one_for_each_image_are_computed_for_all():
-
-    model = SimpleNamespace(get_image_features=lambda pixels: SimpleNamespace(pooler_output=pixels.repeat(2, 1)))
+@pytest.mark.parametrize("form", [lambda pixels: pixels.repeat(2, 1), lambda pixels: pixels.flatten()[None]],
+                         ids=["more rows", "one row"])  # fmt: skip
+def test_features_that_are_not_one_for_each_image_are_computed_for_all(form):
+    model = SimpleNamespace(get_image_features=lambda pixels: SimpleNamespace(pooler_output=form(pixels)))
+    pixels = torch.tensor([[1.0], [2.0], [1.0]])
     with keep_image_features(model, (0, 1, 0)):
-        features = model.get_image_features(torch.tensor([[1.0], [2.0], [1.0]]))
-    assert features.pooler_output[:, 0].tolist() == [1, 2, 1] * 2
+        features = model.get_image_features(pixels)
+    assert torch.equal(features.pooler_output, form(pixels))
 
 
 @pytest.mark.parametrize("more", [{"feature_maps": 1}, None], ids=["another field", "a tensor alone"])

@@ -26,7 +26,8 @@ def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callab
 
     def check(layer: int, hidden: Any) -> None:
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        finite[layer] = bool(torch.isfinite(hidden[row][valid.to(hidden.device)]).all())
+        hidden = hidden[:, row] if hidden.ndim == 4 else hidden[row]  # Gemma 3n has several streams: they come first
+        finite[layer] = bool(torch.isfinite(hidden[..., valid.to(hidden.device), :]).all())
 
     def after(layer: int) -> Callable[..., None]:
         return lambda module, args, output: check(layer, output)

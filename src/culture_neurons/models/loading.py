@@ -95,9 +95,10 @@ class Loaded:
     @property
     def image_token_id(self) -> int | None:
         """The id of the placeholder that stands for image features, None for a language model."""
-        config = self.model.config
-        value = getattr(config, "image_token_id", None)
-        return value if value is not None else getattr(config, "image_token_index", None)
+        owners = [(self.model.config, "image_token_id"), (self.model.config, "image_token_index")]
+        if self.processor is not self.tokenizer:  # MiniCPM-V's configuration leaves it to the processor
+            owners.append((self.processor, "image_token_id"))
+        return next((value for owner, name in owners if (value := getattr(owner, name, None)) is not None), None)
 
     def render(self, text: str, with_image: bool) -> str:
         """The prompt of one user turn, as the model's chat template writes it; see `templates.render`.

@@ -68,11 +68,12 @@ def _without_repeats(compute: Any, image_of: Sequence[int], pixel_values: Any, *
         *map(chosen, args),
         **{key: chosen(value) for key, value in kwargs.items()},
     )
-    if not _is_known(output):
+    # Features of all images may be one row of tokens, or lie in another way: then nothing is told apart here.
+    if not _is_known(output) or len(output.pooler_output) != len(distinct):
         return compute(pixel_values, *args, **kwargs)
     at_image = [distinct.index(i) for i in image_of]
     features = _repeat_features(output.pooler_output, at_image)
-    if features is None or len(output.pooler_output) != len(distinct):
+    if features is None:
         return compute(pixel_values, *args, **kwargs)
     # Features of inner layers of the tower (DeepStack) lie as those of its last one: all images in one row of tokens.
     inner = getattr(output, "deepstack_features", None)
