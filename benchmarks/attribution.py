@@ -125,7 +125,7 @@ def captured(loaded: Loaded, batch: Batch) -> list[tuple[torch.Tensor, torch.Ten
 
 def reduced(loaded: Loaded, kept: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """What `attributor` does with them."""
-    hooks = Attributor({}, 0)
+    hooks = Attributor({})
     hooks.start(torch.ones(1, kept[0][0].shape[1], dtype=torch.bool))
     for a, gradient in kept:
         hooks._score([("", 0, Projection(loaded.model, 0, a.shape[-1]))], a, gradient)

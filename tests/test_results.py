@@ -148,7 +148,7 @@ def test_names_are_completed_and_shown_in_a_line(whole):
     assert "images" in dir(whole.figures)
     assert "images" not in dir(without.figures)
     assert "matrix" in repr(without.figures)
-    assert isinstance(whole.figures.layers_by_culture(MODEL, "cas"), Axes)
+    assert isinstance(whole.figures.data_overlaps(MODEL), Axes)
     assert isinstance(whole.figures["matrix"](MODEL, "cas"), Axes)
     with pytest.raises(AttributeError):
         whole.figures.matrx  # noqa: B018

@@ -99,7 +99,7 @@ def test_one_bad_cell_leaves_out_one_row_with_its_reason(column: str, value: Any
 def test_every_reason_of_a_row_by_itself_is_tried() -> None:
     by_others = {reasons.SUBSET, reasons.MISSING_ID, reasons.CULTURE_NOT_CHOSEN, reasons.CATEGORY_NOT_CHOSEN,
                  reasons.NOT_IN_SPLIT, reasons.FURTHER_VARIANT, reasons.PROMPT, reasons.IMAGE_OUTSIDE,
-                 reasons.LONG_IMAGE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST}  # fmt: skip
+                 reasons.LONG_IMAGE, reasons.FEW_SAMPLES, reasons.NOT_LARGEST, reasons.JUDGES}  # fmt: skip
     # Said by the sources of facts, and tried with them (tests/data/facts).
     of_facts = {reasons.LITTLE_KNOWN, reasons.PART_OF_PLACE, reasons.MINOR_REGION, reasons.NOT_REGULAR,
                 reasons.NOT_A_NAME, reasons.NAMES_COUNTRY, reasons.SHARED, reasons.OTHER_FORM,

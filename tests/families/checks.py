@@ -219,12 +219,14 @@ class Case:
         for i, (sample, given) in enumerate(zip(self.samples, self.alone, strict=True)):
             expected, scores = reference.attributions(self.model, self.loaded.processor, sample, given, modules)
             of_module = dict(zip(modules, scores, strict=True))
+            # They are small: to 1e-4 of the largest, and not to 1e-5.
+            largest = 10 * max(float(score.abs().max()) for score in scores)
             _same([p[i]], [expected], f"probability of question {sample.sample_id}")
             for site in sites:
                 for layer, place in enumerate(places[site]):
                     given_here, what = by_site[site][i][layer], f"attributions of {site}, question {sample.sample_id}"
                     wanted = of_module[place[0]][place[1]].numpy() if place else np.empty(0)
-                    _same(given_here[: len(wanted)], wanted, what)
+                    _same(given_here[: len(wanted)] / largest, wanted / largest, what)
                     if not np.isnan(given_here[len(wanted) :]).all():
                         raise Differs(f"{what}: layer {layer} has more units than {len(wanted)}")
 

@@ -113,7 +113,7 @@ def prepared(folder: Path, source: Any, filtered: dict[str, Any]) -> None:
     """Run the step under the law; where it worked, its files can be read and account for each row."""
     out = folder / "out"
     o = argparse.Namespace(
-        source=source, filter=filtered, split={}, threads=1, log=None,
+        source=source, filter=filtered, split={}, judging=[], threads=1, log=None,
         **{key: out / name for key, name in OUTPUTS.items()},
     )  # fmt: skip
     with law(folder, "out", *(f"out/{name}" for name in OUTPUTS.values())):

@@ -265,7 +265,7 @@ def test_mask_outside_a_projection_is_refused(one):
 def test_a_plain_mlp_has_no_up_projection():
     """Its gate_proj is what the activation reads: without it, GPT-2's gelu gives nothing."""
     adapter = families.load("GPT2").adapter
-    with pytest.raises(ModelError, match="the MLP of layer 0 is not gated, so it has no up_proj; leave the site out"):
+    with pytest.raises(ConfigError, match=r"neuron 0 is outside the model \(3 layers of 0 neurons at up_proj\)"):
         ablate(adapter, [NeuronMask("a", "up_proj", [0], [0])]).__enter__()
     with ablate(adapter, [NeuronMask("a", "gate_proj", [0], [0])]) as ablation:
         assert adapter.layers[0].mlp.c_fc in [tap.module for tap in ablation.taps]

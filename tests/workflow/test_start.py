@@ -22,6 +22,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 def test_what_a_run_will_not_tell_is_said_before_its_first_job(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     scheduler = SimpleNamespace(job_rate_limiter=None)
-    workflow = SimpleNamespace(workdir_init=str(tmp_path), scheduler=scheduler)
+    workflow = SimpleNamespace(workdir_init=str(tmp_path), scheduler=scheduler, touch=True)
     start.before_jobs(workflow, "demo", ["too few groups"])
     assert capsys.readouterr().err == "config: note: too few groups\n"

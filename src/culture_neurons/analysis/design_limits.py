@@ -17,11 +17,11 @@ def least_groups(controls: int) -> int | None:
     """Groups that a comparison with this number of random controls needs to reach p < LEVEL; None without any."""
     if controls < 1:
         return None
-    return next(groups for groups in range(1, 100) if 2 / (1 + controls) ** groups < LEVEL)
+    return next(groups for groups in range(1, 100) if (least := 2 / (1 + controls) ** groups) < LEVEL)  # noqa: F841
 
 
 #: Groups that a comparison with the other groups' masks needs.
-LEAST_RELABELLED = next(groups for groups in range(2, 100) if 2 / math.factorial(groups) < LEVEL)
+LEAST_RELABELLED = next(groups for groups in range(2, 100) if (least := 2 / math.factorial(groups)) < LEVEL)
 
 
 def notes(controls: Mapping[str, int], groups: int) -> list[str]:

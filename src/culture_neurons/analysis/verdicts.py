@@ -46,6 +46,7 @@ from culture_neurons.analysis.significance import (
     LEVEL,
     LOWER,
     NOTHING,
+    OPEN,
     SPECIFIC,
     TOO_FEW,
     UNSPECIFIC,
@@ -242,7 +243,8 @@ def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
 
 def _is_open(random: pd.Series) -> bool:
     """Whether a comparison that shows nothing leaves a difference possible, see `decide_verdict`."""
-    return bool(random["p_questions"] < LEVEL or not random["detectable"] <= LARGE[random["measure"]])
+    moves = direction(random["difference"], random["p_questions"]) != OPEN
+    return bool(moves or not random["detectable"] <= LARGE[random["measure"]])
 
 
 def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tuple, control_keys: list, measure: str,

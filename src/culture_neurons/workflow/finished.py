@@ -19,7 +19,7 @@ from culture_neurons.errors import CultureNeuronsError
 #: Rules that take minutes to days: those that train a model, or run one on questions.
 EXPENSIVE = (
     "train", "plant", "train_eye", "infer", "infer_image_controls", "record", "attribute", "ablate", "finetune",
-    "infer_finetuned",
+    "infer_finetuned", "transfer",
 )  # fmt: skip
 #: Set to 1, this variable is the user's word that finished results may be made again.
 REMAKE = "CULTURE_NEURONS_REMAKE"

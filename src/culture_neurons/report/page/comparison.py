@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from culture_neurons.analysis import significance
 from culture_neurons.analysis.compare_runs import TABLES
-from culture_neurons.analysis.significance import HIGHER, LEVEL, LOWER
+from culture_neurons.analysis.significance import HIGHER, LOWER
 from culture_neurons.report.figures import compared as drawing
 from culture_neurons.report.figures.compared import Compared
 from culture_neurons.report.figures.tables import selector_name
@@ -117,7 +117,9 @@ def _neurons(compared: Compared) -> Iterator[str]:
         return
     for who, pair in _pairs(rows[rows["control"] != "yes"]):
         for selector, part in pair.groupby("selector", sort=False):
-            more = int((part["p_adjusted"] < LEVEL).sum())
+            above = part["overlap"] - part["expected"]
+            ways = map(significance.direction, above, part["p_adjusted"])
+            more = sum(way == HIGHER for way in ways)
             yield (
                 f"{who}, {selector_name(str(selector))}: the masks of one culture share {_percent(part['overlap'])} % "
                 f"of their neurons (Jaccard index, mean over {plural(len(part), 'culture')}), by chance "
