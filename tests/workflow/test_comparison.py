@@ -126,4 +126,4 @@ def test_the_comparison_is_no_part_of_what_a_run_says_of_itself(folders):
 ])  # fmt: skip
 def test_what_is_wrong_is_named(changes, words):
     with pytest.raises(ConfigError, match=words):
-        checks.check(run().config | changes, SCHEMA)
+        checks.check(run(evaluation={}).config | {"evaluation": {}} | changes, SCHEMA)

@@ -55,7 +55,7 @@ def test_a_model_at_chance_is_said_so_first_and_not_judged(tmp_path, tables):
         f"{MODELS[0]} answers at chance: accuracy 26.1 % [22.0, 30.4], and guessing gives 25.0 %. There is no "
         "knowledge that a mask could take away, so no verdict is given."
     )
-    shown = Page(page(tmp_path, tables)).parts["p"]
+    shown = [text.replace("\N{NO-BREAK SPACE}", " ") for text in Page(page(tmp_path, tables)).parts["p"]]
     first, second = (
         next(i for i, text in enumerate(shown) if part in text) for part in (said, "no verdict, as the model")
     )
