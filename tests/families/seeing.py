@@ -12,6 +12,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
+from culture_neurons.models import processors
 from tests.families.words import NUMBER, tokenizer
 
 _SIDE, _PATCH = 16, 4
@@ -110,7 +111,9 @@ def processor(model_type: str) -> Any:
     words = tokenizer(eye.text)
     wanted = inspect.signature(made.__init__).parameters
     parts = {"image_processor": images, "tokenizer": words, "chat_template": words.chat_template}
-    if "video_processor" in wanted and (video := _video_class(model_type)):
+    if processors.has_video_half(made) and not is_torchvision_available():
+        made = processors.image_only(made)
+    elif "video_processor" in wanted and (video := _video_class(model_type)):
         parts["video_processor"] = getattr(transformers, video)()
     if "feature_extractor" in wanted:
         parts["feature_extractor"] = getattr(transformers, eye.sounds)() if eye.sounds else None
