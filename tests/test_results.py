@@ -123,6 +123,26 @@ def test_mistakes_with_masks(whole, arguments, options, error, message):
         whole.mask(*arguments, **options)
 
 
+def test_a_mask_of_layers_that_differ_is_as_wide_as_the_widest(whole, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(whole.folder, folder)
+    path = folder / MODEL / "masks" / "cas_top0.01.parquet"
+    table, about = files.read_table(path)
+    files.write_table(path, table, about | {"neurons": {"act_fn": [5, 9]}})
+    mask = results.load(folder).mask(MODEL, "cas", "A")
+    assert mask.shape == (2, 9)
+    assert [tuple(at) for at in np.argwhere(mask)] == [(0, 4), (1, 3)]
+
+
+def test_figures_have_the_noun_of_the_run(whole, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(whole.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["config"]["group_noun"] = "emotion"
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert (whole.tables.noun, results.load(folder).tables.noun) == ("culture", "emotion")
+
+
 def test_a_mask_that_does_not_fit_its_size_is_named(whole, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(whole.folder, folder)

@@ -33,6 +33,7 @@ from culture_neurons.report.figures import drawing, style
 from culture_neurons.report.figures.tables import NEEDED, Tables, read, require, require_fraction
 from culture_neurons.report.registry import FIGURES
 from culture_neurons.tables import TABLES
+from culture_neurons.types import widths_of_layers
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +95,8 @@ class Run:
     def mask(
         self, model: str, selector: str, culture: str, *, top_fraction: float | None = None, site: str | None = None
     ) -> np.ndarray:
-        """The neurons of a culture's mask, bool [layer, neuron]; the model's size is that of the mask file.
+        """The neurons of a culture's mask, bool [layer, neuron]; the model's size is that of the mask file, and where
+        layers differ that of the widest one.
 
         top_fraction   without it that of the run's figures
         site           where the mask has units at several places (`q_proj` ...), the one that is wanted
@@ -118,7 +120,7 @@ class Run:
             raise ConfigError(f"{selector}: its masks have units at {', '.join(sizes)}; expected site, one of these")
         site = next(iter(sizes)) if site is None else site
         require(list(sizes), site, "site")
-        mask = np.zeros((layers, int(sizes[site])), dtype=bool)
+        mask = np.zeros((layers, int(widths_of_layers(sizes[site], layers).max())), dtype=bool)
         of = table[(table["culture"] == culture) & (table["site"] == site)]
         try:
             mask[of["layer"].to_numpy(), of["neuron"].to_numpy()] = True
@@ -241,11 +243,10 @@ def load(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     more = [name for name in TABLES if name not in NEEDED and (folder / "tables" / f"{name}.csv").is_file()]
-    tables = read(folder / "tables", more)
-    wanted = None
-    if (folder / "manifest.json").is_file():
-        config = read_json(folder / "manifest.json").get("config", {})
-        wanted = (config.get("figures") or {}).get("top_fraction")
+    manifest = folder / "manifest.json"
+    config = read_json(manifest).get("config", {}) if manifest.is_file() else {}
+    tables = read(folder / "tables", more, str(config.get("group_noun") or "culture"))
+    wanted = (config.get("figures") or {}).get("top_fraction")
     known = sorted(set(tables.summary["top_fraction"].astype(float)))
     if not known:
         raise FileError(f"{folder}/tables/summary.csv: holds no result; run the ablations again")

@@ -146,6 +146,14 @@ def test_one_folder_twice_is_refused(folders):
         compared(folders[0], folders[0])
 
 
+def test_two_folders_of_one_name_are_refused(folders, tmp_path):
+    """Tables and figures could not tell them apart, and answers under the masks of one would be those of the other."""
+    copy = tmp_path / "copy" / folders[1].name
+    shutil.copytree(folders[1], copy)
+    with pytest.raises(ConfigError, match=r"two.* have one name, 'two'; expected folders of two names"):
+        compared(folders[1], copy)
+
+
 def transferred(source, target, path, **metadata):
     """A file of `steps.transfer`, which asked the questions of `target` under the masks of `source`: they do nothing to
     answers, but for the score of the right option, which goes down by 1 under the question's own mask."""

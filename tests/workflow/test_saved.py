@@ -48,6 +48,17 @@ def test_a_run_is_that_of_its_config_wherever_its_folder_lies(tmp_path, config):
     assert found.path("cards", model="m") == str(tmp_path / "copied" / "m" / "cards.json")
 
 
+def test_figures_and_latex_have_the_noun_of_the_run(tmp_path):
+    write(tmp_path, "config/control.yaml")
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    for noun in ("emotion", None):
+        manifest["config"]["group_noun"] = noun
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        for step in ("figures", "latex"):
+            words, _ = saved.arguments(step, tmp_path)
+            assert words[words.index("--group-noun") + 1] == (noun or "culture")
+
+
 def test_defaults_of_keys_that_an_earlier_version_did_not_have_are_those_of_the_schema(tmp_path):
     expected = write(tmp_path, "config/control.yaml")
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))

@@ -124,10 +124,14 @@ def compare(
     transfers   files of `steps.transfer`: answers to one run's questions under the masks of the other; None: it was
                 not asked for
 
-    Raises ConfigError where both are one folder.
+    Raises ConfigError where both are one folder, or have one name.
     """
     if first.folder.resolve() == second.folder.resolve():
         raise ConfigError(f"runs: {first.folder} is given twice; expected two results folders")
+    if first.name == second.name:  # tables and figures tell runs apart by their names
+        raise ConfigError(
+            f"runs: {first.folder} and {second.folder} have one name, {first.name!r}; expected folders of two names"
+        )
     state = Comparison(first, second, replicates, seed)
     common = set(first.samples["sample_id"]) & set(second.samples["sample_id"])
     state.note("questions", "" if common else "no sample id is in both samples.parquet: effects can't be paired",

@@ -53,7 +53,7 @@ class FinishedRun:
     """A results folder.
 
     folder      results/{dataset}
-    name        {dataset}, or another name of two folders with equal ones
+    name        {dataset}, the name of the folder
     samples     the questions, columns of `mask_effects.REQUIRED_COLUMNS`, and of its OPTIONAL_COLUMNS where they exist
     answers, masks, outcomes   model, or (model, selector, top fraction) -> file
 

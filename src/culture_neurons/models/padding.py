@@ -6,6 +6,7 @@ import torch
 
 from culture_neurons.errors import ModelError
 from culture_neurons.files import first_line
+from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.forward import forward
 from culture_neurons.models.loading import Loaded
 
@@ -44,7 +45,9 @@ def _last_logits(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch
     inputs = {"input_ids": ids.to(loaded.model.device), "attention_mask": mask.to(loaded.model.device)}
     try:
         return forward(loaded, inputs).logits[0, -1].double().cpu()
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"model {loaded.name!r}: can't be asked in words alone ({type(error).__name__}: {first_line(error)}); "
             "expected a model that takes input_ids and attention_mask and gives logits"

@@ -74,6 +74,10 @@ def _answered(path: Path, loaded: Any, prompt: Mapping[str, Any], model: Mapping
     from culture_neurons.data.samples import read_samples
     from culture_neurons.provenance import code_digest, packages
 
+    template = str(model.get("chat_template") or "none")
+    if template != "none" and "{" not in template:
+        cli.log.info("%s: not reused: %s may have been another file then", path, template)
+        return {}, lambda _: []
     table, metadata = files.read_table(path, COLUMNS)
     settings, made = metadata.get("settings", {}), metadata.get("history", {}).get("infer", {})
     step = "culture_neurons.steps.infer"

@@ -52,11 +52,12 @@ class Comparison:
 
     @cached_property
     def found(self) -> list[FinishedRun]:
-        """The two runs; none where either can't be read: the step says why."""
+        """The two runs; none where either can't be read, or both have one name: the step says why."""
         try:
-            return [FinishedRun(folder) for folder in self.folders]
+            runs = [FinishedRun(folder) for folder in self.folders]
         except CultureNeuronsError:
             return []
+        return runs if len({run.name for run in runs}) == len(runs) else []
 
     @property
     def with_transfer(self) -> bool:

@@ -41,10 +41,11 @@ def refuse_remaking(dag: Any, persistence: Any, results: str) -> None:
         return
     if jobs := remade_by_times(dag, persistence, results):
         rules = ", ".join(f"{n} {rule}" for rule, n in sorted(Counter(job.rule.name for job in jobs).items()))
+        own = any(job.rule.name != "transfer" for job in jobs)  # what lies beside a comparison has no manifest
+        draw = f" To draw them: make report R={results}; to see what differs: snakemake verify" if own else ""
         raise FinishedResultsError(
-            f"{results}: finished results would be made again (jobs: {rules}) because of their times or a missing "
-            f".snakemake alone; nothing was changed. To draw them: make report R={results}; to see what differs: "
-            "snakemake verify\n"
+            f"{results if own else jobs[0].output[0]}: finished results would be made again (jobs: {rules}) because of "
+            f"their times or a missing .snakemake alone; nothing was changed.{draw}\n"
             "To keep them: snakemake --touch --cores 1 (with the same --configfile), then this command again; to make "
             f"them again: {REMAKE}=1 before this command"
         )

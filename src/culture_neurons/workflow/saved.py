@@ -99,7 +99,7 @@ def _figures(run: SavedRun, notes: list[str]) -> list[str]:
     return [
         *("--tables", str(run.folder / "tables"), "--more", *_tables(run, notes), "--figures", _shown(run, notes)),
         *("--selectors", *run.shown, "--top-fraction", run.top, "--threads", "2"),
-        *("--out-dir", str(run.folder / "figures")),
+        *("--out-dir", str(run.folder / "figures"), "--group-noun", _noun(run)),
     ]
 
 
@@ -108,7 +108,13 @@ def _latex(run: SavedRun, notes: list[str]) -> list[str]:
     return [
         *("--tables", str(run.folder / "tables"), "--selectors", *run.latex_selectors, "--top-fraction", run.top),
         *("--summary", run.path("latex", table="summary"), "--drops", run.path("latex", table="drops"), *sets),
+        *("--group-noun", _noun(run)),
     ]
+
+
+def _noun(run: SavedRun) -> str:
+    """What the run calls a group of questions; runs of earlier versions do not say."""
+    return str(run.config.get("group_noun") or "culture")
 
 
 def _report(run: SavedRun, notes: list[str]) -> list[str]:
