@@ -113,21 +113,11 @@ def test_answers_that_came_about_otherwise_are_not_taken(runs, step, caplog, wha
     assert any(text.endswith(f"not reused: another {what}") for text in caplog.messages)
 
 
-def test_a_chat_template_in_a_file_may_have_been_another(runs, step, caplog, tmp_path):
-    old, new = runs
+def test_a_chat_template_in_a_file_may_have_been_another(runs, caplog, tmp_path):
     caplog.set_level(logging.INFO, "culture_neurons")
     template = tmp_path / "template.jinja"
     template.write_text("{{ messages[0]['content'] }}", encoding="utf-8")
-
-    def named(table, metadata):
-        metadata["settings"]["model"]["chat_template"] = str(template)
-        return table, metadata
-
-    change(old, "m/predictions.parquet", named)
-    path = old / "m" / "predictions.parquet"
-    from culture_neurons.steps import known_answers
-
-    rows, _ = known_answers._answered(path, None, {}, {"chat_template": str(template)})
+    rows, _ = known_answers._answered(runs[0] / "m/predictions.parquet", None, {}, {"chat_template": str(template)})
     assert rows == {}
     assert any("may have been another file then" in text for text in caplog.messages)
 
