@@ -97,7 +97,7 @@ def _detectable(row: pd.Series, unit: str, decimals: int) -> str:
     least = float(row.get("detectable", math.nan))
     if not np.isfinite(least) or direction(row["difference"], row["p_adjusted"]):
         return ""
-    return f"four of five such runs would find a difference of {number(least, decimals)} {unit}"
+    return f"differences from {number(least, decimals)} {unit} on would be found by four of five such runs"
 
 
 def main_fraction(tables: Tables, wanted: Any = None) -> float:
