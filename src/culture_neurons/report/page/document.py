@@ -116,12 +116,15 @@ def versions() -> dict[str, str]:
 
 
 def _questions_in_words(counts: pd.DataFrame) -> str:
-    """Where the evaluated questions come from: "of 160 in all, 80 choose neurons and the other 80 judge them"."""
+    """Where the evaluated questions come from: "of 160 that were kept, 80 are there to choose neurons, and ..."."""
     by_split = counts.groupby("split")["n"].sum() if len(counts) else {}
     chosen, judged = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
     if not chosen or not judged:
         return ""
-    return f"of {chosen + judged:,} that were kept, {chosen:,} choose neurons, and the other {judged:,} judge them"
+    return (
+        f"of {chosen + judged:,} that were kept, {chosen:,} are there to choose neurons (those that a model answers "
+        f"right do so), and the other {judged:,} judge them"
+    )
 
 
 def reworded(value: Any, words: Callable[[str], str]) -> Any:
