@@ -4,6 +4,7 @@ import pytest
 
 from culture_neurons import store
 from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.models import projection_checks
 from culture_neurons.steps import calibrate
 from tests.models.demo.conftest import decoder
 
@@ -94,3 +95,15 @@ def test_out_of_memory_for_one_question_says_what_to_do(base, step, tmp_path, mo
     monkeypatch.setattr("culture_neurons.models.calibration.answer", no_memory)
     with pytest.raises(ModelError, match="even for one question at a time"):
         step.run(calibrate, *step.shared(base), "--calibration-out", tmp_path / "c.json")
+
+
+def test_units_are_counted_where_they_are_attributed(base, step, tmp_path, monkeypatch):
+    """A layer whose keys do not act as such is left out of the files, and so of the plan."""
+    path, found = tmp_path / "c.json", []
+    whole = projection_checks.find_sites
+    without = {"k_proj": (None, None)}
+    for changed in ({}, without):
+        monkeypatch.setattr(projection_checks, "find_sites", lambda *given, c=changed: whole(*given) | c)
+        step.run(calibrate, *step.shared(base), "--sites", "q_proj", "k_proj", "--calibration-out", path)
+        found.append(json.loads(path.read_text(encoding="utf-8"))["units_per_layer"])
+    assert found[0] > found[1] > 0

@@ -31,7 +31,8 @@ def main(o: argparse.Namespace) -> None:
                      len(samples), len({sample.culture for sample in samples}), o.masks, passes)  # fmt: skip
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
-    from culture_neurons.models.projections import projections, widths
+    from culture_neurons.models.projection_checks import find_sites
+    from culture_neurons.models.projections import widths
     from culture_neurons.selectors import selection
 
     given = o.model
@@ -72,7 +73,7 @@ def main(o: argparse.Namespace) -> None:
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
         # What a file has room for, also where a layer has fewer units.
-        "units_per_layer": sum(max(widths(of_site)) for of_site in projections(loaded.adapter, o.sites).values()),
+        "units_per_layer": sum(max(widths(of_site)) for of_site in find_sites(loaded, o.sites).values()),
     }
     files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info(
