@@ -83,12 +83,18 @@ class Lesson:
         """The lesson of a recipe. Raises ModelError for a name that the sentence can't hold."""
         ids = torch.tensor([sentence(processor.tokenizer, country) for country in countries])
         images = processor.image_processor
-        shown = pictures(TRAIN, countries, recipe.pictures, recipe.seed)
-        pixels = images(shown, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
+
+        def resized(country: str) -> torch.Tensor:
+            shown = pictures(TRAIN, [country], recipe.pictures, recipe.seed)
+            values = images(shown, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
+            return values.to(torch.uint8)
+
+        # Country by country: what is drawn is many times as large as what is kept.
+        pixels = torch.cat([resized(country) for country in countries])
         mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (images.image_mean, images.image_std))
         country = torch.arange(len(countries)).repeat_interleave(recipe.pictures)
         targets = model.get_input_embeddings().weight.detach()[ids].clone()
-        return cls(pixels.to(torch.uint8), country, targets, mean, deviation)
+        return cls(pixels, country, targets, mean, deviation)
 
     def views(self, index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Pictures as the vision tower takes them (`pixel_values` of the processor), each a little changed: nearer
