@@ -21,7 +21,8 @@ ENGLISH = CONFIG | {
     "evidence": NO_EVIDENCE,
 }
 NATIVE = ENGLISH | {"dataset": "native", "data": {"source": CONFIG["data"]["source"] | {"language": "native"}}}
-WORDS = ("compare", "--config", "runs=[results/english,results/native]", "comparison={transfer: true}")
+RUNS = "runs=[results/english,results/native]"
+WORDS = ("compare", "--config", RUNS, "comparison={transfer: true, top_fraction: 0.05}")
 
 
 @pytest.fixture(scope="module")

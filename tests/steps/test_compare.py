@@ -65,3 +65,14 @@ def test_what_is_wrong_is_said_in_one_line(folders, step, tmp_path):
         step.run(compare, "--runs", folders[0], tmp_path / "nowhere", *out)
     with pytest.raises(ConfigError, match=r"top fraction 0\.3: not in both runs; expected one of 0\.1, 0\.2"):
         step.run(compare, "--runs", *folders, "--replicates", 20, "--top-fraction", "0.3", *out)
+    assert not (tmp_path / "out").exists()  # said before any work
+    other = finished_runs.write(tmp_path / "c", fractions=("0.5",))
+    with pytest.raises(ConfigError, match=r"top fraction 0\.1: not in both runs; they have none in common"):
+        step.run(compare, "--runs", folders[0], other, "--top-fraction", "0.1", *out)
+
+
+def test_runs_of_one_name_are_called_by_the_folders_above_them(folders, step, tmp_path):
+    later = shutil.copytree(folders[1], tmp_path / "later" / folders[0].name)
+    step.run(compare, "--runs", folders[0], later, "--replicates", 20, "--out-dir", tmp_path / "out")
+    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+    assert f"{folders[0].parent.name}-a and later-a side by side" in page
