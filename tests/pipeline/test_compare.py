@@ -92,6 +92,14 @@ def test_a_comparison_is_made_again_where_a_run_was(both):
     assert both.planned(*WORDS) == {"compare": 1, "transfer": 2}
 
 
+def test_what_can_not_be_reused_is_said_by_a_dry_run_in_a_line(both):
+    both.write(NATIVE | {"dataset": "later", "reuse": ["results/english", "results/nowhere"]})
+    for target in ([], ["plan"]):
+        output = both.run("--dry-run", *target)
+        assert output.count("reuse: ") == 1
+        assert "config: note: reuse: results/nowhere: no such folder; nothing is reused from it\n" in output
+
+
 def test_a_config_of_its_own_names_the_runs_alone(both):
     own = {"runs": ["results/english", "results/native"], "comparison": {"name": "mine"}}
     (both.folder / "compare.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
