@@ -7,7 +7,7 @@ import torch
 
 from culture_neurons.models import ablation, calibration
 from culture_neurons.models.ablation import Evaluator
-from culture_neurons.models.inputs import Prompt, count_tokens, prepare, render
+from culture_neurons.models.inputs import Batch, Prompt, count_tokens, prepare, render
 
 PROMPT = Prompt(seed=5)
 
@@ -62,6 +62,39 @@ def test_a_small_run_is_measured_on_few_questions_that_stand_for_all(one, sample
     whole = calibration.spread_samples(one, samples, PROMPT, 4)
     assert spread.questions == whole.questions
     assert stand_for > sum(int(n) for n in count_tokens(one, [q for s in whole.strata for q in s.questions]))
+
+
+@pytest.mark.parametrize(("passes", "most", "under_masks"), [
+    (None, None, True), (10**6, 1960, True), (1530, 3, True), (1529, 15, False), (200, 2, False), (0, 1, False),
+])  # fmt: skip
+def test_a_run_is_measured_on_a_tenth_of_its_passes_and_a_small_one_on_a_twentieth(passes, most, under_masks):
+    assert calibration.limit(passes) == (most, under_masks)
+
+
+@pytest.mark.parametrize("under_masks", [True, False])
+def test_passes_of_a_question_are_as_many_as_is_said(one, questions, samples, monkeypatch, under_masks):
+    """Counted by question: answers and recordings, and under masks; what compares replays with whole passes too."""
+    passes = []
+
+    def counted(name, of):
+        real = getattr(of, name)
+
+        def wrapper(*args, **options):
+            result = real(*args, **options)
+            batch = next(a for a in args if isinstance(a, Batch))
+            passes.append((len(result) if of is Evaluator else 1) * len(batch.questions))
+            return result
+
+        monkeypatch.setattr(of, name, wrapper)
+
+    for name, of in (("answer", calibration), ("activation_sums", calibration), ("__call__", Evaluator)):
+        counted(name, of)
+    monkeypatch.setattr(ablation, "_compare", lambda *args: None)  # of the first batch of each kind, as many again
+    spread = calibration.spread_samples(one, samples, PROMPT, 4, strata=1, most=2)
+    repeats = calibration.REPEATS if under_masks else 1
+    calibration.measure(one, spread, questions.opener, PROMPT, "all", 10, repeats=repeats, under_masks=under_masks)
+    compared = calibration.FEW + 2 * calibration.MANY
+    assert sum(passes) == 2 * (calibration.PASSES - compared if under_masks else calibration.PASSES_WITHOUT_MASKS)
 
 
 def test_fewer_batches_than_strata(one, samples):

@@ -41,15 +41,17 @@ def main(o: argparse.Namespace) -> None:
     o.model = given  # as the file says it, whatever folder the model was in
     model_arguments.check_padding(loaded)
     model_arguments.check_sites(loaded, o.sites)
-    # A plan takes at most a fifth of the passes of the run.
-    most = None if passes is None else passes // (5 * calibration.PASSES)
-    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
+    most, under_masks = calibration.limit(passes)
+    batches = calibration.spread_samples(
+        loaded, samples, prompt, o.batch_size, calibration.STRATA if under_masks else 1, most=most
+    )
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
     measurement = calibration.measure(
         loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites,
-        options=o.options,
+        options=o.options, under_masks=under_masks,
+        repeats=calibration.REPEATS if under_masks else 1,
     )  # fmt: skip
     seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
     writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits)
@@ -68,6 +70,7 @@ def main(o: argparse.Namespace) -> None:
         "questions": batches.questions,
         "questions_run": measurement.questions,
         "repeats": len(seconds["answer"]),
+        "under_masks": under_masks,
         "tokens_per_question": {"mean": measurement.tokens[0], "max": measurement.tokens[1]},
         "start_up_seconds": start_up,
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
