@@ -42,8 +42,9 @@ PASSES_WITHOUT_MASKS = 5
 #: The share of a run's passes that measuring it may take, and that of a run too small for a question of each stratum,
 #: in which to load the model takes as long as all else.
 SHARE, SMALL_SHARE = 10, 20
-#: Strata that the batches are parted into.
-STRATA = 3
+#: Strata that the batches are parted into, and the questions of one from which on there are several: in smaller batches
+#: a question takes longer.
+STRATA, BATCH = 3, 8
 #: Bytes of recorded sums that are kept, so that a file of them can be written.
 _KEPT = 128 << 20
 
@@ -109,7 +110,7 @@ def spread_samples(
     """Choose batches that stand for all samples; there may be fewer batches than strata.
 
     `most` is how many questions may be run, at least one: of a run so small that to measure its whole batches would
-    take as long as the run, there are fewer strata, and parts of their batches.
+    take as long as the run, there are fewer strata, and parts of their batches, if possible of BATCH or more.
     """
     questions = render(loaded, samples, prompt)
     tokens = count_tokens(loaded, questions)
@@ -127,12 +128,13 @@ def spread_samples(
 
     size = None  # questions of a batch: all
     if most is not None:
-        strata = min(strata, max(1, most))
+        strata = min(strata, max(1, most // BATCH))
         size = max(1, most // strata)
     batches = sorted(plan_batches(questions, tokens, batch_size), key=longest, reverse=True)
     parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
     chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
-    return Spread(chosen, max(batches, key=padded) if size is None else chosen[0].questions, len(questions))
+    whole = size is None or size >= batch_size
+    return Spread(chosen, max(batches, key=padded) if whole else chosen[0].questions, len(questions))
 
 
 def random_masks(layers: int, neurons: int, size: int) -> list[NeuronMask]:

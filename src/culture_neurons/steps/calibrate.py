@@ -42,9 +42,7 @@ def main(o: argparse.Namespace) -> None:
     model_arguments.check_padding(loaded)
     model_arguments.check_sites(loaded, o.sites)
     most, under_masks = calibration.limit(passes)
-    batches = calibration.spread_samples(
-        loaded, samples, prompt, o.batch_size, calibration.STRATA if under_masks else 1, most=most
-    )
+    batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
