@@ -163,6 +163,12 @@ def test_a_model_that_is_trained_here_is_calibrated_before():
     assert PAPER.calibration_settings(model) == PAPER.model_settings(model)
     assert (CONTROL.calibration_files("planted-control"), PAPER.calibration_files(model)) == ([], [])
     assert CONTROL.masks_per_culture == len(CONTROL.selectors) * len(CONTROL.fractions)
+    more = CONTROL.evidence | {"permutations": 0, "strengths": [], "image_controls": [], "token_rules": []}
+    without = {"selectors": {"cas": {}}, "figures": {}}
+    assert run(evidence=more, **without).asks_nothing_else
+    assert not run(evidence=more | {"strengths": [0.5], "selectors": ["cas"]}, **without).asks_nothing_else
+    assert not run(evidence=more).asks_nothing_else  # CULNIG attributes
+    assert not ALONE.asks_nothing_else
 
 
 PIP = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a/b.gguf"}

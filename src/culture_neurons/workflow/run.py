@@ -81,6 +81,12 @@ class Run(Questions):
         """How many masks of a culture its questions are asked under, robustness and further data sets aside."""
         return len(self.selectors) * len(self.fractions)
 
+    @property
+    def asks_nothing_else(self) -> bool:
+        """Whether its questions, without and with these masks, are all that models are asked."""
+        more = (self.sets, self.repeated, self.attributed, self.tasks, self.choosing, self.image_controls)
+        return not any((*more, self.token_rules))
+
     def start_of_planting(self, model: str) -> list[str]:
         """The trained model that a planted one starts from; none: it is trained from nothing."""
         start = self.models[model]["train"].get("init")
