@@ -6,7 +6,7 @@ import pytest
 
 from culture_neurons.analysis import significance
 from culture_neurons.report import figures, latex, latex_sets
-from culture_neurons.report.page import summary
+from culture_neurons.report.page import culture_table
 from culture_neurons.report.page.answering import level_in_words, warnings
 from culture_neurons.report.page.evaluation_sets import sentences
 from tests.figures_tables import build
@@ -72,7 +72,7 @@ def test_nothing_of_a_model_at_chance_is_marked(tables):
     tables.effects[["mcnemar_p_adjusted", "logprob_p_adjusted"]] = 0.0001
     sets = tables.more["sets"]
     sets[["difference_p_adjusted", "change_p_adjusted"]] = 0.0001
-    before = summary.by_culture(tables, "cas", 0.01)
+    before = culture_table.by_culture(tables, "cas", 0.01)
     assert all(change["fares"] for row in before["rows"] for cell in row["cells"] for change in cell["changes"])
 
     def marks(text):
@@ -80,7 +80,7 @@ def test_nothing_of_a_model_at_chance_is_marked(tables):
 
     marked = [marks(latex.culture_drops(tables, "cas", 0.01)), marks(latex_sets.accuracies(tables, ["cas"]))]
     guess(tables)
-    made = summary.by_culture(tables, "cas", 0.01)
+    made = culture_table.by_culture(tables, "cas", 0.01)
     for row in made["rows"]:
         assert [[bool(change["fares"]) for change in cell["changes"]] for cell in row["cells"]] == [
             [False] * 2, [True] * 2,
