@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -408,7 +409,9 @@ def test_data_sets_show_the_accuracies_of_the_table(tables):
 def test_transfer_shows_own_other_and_random_changes_of_each_data_set(tables):
     figure = figures.plot_transfer(tables, PLANTED, ["cas", "lap"])
     part = contents.rows(tables.more["sets"], PLANTED).query("factor == 0").set_index(["set", "selector"])
-    assert [ax.get_title().partition(":")[0] for ax in figure.axes] == ["demo", r"quiz & more \$x\$", "reasoning"]
+    assert [ax.get_title().partition("\n")[0] for ax in figure.axes] == ["demo", r"quiz & more \$x\$", "reasoning"]
+    ends = [(box.x0, box.x1) for box in (ax.title.get_window_extent() for ax in figure.axes)]
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))  # whatever the names are
     for ax, name in zip(figure.axes, ("demo", "quiz & more $x$", "reasoning"), strict=True):
         dots = {(round(float(line.get_xdata()[0]), 6), line.get_marker()) for line in ax.lines
                 if len(line.get_xdata()) == 1}  # fmt: skip

@@ -114,7 +114,7 @@ def plot_transfer(tables: Tables, model: str, selectors: list[str], ax: Axes | N
     part = rows(tables.more["sets"], model)
     n_columns = min(3, max(1, len(sets)))
     n_rows = -(-len(sets) // n_columns) or 1
-    left, right, gap, head, foot, between = 1.2, 0.1, 0.16, 0.62, 0.62, 0.34
+    left, right, gap, head, foot, between = 1.2, 0.1, 0.16, 0.72, 0.62, 0.46
     cell = max(0.8, 0.26 * len(chosen))
     width = min(2.6, (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns)
     fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * between + foot)
@@ -132,7 +132,7 @@ def plot_transfer(tables: Tables, model: str, selectors: list[str], ax: Axes | N
         of_set = part[part["set"] == name]
         questions = plural(int(of_set["n"].max()), "question")
         accuracy = f"{100 * float(of_set['baseline_accuracy'].iloc[0]):.0f}\N{NO-BREAK SPACE}% right"
-        panel.set_title(fonts.label(f"{name}: {questions}, {accuracy}", 40), pad=3)
+        panel.set_title(f"{fonts.label(name, int(width / 0.066))}\n{questions}, {accuracy}", pad=3, linespacing=1.1)
         panel.tick_params(labelleft=column == 0, labelbottom=i + n_columns >= len(sets))
         panels.append(panel)
     low, high = min(values, default=-1.0), max(values, default=0.0)

@@ -65,6 +65,7 @@ def by_culture(
         },
         "better": any(fares == FARES[HIGHER] for fares, _ in counted),
         "specific": any(specific.values()),
+        "shuffled": tables.more.get("permutations") is not None,
     }
 
 

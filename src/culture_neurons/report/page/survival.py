@@ -80,12 +80,12 @@ def _sentence(
     order = [words for words in (*OUTCOMES.values(), *by_outcome) if words in by_outcome]
     phrases = [f"{words} {', '.join(by_outcome[words])}" for words in dict.fromkeys(order)]
     first = there.iloc[0]
-    way = f"from {home}, where they were chosen, to {name}" if own is not None else f"chosen on {home}, on {name}"
+    way = f"chosen on {home} and judged on {name} too" if own is not None else f"chosen on {home}, judged on {name}"
     return (
-        f"{named(tables, model)}, masks {way} (top {percent(float(first['top_fraction']))}, neurons "
-        f"{factor_in_words(float(first['factor']))}; change of a culture's questions under its own mask, less that "
-        f"under the other cultures', in the right option's log-probability, nats; means over questions, where verdicts "
-        f"speak of means over cultures; 95 % intervals): the effect {'; '.join(phrases)}."
+        f"{named(tables, model)}, masks {way}: the effect {'; '.join(phrases)}. Numbers: change of a culture's "
+        f"questions under its own mask, less that under the other cultures', in the right option's log-probability "
+        f"(nats), with 95 % intervals; means over questions, where verdicts speak of means over cultures; top "
+        f"{percent(float(first['top_fraction']))}, neurons {factor_in_words(float(first['factor']))}."
     )
 
 
