@@ -51,16 +51,27 @@ def sentences(tables: Tables, model: str, chosen_on: Mapping[str, str] | None = 
     homes: dict[str, list[str]] = {}
     for selector in dict.fromkeys(part["selector"]):
         homes.setdefault((chosen_on or {}).get(str(selector), every[0]), []).append(str(selector))
-    return [
-        sentence
+    claims = [
+        claim
         for home, selectors in homes.items()
         for name in known
         if name != home and (home in known or home not in every)
-        if (sentence := _sentence(tables, model, selectors, of_set.get(home), of_set[name], home, name))
+        if (claim := _claim(tables, model, selectors, of_set.get(home), of_set[name], home, name))
     ]
+    return [*claims, _numbers_in_words(part.iloc[0])] if claims else []
 
 
-def _sentence(
+def _numbers_in_words(row: pd.Series) -> str:
+    """What the numbers of all claims are."""
+    return (
+        f"Numbers: change of a culture's questions under its own mask, less that under the other cultures', in the "
+        f"right option's log-probability (nats), with 95 % intervals; means over questions, where verdicts speak of "
+        f"means over cultures; top {percent(float(row['top_fraction']))}, neurons "
+        f"{factor_in_words(float(row['factor']))}."
+    )
+
+
+def _claim(
     tables: Tables, model: str, selectors: Sequence[str], own: pd.DataFrame | None, there: pd.DataFrame, home: str,
     name: str,
 ) -> str:  # fmt: skip
@@ -79,14 +90,8 @@ def _sentence(
         return ""
     order = [words for words in (*OUTCOMES.values(), *by_outcome) if words in by_outcome]
     phrases = [f"{words} {', '.join(by_outcome[words])}" for words in dict.fromkeys(order)]
-    first = there.iloc[0]
     way = f"chosen on {home} and judged on {name} too" if own is not None else f"chosen on {home}, judged on {name}"
-    return (
-        f"{named(tables, model)}, masks {way}: the effect {'; '.join(phrases)}. Numbers: change of a culture's "
-        f"questions under its own mask, less that under the other cultures', in the right option's log-probability "
-        f"(nats), with 95 % intervals; means over questions, where verdicts speak of means over cultures; top "
-        f"{percent(float(first['top_fraction']))}, neurons {factor_in_words(float(first['factor']))}."
-    )
+    return f"{named(tables, model)}, masks {way}: the effect {'; '.join(phrases)}."
 
 
 def _direction(row: pd.Series) -> str:
