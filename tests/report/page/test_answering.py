@@ -52,8 +52,8 @@ def test_a_model_at_chance_is_said_so_first_and_not_judged(tmp_path, tables):
     guess(tables)
     (said,) = warnings(tables, MODELS[0])
     assert said == (
-        f"{MODELS[0]} answers at chance: accuracy 26.1 % [22.0, 30.4], and guessing gives 25.0 %. There is no "
-        "knowledge that a mask could take away, so no verdict is given."
+        f"{MODELS[0]} answers at chance: accuracy 26.1 % [22.0, 30.4], mean over cultures, and guessing "
+        "gives 25.0 %. There is no knowledge that a mask could take away, so no verdict is given."
     )
     shown = [text.replace("\N{NO-BREAK SPACE}", " ") for text in Page(page(tmp_path, tables)).parts["p"]]
     first, second = (
@@ -134,7 +134,8 @@ def test_a_model_that_answers_is_said_to_with_its_numbers(tables):
     said = level_in_words(tables, MODELS[0])
     n = int(tables.baseline.loc[tables.baseline["model"] == MODELS[0], "n"].sum())
     assert said == (
-        f"{MODELS[0]} answers above chance without masks: accuracy 61.0 % [50.0, 70.0], and guessing gives 25.0 % "
+        f"{MODELS[0]} answers above chance without masks: accuracy 61.0 % [50.0, 70.0], mean over cultures, and "
+        "guessing gives 25.0 % "
         f"({n} questions)."
     )
     guess(tables)
