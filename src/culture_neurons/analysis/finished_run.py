@@ -113,6 +113,17 @@ class FinishedRun:
         return sorted(self.answers)
 
     @cached_property
+    def group_noun(self) -> str:
+        """What the run calls a group of questions (config: group_noun), as its manifest says; "" where it does not."""
+        manifest = self.folder / "manifest.json"
+        try:
+            written = files.read_json(manifest) if manifest.is_file() else {}
+        except FileError:  # a word of the page is no reason to compare nothing
+            return ""
+        config = written.get("config") if isinstance(written, dict) else None
+        return str(config.get("group_noun") or "") if isinstance(config, dict) else ""
+
+    @cached_property
     def planted(self) -> set[str]:
         """Those of them whose culture neurons are planted."""
         return {model for model in self.models if (self.folder / model / "planted.csv").is_file()}

@@ -33,7 +33,9 @@ def main(o: argparse.Namespace) -> None:
     for name, table in tables.items():
         files.write_csv(o.out_dir / "tables" / f"{name}.csv", table)
         cli.log.info("%s.csv: %d rows", name, len(table))
-    shown = compared.Compared(tables, first.name, second.name, o.top_fraction or fractions[0])
+    nouns = {run.group_noun or o.group_noun for run in (first, second)}
+    noun = nouns.pop() if len(nouns) == 1 else "group"
+    shown = compared.Compared(tables, first.name, second.name, o.top_fraction or fractions[0], noun)
     for name in cli.progress(compared.FIGURES, len(compared.FIGURES), "figures"):
         style.save(compared.draw(shown, name), o.out_dir / "figures" / name)
     settings = argparse.Namespace(replicates=o.replicates, seed=o.seed, top_fraction=shown.top)
@@ -49,6 +51,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="two results folders")
     parser.add_argument("--transfers", type=Path, nargs="*", help="answers of steps.transfer")
     parser.add_argument("--top-fraction", help="of the figures, as in file names; without: the smallest of both runs")
+    parser.add_argument("--group-noun", default="culture", metavar="NOUN",
+                        help="what a group of questions is called, by a run whose manifest does not say")  # fmt: skip
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates, and sign flips")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the comparison")

@@ -15,7 +15,7 @@ from typing import Any
 from culture_neurons import files, layout
 from culture_neurons.analysis.finished_run import FinishedRun, MaskKey, names_of, open_runs
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.workflow.run import JOB_KEYS, Run
+from culture_neurons.workflow.run import NOT_LOADED, Run
 from culture_neurons.workflow.settings import as_json
 
 #: How a job with a model runs that the config at hand does not have.
@@ -120,7 +120,7 @@ class Comparison:
         asked = self.questions(model, masks_of)
         stanza = files.read_json(asked.folder / "manifest.json")["config"]["models"][model]
         here = "path" not in stanza or "eye" in stanza
-        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf", "eye")}
+        load = {key: value for key, value in stanza.items() if key not in NOT_LOADED}
         return as_json(load | {"name": model, "path": str(asked.folder / model / "model") if here else stanza["path"]})
 
     def prompt(self, model: str, masks_of: str) -> str:
