@@ -48,6 +48,8 @@ def inputs(model: nn.Module, processor: Any, sample: Sample) -> dict[str, torch.
     arguments: dict[str, Any] = {"text": [written], "return_tensors": "pt"}
     if sample.image is not None:
         arguments["images"] = [[open_picture(sample.image)]]
+    if "mm_token_type_ids" in getattr(processor, "model_input_names", ()):
+        arguments["return_mm_token_type_ids"] = True
     given = _processed(processor, arguments)
     return {key: value for key, value in given.items() if key != "labels" and accepts(model, key)}
 
@@ -194,16 +196,19 @@ def _flat(values: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def without(found: Sequence[Mlp], layer: Sequence[int], neuron: Sequence[int]) -> Iterator[None]:
-    """The model whose last projections do not read these neurons: columns of zeros in their weights."""
-    before = [mlp.down.weight.clone() for mlp in found]
+    """The model whose last projections do not read these neurons: columns of zeros in their weights. Layers that share
+    a weight (Zamba) have one each meanwhile."""
+    before = [mlp.down.weight for mlp in found]
     try:
+        for mlp, weight in zip(found, before, strict=True):
+            mlp.down.weight = nn.Parameter(weight.clone(), requires_grad=False)
         for at, unit in zip(layer, neuron, strict=True):
             weight = found[at].down.weight
             (weight[unit] if isinstance(found[at].down, Conv1D) else weight[:, unit]).zero_()
         yield
     finally:
         for mlp, weight in zip(found, before, strict=True):
-            mlp.down.weight.copy_(weight)
+            mlp.down.weight = weight
 
 
 def attributions(

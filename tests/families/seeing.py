@@ -55,6 +55,7 @@ EYES: dict[str, Eye] = {
     "deepseek_vl_hybrid": Eye(images={"high_res_size": _SQUARE}, more={"num_image_tokens": 16}),
     "emu3": Eye(images={"min_pixels": 256, "max_pixels": 1024}),
     "exaone4_5": Eye(_QWEN),
+    "fuyu": Eye(outer={"image_token_id": NUMBER["|SPEAKER|"]}),
     "gemma3": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4}),
     "gemma4": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2, "max_soft_tokens": 70},
                   sounds="Gemma4AudioFeatureExtractor"),

@@ -93,6 +93,15 @@ class Attributor:
         self._entrance = states
         return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
+    def _leave(self, module: nn.Module, args: tuple, output: torch.Tensor | tuple) -> None:
+        """P does not depend on padding, so that no gradient enters the decoder there: neither one that is not finite,
+        where states of padding are all zero (Gemma 3n takes the root of their length, whose slope is infinite)."""
+        states = output[0] if isinstance(output, tuple) else output
+        left_out = self._left_out
+        if states.requires_grad and left_out is not None and states.shape[-3:-1] == left_out.shape:
+            padding = left_out.to(states.device)[:, :, None]
+            states.register_hook(lambda gradient: gradient.masked_fill(padding, 0))
+
     def _note(self, layer: int, module: nn.Module, args: tuple) -> None:
         self._ran.add(layer)
 
@@ -131,6 +140,8 @@ def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
                 by_module.setdefault(projection.module, []).append((site, layer, projection))
     with ExitStack() as hooks:
         hooks.enter_context(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
+        last = (adapter.decoder_layers or adapter.layers)[-1]
+        hooks.enter_context(last.register_forward_hook(result._leave))
         for layer, module in enumerate(adapter.layers):
             hooks.enter_context(module.register_forward_pre_hook(partial(result._note, layer)))
         for module, watched in by_module.items():

@@ -38,6 +38,7 @@ from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
+from culture_neurons.models.row_positions import separate_rows
 from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
@@ -188,6 +189,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         processor.chat_template = _chat_template(name, str(settings["chat_template"]), image)
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
+    separate_rows(model)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
     given = dict(settings.get("chat_template_kwargs") or {})
