@@ -77,8 +77,12 @@ def keeps_template(folder: Path) -> bool:
 
 @torch.no_grad()
 def _enlarge(model: nn.Module) -> None:
-    """Matrices four times as large: the usual ones are so small that nothing depends on the tokens."""
+    """Matrices four times as large: the usual ones are so small that nothing depends on the tokens. Gates that begin
+    closed (of Mllama's cross-attention) are opened."""
     kinds = nn.Linear, nn.Embedding, Conv1D
     matrices = {module.weight for module in model.modules() if isinstance(module, kinds)}
     for weight in matrices:
         weight.mul_(4)
+    for parameter in model.parameters():
+        if parameter.numel() == 1:
+            parameter.copy_(torch.where(parameter == 0, 1, parameter))

@@ -29,6 +29,7 @@ from tests.families.questions import GENERATE, PROMPT, open_picture, samples
 ACTIONS = ("answer", "record", "ablate", "attribute", "generate")
 #: Numbers of float32 may be so far apart, where they are not large.
 _TOLERANCE = 1e-5
+_ALL_WITH_IMAGE = "expected an image with every question"
 _ENCODER = "tokens see what follows them, as in an encoder"
 
 
@@ -59,6 +60,7 @@ def check(model_type: str, folder: Path) -> dict[str, Any]:
         return {"refused": f"loads, but {_ENCODER}"}
     result: dict[str, Any] = {
         "mlps": f"{loaded.adapter.n_layers} of {loaded.adapter.n_neurons}", "sites": _sites(loaded),
+        "plain": all(layout.plain for layout in loaded.adapter.layouts),
     }  # fmt: skip
     for mode in ("text", "images") if sees else ("text",):
         result[mode] = _all_actions(loaded, folder, mode == "images")
@@ -91,6 +93,9 @@ def _all_actions(loaded: loading.Loaded, folder: Path, images: bool) -> dict[str
     """Action -> "" or why not. Without right answers nothing else is looked at."""
     case = Case(loaded, folder, images)
     outcome = {"answer": _tried(case.answer)}
+    if images and outcome["answer"].endswith(_ALL_WITH_IMAGE):
+        case = Case(loaded, folder, True, bare=False)
+        outcome = {"answer": _tried(case.answer)}
     for action in ACTIONS[1:]:
         outcome[action] = _tried(getattr(case, action)) if not outcome["answer"] else "no answers"
     return outcome
@@ -105,11 +110,14 @@ def _tried(action: Callable[[], None]) -> str:
 
 
 class Case:
-    """A loaded family and its questions, with images or without."""
+    """A loaded family and its questions, with images or without.
 
-    def __init__(self, loaded: loading.Loaded, folder: Path, images: bool) -> None:
+    bare   whether a question among those with images has none
+    """
+
+    def __init__(self, loaded: loading.Loaded, folder: Path, images: bool, bare: bool = True) -> None:
         self.loaded, self.model, self.folder = loaded, loaded.model, folder
-        self.images, self.samples = images, samples(images)
+        self.images, self.bare, self.samples = images, bare, samples(images, bare=bare)
         self._found: list[reference.Mlp] | None = None
         self._alone: list[dict[str, torch.Tensor]] | None = None
 
@@ -147,7 +155,7 @@ class Case:
     def answer(self) -> None:
         if self.images:
             square = Case(self.loaded, self.folder, True)
-            square.samples = samples(True, square=True)
+            square.samples = samples(True, square=True, bare=self.bare)
             square.compare_answers("square ")
         self.compare_answers()
 
@@ -174,12 +182,13 @@ class Case:
                 raise Differs(f"counts of question {i} are others")
 
     def ablate(self) -> None:
-        masks = [self.mask(0, first=0), self.mask(6, first=0), self.mask(3, first=self.loaded.adapter.n_layers - 1)]
+        masks = [self.mask(0, first=0), self.mask(6, first=0), self.mask(8, first=self.loaded.adapter.n_layers - 1)]
         with evaluator(self.loaded, masks, PROMPT) as evaluate:
             answers = evaluate(self.batch())
         plain = self.expected()
         for mask, given in zip(masks, answers, strict=True):
-            with torch.inference_mode(), reference.without(self.mlps, mask.layer.tolist(), mask.neuron.tolist()):
+            cut = reference.without(self.mlps, mask.layer.tolist(), mask.neuron.tolist())
+            with torch.inference_mode(), reference.untied(self.mlps), cut:
                 expected = self.expected()
             for one, other, sample in zip(given, expected, self.samples, strict=True):
                 _same(one.logprobs, other.tolist(), f"answers under {len(mask)} neurons, question {sample.sample_id}")

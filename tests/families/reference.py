@@ -97,7 +97,10 @@ def generate(model: nn.Module, processor: Any, given: dict[str, torch.Tensor], n
 
 
 def _grown(key: str, value: torch.Tensor, shape: torch.Size, token: int) -> torch.Tensor:
-    """An input of one number per token, for one token more: that is attended to, and is text."""
+    """An input of one number per token, for one token more: that is attended to, and is text; in Mllama, one that sees
+    of the image what the token before it sees."""
+    if key == "cross_attention_mask":
+        return torch.cat([value, value[:, -1:]], dim=1)
     if value.shape != shape:
         return value
     more = {"input_ids": token, "attention_mask": 1}.get(key, 0)
@@ -195,20 +198,32 @@ def _flat(values: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def without(found: Sequence[Mlp], layer: Sequence[int], neuron: Sequence[int]) -> Iterator[None]:
-    """The model whose last projections do not read these neurons: columns of zeros in their weights. Layers that share
-    a weight (Zamba) have one each meanwhile."""
-    before = [mlp.down.weight for mlp in found]
+def untied(found: Sequence[Mlp]) -> Iterator[None]:
+    """Inside, layers that share the weight of their last projection (Zamba's) have one each."""
+    downs = [mlp.down for mlp in found if isinstance(mlp, Mlp)]
+    before = [down.weight for down in downs]
+    again = [i for i, weight in enumerate(before) if any(weight is other for other in before[:i])]
+    for i in again:
+        downs[i].weight = nn.Parameter(before[i].clone(), requires_grad=False)
     try:
-        for mlp, weight in zip(found, before, strict=True):
-            mlp.down.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        yield
+    finally:
+        for i in again:
+            downs[i].weight = before[i]
+
+
+@contextmanager
+def without(found: Sequence[Mlp], layer: Sequence[int], neuron: Sequence[int]) -> Iterator[None]:
+    """The model whose last projections do not read these neurons: columns of zeros in their weights."""
+    before = [mlp.down.weight.clone() for mlp in found]
+    try:
         for at, unit in zip(layer, neuron, strict=True):
             weight = found[at].down.weight
             (weight[unit] if isinstance(found[at].down, Conv1D) else weight[:, unit]).zero_()
         yield
     finally:
         for mlp, weight in zip(found, before, strict=True):
-            mlp.down.weight = weight
+            mlp.down.weight.copy_(weight)
 
 
 def attributions(

@@ -26,7 +26,9 @@ from culture_neurons.models.projections import Projection, Site, widths
 class Attributor:
     """Gradients of one pass at a time; see `attributor`."""
 
-    def __init__(self, sites: Mapping[str, Site]) -> None:
+    def __init__(self, sites: Mapping[str, Site], numbers: Sequence[int] = ()) -> None:
+        """numbers   of layers, in the decoder, for messages; () where all of its layers are counted"""
+        self._numbers = numbers
         self._widths = {site: widths(of_site) for site, of_site in sites.items()}
         #: By site, bool [layer, unit]: whether the layer has such a unit.
         self.present = {site: np.isfinite(zero) for site, zero in self.zeros().items()}
@@ -66,7 +68,8 @@ class Attributor:
                   if width and layer in self._ran and (site, layer) not in self._scores]  # fmt: skip
         if silent:
             site, layer = silent[0]
-            raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
+            number = self._numbers[layer] if self._numbers else layer
+            raise ModelError(f"no gradient came from {site} of layer {number}: the model goes past this module")
         weight = probability.detach()[:, None, None]
         n_rows = len(self._left_out) if self._left_out is not None else 0
 
@@ -127,11 +130,14 @@ class Attributor:
 
 
 @contextmanager
-def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
-    """Hooks on the model for as long as batches are attributed; raises what `projection_checks.find_sites` raises."""
+def attributor(loaded: Loaded, sites: Sequence[str] | Mapping[str, Site]) -> Iterator[Attributor]:
+    """Hooks on the model for as long as batches are attributed.
+
+    sites   names; or what `projection_checks.find_sites` found, which else is looked for here and raises what it raises
+    """
     adapter = loaded.adapter
-    where = find_sites(loaded, sites)
-    result = Attributor(where)
+    where = sites if isinstance(sites, Mapping) else find_sites(loaded, sites)
+    result = Attributor(where, adapter.numbers)
     # A fused projection is watched once, for all sites that it holds.
     by_module: dict[nn.Module, list[tuple[str, int, Projection]]] = {}
     for site, of_site in where.items():

@@ -38,6 +38,7 @@ from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
+from culture_neurons.models.refusals import UNFIT
 from culture_neurons.models.row_positions import separate_rows
 from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
@@ -265,6 +266,8 @@ def _local_folder(name: str, path: str) -> Path | None:
 
 
 def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
+    if reason := UNFIT.get(getattr(config, "model_type", "")):
+        raise ModelError(f"model {name!r}: models of type {config.model_type!r} can't be analysed: {reason}")
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoModelForImageTextToText
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:

@@ -1,7 +1,7 @@
 """Positions of a row that depend on this row alone, also in models that count through the batch.
 
-HunYuan-VL gives each image a position by its number (`get_rope_index`, the axis `image_index`): that of its sequence, says
-its docstring; its code goes on counting from row to row, so that an answer would depend on what shares the batch.
+HunYuan-VL gives each image a position by its number (`get_rope_index`, the axis `image_index`): that in its sequence,
+says its docstring; its code goes on counting from row to row, so that an answer would depend on what shares the batch.
 """
 
 from __future__ import annotations

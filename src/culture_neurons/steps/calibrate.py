@@ -31,7 +31,6 @@ def main(o: argparse.Namespace) -> None:
                      len(samples), len({sample.culture for sample in samples}), o.masks, passes)  # fmt: skip
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
-    from culture_neurons.models.projection_checks import find_sites
     from culture_neurons.models.projections import widths
     from culture_neurons.selectors import selection
 
@@ -40,7 +39,7 @@ def main(o: argparse.Namespace) -> None:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
     model_arguments.check_padding(loaded)
-    model_arguments.check_sites(loaded, o.sites)
+    by_site = model_arguments.check_sites(loaded, o.sites)
     # A plan takes at most a fifth of the passes of the run.
     most = None if passes is None else passes // (5 * calibration.PASSES)
     batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
@@ -48,7 +47,7 @@ def main(o: argparse.Namespace) -> None:
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
     measurement = calibration.measure(
-        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites,
+        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=by_site,
         options=o.options,
     )  # fmt: skip
     seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
@@ -73,7 +72,7 @@ def main(o: argparse.Namespace) -> None:
         "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
         # What a file has room for, also where a layer has fewer units.
-        "units_per_layer": sum(max(widths(of_site)) for of_site in find_sites(loaded, o.sites).values()),
+        "units_per_layer": sum(max(widths(of_site)) for of_site in by_site.values()),
     }
     files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info(

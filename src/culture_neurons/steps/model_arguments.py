@@ -104,16 +104,20 @@ def check_padding(loaded: Any) -> None:
     padding.check_padding(loaded)
 
 
-def check_sites(loaded: Any, sites: list[str]) -> None:
-    """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites.
+def check_sites(loaded: Any, sites: list[str]) -> Any:
+    """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites. They
+    are returned as `projection_checks.find_sites` found them.
 
     Raises ModelError for a model that has none of them.
     """
-    if sites:
-        from culture_neurons.models.projection_checks import find_sites
-        from culture_neurons.models.projections import report_sites
+    if not sites:
+        return {}
+    from culture_neurons.models.projection_checks import find_sites
+    from culture_neurons.models.projections import report_sites
 
-        report_sites(loaded.name, find_sites(loaded, sites))
+    by_site = find_sites(loaded, sites)
+    report_sites(loaded.name, by_site)
+    return by_site
 
 
 def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:
