@@ -60,10 +60,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mllama_text_model": {"cross_attention_layers": [1, 3]},
     "mllama_vision_model": {"vision_output_dim": 96, "num_global_layers": 1},
     "modernbert-decoder": {"initializer_range": 0.1},  # its last projections begin far smaller than others
+    "moshi": {"ffn_dim": 48, "sliding_window": 512},  # of ffn_dim, half is gate; its cache keeps less than its window
     "muse_glimmer": {"out_hidden_size": 128, "projector_hidden_size": 32},
     "musicgen": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "musicgen_melody": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "paddleocr_vl_text": _MROPE,
+    # Its processor writes 256 tokens for an image, whatever its size.
+    "phi4_multimodal": {"vision_config": {"image_size": 128, "crop_size": 128}, "max_position_embeddings": 1024},
     "qwen2_5_omni_text": _MROPE,
     "qwen2_5_vl_text": _MROPE,
     "qwen2_vl_text": _MROPE,

@@ -147,6 +147,15 @@ def test_inputs_that_are_no_tensors_are_refused(family, monkeypatch):
         process(loaded, render(loaded, samples(mixed=False)[:2], PROMPT), eyes.opener)
 
 
+def test_a_processor_that_makes_other_rows_than_prompts_is_refused(family, monkeypatch):
+    """ShieldGemma 2's asks about each of its policies."""
+    loaded = family("Llava")
+    processing.takes_of(loaded)
+    called(monkeypatch, loaded, input_ids=torch.zeros(6, 9, dtype=torch.long))
+    with pytest.raises(ModelError, match=r"refuses sample 's0', .* \(it makes 6 prompts of 1\)"):
+        process(loaded, render(loaded, samples(mixed=False)[:2], PROMPT), eyes.opener)
+
+
 def test_processor_that_refuses_any_image_is_not_blamed_on_the_sample(family, monkeypatch):
     loaded = family("Llava")
     own = SimpleNamespace(patch_size=None)

@@ -153,6 +153,8 @@ def _call(
     for name, values in inputs.items():
         if not isinstance(values, torch.Tensor):  # Fuyu's patches of images of different sizes
             raise TypeError(f"it gives {name} as a {type(values).__name__}, and not as one tensor")
+    if (rows := len(inputs["input_ids"])) != len(texts):  # ShieldGemma 2's asks about each of its policies
+        raise TypeError(f"it makes {rows} prompts of {len(texts)}")
     read = own.tokenizer.texts
     if len(read) != len(texts):  # it tokenises in a way of its own
         read = [""] * len(texts)

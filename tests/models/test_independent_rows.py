@@ -1,9 +1,9 @@
-"""HunYuan-VL's positions of a row do not depend on the rows before it."""
+"""What a model reads in one row does not depend on the images of others."""
 
 import pytest
 import torch
 
-from culture_neurons.models.row_positions import separate_rows
+from culture_neurons.models.independent_rows import separate_rows
 from tests.families import building
 
 # Transformers warns of its own.
@@ -43,6 +43,18 @@ def test_an_image_has_the_number_of_its_row_and_not_of_the_batch(model, monkeypa
     padded = positions(model, rows, padding=3)[0]
     torch.testing.assert_close(padded[..., 3:], together)
     assert positions(model, [TEXT, TEXT])[0].tolist() == [[list(range(len(TEXT)))] * 2] * 4
+
+
+def test_an_image_without_padding_is_read_in_both_directions_as_beside_one_with_padding():
+    phi = building.model("phi4_multimodal")
+    separate_rows(phi)
+    tower = phi.model.embed_tokens_extend.image_embed.img_processor
+    pixels = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 32, 32, dtype=torch.bool)
+    alone = tower(pixels[:1], patch_attention_mask=mask[:1]).last_hidden_state
+    mask[1, :, 20:] = False
+    together = tower(pixels, patch_attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_other_models_keep_their_own_method():

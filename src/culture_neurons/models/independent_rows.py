@@ -1,7 +1,9 @@
-"""Positions of a row that depend on this row alone, also in models that count through the batch.
+"""Models of transformers in which an answer depends on the images of other rows of its batch, mended after loading.
 
-HunYuan-VL gives each image a position by its number (`get_rope_index`, the axis `image_index`): that in its sequence,
-says its docstring; its code goes on counting from row to row, so that an answer would depend on what shares the batch.
+- HunYuan-VL gives each image a position by its number (`get_rope_index`, the axis `image_index`): that in its sequence,
+  says its docstring; its code goes on counting from row to row.
+- Phi-4-multimodal's vision tower attends in both directions, by a mask that is None where no image of the batch has
+  padding; its attention is marked as causal, and that counts where there is no mask.
 """
 
 from __future__ import annotations
@@ -11,15 +13,20 @@ from functools import wraps
 import torch
 from torch import nn
 
-#: Model types whose `get_rope_index` counts images through the batch.
-COUNT_THROUGH_BATCH = {"hunyuan_vl"}
-
 
 def separate_rows(model: nn.Module) -> None:
-    """Let such a model compute the positions of a batch row by row, by its own method; others are left as they are."""
-    if getattr(model.config, "model_type", "") not in COUNT_THROUGH_BATCH:
-        return
-    owner = model.model
+    """Mend such a model; others are left as they are."""
+    model_type = getattr(model.config, "model_type", "")
+    if model_type == "hunyuan_vl":
+        _count_by_row(model.model)
+    elif model_type == "phi4_multimodal":
+        for module in model.modules():
+            if type(module).__name__ == "Phi4MultimodalVisionAttention":
+                module.is_causal = False
+
+
+def _count_by_row(owner: nn.Module) -> None:
+    """Let `get_rope_index` compute the positions of a batch row by row, by the model's own method."""
     compute = owner.get_rope_index
 
     @wraps(compute)
