@@ -12,6 +12,7 @@ from culture_neurons.models import adapters
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.hooks import ablate, record
+from culture_neurons.models.recording import activation_sums
 from culture_neurons.models.replay import Replay
 from culture_neurons.types import NeuronMask
 from tests.models import families
@@ -45,6 +46,8 @@ def test_messages_call_layers_by_their_place_in_the_decoder(monkeypatch):
     monkeypatch.setattr(loaded.adapter.decoder_layers[3].mixer, "forward", lambda x: x)
     with pytest.raises(ModelError, match="from gate_proj of layer 3:"), attributor(loaded, ["gate_proj"]) as hooks:
         attribute(loaded, batch, hooks)
+    with record(loaded.adapter) as recorder, pytest.raises(ModelError, match=r"no activations came from layers \[3\]:"):
+        activation_sums(loaded, batch, "all", recorder)
     replay = Replay(loaded, batch.inputs)
     with torch.no_grad():
         replay.logits()
