@@ -211,7 +211,8 @@ class Case:
         """Neurons of the layers from `first` on, every third of a layer."""
         rng = np.random.default_rng(3)
         layer = np.sort(rng.integers(first, self.loaded.adapter.n_layers, size))
-        neuron = np.arange(size) * 3 % self.loaded.adapter.n_neurons
+        rounds, neuron = divmod(np.arange(size) * 3, self.loaded.adapter.n_neurons)
+        neuron += rounds
         return NeuronMask("x", np.array(["act_fn"] * size), layer, neuron)
 
     def attribute(self) -> None:
@@ -239,6 +240,7 @@ class Case:
                         raise Differs(f"{what}: layer {layer} has more units than {len(wanted)}")
 
     def generate(self) -> None:
+        padding.check_padding(self.loaded, generates=True)
         batch = prepare(self.loaded, self.samples, open_picture, GENERATE)
         with torch.inference_mode(), keep_image_features(self.model, batch.image_of):
             _, texts = ask(self.loaded, on_device(self.loaded, batch), GENERATE, reader_of(self.loaded, batch))

@@ -34,8 +34,8 @@ class Family:
     @property
     def model(self) -> Any:
         """The class of models; the first, where there are several."""
-        both = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
-        made = next(mapping[self.config] for mapping in both if self.config in mapping)
+        named = self.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        made = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if named else MODEL_FOR_CAUSAL_LM_MAPPING)[self.config]
         return made[0] if isinstance(made, tuple) else made
 
 

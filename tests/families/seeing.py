@@ -77,6 +77,8 @@ EYES: dict[str, Eye] = {
     "llava_next": Eye(more=_CLIP, outer=_GRID),
     "llava_next_video": Eye(more=_CLIP, outer=_GRID),
     "llava_onevision": Eye(more=_FULL | {"num_image_tokens": 16}, outer=_FULL | _GRID),
+    # Sums over the 800 tokens of a larger picture would differ by what float32 rounds away of each.
+    "minicpmv4_6": Eye(images={"scale_resolution": 64}),
     "mistral3": Eye("[IMG]", more={"spatial_merge_size": 2}, outer={"image_token_index": NUMBER["[IMG]"]}),
     "muse_glimmer": Eye("<|patch|>", outer={"image_token_id": NUMBER["<|patch|>"]}),
     "ovis2": Eye(more={"image_seq_length": 16}, outer={"image_token_id": NUMBER["<IMG_ATOM>"]}),

@@ -102,6 +102,16 @@ def test_padding_whose_states_are_zero_gives_no_gradient():
             np.testing.assert_allclose(together["gate_proj"][i], alone["gate_proj"][0], atol=1e-4 * biggest)
 
 
+def test_layers_that_give_a_list_are_attributed():
+    """GPT-1's."""
+    loaded = families.load("OpenAIGPT")
+    batch = families.batch(loaded, images=False)
+    with attributor(loaded, ["gate_proj"]) as hooks:
+        _, scores = attribute(loaded, batch, hooks)
+    assert np.isfinite(scores["gate_proj"]).all()
+    assert scores["gate_proj"].any()
+
+
 @pytest.mark.parametrize(("name", "images"), CASES)
 def test_masks_act_where_units_were_attributed(model, name, images):
     """The same units, set to zero by hand."""

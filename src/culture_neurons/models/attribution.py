@@ -96,10 +96,10 @@ class Attributor:
         self._entrance = states
         return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
-    def _leave(self, module: nn.Module, args: tuple, output: torch.Tensor | tuple) -> None:
+    def _leave(self, module: nn.Module, args: tuple, output: torch.Tensor | tuple | list) -> None:
         """P does not depend on padding, so that no gradient enters the decoder there: neither one that is not finite,
         where states of padding are all zero (Gemma 3n takes the root of their length, whose slope is infinite)."""
-        states = output[0] if isinstance(output, tuple) else output
+        states = output[0] if isinstance(output, tuple | list) else output  # a list in GPT-1
         left_out = self._left_out
         if states.requires_grad and left_out is not None and states.shape[-3:-1] == left_out.shape:
             padding = left_out.to(states.device)[:, :, None]

@@ -38,7 +38,7 @@ def main(o: argparse.Namespace) -> None:
     with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
-    model_arguments.check_padding(loaded)
+    model_arguments.check_padding(o, loaded, prompt)
     by_site = model_arguments.check_sites(loaded, o.sites)
     # A plan takes at most a fifth of the passes of the run.
     most = None if passes is None else passes // (5 * calibration.PASSES)

@@ -97,11 +97,11 @@ def open_reasoning(loaded: Any) -> str:
     return tag
 
 
-def check_padding(loaded: Any) -> None:
+def check_padding(o: argparse.Namespace, loaded: Any, prompt: Any) -> None:
     """Refuse a model that can't be asked in batches; see `models.padding`."""
     from culture_neurons.models import padding
 
-    padding.check_padding(loaded)
+    padding.check_padding(loaded, generates=prompt.answer == "generate" and o.batch_size > 1)
 
 
 def check_sites(loaded: Any, sites: list[str]) -> Any:
