@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from culture_neurons.models import processors
 from tests.families import seeing
 from tests.families.registry import families
 from tests.families.shrinking import shrunk
@@ -69,16 +70,19 @@ def accepts(model: nn.Module, name: str) -> bool:
     return name in inspect.signature(model.forward).parameters
 
 
-def takes_template(processor: Any) -> bool:
-    """Whether a processor is made with a chat template; others lose it in their folder."""
-    wanted = inspect.signature(type(processor).__init__).parameters.values()
-    return any(p.name == "chat_template" or p.kind is p.VAR_KEYWORD for p in wanted)
+def keeps_template(folder: Path) -> bool:
+    """Whether the processor of a saved family has its chat template when it is read from its folder."""
+    return bool(processors.load_processor(str(folder)).chat_template)
 
 
 @torch.no_grad()
 def _enlarge(model: nn.Module) -> None:
-    """Matrices four times as large: the usual ones are so small that nothing depends on the tokens."""
+    """Matrices four times as large: the usual ones are so small that nothing depends on the tokens. Gates that begin
+    closed (of Mllama's cross-attention) are opened."""
     kinds = nn.Linear, nn.Embedding, Conv1D
     matrices = {module.weight for module in model.modules() if isinstance(module, kinds)}
     for weight in matrices:
         weight.mul_(4)
+    for parameter in model.parameters():
+        if parameter.numel() == 1:
+            parameter.copy_(torch.where(parameter == 0, 1, parameter))

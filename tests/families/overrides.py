@@ -45,6 +45,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "glm4v_text": _MROPE,
     "glm4v_moe_text": _MROPE,
     "glm_ocr_text": _MROPE,
+    "fuyu": {"patch_size": 4, "image_size": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "granite4_vision": {"text_config": {"class": "granite"}, "deepstack_layer_map": [[0, 0], [1, 1]],
                         "downsample_rate": "1/2", "spatial_target_layers": [0, 1, 2, 3]},
@@ -55,12 +56,17 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "llama4_vision_model": {"vision_output_dim": 32, "projector_input_dim": 32, "projector_output_dim": 32},
     "mamba2": {"head_dim": 16, "n_groups": 1},
+    "minicpm3": {"dim_model_base": 32},  # what its logits are divided by goes with the width: else P is 1e-27
     "mllama_text_model": {"cross_attention_layers": [1, 3]},
     "mllama_vision_model": {"vision_output_dim": 96, "num_global_layers": 1},
+    "modernbert-decoder": {"initializer_range": 0.1},  # its last projections begin far smaller than others
+    "moshi": {"ffn_dim": 48, "sliding_window": 512},  # of ffn_dim, half is gate; its cache keeps less than its window
     "muse_glimmer": {"out_hidden_size": 128, "projector_hidden_size": 32},
     "musicgen": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "musicgen_melody": {"text_encoder": {"class": "t5"}, "audio_encoder": {"class": "encodec"}},
     "paddleocr_vl_text": _MROPE,
+    # Its processor writes 256 tokens for an image, whatever its size.
+    "phi4_multimodal": {"vision_config": {"image_size": 128, "crop_size": 128}, "max_position_embeddings": 1024},
     "qwen2_5_omni_text": _MROPE,
     "qwen2_5_vl_text": _MROPE,
     "qwen2_vl_text": _MROPE,

@@ -22,12 +22,12 @@ _PIXELS = {"lantern": (16, 16), "kite": (32, 20), "drum": (18, 30),
            "square lantern": (16, 16), "square kite": (16, 16), "square drum": (16, 16)}  # fmt: skip
 
 
-def samples(images: bool, square: bool = False) -> list[Sample]:
-    """The questions; `images`: about pictures, all but the third, and `square` ones at that."""
+def samples(images: bool, square: bool = False, bare: bool = True) -> list[Sample]:
+    """The questions; `images`: about pictures, but for the third if `bare`, and `square` ones at that."""
     rows = [
         ("a", "x", "Which dish is eaten here?", ("rice", "bread", "soup", "noodles"), 1, "lantern"),
         ("b", "y", "What is the old festival of the river city known best of?", ("lantern", "kite"), 0, "kite"),
-        ("c", "x", "Which hat is worn?", ("red hat", "blue hat", "green"), 2, ""),
+        ("c", "x", "Which hat is worn?", ("red hat", "blue hat", "green"), 2, "" if bare else "kite"),
         ("d", "y", "Which song is sung in the hill temple?", ("old song", "gold", "drum"), 0, "lantern"),
         ("e", "x", "What is shown?", ("drum", "tea", "a flower of the market"), 1, "drum"),
     ]

@@ -48,6 +48,8 @@ def inputs(model: nn.Module, processor: Any, sample: Sample) -> dict[str, torch.
     arguments: dict[str, Any] = {"text": [written], "return_tensors": "pt"}
     if sample.image is not None:
         arguments["images"] = [[open_picture(sample.image)]]
+    if "mm_token_type_ids" in getattr(processor, "model_input_names", ()):
+        arguments["return_mm_token_type_ids"] = True
     given = _processed(processor, arguments)
     return {key: value for key, value in given.items() if key != "labels" and accepts(model, key)}
 
@@ -95,7 +97,10 @@ def generate(model: nn.Module, processor: Any, given: dict[str, torch.Tensor], n
 
 
 def _grown(key: str, value: torch.Tensor, shape: torch.Size, token: int) -> torch.Tensor:
-    """An input of one number per token, for one token more: that is attended to, and is text."""
+    """An input of one number per token, for one token more: that is attended to, and is text; in Mllama, one that sees
+    of the image what the token before it sees."""
+    if key == "cross_attention_mask":
+        return torch.cat([value, value[:, -1:]], dim=1)
     if value.shape != shape:
         return value
     more = {"input_ids": token, "attention_mask": 1}.get(key, 0)
@@ -190,6 +195,21 @@ def activations(model: nn.Module, found: Sequence[Mlp], given: dict[str, torch.T
 def _flat(values: torch.Tensor) -> torch.Tensor:
     """[token, unit]: some MLPs run on the tokens of all questions in one row."""
     return values.reshape(-1, values.shape[-1])
+
+
+@contextmanager
+def untied(found: Sequence[Mlp]) -> Iterator[None]:
+    """Inside, layers that share the weight of their last projection (Zamba's) have one each."""
+    downs = [mlp.down for mlp in found if isinstance(mlp, Mlp)]
+    before = [down.weight for down in downs]
+    again = [i for i, weight in enumerate(before) if any(weight is other for other in before[:i])]
+    for i in again:
+        downs[i].weight = nn.Parameter(before[i].clone(), requires_grad=False)
+    try:
+        yield
+    finally:
+        for i in again:
+            downs[i].weight = before[i]
 
 
 @contextmanager

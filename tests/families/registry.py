@@ -13,6 +13,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
+#: Listed among language models alone, though they read images (`loading`).
+_SEES = ("phi4_multimodal",)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -31,13 +34,13 @@ class Family:
     @property
     def model(self) -> Any:
         """The class of models; the first, where there are several."""
-        mapping = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if self.sees else MODEL_FOR_CAUSAL_LM_MAPPING
-        made = mapping[self.config]
+        named = self.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        made = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if named else MODEL_FOR_CAUSAL_LM_MAPPING)[self.config]
         return made[0] if isinstance(made, tuple) else made
 
 
 def families() -> dict[str, Family]:
     """Model type -> family, in the order of the alphabet."""
-    seeing = set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    seeing = {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, *_SEES}
     names = sorted(seeing | set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
     return {name: Family(name, name in seeing) for name in names}

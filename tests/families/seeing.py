@@ -51,10 +51,12 @@ EYES: dict[str, Eye] = {
     "cohere2_vision": Eye(images={"patch_size": 2, "max_patches": 3}),
     "chameleon": Eye(images={"size": {"shortest_edge": _SIDE}}, more={"image_seq_length": 64}),
     "cosmos3_edge": Eye(_QWEN),
+    "cosmos3_omni": Eye(_QWEN, classes=("Qwen3VLProcessor", "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor")),
     "deepseek_vl": Eye(more={"num_image_tokens": 16}),
     "deepseek_vl_hybrid": Eye(images={"high_res_size": _SQUARE}, more={"num_image_tokens": 16}),
     "emu3": Eye(images={"min_pixels": 256, "max_pixels": 1024}),
     "exaone4_5": Eye(_QWEN),
+    "fuyu": Eye(outer={"image_token_id": NUMBER["|SPEAKER|"]}),
     "gemma3": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4}),
     "gemma4": Eye(images={"patch_size": _PATCH, "pooling_kernel_size": 2, "max_soft_tokens": 70},
                   sounds="Gemma4AudioFeatureExtractor"),
@@ -75,15 +77,21 @@ EYES: dict[str, Eye] = {
     "llava_next": Eye(more=_CLIP, outer=_GRID),
     "llava_next_video": Eye(more=_CLIP, outer=_GRID),
     "llava_onevision": Eye(more=_FULL | {"num_image_tokens": 16}, outer=_FULL | _GRID),
+    # Sums over the 800 tokens of a larger picture would differ by what float32 rounds away of each.
+    "minicpmv4_6": Eye(images={"scale_resolution": 64}),
     "mistral3": Eye("[IMG]", more={"spatial_merge_size": 2}, outer={"image_token_index": NUMBER["[IMG]"]}),
     "muse_glimmer": Eye("<|patch|>", outer={"image_token_id": NUMBER["<|patch|>"]}),
     "ovis2": Eye(more={"image_seq_length": 16}, outer={"image_token_id": NUMBER["<IMG_ATOM>"]}),
     "paligemma": Eye(images={"image_seq_length": 16}),
+    "phi4_multimodal": Eye(images={"size": {"height": 128, "width": 128}, "dynamic_hd": 2},
+                           sounds="Phi4MultimodalFeatureExtractor"),
     "qianfan_ocr": Eye("<image>", images={"crop_to_patches": True, "max_patches": 3},
                        more={"image_seq_length": 4}, outer={"image_token_id": NUMBER["<IMG_CONTEXT>"]}),
     "qwen2_5_omni_thinker": Eye("<|vision_bos|><image><|vision_eos|>", sounds="WhisperFeatureExtractor", classes=(
         "Qwen2_5OmniProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor")),
     "qwen2_5_vl": Eye(_QWEN), "qwen2_vl": Eye(_QWEN), "qwen3_5": Eye(_QWEN), "qwen3_vl": Eye(_QWEN),
+    "shieldgemma2": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4},
+                        classes=("ShieldGemma2Processor", "Gemma3ImageProcessor", "")),
     "smolvlm": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
                    more={"image_seq_len": 4}),
     "video_llava": Eye(images={"size": {"shortest_edge": _SIDE}, "crop_size": _SQUARE}),
@@ -115,8 +123,10 @@ def processor(model_type: str) -> Any:
         made = processors.image_only(made)
     elif "video_processor" in wanted and (video := _video_class(model_type)):
         parts["video_processor"] = getattr(transformers, video)()
-    if "feature_extractor" in wanted:
-        parts["feature_extractor"] = getattr(transformers, eye.sounds)() if eye.sounds else None
+    if "qformer_tokenizer" in wanted:
+        parts["qformer_tokenizer"] = tokenizer(eye.text)
+    for part in {"feature_extractor", "audio_processor"} & set(wanted):
+        parts[part] = getattr(transformers, eye.sounds)() if eye.sounds else None
     defaults = {"patch_size": _PATCH, "vision_feature_select_strategy": "default"}
     given = {key: value for key, value in (parts | defaults | eye.more).items() if key in wanted or key in eye.more}
     result = made(**given)

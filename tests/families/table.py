@@ -25,7 +25,8 @@ that a family is read right, and nothing of what a trained model knows.
 
 {text} of {all} families answer questions in words, {images} questions about images. Where *text* or *images* stands in
 place of *yes*, that alone works. *vision*: needs torchvision, the extra `vision`. Where one model type has dense models
-and mixtures of experts, the dense ones are meant.
+and mixtures of experts, the dense ones are meant. A plain MLP has no `up_proj`: that nothing can be attributed there is
+not repeated in its row.
 
 """
 _COLUMNS = ("family", "text", "images", *ACTIONS[1:], "vision", "what does not work, and why")
@@ -78,7 +79,8 @@ def _why(result: dict[str, Any]) -> str:
             why = result.get(mode, {}).get(action, "")
             if why and why != "no answers":
                 by_reason.setdefault(_short(why), []).append(action if mode == "text" else f"{action} of images")
-    missing = [site for site in PROJECTIONS if result["sites"] and site not in result["sites"]]
+    none = ("up_proj",) if result["plain"] else ()
+    missing = [site for site in PROJECTIONS if result["sites"] and site not in (*result["sites"], *none)]
     lacking = [f"attribution without {', '.join(missing)}"] if missing else []
     return "; ".join([*(f"{', '.join(actions)}: {why}" for why, actions in by_reason.items()), *lacking])
 

@@ -36,7 +36,7 @@ def test_each_family_has_one_row_and_the_numbers_above_are_those_of_the_rows():
         assert row[-1] or not {"no", "text", "images"} & set(row[1:7]), row[0]
 
 
-@pytest.mark.parametrize(("mode", "at_least"), [("text", 110), ("images", 40)])
+@pytest.mark.parametrize(("mode", "at_least"), [("text", 115), ("images", 45)])
 def test_as_many_families_work_as_the_docs_promise(mode, at_least):
     assert len(OF[mode]) >= at_least
 
@@ -46,6 +46,7 @@ RESULT = {
     "images": {"answer": "tiles differ"} | dict.fromkeys(("record", "ablate", "attribute", "generate"), "no answers"),
     "vision": True,
     "sites": ["gate_proj", "up_proj"],
+    "plain": False,
 }
 
 
@@ -54,6 +55,8 @@ def test_a_row_says_what_works_and_why_not():
         "`some`", "yes", "no", "text", "text", "no", "text", "needed",
         "attribute: no q / proj; answer of images: tiles differ; attribution without q_proj, k_proj, v_proj",
     ]  # fmt: skip
+    plain = RESULT | {"sites": ["gate_proj", "q_proj", "k_proj", "v_proj"], "plain": True}
+    assert table.row("plain", plain)[-1] == "attribute: no q / proj; answer of images: tiles differ"
     assert table.row("other", {"refused": "holds experts"}) == [
         "`other`", "no", "", "no", "no", "no", "no", "", "holds experts",
     ]  # fmt: skip

@@ -29,7 +29,7 @@ FURTHER = (
     "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE_GLOBAL", "<|patch|>",
     "<|img_thumbnail|>", "<|python_tag|>", "<IMG_START>", "<IMG_END>", "<IMG_COL>", "<IMG_ROW>", "<imgpad>",
     "<|begin_of_image|>", "<|end_of_image|>", "<|media_pad|>", "<IMG_ATOM>", "<IMG_GRID>", "<|placeholder|>",
-    "|SPEAKER|", "|NEWLINE|", "<0x00>", "<0x01>", "<0x02>", "<0x03>", "<0x04>",
+    "|SPEAKER|", "|NEWLINE|", "|ENDOFTEXT|", "<0x00>", "<0x01>", "<0x02>", "<0x03>", "<0x04>",
     "<|video|>", "<|IMAGE|>",
     "<|IMAGE_START|>", "<|IMAGE_END|>", "<|AUDIO|>", "<|VIDEO|>", "<|IMAGE_PLACEHOLDER|>", "<box>", "</box>",
     *(f"<row_{i}_col_{j}>" for i in range(1, 4) for j in range(1, 4)), *(f"TILE_{i}" for i in range(1, 5)),

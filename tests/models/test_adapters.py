@@ -10,7 +10,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCau
 from culture_neurons.errors import ModelError
 from culture_neurons.models import adapters
 from culture_neurons.models.adapters import adapt
+from culture_neurons.models.attribution import attribute, attributor
 from culture_neurons.models.hooks import ablate, record
+from culture_neurons.models.recording import activation_sums
+from culture_neurons.models.replay import Replay
 from culture_neurons.types import NeuronMask
 from tests.models import families
 
@@ -33,6 +36,24 @@ def test_decoder_of_each_architecture_is_found_and_not_its_vision_tower(loaded):
 def test_unlisted_model_with_gated_mlps_is_recognised_by_structure(config, model):
     adapter = adapt(model(config(**TINY)))
     assert (adapter.n_layers, adapter.n_neurons) == (3, 24)
+
+
+def test_messages_call_layers_by_their_place_in_the_decoder(monkeypatch):
+    """NemotronH's layers with an MLP are the decoder's second, fourth and sixth; the fourth passes its MLP by."""
+    loaded = families.load("NemotronH")
+    batch = families.batch(loaded, images=False)
+    assert loaded.adapter.numbers == [1, 3, 5]
+    monkeypatch.setattr(loaded.adapter.decoder_layers[3].mixer, "forward", lambda x: x)
+    with pytest.raises(ModelError, match="from gate_proj of layer 3:"), attributor(loaded, ["gate_proj"]) as hooks:
+        attribute(loaded, batch, hooks)
+    with record(loaded.adapter) as recorder, pytest.raises(ModelError, match=r"no activations came from layers \[3\]:"):
+        activation_sums(loaded, batch, "all", recorder)
+    replay = Replay(loaded, batch.inputs)
+    with torch.no_grad():
+        replay.logits()
+        replay.advance(1)
+        with pytest.raises(ModelError, match="activation of its layer 3 don't run once"):
+            replay.logits()
 
 
 def test_fused_projection_with_the_halves_swapped_is_accepted():

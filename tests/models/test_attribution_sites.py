@@ -11,7 +11,7 @@ from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.projections import ATTENTION
 from culture_neurons.types import NeuronMask
-from tests.models import site_models
+from tests.models import families, site_models
 
 # Mllama's vision tower calls its own layers by a name that this version of transformers gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:`hidden_state` is deprecated:FutureWarning")
@@ -87,6 +87,29 @@ def test_attributions_equal_those_by_hand(model, name, images):
         nonzero = [bool((values != 0).any()) for values in expected.values()]
         # Without an image, a layer of cross-attention does not run.
         assert sum(nonzero) == len(nonzero) - 2 * (name == "mllama" and not images)
+
+
+def test_padding_whose_states_are_zero_gives_no_gradient():
+    """Gemma 3n takes the root of states' lengths behind its last layer: at 0, its slope is infinite."""
+    loaded = families.load("Gemma3nText", **families.SHARING["Gemma3nText"])
+    batch = families.batch(loaded, images=False)
+    assert not loaded.model.get_input_embeddings().weight[0].any()
+    with attributor(loaded, ["gate_proj"]) as hooks:
+        _, together = attribute(loaded, batch, hooks)
+        for i in range(len(batch.questions)):
+            _, alone = attribute(loaded, one_of(batch, i), hooks)
+            biggest = np.abs(alone["gate_proj"]).max()
+            np.testing.assert_allclose(together["gate_proj"][i], alone["gate_proj"][0], atol=1e-4 * biggest)
+
+
+def test_layers_that_give_a_list_are_attributed():
+    """GPT-1's."""
+    loaded = families.load("OpenAIGPT")
+    batch = families.batch(loaded, images=False)
+    with attributor(loaded, ["gate_proj"]) as hooks:
+        _, scores = attribute(loaded, batch, hooks)
+    assert np.isfinite(scores["gate_proj"]).all()
+    assert scores["gate_proj"].any()
 
 
 @pytest.mark.parametrize(("name", "images"), CASES)

@@ -12,6 +12,7 @@ from transformers import (
     LlavaConfig,
     Phi4MultimodalConfig,
     Qwen2Config,
+    ReformerConfig,
 )
 
 from culture_neurons.errors import ConfigError, ModelError
@@ -85,6 +86,12 @@ def test_a_processor_that_writes_other_image_tokens_than_there_are_features(tmp_
         answer(loaded, batch, prompt)
     loaded = load({"name": "m", "path": str(tmp_path), "processor": {"num_additional_image_tokens": 1}})
     assert answer(loaded, process(loaded, render(loaded, [sample], prompt), eyes.opener), prompt)
+
+
+def test_a_type_whose_numbers_would_mean_nothing_is_refused_before_its_weights_are_read(tmp_path):
+    ReformerConfig(is_decoder=True).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"^model 'm': models of type 'reformer' can't be analysed: it hashes"):
+        load({"name": "m", "path": str(tmp_path)})
 
 
 def test_models_of_any_input_see_images():

@@ -33,6 +33,16 @@ def test_positions_that_count_padding_are_refused(tmp_path, monkeypatch):
         padding.check_padding(loaded("bart", tmp_path / "bart"))
 
 
+def test_texts_that_depend_on_padding_are_refused(tmp_path):
+    """Whisper's decoder takes positions, but does not say so in its forward: `generate` gives it none."""
+    for family in ("gpt2", "qwen2"):
+        padding.check_padding(loaded(family, tmp_path / family), generates=True)
+    model = loaded("whisper", tmp_path / "whisper")
+    padding.check_padding(model)
+    with pytest.raises(ModelError, match=r"'whisper': what it generates .* the padding .* set batch_size: 1"):
+        padding.check_padding(model, generates=True)
+
+
 def test_a_model_that_can_not_be_asked_in_words_alone_is_refused(tmp_path, monkeypatch):
     model = loaded("llama", tmp_path)
 

@@ -115,6 +115,47 @@ def test_inputs_of_parts_are_merged_row_by_row():
     assert merged["pixel_values"].shape == (2, 5)
 
 
+def called(monkeypatch, loaded, **values):
+    """Let the processor of a model give `values` too; with what it is called, in a list."""
+    calls = []
+    stock = type(loaded.processor).__call__
+
+    def call(self, *args, **arguments):
+        calls.append(arguments)
+        return stock(self, *args, **arguments) | values
+
+    monkeypatch.setattr(type(loaded.processor), "__call__", call)
+    return calls
+
+
+def test_kinds_of_tokens_are_asked_for_where_a_processor_names_them(family, monkeypatch):
+    """Cosmos 3's gives them only then, and its model wants them."""
+    for name, asked in (("Qwen3VL", True), ("Llava", None)):
+        loaded = family(name)
+        processing.takes_of(loaded)
+        calls = called(monkeypatch, loaded)
+        process(loaded, render(loaded, samples(mixed=False)[:2], PROMPT), eyes.opener)
+        assert [call.get("return_mm_token_type_ids") for call in calls] == [asked]
+
+
+def test_inputs_that_are_no_tensors_are_refused(family, monkeypatch):
+    """Fuyu's patches of images of different sizes are a list, which no model takes."""
+    loaded = family("Llava")
+    processing.takes_of(loaded)
+    called(monkeypatch, loaded, image_patches=[torch.ones(1), torch.ones(2)])
+    with pytest.raises(ModelError, match=r"refuses sample 's0', .* \(it gives image_patches as a list, and not as one"):
+        process(loaded, render(loaded, samples(mixed=False)[:2], PROMPT), eyes.opener)
+
+
+def test_a_processor_that_makes_other_rows_than_prompts_is_refused(family, monkeypatch):
+    """ShieldGemma 2's asks about each of its policies."""
+    loaded = family("Llava")
+    processing.takes_of(loaded)
+    called(monkeypatch, loaded, input_ids=torch.zeros(6, 9, dtype=torch.long))
+    with pytest.raises(ModelError, match=r"refuses sample 's0', .* \(it makes 6 prompts of 1\)"):
+        process(loaded, render(loaded, samples(mixed=False)[:2], PROMPT), eyes.opener)
+
+
 def test_processor_that_refuses_any_image_is_not_blamed_on_the_sample(family, monkeypatch):
     loaded = family("Llava")
     own = SimpleNamespace(patch_size=None)

@@ -50,6 +50,20 @@ def test_units_of_stretches_are_taken_from_the_last_axis():
     assert projection.outputs().tolist() == [1, 2, 5, 6, 9, 10]
 
 
+def test_a_projection_around_a_matrix_is_that_matrix(model):
+    """Moshi's are modules around one; two inside would be none."""
+    loaded = model("opt")
+    attention = loaded.adapter.layers[0].self_attn
+    whole = attention.q_proj
+    try:
+        attention.q_proj = torch.nn.ModuleDict({"linear": whole})
+        assert projections(loaded.adapter, ["q_proj"])["q_proj"][0] == Projection(whole, 0, 64)
+        attention.q_proj = torch.nn.ModuleDict({"one": whole, "two": torch.nn.Linear(3, 3)})
+        assert projections(loaded.adapter, ["q_proj"])["q_proj"][0] is None
+    finally:
+        attention.q_proj = whole
+
+
 def test_a_module_of_several_layers_is_no_site(model):
     loaded = model("qwen3_5")
     layers = [*loaded.adapter.layers, loaded.adapter.layers[2]]

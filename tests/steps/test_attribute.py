@@ -5,7 +5,7 @@ from culture_neurons import files, store
 from culture_neurons.data.prompts import without_question
 from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
-from culture_neurons.models import attribution, batching
+from culture_neurons.models import attribution, batching, projection_checks
 from culture_neurons.models.attribution import attribute as attribute_batch
 from culture_neurons.models.attribution import attributor
 from culture_neurons.models.inputs import Prompt, prepare
@@ -94,6 +94,15 @@ def test_cultures_are_those_that_are_recorded(base, tmp_path, caplog, step):
     questions = table[(table["split"] == "identify") & table["culture"].isin(attributions.cultures)]
     assert attributions.samples.sum() == len(questions)
     assert repr(right.idxmin()) in caplog.text
+
+
+def test_sites_are_looked_for_once(base, tmp_path, step, monkeypatch):
+    """A line about a layer without any would else be there twice."""
+    calls, whole = [], projection_checks.find_sites
+    for module in (projection_checks, attribution):
+        monkeypatch.setattr(module, "find_sites", lambda *given: calls.append(given) or whole(*given))
+    attributed(base, step, tmp_path / "a.h5")
+    assert len(calls) == 1
 
 
 def test_unknown_site(base, tmp_path, step):

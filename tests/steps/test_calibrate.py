@@ -4,7 +4,7 @@ import pytest
 
 from culture_neurons import store
 from culture_neurons.errors import ConfigError, ModelError
-from culture_neurons.models import projection_checks
+from culture_neurons.models import attribution, projection_checks
 from culture_neurons.steps import calibrate
 from tests.models.demo.conftest import decoder
 
@@ -105,6 +105,8 @@ def test_units_are_counted_where_they_are_attributed(base, step, tmp_path, monke
     path, found = tmp_path / "c.json", []
     whole = projection_checks.find_sites
     without = {"k_proj": (None, None)}
+    # They are looked for once.
+    monkeypatch.setattr(attribution, "find_sites", None)
     for changed in ({}, without):
         monkeypatch.setattr(projection_checks, "find_sites", lambda *given, c=changed: whole(*given) | c)
         step.run(calibrate, *step.shared(base), "--sites", "q_proj", "k_proj", "--calibration-out", path)

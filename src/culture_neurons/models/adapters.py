@@ -78,6 +78,12 @@ class Adapter:
         """Whether the neurons of a layer are ablated at the input of `activations[layer]`, not at its output."""
         return bool(self.layouts) and not self.layouts[layer].activation
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of each layer with an MLP, its place among all decoder layers, from 0: messages call layers by it."""
+        place = {id(layer): i for i, layer in enumerate(self.decoder_layers or self.layers)}
+        return [place[id(layer)] for layer in self.layers]
+
 
 def adapt(model: nn.Module) -> Adapter:
     """Find and check the MLPs of a model's decoder.

@@ -26,7 +26,9 @@ from culture_neurons.models.projections import Projection, Site, widths
 class Attributor:
     """Gradients of one pass at a time; see `attributor`."""
 
-    def __init__(self, sites: Mapping[str, Site]) -> None:
+    def __init__(self, sites: Mapping[str, Site], numbers: Sequence[int] = ()) -> None:
+        """numbers   of layers, in the decoder, for messages; () where all of its layers are counted"""
+        self._numbers = numbers
         self._widths = {site: widths(of_site) for site, of_site in sites.items()}
         #: By site, bool [layer, unit]: whether the layer has such a unit.
         self.present = {site: np.isfinite(zero) for site, zero in self.zeros().items()}
@@ -66,7 +68,8 @@ class Attributor:
                   if width and layer in self._ran and (site, layer) not in self._scores]  # fmt: skip
         if silent:
             site, layer = silent[0]
-            raise ModelError(f"no gradient came from {site} of layer {layer}: the model goes past this module")
+            number = self._numbers[layer] if self._numbers else layer
+            raise ModelError(f"no gradient came from {site} of layer {number}: the model goes past this module")
         weight = probability.detach()[:, None, None]
         n_rows = len(self._left_out) if self._left_out is not None else 0
 
@@ -93,6 +96,15 @@ class Attributor:
         self._entrance = states
         return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
+    def _leave(self, module: nn.Module, args: tuple, output: torch.Tensor | tuple | list) -> None:
+        """P does not depend on padding, so that no gradient enters the decoder there: neither one that is not finite,
+        where states of padding are all zero (Gemma 3n takes the root of their length, whose slope is infinite)."""
+        states = output[0] if isinstance(output, tuple | list) else output  # a list in GPT-1
+        left_out = self._left_out
+        if states.requires_grad and left_out is not None and states.shape[-3:-1] == left_out.shape:
+            padding = left_out.to(states.device)[:, :, None]
+            states.register_hook(lambda gradient: gradient.masked_fill(padding, 0))
+
     def _note(self, layer: int, module: nn.Module, args: tuple) -> None:
         self._ran.add(layer)
 
@@ -118,11 +130,14 @@ class Attributor:
 
 
 @contextmanager
-def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
-    """Hooks on the model for as long as batches are attributed; raises what `projection_checks.find_sites` raises."""
+def attributor(loaded: Loaded, sites: Sequence[str] | Mapping[str, Site]) -> Iterator[Attributor]:
+    """Hooks on the model for as long as batches are attributed.
+
+    sites   names; or what `projection_checks.find_sites` found, which else is looked for here and raises what it raises
+    """
     adapter = loaded.adapter
-    where = find_sites(loaded, sites)
-    result = Attributor(where)
+    where = sites if isinstance(sites, Mapping) else find_sites(loaded, sites)
+    result = Attributor(where, adapter.numbers)
     # A fused projection is watched once, for all sites that it holds.
     by_module: dict[nn.Module, list[tuple[str, int, Projection]]] = {}
     for site, of_site in where.items():
@@ -131,6 +146,8 @@ def attributor(loaded: Loaded, sites: Sequence[str]) -> Iterator[Attributor]:
                 by_module.setdefault(projection.module, []).append((site, layer, projection))
     with ExitStack() as hooks:
         hooks.enter_context(adapter.layers[0].register_forward_pre_hook(result._enter, with_kwargs=True))
+        last = (adapter.decoder_layers or adapter.layers)[-1]
+        hooks.enter_context(last.register_forward_hook(result._leave))
         for layer, module in enumerate(adapter.layers):
             hooks.enter_context(module.register_forward_pre_hook(partial(result._note, layer)))
         for module, watched in by_module.items():

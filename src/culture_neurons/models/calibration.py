@@ -26,6 +26,7 @@ from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Batch, Opener, Prompt, Question, contexts, count_tokens, process, render
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.projections import Site
 from culture_neurons.models.recording import NEED_CONTENT, activation_sums
 from culture_neurons.types import NeuronMask, Sample
 
@@ -157,7 +158,7 @@ def measure(
     mask_size: int,
     repeats: int = REPEATS,
     negative_sum: bool = False,
-    sites: Sequence[str] = (),
+    sites: Sequence[str] | Mapping[str, Site] = (),
     options: bool = False,
     under_masks: bool = True,
 ) -> Measurement:
@@ -167,7 +168,7 @@ def measure(
     mask_size     neurons per mask
     repeats       of each kind of work, one right after the other
     negative_sum  whether N is recorded too
-    sites         projections to attribute
+    sites         projections to attribute, by name or as `projection_checks.find_sites` found them
     options       whether texts of right options are recorded too
     under_masks   whether masks are run; without, each counts as a whole pass
 

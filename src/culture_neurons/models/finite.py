@@ -25,7 +25,7 @@ def first_nonfinite_layer(loaded: Loaded, batch: Batch, row: int, repeat: Callab
     finite: dict[int, bool] = {}
 
     def check(layer: int, hidden: Any) -> None:
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = hidden[0] if isinstance(hidden, tuple | list) else hidden  # a list in GPT-1
         hidden = hidden[:, row] if hidden.ndim == 4 else hidden[row]  # Gemma 3n has several streams: they come first
         finite[layer] = bool(torch.isfinite(hidden[..., valid.to(hidden.device), :]).all())
 

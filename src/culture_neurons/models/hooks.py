@@ -38,6 +38,9 @@ class Tap:
 class Recorder:
     """Sums of one forward pass at a time; see `record`."""
 
+    #: What messages call the layers; () where they have their numbers (`Adapter.numbers`).
+    numbers: Sequence[int] = ()
+
     def __init__(self, n_layers: int, negative_sum: bool = False) -> None:
         self._n_layers = n_layers
         self._negative_sum = negative_sum
@@ -55,17 +58,20 @@ class Recorder:
         if self._weights is None:
             raise ModelError("a forward pass ran without Recorder.start")
         if layer in self._sums:
-            raise ModelError(f"the activation of layer {layer} ran twice in one forward pass")
+            raise ModelError(f"the activation of layer {self._number(layer)} ran twice in one forward pass")
         if g.ndim == 2 and len(g) == self._weights.numel():  # OPT's; in this order (`mlp_numbers`)
             g = g.view(*self._weights.shape, -1)
         if g.shape[:2] != self._weights.shape:
             raise ModelError(
-                f"layer {layer}: activations of shape {tuple(g.shape)} for token weights "
+                f"layer {self._number(layer)}: activations of shape {tuple(g.shape)} for token weights "
                 f"{tuple(self._weights.shape)}; expected [batch, token, neuron]"
             )
         if g.device not in self._left_out:
             self._left_out[g.device] = (~self._weights).flatten().nonzero()[:, 0].to(g.device)
         self._sums[layer] = token_sums(g.detach(), self._left_out[g.device], self._negative_sum)
+
+    def _number(self, layer: int) -> int:
+        return self.numbers[layer] if self.numbers else layer
 
     def collect(self) -> tuple[np.ndarray, ...]:
         """T int64 [sample], K int32 and S float32 [sample, layer, neuron] of the last forward pass; and N, like S, if
@@ -73,7 +79,7 @@ class Recorder:
 
         The sums stay on the device until here. Raises ModelError when the hook of a layer did not run.
         """
-        silent = [layer for layer in range(self._n_layers) if layer not in self._sums]
+        silent = [self._number(layer) for layer in range(self._n_layers) if layer not in self._sums]
         if silent or self._weights is None:
             raise ModelError(f"no activations came from layers {silent}: the model bypasses its activation modules")
         device = self._sums[0][0].device
@@ -141,6 +147,7 @@ def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[R
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     recorder = Recorder(adapter.n_layers, negative_sum)
+    recorder.numbers = adapter.numbers
     with _attached([_recorded(adapter, layer) for layer in range(adapter.n_layers)], recorder._add):
         yield recorder
 

@@ -37,6 +37,8 @@ from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
+from culture_neurons.models.independent_rows import separate_rows
+from culture_neurons.models.refusals import UNFIT
 from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
@@ -185,6 +187,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
         processor.chat_template = _chat_template(name, str(settings["chat_template"]), image)
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
+    separate_rows(model)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = model_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
     given = dict(settings.get("chat_template_kwargs") or {})
@@ -247,6 +250,8 @@ def _local_folder(name: str, path: str) -> Path | None:
 
 
 def _auto_class(config: Any, name: str, trust_remote_code: bool) -> Any:
+    if reason := UNFIT.get(getattr(config, "model_type", "")):
+        raise ModelError(f"model {name!r}: models of type {config.model_type!r} can't be analysed: {reason}")
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoModelForImageTextToText
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:

@@ -18,11 +18,12 @@ _HALF = 0.2
 
 
 @torch.inference_mode()
-def check_padding(loaded: Loaded) -> None:
+def check_padding(loaded: Loaded, generates: bool = False) -> None:
     """Raise ModelError for a model whose answer to a prompt depends on the padding before it, or that answers none.
 
     Some count positions from the padding, and take none from outside (BART's decoder, learned ones). Their answers and
-    activations would depend on what shares the batch.
+    activations would depend on what shares the batch. Others (Whisper's decoder) do so only where they generate, which
+    is looked at with `generates`.
     """
     together = loaded.tokenizer(list(_TEXTS), padding=True, add_special_tokens=False, return_tensors="pt")
     valid = together["attention_mask"][0].bool()
@@ -31,13 +32,37 @@ def check_padding(loaded: Loaded) -> None:
     ids = together["input_ids"]
     padded = _last_logits(loaded, ids, together["attention_mask"])
     alone = _last_logits(loaded, ids[:1, valid], torch.ones(1, int(valid.sum()), dtype=torch.long))
-    apart = float((padded - alone).abs().max() / alone.std().clamp_min(1e-12))
-    if not apart <= _TOLERANCE.get(loaded.dtype, _HALF):
+    apart = _distance(padded, alone)
+    tolerance = _TOLERANCE.get(loaded.dtype, _HALF)
+    if not apart <= tolerance:
         raise ModelError(
             f"model {loaded.name!r}: its answer to a prompt depends on the padding before it (logits {apart:.2g} "
             "standard deviations apart), so that questions can't be asked in batches; expected a model that takes "
             "position_ids, or heeds its attention mask alone"
         )
+    if not generates:
+        return
+    apart = _distance(_first_generated(loaded, ids, together["attention_mask"]), alone)
+    if not apart <= tolerance:
+        raise ModelError(
+            f"model {loaded.name!r}: what it generates behind a prompt depends on the padding before it (logits "
+            f"{apart:.2g} standard deviations apart); set batch_size: 1, or prompt: answer: logprob"
+        )
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """How far logits [vocabulary] lie apart, in standard deviations of the second."""
+    return float((one - other).abs().max() / other.std().clamp_min(1e-12))
+
+
+def _first_generated(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Logits behind the first prompt as `generate` computes them, float64 [vocabulary]."""
+    inputs = {"input_ids": ids.to(loaded.model.device), "attention_mask": mask.to(loaded.model.device)}
+    output = loaded.model.generate(
+        **inputs, max_new_tokens=1, do_sample=False, temperature=None, top_p=None, top_k=None,
+        pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    return output.logits[0][0].double().cpu()
 
 
 def _last_logits(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,8 @@ from culture_neurons.models.loading import Loaded
 
 #: What processors return beside inputs of the model: PaliGemma's labels would be taken for training.
 _NO_INPUTS = ("labels",)
+#: Which tokens are text (0), image (1) and video (2); models with positions of three axes need them.
+_KINDS = "mm_token_type_ids"
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,20 @@ def _call(
     if shown:
         nested = [[] if image is None else [image] for image in images]
         arguments = {**arguments, "images": nested if takes.nested else shown}
+    if _KINDS in getattr(processor, "model_input_names", ()):  # Cosmos 3's gives them only where they are asked for
+        arguments["return_" + _KINDS] = True
     own = copy(processor)  # other threads read the processor meanwhile
     own.tokenizer = _Listening(processor.tokenizer)
-    inputs = dict(own(text=list(texts), **arguments))
+    inputs = {name: values for name, values in own(text=list(texts), **arguments).items() if name not in _NO_INPUTS}
+    for name, values in inputs.items():
+        if not isinstance(values, torch.Tensor):  # Fuyu's patches of images of different sizes
+            raise TypeError(f"it gives {name} as a {type(values).__name__}, and not as one tensor")
+    if (rows := len(inputs["input_ids"])) != len(texts):  # ShieldGemma 2's asks about each of its policies
+        raise TypeError(f"it makes {rows} prompts of {len(texts)}")
     read = own.tokenizer.texts
     if len(read) != len(texts):  # it tokenises in a way of its own
         read = [""] * len(texts)
-    return {name: values for name, values in inputs.items() if name not in _NO_INPUTS}, read
+    return inputs, read
 
 
 def _merged(parts: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[int]], padding: int) -> dict[str, Any]:

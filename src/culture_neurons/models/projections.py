@@ -126,11 +126,20 @@ def _attention(adapter: Adapter, layer: int, site: str) -> Projection | None:
     name, attention = find_attention(adapter, layer)
     if attention is None or (site != "q_proj" and _crosses(name)):
         return None
-    module = getattr(attention, site, None)
-    if isinstance(module, nn.Module):
+    module = _matrix(getattr(attention, site, None))
+    if module is not None:
         return _beside_gate(attention, module) if site == "q_proj" else Projection(module, 0, n_outputs(module))
     fused = fused_name(attention)
     return _part(adapter.model_type, attention, fused, ATTENTION.index(site)) if fused else None
+
+
+def _matrix(module: object) -> nn.Module | None:
+    """A module that says its widths or has a weight, as it is; else the one inside it that does (Moshi's `linear`);
+    None where there is none, or more than one."""
+    if not isinstance(module, nn.Module):
+        return None
+    found = [m for m in module.modules() if any(hasattr(m, name) for name in ("out_features", "nf", "weight"))]
+    return found[0] if found and (found[0] is module or len(found) == 1) else None
 
 
 def find_attention(adapter: Adapter, layer: int) -> tuple[str, nn.Module | None]:

@@ -9,6 +9,10 @@ from culture_neurons.models.mlps import is_projection, sizes
 
 #: Lines of a tree, and characters of each.
 _LINES, _LINE = 5, 150
+#: Model type -> why none of its models can be analysed, whatever its layers hold.
+UNFIT = {
+    "reformer": "it hashes tokens at random, so that no two passes over a long prompt agree, and passes no gradients on"
+}
 EXPECTED = (
     "expected in each decoder layer: down(act(gate x) * up x), or down(act(fc x)), and no norm, bias or gate between "
     "the neurons and down"

@@ -68,9 +68,8 @@ class Replay:
             raise ModelError("its layers share keys and values")
         self._loaded, self._inputs, self._positions, self._savings = loaded, inputs, positions, savings
         self._layers = loaded.adapter.decoder_layers
-        number = {id(layer): i for i, layer in enumerate(self._layers)}
         #: The place among all decoder layers of each layer with an MLP, which masks and `layer` count.
-        self._place = [number[id(layer)] for layer in loaded.adapter.layers]
+        self._place = loaded.adapter.numbers
         *self._around, self._decoder = _path(loaded)
         self.layer = 0
         self.kind: Hashable = None
@@ -128,7 +127,9 @@ class Replay:
             result = self._pass([])
         outputs = dict(runs)
         if len(runs) != len(modules) or outputs.keys() != set(modules):
-            raise ModelError(f"attention, projections and activation of its layer {at} don't run once each")
+            raise ModelError(
+                f"attention, projections and activation of its layer {self._place[at]} don't run once each"
+            )
         if activation is not None and (up is not None or adapter.layouts[at].plain):
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
         self._parts = [returning(module, output) for module, output in outputs.items()]

@@ -43,10 +43,10 @@ def main(o: argparse.Namespace) -> None:
         samples = [without_question(sample) for sample in samples]
     loaded, prompt = model_arguments.load(o)
     model_arguments.check_revision(o.predictions, metadata, loaded)
-    model_arguments.check_sites(loaded, o.sites)
+    by_site = model_arguments.check_sites(loaded, o.sites)
     todo = model_arguments.batches(o, loaded, samples, prompt)
     counts = np.zeros(len(cultures), np.int64)
-    with attributor(loaded, o.sites) as hooks:
+    with attributor(loaded, by_site) as hooks:
         sums = hooks.zeros(len(cultures))
         work = partial(attribute, loaded, hooks=hooks)
         for batch, (_, attributions) in model_arguments.run(loaded, todo, opener, prompt, "attributions", work):

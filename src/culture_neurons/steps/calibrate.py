@@ -40,7 +40,6 @@ def main(o: argparse.Namespace) -> None:
             return
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
-    from culture_neurons.models.projection_checks import find_sites
     from culture_neurons.models.projections import widths
     from culture_neurons.selectors import selection
 
@@ -48,15 +47,15 @@ def main(o: argparse.Namespace) -> None:
     with _at_hand(given, o.prompt.get("instruction", INSTRUCTION)) as o.model:
         loaded, prompt = model_arguments.load(o)
     o.model = given  # as the file says it, whatever folder the model was in
-    model_arguments.check_padding(loaded)
-    model_arguments.check_sites(loaded, o.sites)
+    model_arguments.check_padding(o, loaded, prompt)
+    by_site = model_arguments.check_sites(loaded, o.sites)
     most, under_masks = calibration.limit(passes)
     batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget(o.top_fraction, layers, neurons)
     measurement = calibration.measure(
-        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites,
+        loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=by_site,
         options=o.options, under_masks=under_masks,
         repeats=calibration.REPEATS if under_masks else 1,
     )  # fmt: skip
@@ -84,7 +83,7 @@ def main(o: argparse.Namespace) -> None:
         _SECONDS: {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
         # What a file has room for, also where a layer has fewer units.
-        "units_per_layer": sum(max(widths(of_site)) for of_site in find_sites(loaded, o.sites).values()),
+        "units_per_layer": sum(max(widths(of_site)) for of_site in by_site.values()),
     }
     _write_json(o.calibration_out, result)
     cli.log.info(

@@ -20,7 +20,7 @@ def main(o: argparse.Namespace) -> None:
     model_arguments.check_part("shard", o.shard, o.shards)
     samples, opener = read_samples(o.samples)
     loaded, prompt = model_arguments.load(o)
-    model_arguments.check_padding(loaded)
+    model_arguments.check_padding(o, loaded, prompt)
     # Whether later steps can attribute at all is said before the first question is asked.
     model_arguments.check_sites(loaded, [site for site in o.check_sites if site != "none"])
     # Batches never mix splits: those of evaluate are the batches of ablate, so that what a batch does to the last

@@ -97,23 +97,27 @@ def open_reasoning(loaded: Any) -> str:
     return tag
 
 
-def check_padding(loaded: Any) -> None:
+def check_padding(o: argparse.Namespace, loaded: Any, prompt: Any) -> None:
     """Refuse a model that can't be asked in batches; see `models.padding`."""
     from culture_neurons.models import padding
 
-    padding.check_padding(loaded)
+    padding.check_padding(loaded, generates=prompt.answer == "generate" and o.batch_size > 1)
 
 
-def check_sites(loaded: Any, sites: list[str]) -> None:
-    """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites.
+def check_sites(loaded: Any, sites: list[str]) -> Any:
+    """Say which of the sites, whose units are to be attributed, the model's layers have; nothing without sites. They
+    are returned as `projection_checks.find_sites` found them.
 
     Raises ModelError for a model that has none of them.
     """
-    if sites:
-        from culture_neurons.models.projection_checks import find_sites
-        from culture_neurons.models.projections import report_sites
+    if not sites:
+        return {}
+    from culture_neurons.models.projection_checks import find_sites
+    from culture_neurons.models.projections import report_sites
 
-        report_sites(loaded.name, find_sites(loaded, sites))
+    by_site = find_sites(loaded, sites)
+    report_sites(loaded.name, by_site)
+    return by_site
 
 
 def batches(o: argparse.Namespace, loaded: Any, samples: list, prompt: Any) -> list[list]:
