@@ -80,5 +80,7 @@ def _enlarge(model: nn.Module) -> None:
     """Matrices four times as large: the usual ones are so small that nothing depends on the tokens."""
     kinds = nn.Linear, nn.Embedding, Conv1D
     matrices = {module.weight for module in model.modules() if isinstance(module, kinds)}
+    matrices |= {p for module in model.modules() if "Experts" in type(module).__name__
+                 for p in module.parameters(recurse=False) if p.ndim == 3}  # fmt: skip
     for weight in matrices:
         weight.mul_(4)

@@ -84,6 +84,7 @@ EYES: dict[str, Eye] = {
     "qwen2_5_omni_thinker": Eye("<|vision_bos|><image><|vision_eos|>", sounds="WhisperFeatureExtractor", classes=(
         "Qwen2_5OmniProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor")),
     "qwen2_5_vl": Eye(_QWEN), "qwen2_vl": Eye(_QWEN), "qwen3_5": Eye(_QWEN), "qwen3_vl": Eye(_QWEN),
+    "qwen3_vl_moe": Eye(_QWEN, classes=("Qwen3VLProcessor", "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor")),
     "smolvlm": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},
                    more={"image_seq_len": 4}),
     "video_llava": Eye(images={"size": {"shortest_edge": _SIDE}, "crop_size": _SQUARE}),

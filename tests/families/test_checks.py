@@ -21,7 +21,7 @@ LIVE = {
     "gpt2": "a plain MLP, Conv1D",
     "falcon_h1": "attention beside a state-space model",
     "gemma4_text": "layers that share keys and values",
-    "qwen3_moe": "experts",
+    "gpt_oss": "experts without an activation module",
     "bert": "an encoder",
     "bart": "a decoder with an encoder beside it",
     "qwen2_5_vl": "patches of all images in one row",

@@ -79,11 +79,28 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     given        options of the method; see its function
 
     Cultures are summed in the order of their names, so reordering them reorders the scores, bit for bit.
-    Raises ConfigError for an unknown selector or option, or a value out of range.
+    Of a model with routed experts, methods are given the neurons that tokens of every culture reach: the scores of
+    others are -inf, and NaN where a layer has no such neuron.
+    Raises ConfigError for an unknown selector or option, or a value out of range; where no neuron can be scored.
     """
     check(name, given)
+    if statistics.column is not None:
+        return _of_reached(name, statistics, given)
     method = load_function(resolve(name).score)
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
         return method(statistics, **given)
     return method(statistics.reordered(order), **given)[np.argsort(order)]
+
+
+def _of_reached(name: str, statistics: Statistics, given: Mapping[str, Any]) -> np.ndarray:
+    flat = np.flatnonzero(statistics.reached())
+    if not flat.size:
+        raise ConfigError("no expert is reached by tokens of every culture, so that cultures can't be compared")
+    order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
+    method = load_function(resolve(name).score)
+    scores = method(statistics.subset(flat).reordered(order), **given)[np.argsort(order), 0]
+    result = np.full(statistics.fired.shape, -np.inf, scores.dtype)
+    result[:, statistics.column < 0] = np.nan
+    result.reshape(len(result), -1)[:, flat] = scores
+    return result
