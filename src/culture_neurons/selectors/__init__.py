@@ -81,7 +81,7 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     Cultures are summed in the order of their names, so reordering them reorders the scores, bit for bit.
     Of a model with routed experts, methods are given the neurons that tokens of every culture reach: the scores of
     others are -inf, and NaN where a layer has no such neuron.
-    Raises ConfigError for an unknown selector or option, or a value out of range; where no neuron can be scored.
+    Raises ConfigError for an unknown selector or option, or a value out of range.
     """
     check(name, given)
     if statistics.column is not None:
@@ -95,12 +95,10 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
 
 def _of_reached(name: str, statistics: Statistics, given: Mapping[str, Any]) -> np.ndarray:
     flat = np.flatnonzero(statistics.reached())
-    if not flat.size:
-        raise ConfigError("no expert is reached by tokens of every culture, so that cultures can't be compared")
-    order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
-    method = load_function(resolve(name).score)
-    scores = method(statistics.subset(flat).reordered(order), **given)[np.argsort(order), 0]
-    result = np.full(statistics.fired.shape, -np.inf, scores.dtype)
+    result = np.full(statistics.fired.shape, -np.inf, np.result_type(statistics.positive_sum, np.float32))
     result[:, statistics.column < 0] = np.nan
-    result.reshape(len(result), -1)[:, flat] = scores
+    if flat.size:
+        order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
+        scores = load_function(resolve(name).score)(statistics.subset(flat).reordered(order), **given)
+        result.reshape(len(result), -1)[:, flat] = scores[np.argsort(order), 0]
     return result

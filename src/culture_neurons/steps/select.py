@@ -24,6 +24,7 @@ def main(o: argparse.Namespace) -> None:
         raise ConfigError(f"--selector {o.selector} needs one --reference per top fraction")
     statistics, metadata = store.read_statistics(o.statistics)
     identity = {key: metadata.get(key) for key in ("model", "revision")}
+    _say_unreached(statistics, metadata)
     scores = selectors.score(o.selector, statistics, **o.options)
     using = selectors.modules(o.selector)
     kept = identity | {"token_rule": metadata.get("token_rule"), "samples": metadata["samples"]}
@@ -35,7 +36,6 @@ def main(o: argparse.Namespace) -> None:
     scores = scores.astype(np.float32, copy=False)
     layers, neurons = scores.shape[1:]
     widths = selection.layer_widths(scores)
-    _say_unreached(statistics, metadata)
     for i, (fraction, out) in enumerate(zip(o.top_fraction, o.masks_out, strict=True)):
         reference = None
         if matched:
@@ -56,9 +56,14 @@ def main(o: argparse.Namespace) -> None:
 
 
 def _say_unreached(statistics: Any, metadata: dict[str, Any]) -> None:
-    """Log how many experts are left out, since no token of some culture reaches them; nothing without experts."""
+    """Log how many experts are left out, since no token of some culture reaches them; nothing without experts.
+
+    Raises ConfigError where that is so of all.
+    """
     if statistics.column is None:
         return
+    if not statistics.reached().any():
+        raise ConfigError("no expert is reached by tokens of every culture; use more samples")
     unreached = statistics.tokens[:, 1:] == 0  # [culture, expert]
     for name, n in zip(statistics.cultures, unreached.sum(axis=1).tolist(), strict=True):
         if n:
