@@ -16,7 +16,7 @@ To add a model type whose decoder is not found: one line in `DECODER_LAYERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -169,12 +169,11 @@ def _routed_experts(
     result = {}
     for i, sign in signs.items():
         found = routed.find(layers[i])
-        if isinstance(found, RoutedExperts):
-            sign, found = branches.bank(layers[i], found.module), found
-            if not sign:
-                result[i] = found
-                continue
-        raise _experts_refused(model_type, i, sign, found if isinstance(found, str) else "")
+        if not isinstance(found, RoutedExperts):
+            raise _experts_refused(model_type, i, sign, found or "these are no routed experts")
+        if others := branches.bank(layers[i], found.module):
+            raise _experts_refused(model_type, i, others, f"these stand beside the routed experts {found.name}")
+        result[i] = found
     try:
         routed.check_order(model, result)
     except ModelError as error:
@@ -227,14 +226,7 @@ def _no_mlp(model_type: str, index: int, layer: nn.Module, search: Search) -> Mo
     return refusal(model_type, f"layer {index} has no MLP", layer)
 
 
-def _refuse_experts(layers: Sequence[nn.Module], model_type: str, look: Callable[[nn.Module], str]) -> None:
-    for i, layer in enumerate(layers):
-        if sign := look(layer):
-            raise _experts_refused(model_type, i, sign)
-
-
-def _experts_refused(model_type: str, layer: int, sign: str, why: str = "") -> ModelError:
-    why = why or "these are no routed experts"
+def _experts_refused(model_type: str, layer: int, sign: str, why: str) -> ModelError:
     return ModelError(
         f"model type {model_type!r}: layer {layer} holds experts: {sign}\n"
         f"{why}; expected one module of routed experts, each an MLP with an activation module, or one dense MLP"
@@ -266,8 +258,6 @@ def _decoder_layers(model: nn.Module, model_type: str) -> Sequence[nn.Module]:
     for names in (list(inside), own, gated):
         if len(names) == 1:
             return inside[names[0]]
-    for layers in inside.values():
-        _refuse_experts(layers, model_type, branches.named_experts)
     if not inside:
         raise refusal(model_type, "it has no list of layers with projections", model)
     raise refusal(
