@@ -94,6 +94,18 @@ def test_a_question_or_two_show_no_effect():
     assert (scores[:, 0, 1] > 0).all()
 
 
+@pytest.mark.parametrize("method", selectors.SELECTORS)
+def test_where_all_neurons_are_reached_scores_are_those_of_a_model_without_experts(method):
+    """As many tokens reach each of two experts as there are: only the bookkeeping differs."""
+    rng = np.random.default_rng(0)
+    fired, sums = rng.integers(0, 9, (3, 2, 6)), rng.exponential(size=(3, 2, 6))
+    more = {"mean_sum": sums, "square_sum": sums**2}
+    plain = Statistics(list("abc"), [9] * 3, fired, sums, samples=[4] * 3, **more)
+    column = np.repeat([[1, 2]], 3, axis=1).repeat(2, axis=0)
+    routed = Statistics(list("abc"), [[9] * 3] * 3, fired, sums, samples=[[4] * 3] * 3, **more, column=column)
+    np.testing.assert_allclose(selectors.score(method, routed), selectors.score(method, plain), rtol=1e-12)
+
+
 def test_cultures_in_another_order_give_the_same_scores(statistics):
     for method in selectors.SELECTORS:
         other = selectors.score(method, statistics.reordered([2, 0, 1]))

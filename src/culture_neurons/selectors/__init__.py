@@ -84,8 +84,8 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     Raises ConfigError for an unknown selector or option, or a value out of range.
     """
     check(name, given)
-    if statistics.column is not None:
-        return _of_reached(name, statistics, given)
+    if statistics.column is not None and not (reached := statistics.reached()).all():
+        return _of_reached(name, statistics, reached, given)
     method = load_function(resolve(name).score)
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
@@ -93,12 +93,10 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     return method(statistics.reordered(order), **given)[np.argsort(order)]
 
 
-def _of_reached(name: str, statistics: Statistics, given: Mapping[str, Any]) -> np.ndarray:
-    flat = np.flatnonzero(statistics.reached())
+def _of_reached(name: str, statistics: Statistics, reached: np.ndarray, given: Mapping[str, Any]) -> np.ndarray:
     result = np.full(statistics.fired.shape, -np.inf, np.result_type(statistics.positive_sum, np.float32))
     result[:, statistics.column < 0] = np.nan
-    if flat.size:
-        order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
-        scores = load_function(resolve(name).score)(statistics.subset(flat).reordered(order), **given)
-        result.reshape(len(result), -1)[:, flat] = scores[np.argsort(order), 0]
+    if reached.any():
+        flat = np.flatnonzero(reached)
+        result.reshape(len(result), -1)[:, flat] = score(name, statistics.subset(flat), **given)[:, 0]
     return result
