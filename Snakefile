@@ -42,6 +42,10 @@ onstart:
     start.before_jobs(workflow, run.dataset, run.notes)
 
 
+if workflow.is_main_process: # of a dry run too, and not of each job's Snakemake
+    start.say(reused.notes(run))
+
+
 rule all:
     default_target: True
     input:

@@ -35,6 +35,8 @@ METADATA_KEY = b"culture_neurons"
 _DIGEST, _BLOCK = 16, 1 << 20
 #: A text that a spreadsheet would compute or split, and the same once it has been quoted.
 _FORMULA, _QUOTED = (re.compile(rf"'{n}[=+\-@\t\r\n＝＋－＠]") for n in "*+")
+#: In a model's folder: how a demo model came about, and which GGUF file one was converted from. No part of the model.
+_NOTES = ("training.json", "gguf.json")
 #: What the system may say when a file can't be written, whatever its content.
 _CANT_WRITE = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
@@ -216,6 +218,21 @@ def _digest(file: BinaryIO, start: int, size: int) -> bytes:
     for done in range(0, size, _BLOCK):
         digest.update(file.read(min(_BLOCK, size - done)))
     return digest.digest()
+
+
+def file_digest(path: str | Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def model_digest(folder: Path) -> str:
+    """The revision of a model in a folder: first 12 hexadecimal digits of the SHA-256 over names and contents of its
+    files, without notes on how it was made."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name not in _NOTES):
+        digest.update(file.name.encode() + b"\0" + bytes.fromhex(file_digest(file)))
+    return digest.hexdigest()[:12]
 
 
 def check_same_model(

@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from culture_neurons.analysis import compare_runs
-from culture_neurons.analysis.finished_run import FinishedRun
+from culture_neurons.analysis.finished_run import open_runs
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.files import read_json, read_table
 from culture_neurons.layout import fraction_text
@@ -144,10 +144,10 @@ class Run:
         """This run and another one side by side, from their results folders: the tables of `snakemake compare` by name.
 
         See `analysis.compare_runs`: what could not be compared, and why, stands in the table `compared`. Raises
-        FileError where a folder has no results of a run.
+        FileError where a folder has no results of a run, ConfigError where both are one.
         """
         folder = other.folder if isinstance(other, Run) else other
-        return compare_runs.compare(FinishedRun(self.folder), FinishedRun(folder), replicates, seed)
+        return compare_runs.compare(*open_runs([self.folder, folder]), replicates, seed)
 
     def plot(
         self, kind: str, model: str | None = None, selector: str | None = None, ax: Axes | None = None, **options: Any

@@ -92,7 +92,7 @@ _ALL = (
         "summary",
         "tabulate",
         (*KEYS, "self_drop", "cross_drop", "specificity", "random_self_drop"),
-        "Self and cross drops",
+        "Self and cross changes",
         "Means over cultures: a culture's own mask on its own questions (self) and on the other cultures' (cross), and "
         "random masks on its own questions.",
         left_out=r"well_formed|flip",
@@ -102,10 +102,11 @@ _ALL = (
         "tabulate",
         (*KEYS, "measure", "comparison", "n", "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict"),
         "Comparisons and verdicts",
-        "The own mask held against random masks and against the other cultures' masks; a negative difference: the own "
-        "mask does more harm. In brackets the interval over questions, under these masks; both low and both high: over "
-        "questions and masks, which belongs to the p-value. Detectable: the smallest difference that four of five runs "
-        "of this size would tell from none. Carriers: masks that do more than any mask that they are held against.",
+        "The own mask held against random masks and against the other cultures' masks, by means over cultures; a "
+        "negative difference: the own mask does more harm. In brackets the interval over questions, under these masks; "
+        "both low and both high: over questions and masks, which belongs to the p-value. Detectable: the smallest "
+        "difference that four of five runs of this size would tell from none. Carriers: masks that do more than any "
+        "mask that they are held against.",
         left_out=r"^(unit|n_controls|n_cultures)$",
         decimals={"difference": 3, "both_low": 3, "both_high": 3, "detectable": 3, "n_carriers": 0},
     ),
@@ -126,8 +127,8 @@ _ALL = (
         (*KEYS, "culture", "measure", "permutations", "observed", "null", "null_low", "null_high", "p_value"),
         "Shuffled labels",
         "The own culture's change against what masks of shuffled culture labels do (the whole chain repeated, from "
-        "statistics to masks to drops); null: their mean, and in brackets where 95 % of them lie. A culture left empty "
-        "is the mean over cultures. One-sided p-values: of a loss as large.",
+        "statistics to masks to their effects); null: their mean, and in brackets where 95 % of them lie. A culture "
+        "left empty is the mean over cultures. One-sided p-values: of a loss as large.",
         needs=repeats_masks,
         left_out=r"^unit$",
         decimals={"observed": 3, "null": 3},
@@ -204,7 +205,8 @@ _ALL = (
             "random_change_high", "difference", "difference_low", "difference_high", "difference_p_adjusted",
         ),
         "On other benchmarks",
-        "All questions of each data set count the same; the run's own take part with their evaluate half. Factor 0 "
+        "Means over questions: those of the verdicts are over cultures, and so a little other ones where cultures have "
+        "different numbers of questions. The run's own take part with their evaluate half. Factor 0 "
         "suppresses the chosen neurons, 2 enhances them. Change: masked - baseline, mean over the masks; own and "
         "other: each question under its own culture's mask and under the others'; difference: change - that under "
         "random masks of the same size. p-values are two-sided and speak of new questions under these masks.",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from culture_neurons import files
-from culture_neurons.analysis.finished_run import FinishedRun
+from culture_neurons.analysis.finished_run import FinishedRun, names_of, open_runs
 from culture_neurons.errors import FileError
 from tests import finished_runs
 
@@ -29,6 +29,30 @@ def test_what_a_folder_holds_is_read_from_its_files(folder):
     assert len(run.baseline("m").sample_id) == 24
     paired = run.paired(("m", "cas", "0.1"))
     assert paired.own["logprob"].mean() < paired.cross["logprob"].mean() - 0.3
+
+
+@pytest.mark.parametrize(("folders", "names"), [
+    (["a/results/one", "a/results/two"], ["one", "two"]),
+    (["a/results/one", "b/results/one"], ["a-one", "b-one"]),
+    (["x/a b/one", "x/c/d/one"], ["a_b-one", "d-one"]),
+    (["x/one", "x/one/one"], ["x-one", "one-one"]),
+    (["x/a b/one", "y/a_b/one"], ["x-one", "y-one"]),  # what stands above is made a name too
+    (["one", "one"], ["one", "one"]),
+    ([], []),
+])  # fmt: skip
+def test_runs_of_one_name_are_told_apart_by_the_folders_above_them(folders, names, tmp_path):
+    assert names_of([tmp_path / folder for folder in folders]) == names
+
+
+def test_names_are_unique_also_at_the_root():
+    assert names_of(["/one", "/x/one"]) == ["one", "x-one"]
+
+
+def test_opened_runs_have_these_names(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "later" / "one")
+    first, second = open_runs([folder, other])
+    assert (second.name, first.name) == ("later-one", f"{folder.parent.name}-one")
+    assert second.folder == other
 
 
 def test_planted_models_are_known_by_their_file(folder, tmp_path):

@@ -17,7 +17,7 @@ from culture_neurons.analysis import overlaps, planted_benchmark, verdicts
 from culture_neurons.report import figures, latex, latex_sets
 from culture_neurons.report.figures import drawing, related, style
 from culture_neurons.report.figures import tables as contents
-from culture_neurons.report.page import evaluation_sets, finetuning, grids, shuffled_labels, summary
+from culture_neurons.report.page import culture_table, evaluation_sets, finetuning, grids, shuffled_labels, summary
 from culture_neurons.report.registry import FIGURES, FigureFile
 from culture_neurons.tables import KEYS, TABLES
 from tests.figures_tables import build
@@ -232,7 +232,8 @@ PLACES: dict[str, Callable[[Tables, object], tuple[int, int]]] = {
         count("culture-specific|^damage|, damage", headlines(t)), count("less harm", headlines(t)),
     ),
     "page: sentences behind the headlines": lambda t, f: (
-        count("lowers", findings(t, "text")), count("raises", findings(t, "text")),
+        count("changes its [^;]* by \N{MINUS SIGN}", said := findings(t, "text")),
+        count(r"changes its [^;]* by (?!0\.0+ )\d", said),
     ),
     "page: comparisons behind the headlines": lambda t, f: (
         count(": worse", findings(t, "detail")), count(": better", findings(t, "detail")),
@@ -348,7 +349,7 @@ def test_dots_for_ranks_are_of_losses_too(sign, dots):
 def test_a_loss_of_more_than_other_masks_and_less_than_shuffled_ones_has_no_direction(tables):
     other = turned(tables).more["permutations"].assign(p_adjusted=SURE)
     mixed = dataclasses.replace(tables, more={**tables.more, "permutations": other})
-    rows = summary.by_culture(mixed, "cas", 0.01)["rows"]
+    rows = culture_table.by_culture(mixed, "cas", 0.01)["rows"]
     assert {change["fares"] for row in rows for cell in row["cells"] for change in cell["changes"]} == {""}
 
 

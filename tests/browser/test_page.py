@@ -81,7 +81,7 @@ def test_all_figures_of_the_demo_are_shown(browser, demo):
 
 def test_numbers_sort_as_numbers_in_both_directions(browser, report):
     browser.open(report)
-    table, heading = "tables/summary.csv", "self drop"
+    table, heading = "tables/summary.csv", "self change"
     before = column(browser, table, heading)
     browser.do(f"({BUTTON})('{table}', '{heading}').click()")
     assert sorting(browser, table, heading) == "ascending"
@@ -109,7 +109,7 @@ def test_texts_sort_and_only_one_column_does(browser, report):
 
 def test_tables_sort_by_keyboard(browser, demo):
     browser.open(demo)
-    table, heading = "tables/summary.csv", "self drop"
+    table, heading = "tables/summary.csv", "self change"
     browser.do(f"({BUTTON})('{table}', 'top fraction').focus()")
     browser.press("Tab")
     assert browser.do("document.activeElement.textContent") == heading
@@ -178,6 +178,17 @@ def test_a_phone_does_not_scroll_sideways(browser, report, opened):
         e.getBoundingClientRect().right > innerWidth + 1).slice(0, 5).map(e => e.tagName + '.' + e.className)""")
     assert (width, room, wide) == (PHONE["width"], PHONE["width"], [])
     assert browser.do("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1280])
+def test_the_table_of_cultures_fits(browser, made_up, width):
+    browser.open(made_up, width=width, height=844)
+    room, needed = browser.do("""(() => { const e = document.querySelector('.cultures').closest('.scroll');
+        return [e.clientWidth, e.scrollWidth]; })()""")
+    assert needed <= room
+    named = browser.do("""[...document.querySelectorAll('.cultures tbody td')].slice(0, 3).map(e =>
+        getComputedStyle(e, '::before').display !== 'none')""")
+    assert set(named) == {width <= 640}  # without its head, each cell says whose it is
 
 
 def test_paper_has_no_controls_and_everything_is_open(browser, made_up):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 #: How far a number of a page may lie from that of a table: numbers differ a little between processors.
@@ -12,6 +13,20 @@ NATS, POINTS = 0.03, 3.0
 def numbers(text: str) -> list[float]:
     """All numbers of a text, in their order."""
     return [float(n.replace("\N{MINUS SIGN}", "-")) for n in re.findall(r"[-\N{MINUS SIGN}]?\d+(?:\.\d+)?", text)]
+
+
+def ranges(text: str) -> list[tuple[float, float]]:
+    """All ranges of a text, "55 to 85", in their order, also over the end of a line."""
+    found = re.findall(r"([-\N{MINUS SIGN}]?\d+(?:\.\d+)?)\s+to\s+([-\N{MINUS SIGN}]?\d+(?:\.\d+)?)", text)
+    return [tuple(numbers(" ".join(pair))) for pair in found]
+
+
+def outside(text: str, values: Sequence[float]) -> list[tuple]:
+    """The values that are not in the range of a text at their place; raises ValueError unless there are as many."""
+    return [
+        (value, *bounds) for value, bounds in zip(values, ranges(text), strict=True)
+        if not bounds[0] - 1e-9 <= value <= bounds[1] + 1e-9
+    ]  # fmt: skip
 
 
 def section(page: Path, heading: str) -> str:

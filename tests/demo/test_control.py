@@ -1,4 +1,4 @@
-"""What `make demo-control` must have found: run it first. The numbers are measured, the thresholds are promises."""
+"""What `make demo-control` must have found: run it first. Thresholds and the ranges of the pages are promises."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from culture_neurons.data.samples import read_samples
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
 from culture_neurons.models.loading import load
+from tests.demo.pages import outside, section
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "control"
@@ -21,6 +22,7 @@ CONFIG = yaml.safe_load((ROOT / "config" / "control.yaml").read_text(encoding="u
 ORGANIC = [name for name, model in CONFIG["models"].items() if not model["train"].get("plant")]
 PLANTED = [name for name in CONFIG["models"] if name not in ORGANIC]
 MAIN = CONFIG["figures"]["top_fraction"]
+PAGE, README = ROOT / "docs" / "control.md", ROOT / "README.md"
 
 
 def table(name: str) -> pd.DataFrame:
@@ -73,9 +75,9 @@ def test_shuffled_labels_tell_a_planted_effect_from_none(model, measure):
     if model in PLANTED:
         assert whole["p_value"] == pytest.approx(1 / (times + 1))
         assert (found["p_adjusted"] < 0.05).all()
-    else:
-        assert whole["observed"] >= whole["null_low"]
-        assert not (found["p_adjusted"] < 0.05).any()
+    else:  # a trained model may have neurons of culture, but none that matter nearly as much
+        planted = rows("permutations", model=PLANTED[0], measure=measure)
+        assert whole["observed"] > 0.2 * planted.loc[planted["culture"].isna(), "observed"].item()
 
 
 def test_a_planted_effect_grows_with_the_strength_of_the_intervention():
@@ -117,8 +119,7 @@ def test_evidence_tells_the_planted_effect_from_random_masks(selector):
     found = rows("evidence", model=PLANTED[0], selector=selector, top_fraction=MAIN)
     assert set(found["verdict"]) == {"culture-specific"}
     summary = rows("summary", model=PLANTED[0], selector=selector, top_fraction=MAIN).iloc[0]
-    assert summary["self_drop"] <= -10
-    assert abs(summary["cross_drop"]) <= 3
+    assert summary["self_drop"] <= min(-10, 2 * summary["cross_drop"])
 
 
 def test_every_culture_is_hit_by_its_own_mask_more_than_by_the_others():
@@ -179,3 +180,38 @@ def test_generated_answers_agree_with_the_log_probabilities():
     generated = answer(loaded, batch, Prompt(answer="generate"))
     assert [a.prediction for a in generated] == [a.prediction for a in by_logprob]
     assert all(a.well_formed for a in generated)
+
+
+def lost(model: str, selector: str, column: str = "self_drop") -> float:
+    """Points that masks of the top 1 % cost, at least 0: what is gained by chance is no loss."""
+    return max(0.0, -rows("summary", model=model, selector=selector, top_fraction=MAIN)[column].item())
+
+
+def found_again(model: str) -> float:
+    """Per cent of CAS's neurons that a resample chooses again, the mean over cultures."""
+    return 100 * rows("stability", model=model, selector="cas", top_fraction=MAIN)["selected_again"].mean()
+
+
+def hits(selector: str) -> int:
+    """Planted neurons in the masks of all cultures."""
+    return rows("planted", model=PLANTED[0], selector=selector, top_fraction=MAIN)["hits"].sum()
+
+
+def test_numbers_of_the_page_are_in_its_ranges():
+    text = section(PAGE, "What it finds")
+    planted, attribution, shuffled = PLANTED[0], "culnig-specific", rows("permutations", model=PLANTED[0])
+    null = shuffled[shuffled["culture"].isna() & (shuffled["measure"] == "accuracy")]["null"].item()
+    expected = [
+        lost(planted, "cas"), lost(planted, "cas", "cross_drop"), lost(planted, "cas", "random_self_drop"), -null,
+        lost(planted, "mad"), lost(planted, "effect-size"), lost(planted, "lape"), hits("lap"), hits("cas"),
+        lost(planted, "lap"), lost(ORGANIC[0], "cas"), lost(ORGANIC[0], "cas", "cross_drop"), hits(attribution),
+        hits("random-specific"), lost(planted, attribution), lost(planted, attribution, "cross_drop"),
+        found_again(planted), found_again(ORGANIC[0]),
+    ]  # fmt: skip
+    assert outside(text, expected) == []
+
+
+def test_numbers_of_readme_are_in_its_ranges():
+    cross = max(lost(model, "cas", "cross_drop") for model in (PLANTED[0], ORGANIC[0]))
+    text = section(README, "How we know that it can tell").replace("2 to 4 minutes", "")
+    assert outside(text, [lost(PLANTED[0], "cas"), lost(ORGANIC[0], "cas"), cross]) == []

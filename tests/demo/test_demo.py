@@ -15,7 +15,7 @@ import yaml
 from safetensors import safe_open
 
 from culture_neurons.analysis.significance import direction
-from tests.demo.pages import NATS, POINTS, decimals, numbers, rows, section
+from tests.demo.pages import NATS, POINTS, numbers, outside, rows, section
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "demo"
@@ -171,7 +171,14 @@ def test_the_page_says_how_many_neurons_pictures_and_words_share():
         assert said[2:] == [pytest.approx(late, abs=10)]
 
 
-def test_all_numbers_of_readme_are_on_the_page():
-    shown = decimals(section(README, "What was found"))
-    assert shown
-    assert shown <= decimals(PAGE.read_text(encoding="utf-8"))
+def test_numbers_of_readme_are_in_its_ranges():
+    controls, found, overlaps = image_controls(), of_sets(), table("data_overlaps")
+    pair = overlaps[overlaps["layer"].isna() & (overlaps["a"] == "cas") & (overlaps["b"] == "cas-recognise")]
+    lost = [-found.loc[(of, s), "logprob_specificity"] for of in (OWN, "recall") for s in ("cas", "cas-recognise")]
+    values = [
+        100 * controls.loc["shown", "accuracy"], 100 * controls.loc["blank", "accuracy"],
+        100 * controls.loc["swapped", "followed"], pair["overlap"].mean(), pair["expected"].mean(),
+    ]  # fmt: skip
+    text = section(README, "What was found")
+    for each in (min(lost), max(lost)):
+        assert outside(text, [*values[:3], each, *values[3:]]) == []

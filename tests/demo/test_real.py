@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from culture_neurons.analysis.significance import ABOVE_CHANCE, direction
-from culture_neurons.report.figures.models import wilson
+from culture_neurons.report.figures.baseline import wilson
 from tests.demo.pages import NATS, POINTS, decimals, numbers, rows, section
 
 ROOT = Path(__file__).parents[2]

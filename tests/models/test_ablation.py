@@ -215,7 +215,7 @@ def test_batch_that_is_too_large_for_memory_decides_nothing(one, questions, monk
 
 
 def test_first_batch_of_every_kind_is_compared(one, questions, compared, caplog):
-    """With padding, without, and of one question alone; for each of the layers at which masks start."""
+    """With padding, without, and of one question alone."""
     picture = questions.opener(questions.samples[0].image)
     padded = prepare(one, questions.samples[:5], questions.opener, PROMPT)
     alike = [replace(questions.samples[0], sample_id=str(i)) for i in range(3)]
@@ -229,8 +229,23 @@ def test_first_batch_of_every_kind_is_compared(one, questions, compared, caplog)
             compared.clear()
             evaluate(batch)
             counts.append(len(compared))
-    assert counts == [3, 0, 3, 0, 3, 0, 0]  # a mask that starts in each layer, and an empty one
+    assert counts == [2, 0, 2, 0, 2, 0, 0]  # a mask, and none
     assert "whole forward passes" not in caplog.text
+
+
+@pytest.mark.parametrize(("attribute", "value", "expected"), [("layer_idx", 7, 2), ("is_sliding", True, 3)])
+def test_masks_that_start_at_layers_of_every_structure_are_compared(
+    one, questions, compared, attribute, value, expected
+):
+    """Two layers that differ in an index run the same code, and two that differ in a flag need not."""
+    loaded = replace(one, model=copy.deepcopy(one.model))
+    loaded = replace(loaded, adapter=adapt(loaded.model))
+    first, second = (layer.self_attn for layer in loaded.adapter.layers[:2])
+    setattr(first, attribute, type(value)())
+    setattr(second, attribute, value)
+    with evaluator(loaded, MASKS, PROMPT) as evaluate:
+        evaluate(prepare(loaded, questions.samples[:3], questions.opener, PROMPT))
+    assert len(compared) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -7,7 +7,7 @@ import torch
 
 from culture_neurons.models import ablation, calibration
 from culture_neurons.models.ablation import Evaluator
-from culture_neurons.models.inputs import Prompt, count_tokens, prepare, render
+from culture_neurons.models.inputs import Batch, Prompt, count_tokens, prepare, render
 
 PROMPT = Prompt(seed=5)
 
@@ -52,7 +52,7 @@ def test_a_batch_left_over_is_not_taken_for_the_others(one, samples):
     assert spread.strata[0].weight > 2
 
 
-@pytest.mark.parametrize(("most", "sizes"), [(100, [4, 4, 4]), (7, [2, 2, 2]), (2, [1, 1]), (0, [1])])
+@pytest.mark.parametrize(("most", "sizes"), [(100, [4, 4, 4]), (16, [4, 4]), (7, [4]), (2, [2]), (0, [1])])
 def test_a_small_run_is_measured_on_few_questions_that_stand_for_all(one, samples, most, sizes):
     spread = calibration.spread_samples(one, samples, PROMPT, 4, most=most)
     assert [len(stratum.questions) for stratum in spread.strata] == sizes
@@ -61,7 +61,49 @@ def test_a_small_run_is_measured_on_few_questions_that_stand_for_all(one, sample
     stand_for = sum(s.weight * len(s.questions) * n for s, n in zip(spread.strata, tokens, strict=True))
     whole = calibration.spread_samples(one, samples, PROMPT, 4)
     assert spread.questions == whole.questions
+    # What memory whole batches need is tried on the longest; what parts of them need is no question.
+    assert ([q.sample for q in spread.longest] == [q.sample for q in whole.longest]) == (sizes[0] == 4)
     assert stand_for > sum(int(n) for n in count_tokens(one, [q for s in whole.strata for q in s.questions]))
+
+
+@pytest.mark.parametrize(("passes", "most", "under_masks"), [
+    (None, None, True), (10**6, 1960, True), (1530, 3, True), (1529, 15, False), (200, 2, False), (0, 1, False),
+])  # fmt: skip
+def test_a_run_is_measured_on_a_tenth_of_its_passes_and_a_small_one_on_a_twentieth(passes, most, under_masks):
+    assert calibration.limit(passes) == (most, under_masks)
+
+
+def test_a_plan_never_takes_more_than_a_tenth_of_the_passes_beside_one_question():
+    for passes in range(0, 20000, 7):
+        most, under_masks = calibration.limit(passes)
+        each = calibration.PASSES if under_masks else calibration.PASSES_WITHOUT_MASKS
+        assert most * each <= max(each, passes / 10)
+
+
+@pytest.mark.parametrize("under_masks", [True, False])
+def test_passes_of_a_question_are_as_many_as_is_said(one, questions, samples, monkeypatch, under_masks):
+    """Counted by question: answers and recordings, and under masks; what compares replays with whole passes too."""
+    passes = []
+
+    def counted(name, of):
+        real = getattr(of, name)
+
+        def wrapper(*args, **options):
+            result = real(*args, **options)
+            batch = next(a for a in args if isinstance(a, Batch))
+            passes.append((len(result) if of is Evaluator else 1) * len(batch.questions))
+            return result
+
+        monkeypatch.setattr(of, name, wrapper)
+
+    for name, of in (("answer", calibration), ("activation_sums", calibration), ("__call__", Evaluator)):
+        counted(name, of)
+    monkeypatch.setattr(ablation, "_compare", lambda *args: None)  # of the first batch of each kind, as many again
+    spread = calibration.spread_samples(one, samples, PROMPT, 4, most=2)
+    repeats = calibration.REPEATS if under_masks else 1
+    calibration.measure(one, spread, questions.opener, PROMPT, "all", 10, repeats=repeats, under_masks=under_masks)
+    compared = calibration.FEW + 2 * calibration.MANY
+    assert sum(passes) == 2 * (calibration.PASSES - compared if under_masks else calibration.PASSES_WITHOUT_MASKS)
 
 
 def test_fewer_batches_than_strata(one, samples):

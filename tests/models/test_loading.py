@@ -11,11 +11,12 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from culture_neurons.data.prompts import messages
 from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.files import model_digest
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.hooks import record
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, prepare
-from culture_neurons.models.loading import SETTINGS, Loaded, folder_digest, load
+from culture_neurons.models.loading import SETTINGS, Loaded, load
 from culture_neurons.models.recording import activation_sums
 from culture_neurons.types import NeuronMask, Sample
 from tests.models.conftest import text_folder
@@ -41,7 +42,7 @@ def test_dtype_revision_and_evaluation_mode(folder):
     assert next(loaded.model.parameters()).dtype == torch.bfloat16
     assert not loaded.model.training
     assert not any(p.requires_grad for p in loaded.model.parameters())
-    assert loaded.revision == folder_digest(folder)
+    assert loaded.revision == model_digest(folder)
     assert loaded.identity == {"model": "m", "revision": loaded.revision, "dtype": "bfloat16"}
 
 
@@ -80,15 +81,15 @@ def test_further_arguments_reach_from_pretrained(folder):
 
 
 def test_digest_follows_the_weights_and_not_the_notes(folder):
-    before = folder_digest(folder)
+    before = model_digest(folder)
     (folder / "training.json").write_text("{}")
     (folder / "gguf.json").write_text("{}")
-    assert folder_digest(folder) == before
+    assert model_digest(folder) == before
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert folder_digest(folder) != before
+    assert model_digest(folder) != before
 
 
 def test_language_model_without_images_answers(language_model):

@@ -21,7 +21,8 @@ ENGLISH = CONFIG | {
     "evidence": NO_EVIDENCE,
 }
 NATIVE = ENGLISH | {"dataset": "native", "data": {"source": CONFIG["data"]["source"] | {"language": "native"}}}
-WORDS = ("compare", "--config", "runs=[results/english,results/native]", "comparison={transfer: true}")
+RUNS = "runs=[results/english,results/native]"
+WORDS = ("compare", "--config", RUNS, "comparison={transfer: true, top_fraction: 0.05}")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,14 @@ def test_a_comparison_is_made_again_where_a_run_was(both):
     content = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.write_text(json.dumps(content | {"later": 1}), encoding="utf-8")
     assert both.planned(*WORDS) == {"compare": 1, "transfer": 2}
+
+
+def test_what_can_not_be_reused_is_said_by_a_dry_run_in_a_line(both):
+    both.write(NATIVE | {"dataset": "later", "reuse": ["results/english", "results/nowhere"]})
+    for target in ([], ["plan"]):
+        output = both.run("--dry-run", *target)
+        assert output.count("reuse: ") == 1
+        assert "config: note: reuse: results/nowhere: no such folder; nothing is reused from it\n" in output
 
 
 def test_a_config_of_its_own_names_the_runs_alone(both):

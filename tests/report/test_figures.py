@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from culture_neurons.report.figures import (
     titles,
 )
 from culture_neurons.report.figures import tables as contents
-from culture_neurons.report.figures.models import wilson
+from culture_neurons.report.figures.baseline import wilson
 from culture_neurons.report.registry import FIGURES, FigureFile
 from culture_neurons.tables import TABLES
 from tests.conftest import slow_but
@@ -408,7 +409,9 @@ def test_data_sets_show_the_accuracies_of_the_table(tables):
 def test_transfer_shows_own_other_and_random_changes_of_each_data_set(tables):
     figure = figures.plot_transfer(tables, PLANTED, ["cas", "lap"])
     part = contents.rows(tables.more["sets"], PLANTED).query("factor == 0").set_index(["set", "selector"])
-    assert [ax.get_title().partition(":")[0] for ax in figure.axes] == ["demo", r"quiz & more \$x\$", "reasoning"]
+    assert [ax.get_title().partition("\n")[0] for ax in figure.axes] == ["demo", r"quiz & more \$x\$", "reasoning"]
+    ends = [(box.x0, box.x1) for box in (ax.title.get_window_extent() for ax in figure.axes)]
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))  # whatever the names are
     for ax, name in zip(figure.axes, ("demo", "quiz & more $x$", "reasoning"), strict=True):
         dots = {(round(float(line.get_xdata()[0]), 6), line.get_marker()) for line in ax.lines
                 if len(line.get_xdata()) == 1}  # fmt: skip
@@ -432,9 +435,26 @@ def test_transfer_says_on_which_data_masks_were_chosen(tables):
     several = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps})
     none = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps[:0]})
     end = figures.transfer.caption_transfer(several, PLANTED).rpartition(". ")[2]
+    assert "shaded: masks chosen on this very data set. Masks" in figures.transfer.caption_transfer(several, PLANTED)
+    assert "shaded" not in figures.transfer.caption_transfer(none, PLANTED)
     assert end == ("Masks were chosen on other questions of the first data set, those of cas-words on words, those of "
                    "lap-words on words & more.")  # fmt: skip
     assert figures.transfer.caption_transfer(none, PLANTED).endswith("of the first data set alone.")
+
+
+def test_masks_on_the_data_that_they_were_chosen_on_stand_on_a_ground_of_their_own(tables):
+    """There no effect can have been carried over."""
+    overlaps = pd.DataFrame({"model": PLANTED, "a": ["cas"], "b": ["lap"], "chosen_on_a": "demo",
+                             "chosen_on_b": "quiz & more $x$"})  # fmt: skip
+    made = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps})
+    figure = figures.plot_transfer(made, PLANTED, ["cas", "lap", "random-matched"])
+    shaded = [[(patch.get_y() + 0.5, patch.get_height()) for patch in ax.patches] for ax in figure.axes]
+    assert shaded == [[(0, 1)], [(1, 1)], []]  # cas on demo, lap on the quiz; a control is chosen nowhere
+    assert "chosen here" in texts(figure)
+    alone = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps[:0]})
+    figure = figures.plot_transfer(alone, PLANTED, ["cas", "lap"])
+    assert not any(ax.patches for ax in figure.axes)
+    assert "chosen here" not in texts(figure)
 
 
 def test_what_masks_on_different_data_share_is_drawn_by_culture_and_by_layer(tables):
@@ -574,7 +594,8 @@ def test_one_culture_and_one_fraction(tmp_path):
     )
     made.summary["cross_drop"] = np.nan
     made.evidence.drop(made.evidence.index, inplace=True)
-    for kind in ("overview", "baseline", "drops", "dose", "layers", "matrix", "forest", "depth", "robustness"):
+    assert said_of(made, "overview").endswith(": no mask was held against others.")
+    for kind in ("baseline", "drops", "dose", "layers", "matrix", "forest", "depth", "robustness"):
         assert drawing.draw_figure(made, file_of(kind), ["cas"], 0.01).axes
 
 
@@ -651,6 +672,21 @@ def test_headings_count_the_same_questions_as_captions(tmp_path):
         assert "; 420 questions" in figure.texts[1].get_text()
 
 
+def test_captions_say_the_range_where_numbers_of_questions_differ(tmp_path):
+    made = figures.read(build(tmp_path, models=(DEMO, PLANTED), selectors=["cas"], fractions=(0.01,)), ["images"])
+    assert "480 questions per model, 60 questions per culture." in said_of(made, "baseline")
+    few = (made.effects["model"] == PLANTED) & (made.effects["mask_culture"] == NAMES[0])
+    made.effects.drop(made.effects.index[few], inplace=True)
+    made.baseline.loc[(made.baseline["model"] == PLANTED) & (made.baseline["culture"] == NAMES[0]), "n"] = 20
+    shown = made.more["images"]
+    shown.loc[(shown["model"] == PLANTED) & shown["culture"].isna(), "n"] = 440
+    assert "440 to 480 questions per model, 20 to 60 questions per culture." in said_of(made, "baseline")
+    assert "440 to 480 questions per model" in figures.plot_baseline(made).texts[1].get_text()
+    assert "440 to 480 questions per model." in said_of(made, "images")
+    for kind in ("overview", "forest"):
+        assert "420 to 480 evaluated questions per model" in said_of(made, kind), kind
+
+
 def small_gains(folder):
     """Tables in which every change is a small gain, and ends of intervals lie beyond all values."""
     made = figures.read(build(folder, models=(DEMO,), selectors=["cas", "mad"], fractions=(0.005, 0.01)))
@@ -664,15 +700,13 @@ def small_gains(folder):
 
 def test_small_gains_are_not_cut_off(tmp_path):
     made = small_gains(tmp_path)
-    for figure in (figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
-                   figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01)):  # fmt: skip
-        for ax in figure.axes:
-            low, high = ax.get_xlim()
-            shown = [x for line in ax.lines if line.get_transform() == ax.transData for x in line.get_xdata()]
-            shown += [x for dots in ax.collections for x in dots.get_offsets()[:, 0]]
-            assert max(shown) in (pytest.approx(1.8), pytest.approx(0.09))
-            assert low < min(shown)
-            assert max(shown) < high
+    for ax in figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01).axes:
+        low, high = ax.get_xlim()
+        shown = [x for line in ax.lines if line.get_transform() == ax.transData for x in line.get_xdata()]
+        shown += [x for dots in ax.collections for x in dots.get_offsets()[:, 0]]
+        assert max(shown) in (pytest.approx(1.8), pytest.approx(0.09))
+        assert low < min(shown)
+        assert max(shown) < high
     for i, ax in enumerate(figures.plot_dose(made, DEMO, ["cas", "mad"]).axes):
         assert ax.get_ylim()[0] < -0.05
         assert ax.get_ylim()[1] > (1.8 if i < 2 else 0.09)
@@ -708,26 +742,12 @@ def test_random_masks_are_named_only_where_they_are_drawn(tmp_path, known):
     for figure in (
         figures.plot_drops(made, DEMO, ["cas", "mad"], 0.01),
         figures.plot_dose(made, DEMO, ["cas", "mad"]),
-        figures.plot_overview(made, [DEMO], ["cas", "mad"], 0.01),
     ):
         words = [text.get_text() for text in figure.legends[0].get_texts()]
         assert words[:2] == ["own culture", "other cultures"]
         assert ("random mask" in words) is known
-    said = {kind: said_of(made, kind, DEMO, selectors=["cas", "mad"]) for kind in ("drops", "overview")}
     ends = ", on the other cultures', and under random masks. " if known else " and on the other cultures'. "
-    assert f"are masked: on its own questions{ends}" in said["drops"]
-    ends = ", on other cultures, and under random masks (" if known else " and on other cultures ("
-    assert f"Change on the own culture{ends}" in said["overview"]
-
-
-@pytest.mark.parametrize("models", [(DEMO,), (DEMO, PLANTED)])
-def test_labels_of_the_overview_are_below_the_middle_of_its_panels(tables, models):
-    figure = figures.plot_overview(tables, list(models), ["cas"], 0.01)
-    places = [ax.get_position() for ax in figure.axes]
-    labels = [t for t in figure.texts if "change (" in t.get_text()]
-    assert len(labels) == 2
-    for label in labels:
-        assert label.get_position()[0] == pytest.approx((min(p.x0 for p in places) + max(p.x1 for p in places)) / 2)
+    assert f"are masked: on its own questions{ends}" in said_of(made, "drops", DEMO, selectors=["cas", "mad"])
 
 
 def test_culture_names_stay_text(tmp_path):

@@ -120,7 +120,7 @@ def test_the_summary_comes_first_and_says_the_numbers(tmp_path, tables):
     sentence = next(i for i in items if "(planted)" in i and "CAS" in i and "points" in i).replace(
         "\N{NO-BREAK SPACE}", " "
     )
-    assert f"lowers its accuracy by {-row['self_drop']:.1f} points" in sentence
+    assert f"changes its accuracy by \N{MINUS SIGN}{-row['self_drop']:.1f} points; the other cultures' by " in sentence
     assert "and random masks change it by −0.2 points" in sentence
     assert "95 % interval" in sentence
     assert "adjusted p = 0.001" in sentence
@@ -211,7 +211,7 @@ def test_what_was_not_measured_is_not_spoken_of(tmp_path):
     unknown = [c for c in made.summary if c.startswith("random")]
     made.summary[unknown] = np.nan
     (said,) = {s["text"].partition("; ")[2] for s in said_of(made, "CAS", "accuracy")}
-    assert re.fullmatch(r"it changes the other cultures' by \S+ points", said)
+    assert re.fullmatch(r"the other cultures' by \S+ points", said)
     made.summary[[c for c in made.summary if c.startswith("cross")]] = np.nan
     (said,) = {s["text"] for s in said_of(made, "CAS", "accuracy")}
     assert said.endswith(" points")
@@ -230,7 +230,8 @@ def test_the_summary_table_has_the_intervals(tmp_path):
     made.summary[["cross_drop", "cross_drop_low", "cross_drop_high"]] = [-0.25, np.nan, np.nan]
     shown = Page(page(tmp_path, made)).parts["tr"]
     assert any("\N{MINUS SIGN}1.50 [\N{MINUS SIGN}2.25, 0.50]\N{MINUS SIGN}0.25\N{MINUS SIGN}1" in row for row in shown)
-    header = next(row for row in shown if "random self drop" in row)
+    header = next(row for row in shown if "random self change" in row)
+    assert "drop" not in header
     assert "low" not in header
     assert "high" not in header
 
@@ -250,7 +251,7 @@ MATCHED = {"method": "random-matched"}
 )  # fmt: skip
 def test_the_page_says_what_the_random_masks_are(tmp_path, tables, selectors, said):
     parts = Page(page(tmp_path, tables, run={"config": {"selectors": selectors}})).parts
-    assert any(said in p and "culture-specific" in p for p in parts["p"])
+    assert any(said in p and "a loss is negative" in p for p in parts["p"])
     assert any(said in i and "random-matched: the controls" in i for i in parts["li"])
 
 
@@ -275,9 +276,9 @@ def test_without_evidence_nothing_is_claimed(tmp_path):
 
 
 def test_words_for_changes():
-    assert words.change_in_words(-2.04, "its accuracy", "points", 1) == "lowers its accuracy by 2.0 points"
-    assert words.change_in_words(0.31, "its accuracy", "points", 1) == "raises its accuracy by 0.3 points"
-    assert words.change_in_words(-0.01, "its accuracy", "points", 1) == "leaves its accuracy unchanged (0 points)"
+    assert words.change_in_words(-2.04, "its accuracy", "points", 1) == "changes its accuracy by −2.0 points"
+    assert words.change_in_words(0.31, "its accuracy", "points", 1) == "changes its accuracy by 0.3 points"
+    assert words.change_in_words(-0.01, "its accuracy", "points", 1) == "changes its accuracy by 0.0 points"
     unknown = words.change_in_words(np.nan, "its accuracy", "points", 1)
     assert "an effect on its accuracy that was not measured" in unknown
     assert number(-0.04, 1) == "0.0"

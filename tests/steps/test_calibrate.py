@@ -24,7 +24,7 @@ def test_calibration_says_what_was_measured_and_on_what(calibration):
     expected = {
         "model": "m", "dtype": "float32", "device_type": "cpu", "devices": 1, "threads": 1, "answer": "logprob",
         "prepares_ahead": False, "batch_size": 8, "batch_size_fitted": 8, "layers": 2, "neurons": 48, "questions": 72,
-        "questions_run": 24, "repeats": 2, "peak_device_bytes": None, "step": "calibrate",
+        "questions_run": 24, "repeats": 2, "under_masks": True, "peak_device_bytes": None, "step": "calibrate",
     }  # fmt: skip
     assert {key: calibration[key] for key in expected} == expected
     assert calibration["device"]
@@ -72,8 +72,11 @@ def test_a_model_that_gets_an_eye_is_measured_before_it_learns_to_see(base, deco
     assert content["settings"]["model"] == model
     # The first thing that is said needs no model.
     assert caplog.messages[0] == "eye: 72 questions of 3 cultures and 1 masks of each: about 180 passes"
-    # 72 answers, and 36 questions under masks of 3 cultures: a fifth of these 180 passes is one question's.
+    # 72 answers, and 36 questions under masks of 3 cultures: 180 passes, of which one question takes less than a
+    # twentieth.
     assert (content["questions"], content["questions_run"], content["batch_size_fitted"]) == (72, 1, 8)
+    assert (content["under_masks"], content["repeats"]) == (False, 1)
+    assert content["seconds_per_question"]["ablate_mask"] == content["seconds_per_question"]["answer"]
 
 
 def test_a_model_that_cannot_be_loaded_is_a_clear_error(base, step, tmp_path):

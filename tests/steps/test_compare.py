@@ -1,13 +1,17 @@
 """The step that lays two results folders side by side, as it is called by its rule."""
 
+import json
 import shutil
 
 import pytest
+from matplotlib.text import Text
 
 from culture_neurons import files
 from culture_neurons.analysis.compare_runs import TABLES, TEXT
 from culture_neurons.errors import ConfigError, FileError
+from culture_neurons.report.figures import style
 from culture_neurons.report.figures.compared import FIGURES
+from culture_neurons.report.page import comparison
 from culture_neurons.steps import compare
 from tests import finished_runs
 
@@ -65,3 +69,46 @@ def test_what_is_wrong_is_said_in_one_line(folders, step, tmp_path):
         step.run(compare, "--runs", folders[0], tmp_path / "nowhere", *out)
     with pytest.raises(ConfigError, match=r"top fraction 0\.3: not in both runs; expected one of 0\.1, 0\.2"):
         step.run(compare, "--runs", *folders, "--replicates", 20, "--top-fraction", "0.3", *out)
+    assert not (tmp_path / "out").exists()  # said before any work
+    other = finished_runs.write(tmp_path / "c", fractions=("0.5",))
+    with pytest.raises(ConfigError, match=r"top fraction 0\.1: not in both runs; they have none in common"):
+        step.run(compare, "--runs", folders[0], other, "--top-fraction", "0.1", *out)
+
+
+def test_runs_of_one_name_are_called_by_the_folders_above_them(folders, step, tmp_path):
+    later = shutil.copytree(folders[1], tmp_path / "later" / folders[0].name)
+    step.run(compare, "--runs", folders[0], later, "--replicates", 20, "--out-dir", tmp_path / "out")
+    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+    assert f"{folders[0].parent.name}-a and later-a side by side" in page
+
+
+@pytest.mark.parametrize(
+    ("nouns", "more", "noun"),
+    [
+        (("emotion", "emotion"), (), "emotion"),
+        (("emotion", None), ("--group-noun", "emotion"), "emotion"),  # what the config at hand says
+        (("emotion", "country"), (), "group"),
+        (("culture", None), (), "culture"),
+    ],
+)
+def test_the_page_has_the_noun_of_its_runs(folders, step, tmp_path, monkeypatch, nouns, more, noun):
+    copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folders]
+    for copy, named in zip(copies, nouns, strict=True):
+        if named:
+            (copy / "manifest.json").write_text(json.dumps({"config": {"group_noun": named}}), encoding="utf-8")
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(comparison, "render", lambda shown, *_: drawn.append(shown) or "")
+    step.run(compare, "--runs", *copies, "--replicates", 20, "--out-dir", tmp_path / "out", *more)
+    *drawings, shown = drawn
+    assert shown.noun == noun
+    words = " ".join(text.get_text() for figure in drawings for text in figure.findobj(Text))
+    assert ("ulture" in words) is (noun == "culture")
+    assert noun in words
+
+
+def test_a_damaged_manifest_takes_no_more_than_its_word(folders, step, tmp_path):
+    copy = shutil.copytree(folders[0], tmp_path / "a")
+    (copy / "manifest.json").write_text("{", encoding="utf-8")
+    step.run(compare, "--runs", copy, folders[1], "--replicates", 20, "--out-dir", tmp_path / "out")
+    assert "per culture" in (tmp_path / "out/comparison.html").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pytest
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.report import figures as figures_of
-from culture_neurons.report.figures import fonts
+from culture_neurons.report.figures import caption_text, fonts
 from culture_neurons.report.figures.tables import NEEDED
 from culture_neurons.report.page import document
 from culture_neurons.report.registry import FigureFile, write_list
@@ -105,3 +105,29 @@ def test_mistakes(folder):
     for text in ("[{}]", '["drops"]', '[{"kind": "drops", "of": "x"}]', "drops"):
         with pytest.raises(ConfigError, match="figures: expected a JSON list of objects with kind, model and selector"):
             run(folder, [], "--figures", text)
+
+
+def test_figures_of_kinds_that_are_gone_are_removed_and_nobody_elses(folder, caplog):
+    """captions.rst lists what we drew: what it does not list, and what another run still draws, stays."""
+    out = run(folder, [*SOME, FigureFile("drops", MODEL)])
+    captions = out / "captions.rst"
+    gone = [f"{name}.{suffix}" for name in (f"erosion_{MODEL}", "timeline") for suffix in ("pdf", "png")]
+    mine = ["holiday.png", "erosion_mine.pdf", "notes.txt"]
+    for name in (*gone, *mine):
+        (out / name).write_bytes(b"x")
+    (folder / "etc.png").write_bytes(b"x")
+    former = {f"erosion_{MODEL}": "of an earlier version", "timeline": "another", "../etc": "no name of a figure"}
+    captions.write_text(captions.read_text(encoding="utf-8") + caption_text.as_rst(former), encoding="utf-8")
+    with caplog.at_level("INFO"):
+        run(folder, SOME)
+    left = {path.name for path in out.iterdir()}
+    assert not left & set(gone)
+    assert {*mine, f"drops_{MODEL}.pdf", f"drops_{MODEL}.png", "baseline.png"} <= left
+    assert (folder / "etc.png").is_file()
+    assert f"erosion_{MODEL}.pdf: removed, a figure of an earlier version" in caplog.text
+    assert f"left as they are: drops_{MODEL}.pdf, drops_{MODEL}.png, erosion_mine.pdf, holiday.png" in caplog.text
+
+
+def test_what_a_folder_lists_is_what_was_drawn(folder):
+    out = run(folder, SOME)
+    assert caption_text.written((out / "captions.rst").read_text(encoding="utf-8")) == [file.stem for file in SOME]

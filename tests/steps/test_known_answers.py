@@ -1,5 +1,6 @@
 """Answers that another run has are taken where everything that they depend on is the same."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -55,6 +56,9 @@ def test_the_same_questions_are_not_asked_again(runs, step, shards):
     (table, metadata), asked = ask(step, new, old, shards=shards)
     assert asked == [0] * shards
     assert metadata["reused"] == len(table) == 72
+    source = old / "m/predictions.parquet"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert metadata["reused_from"] == [{"file": str(source), "sha256": digest, "answers": 72}]
     assert "reuse" not in metadata["settings"]
     before = files.read_table(old / "m/predictions.parquet")[0]
     pd.testing.assert_frame_equal(table.drop(columns=["culture", "split"]), before.drop(columns=["culture", "split"]))
@@ -82,7 +86,7 @@ def test_a_question_that_differs_in_anything_is_asked(runs, step):
     change(new, "samples.parquet", differ)
     (table, metadata), asked = ask(step, new, old)
     assert asked == [3]
-    assert metadata["reused"] == 69
+    assert metadata["reused"] == metadata["reused_from"][0]["answers"] == 69
     # Another label is no other question: whether the answer is right is found anew.
     before = files.read_table(old / "m/predictions.parquet")[0]
     labels = files.read_table(new / "samples.parquet")[0].set_index("sample_id")["label"]
@@ -130,10 +134,10 @@ def test_evaluate_questions_in_half_precision_are_asked_again(runs):
     loaded = SimpleNamespace(name="m", dtype="bfloat16", revision=metadata["revision"])
     questions = read_samples(new / "samples.parquet")[0]
     settings = metadata["settings"]
-    found = known_answers.find([str(old)], new / "samples.parquet", questions, loaded, settings["prompt"],
+    found, sources = known_answers.find([str(old)], new / "samples.parquet", questions, loaded, settings["prompt"],
                                settings["model"])  # fmt: skip
     assert set(found) == {s.sample_id for s in questions if s.split == "identify"}
-    assert len(found) == 36
+    assert len(found) == sources[0]["answers"] == 36
 
 
 def test_a_folder_without_answers_or_with_damaged_ones_is_passed_over(runs, step, caplog, tmp_path):

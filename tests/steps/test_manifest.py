@@ -67,6 +67,28 @@ def test_changed_tables_and_missing_ones_are_named(run_folder, step, caplog):
     assert "differs: tables/effects.csv: missing" in caplog.text
 
 
+def test_answers_of_another_run_are_named_and_a_change_of_it_is_said(run_folder, base, step, caplog):
+    other = run_folder / "other.parquet"
+    other.write_bytes(b"answers")
+    source = {"file": str(other), "sha256": files.file_digest(other), "answers": 72}
+    table, metadata = files.read_table(base / "m/predictions.parquet")
+    mine = run_folder / "m/predictions.parquet"
+    files.write_table(mine, table, metadata | {"reused": 72, "reused_from": [source]})
+    step.run(manifest, "--config", json.dumps(CONFIG), "--provenance", run_folder / "tables" / "provenance.json",
+             "--samples", run_folder / "samples.parquet", "--files", mine, run_folder / "dropped.csv",
+             "--out", run_folder / "manifest.json")  # fmt: skip
+    assert files.read_json(run_folder / "manifest.json")["reused"] == {"m/predictions.parquet": [source]}
+    verified(step, run_folder)
+    assert "answers are those of" not in caplog.text
+    other.write_bytes(b"other answers")
+    verified(step, run_folder)
+    said = f"differs: m/predictions.parquet: 72 answers are those of {other}, "
+    assert said + "whose content has changed since" in caplog.text
+    other.unlink()
+    verified(step, run_folder)
+    assert said + "which is missing now" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"manifest": 99}'])
 def test_other_files_are_no_manifest(run_folder, step, text):
     (run_folder / "manifest.json").write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from culture_neurons.errors import FileError
-from culture_neurons.steps import calibrate, plan
+from culture_neurons.steps import calibrate, model_arguments, plan
 from culture_neurons.workflow import jobs
 
 pytestmark = pytest.mark.workflow
@@ -58,6 +58,26 @@ def test_plan_counts_the_samples_and_the_jobs(folder):
     text = (folder / "plan.txt").read_text(encoding="utf-8")
     assert "72 questions of 3 cultures" in text
     assert re.search(r"^  ablation +1 +36 +3 +108 ", text, re.M)
+
+
+def test_a_run_that_is_over_at_once_is_planned_without_its_model(base, step, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "culture_neurons")
+    monkeypatch.setattr(model_arguments, "load", lambda *_: pytest.fail("the model is loaded"))
+    path = tmp_path / "calibration.json"
+    step.run(calibrate, *step.shared(base), "--masks", 1, "--nothing-else", "--calibration-out", path)
+    assert caplog.messages[-1] == "m: not measured: its passes take less time than its jobs take to start"
+    planned(base, step, tmp_path, path)
+    content = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert (content["models"], content["hours"], content["unmeasured"]) == ({}, {}, {"m": 180})
+    text = (tmp_path / "plan.txt").read_text(encoding="utf-8")
+    assert "m: not measured: its passes, about 180, take less time than its jobs take to start" in text
+    assert "Jobs: " in text
+    assert "All models" not in text
+    # A larger model is measured, and so is a run that asks more than these masks.
+    for words in (["--nothing-else"], []):
+        monkeypatch.setattr(calibrate, "SMALL", 1e6 if words else 400e9)
+        with pytest.raises(pytest.fail.Exception, match="the model is loaded"):
+            step.run(calibrate, *step.shared(base), "--masks", 1, *words, "--calibration-out", path)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "calibration.json"])

@@ -44,6 +44,21 @@ def test_nothing_is_transferred_unless_it_is_asked_for(folders):
 
 def test_a_command_line_gives_texts(folders):
     assert [comparison(*folders, transfer=text).with_transfer for text in ("true", "false")] == [True, False]
+    tops = {"0.2": ["0.2"], ".10": ["0.1"], "1e-2": ["0.01"], "1.0": ["1"], "null": []}
+    for text, top in tops.items():
+        asked = comparison(*folders, top_fraction=text)
+        checks.check(asked.run.config | {"evaluation": {}}, SCHEMA)
+        assert asked.top == top
+
+
+def test_runs_of_one_name_change_masks_too(folders, tmp_path):
+    later = finished_runs.write(tmp_path / "later" / "one", 1, fractions=("0.1", "0.2"))
+    asked = comparison(folders[0], later, transfer=True)
+    names = [f"{tmp_path.name}-one", "later-one"]
+    assert asked.name == "-vs-".join(names)
+    assert list(asked.transfers) == [("m", name) for name in names]
+    assert asked.questions("m", names[0]).folder == later
+    assert comparison(folders[0], folders[0], transfer=True).transfers == {}
 
 
 def test_masks_of_one_run_go_to_the_questions_of_the_other(folders):
@@ -120,7 +135,9 @@ def test_the_comparison_is_no_part_of_what_a_run_says_of_itself(folders):
     ({"runs": "results/a"}, r"runs: 'results/a' is not valid; expected array"),
     ({"comparison": {"transfer": "yes"}}, r"comparison: transfer: 'yes' is not valid; expected one of True, False"),
     ({"comparison": {"transfr": True}}, r"comparison: unknown key 'transfr' \(did you mean 'transfer'"),
-    ({"comparison": {"top_fraction": 2}}, r"comparison: top_fraction: 2 is not valid"),
+    ({"comparison": {"top_fraction": 2}}, r"comparison: top_fraction: 2 is not valid; expected a number in \(0, 1\]"),
+    ({"comparison": {"top_fraction": "1.5"}}, r"comparison: top_fraction: '1\.5' is not valid; expected a number in"),
+    ({"comparison": {"top_fraction": "0.0"}}, r"comparison: top_fraction: '0\.0' is not valid; expected a number in"),
     ({"reuse": ["results/control"]}, r"reuse: results/control: expected the results of other runs; this one writes"),
     ({"reuse": ["a:b"]}, r"reuse: 0: 'a:b' is not valid; expected a folder without a colon"),
 ])  # fmt: skip

@@ -46,7 +46,7 @@ CALIBRATION = {
     "model": "a", "revision": "r", "dtype": "bfloat16", "device": "Card", "device_type": "cuda", "devices": 1,
     "threads": 4, "answer": "logprob", "prepares_ahead": True, "batch_size": 8, "batch_size_fitted": 4, "layers": 10,
     "neurons": 20, "tokens_per_question": {"mean": 100.5, "max": 150}, "repeats": 3, "questions_run": 12,
-    "peak_device_bytes": 2e9, "start_up_seconds": 10.0, "statistics_bytes_per_question": 1000.4,
+    "under_masks": True, "peak_device_bytes": 2e9, "start_up_seconds": 10.0, "statistics_bytes_per_question": 1000.4,
     "seconds_per_question": {
         "prepare": [3.0, 3.0, 3.0], "answer": [2.0, 4.0, 6.0], "record": [5.0, 1.0, 7.0], "write": [4.0, 4.0, 4.0],
         "ablate": [2.0, 2.0, 6.0], "ablate_mask": [1.0, 0.5, 0.5],
@@ -224,6 +224,12 @@ def test_selectors_that_share_jobs_by_hand() -> None:
     more = {**run, "shards": {**run["shards"], "ablate_selectors": 7}}
     assert cost.groups(more, 3) == 3  # no more groups than selectors
     assert any("counted as two" in line for line in cost.assumptions(run, [CALIBRATION]))
+
+
+def test_a_model_that_was_not_measured_under_masks_is_named():
+    for under_masks in (True, False):
+        lines = cost.assumptions(RUN, [calibrated(under_masks=under_masks)])
+        assert any("not measured under masks (a)" in line for line in lines) == (not under_masks)
 
 
 def test_fine_tuning_by_hand() -> None:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from culture_neurons.report.registry import FigureFile, figures_of
 from culture_neurons.workflow.run import Run
-from tests.workflow.conftest import choosing, run
+from tests.workflow.conftest import SCHEMA, choosing, run
 
 DEMO = run("config.yaml")
 CONTROL, PAPER, ALONE = run(), run("config/paper-vlm.yaml"), run("config/real-finetuning.yaml")
@@ -163,6 +164,12 @@ def test_a_model_that_is_trained_here_is_calibrated_before():
     assert PAPER.calibration_settings(model) == PAPER.model_settings(model)
     assert (CONTROL.calibration_files("planted-control"), PAPER.calibration_files(model)) == ([], [])
     assert CONTROL.masks_per_culture == len(CONTROL.selectors) * len(CONTROL.fractions)
+    more = CONTROL.evidence | {"permutations": 0, "strengths": [], "image_controls": [], "token_rules": []}
+    without = {"selectors": {"cas": {}}, "figures": {}}
+    assert run(evidence=more, **without).asks_nothing_else
+    assert not run(evidence=more | {"strengths": [0.5], "selectors": ["cas"]}, **without).asks_nothing_else
+    assert not run(evidence=more).asks_nothing_else  # CULNIG attributes
+    assert not ALONE.asks_nothing_else
 
 
 PIP = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a/b.gguf"}
@@ -227,3 +234,33 @@ def test_groups_that_are_too_few_are_noted_as_soon_as_the_config_says_how_many()
     assert any("cas" in note and "at least 4 groups, and there are 3" in note for note in few.notes)
     assert any("culnig-specific" in note and "at least 6 groups" in note for note in few.notes)
     assert PAPER.notes == []
+
+
+def test_descriptions_are_shown_and_have_no_part_in_what_is_run():
+    config = json.loads(json.dumps(choosing("config.yaml").config))
+    stanzas = [config["data"], *config["data"]["choose"].values(), *config["evaluation"]["sets"].values(),
+               *config["models"].values()]  # fmt: skip
+    bare = json.loads(json.dumps(config))
+    for stanza in [bare["data"], *bare["data"]["choose"].values(), *bare["evaluation"]["sets"].values(),
+                   *bare["models"].values()]:  # fmt: skip
+        stanza.pop("description", None)
+    for stanza in stanzas:
+        stanza["description"] = "told to readers"
+    assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
+    told, untold = Run(config), Run(bare)
+    for model in told.models:
+        for settings in ("model_settings", "calibration_settings", "eye_options", "conversion", "job_settings"):
+            assert getattr(told, settings)(model) == getattr(untold, settings)(model)
+    for of in told.of("own", "sets", "choose"):
+        assert told.source(of) == untold.source(of)
+    shown = json.dumps(told.report_settings)
+    assert shown.count("told to readers") >= len(stanzas)
+    assert "description" not in json.dumps(untold.report_settings)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 301, 3])
+def test_a_description_is_a_line_of_text(text):
+    config = json.loads(json.dumps(DEMO.config))
+    config["models"]["smollm2-eye"]["description"] = text
+    errors = [list(error.absolute_path) for error in Draft202012Validator(SCHEMA).iter_errors(config)]
+    assert errors == [["models", "smollm2-eye", "description"]]

@@ -59,8 +59,9 @@ rule compare:
         runs=comparison.folders,
         transfer=["--transfers"] * comparison.with_transfer,
         top=["--top-fraction", *comparison.top] if comparison.top else [],
+        noun=run.config["group_noun"],
         state=comparison.state,
         folder=subpath(output.page, parent=True),
     shell:
         "python -m culture_neurons.steps.compare --runs {params.runs:q} {params.transfer} {input.transfers:q}"
-        " {params.top} --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
+        " {params.top} --group-noun {params.noun:q} --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"

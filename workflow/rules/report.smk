@@ -20,7 +20,7 @@ rule figures:
             )
             for figure in run.figures
         ],
-        captions=F("captions"),
+        captions=update(F("captions")),  # what it lists tells files of an earlier version from a reader's own
     log:
         F("log", job="figures"),
     benchmark:

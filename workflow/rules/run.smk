@@ -28,13 +28,14 @@ rule calibrate:
         top_fraction=max(run.fractions, key=float),
         sites=run.attributed_sites,
         masks=run.masks_per_culture,
+        alone=["--nothing-else"] * run.asks_nothing_else,
         # Here the way a job runs is what is measured, so a change of it measures again.
         job=lambda w: run.job_settings(w.model),
     shell:
         ask(
             "python -m culture_neurons.steps.calibrate --samples {input.samples:q} --token-rule {params.tokens}"
             " --mantissa-bits {params.mantissa_bits} {params.negative_sum} {params.options} --top-fraction {params.top_fraction}"
-            " --sites {params.sites} --masks {params.masks} --calibration-out {output.calibration:q}"
+            " --sites {params.sites} --masks {params.masks} {params.alone} --calibration-out {output.calibration:q}"
         )
 
 

@@ -6,7 +6,8 @@ missing or damaged is a FileError of one line, so that whoever compares can go o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,29 @@ from culture_neurons.types import CULNIG, IMPORTED
 ANSWERS = ["sample_id", "culture", "prediction", "correct", "well_formed", "logprobs"]
 #: (model, selector, top fraction) of a file.
 MaskKey = tuple[str, str, str]
+
+
+def open_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
+    """The runs in these folders, with the names of `names_of`. Raises FileError where one can't be read."""
+    return [FinishedRun(folder, name) for folder, name in zip(folders, names_of(folders), strict=True)]
+
+
+def names_of(folders: Sequence[str | Path]) -> list[str]:
+    """Names that tell runs apart: those of their folders.
+
+    Two that are equal get the first folders above them that differ: `before-demo` and `after-demo` of
+    before/results/demo and after/results/demo. They stay equal where nothing above them differs.
+    """
+    paths = [Path(folder).resolve() for folder in folders]
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    for above in zip(*(path.parents for path in paths), strict=False):
+        # Names of files and, on a cluster, of jobs are made of them.
+        marks = [re.sub(r"[^\w.-]", "_", folder.name) for folder in above]
+        if len(set(marks)) == len(marks):
+            return [f"{mark}-{name}".removeprefix("-") for mark, name in zip(marks, names, strict=True)]
+    return names
 
 
 @dataclass(frozen=True)
@@ -53,16 +77,16 @@ class FinishedRun:
     """A results folder.
 
     folder      results/{dataset}
-    name        {dataset}, the name of the folder
+    name        what tables, figures and files call it: the name of the folder, if no other is given
     samples     the questions, columns of `mask_effects.REQUIRED_COLUMNS`, and of its OPTIONAL_COLUMNS where they exist
     answers, masks, outcomes   model, or (model, selector, top fraction) -> file
 
     Raises FileError where the folder holds no questions or no answers.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str | None = None) -> None:
         self.folder = Path(folder)
-        self.name = self.folder.resolve().name
+        self.name = name or self.folder.resolve().name
         path = self.folder / "samples.parquet"
         if not path.is_file():
             raise FileError(f"{self.folder}: no samples.parquet; expected the results of a run, such as results/demo")
@@ -87,6 +111,17 @@ class FinishedRun:
     def models(self) -> list[str]:
         """Models that answered, sorted."""
         return sorted(self.answers)
+
+    @cached_property
+    def group_noun(self) -> str:
+        """What the run calls a group of questions (config: group_noun), as its manifest says; "" where it does not."""
+        manifest = self.folder / "manifest.json"
+        try:
+            written = files.read_json(manifest) if manifest.is_file() else {}
+        except FileError:  # a word of the page is no reason to compare nothing
+            return ""
+        config = written.get("config") if isinstance(written, dict) else None
+        return str(config.get("group_noun") or "") if isinstance(config, dict) else ""
 
     @cached_property
     def planted(self) -> set[str]:

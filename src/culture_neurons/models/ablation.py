@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import groupby
 
 import torch
+from torch import nn
 
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
@@ -107,7 +108,11 @@ class Evaluator:
     def _through(
         self, replay: Replay, kind: Hashable, inputs: Mapping[str, torch.Tensor], reader: Reader
     ) -> dict[int, Outcome]:
-        """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass."""
+        """Readings of all masks. Raises ModelError where a replay does not give the numbers of a whole pass.
+
+        Compared, on the first batch of a kind: a mask that starts at a layer of each structure, and then, when what is
+        kept has advanced past all these layers, no mask.
+        """
         readings: dict[int, Outcome] = {}
         new: set[Hashable] = set()
         # The first batch of a kind begins with the model as it is, a whole pass.
@@ -124,7 +129,8 @@ class Evaluator:
                 logits = replay.logits(activation_only)
                 self._ablation.check(first=layer, partly=activation_only)
                 readings[index] = reader.read(logits), None
-            if (replay_kind := (kind, replay.kind, layer, activation_only)) not in self._compared:
+            replay_kind = (kind, replay.kind, self._structure(layer), activation_only)
+            if replay_kind not in self._compared | new:
                 new.add(replay_kind)
                 if self._size[index]:
                     plainly = self._logits(inputs, index, reader)
@@ -135,6 +141,11 @@ class Evaluator:
             _compare(replay.logits(), plain, "under an empty mask")
         self._compared |= new
         return readings
+
+    def _structure(self, layer: int) -> Hashable:
+        """Equal for layers that run the same code; None behind the last one."""
+        layers = self._loaded.adapter.layers
+        return structure(layers[layer]) if layer < len(layers) else None
 
     def _logits(self, inputs: Mapping[str, torch.Tensor], index: int | None, reader: Reader) -> torch.Tensor:
         """Logits of a whole pass under a mask; None: of the model as it is."""
@@ -184,6 +195,18 @@ def _kind(batch: Batch) -> Hashable:
     """
     inputs = tuple((name, value.dtype, value.ndim) for name, value in sorted(batch.inputs.items()))
     return inputs, bool(batch.inputs["attention_mask"].all()), len(batch.questions) == 1
+
+
+def structure(layer: nn.Module) -> Hashable:
+    """Of a decoder layer's modules: names, classes, and what their attributes say of the way they run.
+
+    Flags and words count by value (`is_sliding`), all else by its type, so that an index makes no difference.
+    """
+    return tuple(
+        (name, type(module), tuple((key, value if isinstance(value, bool | str) else type(value))
+                                   for key, value in sorted(vars(module).items()) if not key.startswith("_")))
+        for name, module in layer.named_modules()
+    )  # fmt: skip
 
 
 def _compare(logits: torch.Tensor, expected: torch.Tensor, under: str) -> None:

@@ -35,8 +35,16 @@ FEW, MANY = 2, 6
 WORK = ("prepare", "answer", "record", "ablate", "ablate_mask")
 #: Each kind of work is timed so often.
 REPEATS = 2
-#: Passes that a question of a stratum takes in all: to fit, to time answers and recording, and masks after a warm-up.
-PASSES = 2 + MANY + 2 * REPEATS + (1 + REPEATS) * (FEW + MANY)
+#: Passes that a question of a stratum takes in all: to fit, to time answers and recording, to write, and masks after a
+#: warm-up; a first batch under masks is also compared with whole passes. Without masks everything is timed once.
+PASSES = 3 + 2 * MANY + 2 * REPEATS + (2 + REPEATS) * (FEW + MANY)
+PASSES_WITHOUT_MASKS = 5
+#: The share of a run's passes that measuring it may take, and that of a run too small for a question of each stratum,
+#: in which to load the model takes as long as all else.
+SHARE, SMALL_SHARE = 10, 20
+#: Strata that the batches are parted into, and the questions of one from which on there are several: in smaller batches
+#: a question takes longer.
+STRATA, BATCH = 3, 8
 #: Bytes of recorded sums that are kept, so that a file of them can be written.
 _KEPT = 128 << 20
 
@@ -54,7 +62,7 @@ class Spread:
     """The batches to run.
 
     strata      middle batches of the strata, long ones first
-    longest     the batch for which memory runs short first
+    longest     the batch for which memory runs short first; where parts of batches are run, the first of them
     questions   how many questions the strata stand for
     """
 
@@ -82,14 +90,27 @@ class Measurement:
     recorded: Sequence[tuple[np.ndarray, ...]]
 
 
+def limit(passes: int | None) -> tuple[int | None, bool]:
+    """How many questions of a run of so many passes are measured at most, and whether under masks too.
+
+    None: the run's size is not known, and whole batches are measured.
+    """
+    if passes is None:
+        return None, True
+    most = passes // (SHARE * PASSES)
+    if most >= STRATA:
+        return most, True
+    return max(1, passes // (SMALL_SHARE * PASSES_WITHOUT_MASKS)), False
+
+
 def spread_samples(
-    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = 3,
+    loaded: Loaded, samples: Sequence[Sample], prompt: Prompt, batch_size: int, strata: int = STRATA,
     most: int | None = None,
 ) -> Spread:  # fmt: skip
     """Choose batches that stand for all samples; there may be fewer batches than strata.
 
     `most` is how many questions may be run, at least one: of a run so small that to measure its whole batches would
-    take as long as the run, there are fewer strata, and parts of their batches.
+    take as long as the run, there are fewer strata, and parts of their batches, if possible of BATCH or more.
     """
     questions = render(loaded, samples, prompt)
     tokens = count_tokens(loaded, questions)
@@ -107,12 +128,13 @@ def spread_samples(
 
     size = None  # questions of a batch: all
     if most is not None:
-        strata = min(strata, max(1, most))
+        strata = min(strata, max(1, most // BATCH))
         size = max(1, most // strata)
     batches = sorted(plan_batches(questions, tokens, batch_size), key=longest, reverse=True)
     parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
     chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
-    return Spread(chosen, max(batches, key=padded)[:size], len(questions))
+    whole = size is None or size >= batch_size
+    return Spread(chosen, max(batches, key=padded) if whole else chosen[0].questions, len(questions))
 
 
 def random_masks(widths: Sequence[int], size: int) -> list[NeuronMask]:
@@ -139,6 +161,7 @@ def measure(
     negative_sum: bool = False,
     sites: Sequence[str] = (),
     options: bool = False,
+    under_masks: bool = True,
 ) -> Measurement:
     """Run each kind of work on the batches, after a warm-up in which batches are halved until they fit into memory.
 
@@ -148,6 +171,7 @@ def measure(
     negative_sum  whether N is recorded too
     sites         projections to attribute
     options       whether texts of right options are recorded too
+    under_masks   whether masks are run; without, each counts as a whole pass
 
     Raises what the work raises, an out-of-memory error for a single question too.
     """
@@ -163,8 +187,9 @@ def measure(
         answer(loaded, batch, prompt)
         with record(loaded.adapter, negative_sum) as recorder:
             activation_sums(loaded, recorded(batch), rule, recorder)
-        with evaluator(loaded, masks, prompt) as evaluate:
-            evaluate(batch)
+        if under_masks:
+            with evaluator(loaded, masks, prompt) as evaluate:
+                evaluate(batch)
         if sites:
             with attributor(loaded, sites) as hooks:
                 attribute(loaded, batch, hooks)
@@ -194,13 +219,16 @@ def measure(
     with record(loaded.adapter, negative_sum) as recorder:
         of = {id(batch): recorded(batch) for _, pieces in strata for batch in pieces}
         per_question["record"] = timed(lambda batch: activation_sums(loaded, of[id(batch)], rule, recorder))
-    under_masks = []
-    for n in (FEW, MANY):
-        with evaluator(loaded, masks[:n], prompt) as evaluate:
-            for batch in itertools.chain.from_iterable(pieces for _, pieces in strata):
-                evaluate(batch)  # the first batch of each kind also compares replays with whole passes
-            under_masks.append(timed(evaluate))
-    per_question["ablate"], per_question["ablate_mask"] = fixed_and_each(*under_masks)
+    if under_masks:
+        each_number = []
+        for n in (FEW, MANY):
+            with evaluator(loaded, masks[:n], prompt) as evaluate:
+                for batch in itertools.chain.from_iterable(pieces for _, pieces in strata):
+                    evaluate(batch)  # the first batch of each kind also compares replays with whole passes
+                each_number.append(timed(evaluate))
+        per_question["ablate"], per_question["ablate_mask"] = fixed_and_each(*each_number)
+    else:
+        per_question["ablate"], per_question["ablate_mask"] = np.zeros(repeats), per_question["answer"].copy()
     if sites:
         with attributor(loaded, sites) as hooks:
             per_question["attribute"] = timed(partial(attribute, loaded, hooks=hooks))

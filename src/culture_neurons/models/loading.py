@@ -6,7 +6,6 @@ when the config says so.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ from transformers.utils import logging as hf_logging
 from culture_neurons import hub
 from culture_neurons.data import prompts
 from culture_neurons.errors import ConfigError, ModelError, nearest
-from culture_neurons.files import first_line, read_json
+from culture_neurons.files import first_line, model_digest, read_json
 from culture_neurons.models import templates
 from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
@@ -50,8 +49,6 @@ SETTINGS = {
 _OWN_KEYS = {"revision", "dtype", "torch_dtype", "device_map", "attn_implementation", "trust_remote_code"}
 _SECRET = {"token", "use_auth_token"}
 _REFUSED = {"use_safetensors", "weights_only", "pickle_module", "output_loading_info", "config", "state_dict"}
-#: In a model's folder: how a demo model came about, and which GGUF file one was converted from. No part of the model.
-NOTES = ("training.json", "gguf.json")
 #: What to do about a model that comes with Python code.
 OWN_CODE = "; it runs only with trust_remote_code: true in the model's stanza"
 #: A template that writes what it is given, and nothing else.
@@ -189,7 +186,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    revision = folder_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
+    revision = model_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
     given = dict(settings.get("chat_template_kwargs") or {})
     noted = read_json(folder / "gguf.json") if folder and (folder / "gguf.json").is_file() else {}
     loaded = Loaded(name, model, processor, adapt(model), revision, loaded_dtype, given, noted)
@@ -226,19 +223,6 @@ def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if key in _REFUSED:
             raise ConfigError(f"model {name!r}: from_pretrained: {key!r} can't be set; only safetensors are read")
     return dict(arguments)
-
-
-def folder_digest(folder: Path) -> str:
-    """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model folder's files.
-
-    NOTES in it are no part of the model.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name not in NOTES):
-        digest.update(file.name.encode() + b"\0")
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:12]
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ from culture_neurons.analysis.significance import (
 )
 from culture_neurons.report.figures.tables import Tables, at_chance, drops, require_fraction, rows, selector_name
 from culture_neurons.report.figures.titles import named
-from culture_neurons.report.page.summary import CHANGES
+from culture_neurons.report.page.culture_table import CHANGES
 from culture_neurons.report.words import MEASURES, plain
 
 #: What stands for a character that TeX reads in a way of its own. Brackets and stars do so after the end of a row, and

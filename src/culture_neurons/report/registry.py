@@ -110,8 +110,9 @@ def read_list(text: str) -> list[FigureFile]:
 
 _ALL = (
     Figure(
-        "overview", "run", "models.plot_overview", "models.caption_overview", "models.no_overview",
-        "self, cross and random drops by selector, one panel per model",
+        "overview", "run", "overview.plot_overview", "overview.caption_overview", "overview.no_overview",
+        "how much more own masks do than random ones and than other cultures', with the intervals of the verdicts, by "
+        "selector and model",
     ),
     Figure(
         "forest", "run", "forest.plot_forest", "forest.caption_forest", "forest.no_forest",
@@ -127,7 +128,7 @@ _ALL = (
         "neurons by relative depth, all models on top of each other, a panel per selector",
     ),
     Figure(
-        "baseline", "run", "models.plot_baseline", "models.caption_baseline", "models.no_baseline",
+        "baseline", "run", "baseline.plot_baseline", "baseline.caption_baseline", "baseline.no_baseline",
         "accuracy without masks per culture, all models",
     ),
     Figure(

@@ -44,13 +44,10 @@ def p_value_text(value: float) -> str:
 
 
 def change_in_words(value: float, noun: str, unit: str, decimals: int) -> str:
-    """ "lowers accuracy by 2.0 points": one change in words."""
+    """ "changes accuracy by -2.0 points": one change in words. A loss is negative, as in tables and on axes."""
     if not np.isfinite(value):
         return f"has an effect on {noun} that was not measured"
-    size = f"{abs(value):.{decimals}f}"
-    if float(size) == 0:
-        return f"leaves {noun} unchanged (0 {unit})"
-    return f"{'lowers' if value < 0 else 'raises'} {noun} by {size} {unit}"
+    return f"changes {noun} by {number(value, decimals)} {unit}"
 
 
 def bracket(low: Any, high: Any, decimals: int | None = None) -> str:

@@ -13,6 +13,11 @@ from typing import Any
 
 from culture_neurons.steps import cli, model_arguments
 
+#: Passes x bytes of weights of a run that is over in about half a minute of one core, beside what its jobs take to
+#: start: to load the model alone would be a fifth of it.
+SMALL = 400e9
+_SECONDS = "seconds_per_question"
+
 
 @model_arguments.names_memory
 def main(o: argparse.Namespace) -> None:
@@ -20,7 +25,6 @@ def main(o: argparse.Namespace) -> None:
     start = time.perf_counter()
     import numpy as np
 
-    from culture_neurons import files
     from culture_neurons.data.prompts import INSTRUCTION
     from culture_neurons.data.samples import read_samples
 
@@ -29,6 +33,11 @@ def main(o: argparse.Namespace) -> None:
     if passes is not None:  # what is known without a model is said before it is loaded
         cli.log.info("%s: %d questions of %d cultures and %d masks of each: about %d passes", o.model.get("name"),
                      len(samples), len({sample.culture for sample in samples}), o.masks, passes)  # fmt: skip
+        if o.nothing_else and 0 < passes * _weights(o.model) < SMALL:
+            result = {"model": o.model["name"], "passes": passes, "questions": len(samples)} | {_SECONDS: None}
+            _write_json(o.calibration_out, cli.provenance("calibrate", o) | result)
+            cli.log.info("%s: not measured: its passes take less time than its jobs take to start", o.model["name"])
+            return
     from culture_neurons.models import calibration, devices
     from culture_neurons.models.batching import prepares_ahead
     from culture_neurons.models.projection_checks import find_sites
@@ -41,15 +50,15 @@ def main(o: argparse.Namespace) -> None:
     o.model = given  # as the file says it, whatever folder the model was in
     model_arguments.check_padding(loaded)
     model_arguments.check_sites(loaded, o.sites)
-    # A plan takes at most a fifth of the passes of the run.
-    most = None if passes is None else passes // (5 * calibration.PASSES)
+    most, under_masks = calibration.limit(passes)
     batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
     size = selection.budget_of_layers(o.top_fraction, loaded.adapter.widths)
     measurement = calibration.measure(
         loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=o.sites,
-        options=o.options,
+        options=o.options, under_masks=under_masks,
+        repeats=calibration.REPEATS if under_masks else 1,
     )  # fmt: skip
     seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
     writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits, loaded.adapter.expert_axis)
@@ -65,22 +74,36 @@ def main(o: argparse.Namespace) -> None:
         "batch_size_fitted": measurement.batch_size if measurement.batch_size < len(batches.longest) else o.batch_size,
         "layers": layers,
         "neurons": neurons,
+        "passes": passes,
         "questions": batches.questions,
         "questions_run": measurement.questions,
         "repeats": len(seconds["answer"]),
+        "under_masks": under_masks,
         "tokens_per_question": {"mean": measurement.tokens[0], "max": measurement.tokens[1]},
         "start_up_seconds": start_up,
-        "seconds_per_question": {**seconds, "write": [writing] * len(seconds["answer"])},
+        _SECONDS: {**seconds, "write": [writing] * len(seconds["answer"])},
         "statistics_bytes_per_question": size_on_disk,
         # What a file has room for, also where a layer has fewer units.
         "units_per_layer": sum(max(widths(of_site)) for of_site in find_sites(loaded, o.sites).values()),
     }
-    files.write_text(o.calibration_out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    _write_json(o.calibration_out, result)
     cli.log.info(
         "%s: on %d x %s, batches of %d: %.3g s to answer a question, %.3g s to record it, %.3g s under each mask",
         loaded.name, device["devices"], device["device"], measurement.batch_size,
         *(np.median(seconds[kind]) for kind in ("answer", "record", "ablate_mask")),
     )  # fmt: skip
+
+
+def _write_json(path: Path, result: dict[str, Any]) -> None:
+    from culture_neurons import files
+
+    files.write_text(path, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _weights(model: dict[str, Any]) -> int:
+    """Bytes of the weights of a model in a folder here; 0 where they are not known: of the hub, or made by the run."""
+    files = Path(model["path"]).glob("*.safetensors") if "path" in model else ()
+    return sum(file.stat().st_size for file in files)
 
 
 def _passes(masks: int | None, samples: Sequence[Any]) -> int | None:
@@ -141,6 +164,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sites", nargs="*", default=[], help="projections to attribute, if any")
     parser.add_argument("--masks", type=int, help="masks per culture of the whole run: a small run is measured on "
                         "fewer questions, so that a plan never takes as long as the run")  # fmt: skip
+    parser.add_argument("--nothing-else", action="store_true", help="the run asks its questions without and with these "
+                        "masks, and nothing else: one that is over at once is not measured")  # fmt: skip
     parser.add_argument("--top-fraction", default="0.01", help="share of all neurons that the masks take")
     parser.add_argument("--calibration-out", type=Path, required=True, help="JSON: what was measured")
     return parser

@@ -41,6 +41,9 @@ def main(o: argparse.Namespace) -> None:
                         "sound or as code points (%s%s); install a font of their script, such as Noto Sans CJK, and "
                         "draw again", len(missing), shown, ", ..." * (len(missing) > 10))  # fmt: skip
     o.out_dir.mkdir(parents=True, exist_ok=True)
+    for path in caption_text.former_files(o.out_dir):
+        path.unlink()
+        cli.log.info("%s: removed, a figure of an earlier version that is drawn no more", path)
 
     save_figure = partial(_draw_and_save, tables, o.selectors, o.top_fraction, o.out_dir)
     # Workers are copies of this process, which has loaded all libraries.
@@ -50,6 +53,8 @@ def main(o: argparse.Namespace) -> None:
     captions = {file.stem: drawing.caption(tables, file, o.selectors, o.top_fraction) for file in files}
     write_text(o.out_dir / "captions.rst", caption_text.as_rst(captions))
     cli.log.info("%d figures in %s", len(files), o.out_dir)
+    if others := caption_text.other_files(o.out_dir, (file.stem for file in files)):
+        cli.log.info("%s: not drawn now, and left as they are: %s", o.out_dir, ", ".join(others))
 
 
 def _draw_and_save(tables: Tables, selectors: list[str], top_fraction: float, folder: Path, file: FigureFile) -> None:

@@ -27,7 +27,7 @@ def main(o: argparse.Namespace) -> None:
     # digits of a half-precision model is no effect of a mask.
     reasoning = model_arguments.open_reasoning(loaded)
     folders = [folder for folder in o.reuse.split(os.pathsep) if folder not in ("", "none")]
-    known = known_answers.find(folders, o.samples, samples, loaded, o.prompt, o.model)
+    known, sources = known_answers.find(folders, o.samples, samples, loaded, o.prompt, o.model)
     table = model_arguments.answers(
         o, loaded, [s for s in samples if s.sample_id not in known], opener, prompt, "answers"
     )
@@ -35,8 +35,8 @@ def main(o: argparse.Namespace) -> None:
         reused = pd.DataFrame(list(known.values()), columns=known_answers.COLUMNS)
         parts = [part for part in (table, reused) if len(part)]
         table = pd.concat(parts).sort_values("sample_id", ignore_index=True)
-        cli.log.info("%s: %d answers are those of %s", loaded.name, len(known), ", ".join(folders))
-    model_metadata = model_arguments.made_with(loaded) | ({"reused": len(known)} if known else {})
+    reuse = {"reused": len(known), "reused_from": sources} if known else {}
+    model_metadata = model_arguments.made_with(loaded) | reuse
     files.write_table(
         o.answers_out, table, cli.provenance("infer", o, **model_metadata, rows=len(samples), open_reasoning=reasoning)
     )

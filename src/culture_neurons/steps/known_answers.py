@@ -19,24 +19,27 @@ COLUMNS = ["sample_id", "culture", "split", "option_order", "prediction", "corre
 
 
 def find(folders: Sequence[str], samples_file: Path, samples: Sequence[Any], loaded: Any, prompt: Mapping[str, Any],
-         model: Mapping[str, Any]) -> dict[str, tuple]:  # fmt: skip
-    """sample id -> row of answers, columns `COLUMNS`, with the culture and the split that the question has here.
+         model: Mapping[str, Any]) -> tuple[dict[str, tuple], list[dict[str, Any]]]:  # fmt: skip
+    """sample id -> row of answers, columns `COLUMNS`, with the culture and the split that the question has here; and
+    where they are from: `file`, its `sha256`, and the number of `answers` that were taken from it.
 
     folders        results folders of other runs; one without such a model, or with other questions, gives nothing
     samples_file   where `samples` are from: of the run, or of one of its further data sets
     prompt, model  the settings of this run
     """
-    from culture_neurons import layout
+    from culture_neurons import files, layout
 
     of = layout.key("samples", samples_file)["of"] if folders else ""
     open_here: Callable | None = None
     result: dict[str, tuple] = {}
+    sources: list[dict[str, Any]] = []
     for folder in folders:
         there = Path(folder) / f"{of}samples.parquet"
         answers = Path(folder) / loaded.name / f"{of}predictions.parquet"
         if not there.is_file() or not answers.is_file():
             cli.log.info("%s: no answers of %s to reuse", folder, loaded.name)
             continue
+        before = len(result)
         try:
             rows, other = _answered(answers, loaded, prompt, model)
             open_here = open_here or _loader(samples_file)
@@ -55,7 +58,11 @@ def find(folders: Sequence[str], samples_file: Path, samples: Sequence[Any], loa
                     )  # fmt: skip
         except CultureNeuronsError as error:
             cli.log.warning("warning: %s: its answers are not reused (%s)", folder, error)
-    return result
+        if taken := len(result) - before:
+            digest = files.file_digest(answers)
+            sources.append({"file": answers.as_posix(), "sha256": digest, "answers": taken})
+            cli.log.info("%s: %d answers are those of %s", loaded.name, taken, answers)
+    return result, sources
 
 
 def content(sample: Any, load: Callable[[Any], bytes]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from culture_neurons.steps import cli, history
 
@@ -35,8 +37,23 @@ def main(o: argparse.Namespace) -> None:
         "hardware": sorted({name for entry in run_history["steps"].values() for name in entry["hardware"]}),
         "files": manifest.digests(folder, o.files),
     }
+    if reused := _reused(folder, o.files):
+        result["reused"] = reused
     files.write_text(o.out, json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     cli.log.info("%s: %d files", o.out, len(result["files"]))
+
+
+def _reused(folder: Path, paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Which of the files hold answers of other runs, and from which files these are."""
+    from culture_neurons import files
+
+    result = {}
+    for path in paths:
+        if path.name == "predictions.parquet":
+            _, metadata = files.read_table(path, ["sample_id"], only=True)
+            if "reused_from" in metadata:
+                result[path.relative_to(folder).as_posix()] = metadata["reused_from"]
+    return result
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -44,7 +44,10 @@ def main(o: argparse.Namespace) -> None:
     for path in o.further:
         name = layout.key("samples", path)["of"].rstrip("/").removeprefix("sets/")
         further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
-    plan = cost.plan(amount, splits, calibrations, further, jobs.count(o.config, o.snakefile))
+    measured = [of for of in calibrations if of["seconds_per_question"]]
+    plan = cost.plan(amount, splits, measured, further, jobs.count(o.config, o.snakefile))
+    # Of a run that is over at once: its model was not loaded.
+    plan["unmeasured"] = {of["model"]: of["passes"] for of in calibrations if of not in measured}
     content = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     files.write_text(o.text_out, cost_text.text(plan))

@@ -10,7 +10,7 @@ from culture_neurons.errors import FileError
 #: What tells rows apart, where the file has it; the order of the rows, too.
 KEY = ("mask_file", "permutation", "mask_culture", "sample_id")
 #: Metadata of a shard that its table keeps.
-KEPT = ("model", "revision", "dtype", "gguf", "open_reasoning", "reused")
+KEPT = ("model", "revision", "dtype", "gguf", "open_reasoning", "reused", "reused_from")
 
 
 def read(paths: list[Path]) -> tuple[Any, dict[str, Any]]:

@@ -20,7 +20,8 @@ def main(o: argparse.Namespace) -> None:
     if then.get("manifest") != manifest.SCHEMA:
         raise FileError(f"{o.manifest}: layout {then.get('manifest')!r}, expected {manifest.SCHEMA}")
     bad = manifest.changed_files(o.manifest.parent, then["files"])
-    notes = manifest.changed_settings("config", then["config"], o.config)
+    notes = manifest.changed_sources(then.get("reused", {}))
+    notes += manifest.changed_settings("config", then["config"], o.config)
     now = {"version": __version__, "digest": provenance.package_digest()}
     notes += manifest.changed_settings("code", {"version": then["version"], "digest": then["code"]}, now)
     notes += manifest.changed_settings(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from culture_neurons import files, layout
-from culture_neurons.analysis.finished_run import FinishedRun, MaskKey
+from culture_neurons.analysis.finished_run import FinishedRun, MaskKey, names_of, open_runs
 from culture_neurons.errors import CultureNeuronsError
-from culture_neurons.workflow.run import JOB_KEYS, Run
+from culture_neurons.workflow.run import NOT_LOADED, Run
 from culture_neurons.workflow.settings import as_json
 
 #: How a job with a model runs that the config at hand does not have.
@@ -38,7 +38,7 @@ class Comparison:
     @property
     def name(self) -> str:
         """Name of the comparison, and of its folder below results/."""
-        return self.settings["name"] or "-vs-".join(Path(folder).resolve().name for folder in self.folders) or "none"
+        return self.settings["name"] or "-vs-".join(names_of(self.folders)) or "none"
 
     def path(self, name: str, **given: object) -> str:
         """A path of the comparison; see `layout.path`."""
@@ -47,14 +47,14 @@ class Comparison:
     @property
     def top(self) -> list[str]:
         """The top fraction that figures show and that is transferred, if one is named."""
-        wanted = self.settings["top_fraction"]
-        return [] if wanted is None else [layout.fraction_text(wanted)]
+        wanted = self.settings["top_fraction"]  # on a command line a text, also of nothing
+        return [] if wanted in (None, "null") else [layout.fraction_text(float(wanted))]
 
     @cached_property
     def found(self) -> list[FinishedRun]:
-        """The two runs; none where either can't be read, or both have one name: the step says why."""
+        """The two runs; none where either can't be read, or nothing tells them apart: the step says why."""
         try:
-            runs = [FinishedRun(folder) for folder in self.folders]
+            runs = open_runs(self.folders)
         except CultureNeuronsError:
             return []
         return runs if len({run.name for run in runs}) == len(runs) else []
@@ -120,7 +120,7 @@ class Comparison:
         asked = self.questions(model, masks_of)
         stanza = files.read_json(asked.folder / "manifest.json")["config"]["models"][model]
         here = "path" not in stanza or "eye" in stanza
-        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf", "eye")}
+        load = {key: value for key, value in stanza.items() if key not in NOT_LOADED}
         return as_json(load | {"name": model, "path": str(asked.folder / model / "model") if here else stanza["path"]})
 
     def prompt(self, model: str, masks_of: str) -> str:

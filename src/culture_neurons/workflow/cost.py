@@ -257,6 +257,11 @@ def assumptions(run: Mapping[str, Any], calibrations: Sequence[Mapping[str, Any]
         )
     if run["shards"]["ablate_selectors"]:
         result.append("A job that asks masks at projections beside masks of statistics is counted as two.")
+    if unmeasured := [of["model"] for of in calibrations if not of["under_masks"]]:
+        result.append(
+            f"So small a run was not measured under masks ({', '.join(unmeasured)}): each mask counts as a whole pass, "
+            "an upper bound, and start-up is most of the time."
+        )
     for calibration in calibrations:
         if calibration["device_type"] == "cpu" and run["models"][calibration["model"]]["gpus"]:
             result.append(

@@ -19,12 +19,14 @@ def text(plan: Mapping[str, Any]) -> str:
     ]
     for name, model in plan["models"].items():
         lines += ["", *_model(name, model)]
+    for name, passes in plan.get("unmeasured", {}).items():
+        lines += ["", f"{name}: not measured: its passes, about {passes:,}, take less time than its jobs take to start"]
     hours = " and ".join(f"{_range(hours)} {unit}" for unit, hours in plan["hours"].items())
+    disk = f"Disk: {_bytes(plan['disk']['kept'])}, and up to {_bytes(plan['disk']['peak'])} before shards are merged"
     count = ", ".join(f"{rule} {number}" for rule, number in plan["jobs"].items())
     lines += [
         "",
-        f"All models: {hours}",
-        f"Disk: {_bytes(plan['disk']['kept'])}, and up to {_bytes(plan['disk']['peak'])} before shards are merged",
+        *([f"All {'measured ' if plan.get('unmeasured') else ''}models: {hours}", disk] if plan["models"] else []),
         f"Jobs: {sum(plan['jobs'].values()):,} ({count})",
         *(["", "What it will not tell:", *(f"- {line}" for line in plan["limits"])] if plan.get("limits") else []),
         "",

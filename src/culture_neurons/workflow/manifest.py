@@ -5,18 +5,13 @@ A manifest is a JSON object (docs/outputs.md): everything that made the results,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from culture_neurons.files import file_digest
+
 SCHEMA = 1
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digests(folder: Path, files: Iterable[Path]) -> dict[str, str]:
@@ -46,6 +41,19 @@ def changed_files(folder: Path, recorded: Mapping[str, str]) -> list[str]:
             lines.append(f"{name}: missing")
         elif file_digest(folder / name) != digest:
             lines.append(f"{name}: its content has changed")
+    return lines
+
+
+def changed_sources(reused: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
+    """A line for each file of another run whose answers were taken, and that is gone or has other content now."""
+    lines = []
+    for name, sources in reused.items():
+        for source in sources:
+            path, what = Path(source["file"]), f"{name}: {source['answers']} answers are those of {source['file']}"
+            if not path.is_file():
+                lines.append(f"{what}, which is missing now")
+            elif file_digest(path) != source["sha256"]:
+                lines.append(f"{what}, whose content has changed since")
     return lines
 
 

@@ -17,6 +17,8 @@ from culture_neurons.workflow.settings import as_json
 
 #: Keys of a model's stanza that say how jobs run, and not what is loaded: a change of them reruns nothing.
 JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
+#: Keys that loading a model does not need: beside these what it is made of, and what it is to readers.
+NOT_LOADED = (*JOB_KEYS, "gguf", "eye", "description")
 
 
 class Run(Questions):
@@ -37,7 +39,7 @@ class Run(Questions):
     def model_settings(self, model: str) -> str:
         """What loading needs of a model's stanza, as JSON."""
         stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "gguf", "eye")}
+        load = {key: value for key, value in stanza.items() if key not in NOT_LOADED}
         here = "path" not in stanza or model in self.with_eye
         return as_json(load | {"name": model, "path": self.path("model", model=model) if here else stanza["path"]})
 
@@ -64,7 +66,7 @@ class Run(Questions):
         if model not in (*self.trained, *self.with_eye):
             return self.model_settings(model)
         stanza = self.models[model]
-        load = {key: value for key, value in stanza.items() if key not in (*JOB_KEYS, "path", "gguf", "eye")}
+        load = {key: value for key, value in stanza.items() if key not in (*NOT_LOADED, "path")}
         if model in self.with_eye:
             return as_json(load | {"decoder": self.decoder(model), "name": model})
         built = {"architecture": stanza["train"]["architecture"], "source": self.config["data"]["source"]}
@@ -80,6 +82,12 @@ class Run(Questions):
     def masks_per_culture(self) -> int:
         """How many masks of a culture its questions are asked under, robustness and further data sets aside."""
         return len(self.selectors) * len(self.fractions)
+
+    @property
+    def asks_nothing_else(self) -> bool:
+        """Whether its questions, without and with these masks, are all that models are asked."""
+        more = (self.sets, self.repeated, self.attributed, self.tasks, self.choosing, self.image_controls)
+        return not any((*more, self.token_rules))
 
     def start_of_planting(self, model: str) -> list[str]:
         """The trained model that a planted one starts from; none: it is trained from nothing."""

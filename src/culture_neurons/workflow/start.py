@@ -15,8 +15,7 @@ from culture_neurons.workflow import finished, slurm
 def before_jobs(workflow: Any, dataset: str, notes: Iterable[str] = ()) -> None:
     """Leave with a message where no result can be written, where jobs of a killed run are still in the queue, or where
     finished results would be made again because of times alone; say `notes` on what the run will not tell."""
-    for note in notes:
-        print(f"config: note: {note}", file=sys.stderr)
+    say(notes)
     results = Path("results") / dataset
     check_writable(results)
     try:
@@ -29,6 +28,12 @@ def before_jobs(workflow: Any, dataset: str, notes: Iterable[str] = ()) -> None:
     if run:  # the jobs will go to Slurm
         slurm.note_run(workflow.workdir_init, dataset, run)
     start_jobs_at_once(workflow)
+
+
+def say(notes: Iterable[str]) -> None:
+    """Print notes on what the config leads to."""
+    for note in notes:
+        print(f"config: note: {note}", file=sys.stderr)
 
 
 def check_writable(results: Path) -> None:

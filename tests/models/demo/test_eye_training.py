@@ -74,8 +74,22 @@ def test_held_out_pictures_are_examined_by_country(decoder, monkeypatch):
     monkeypatch.setattr(eye_training, "continue_pictures", lambda *_: texts)
     assert eye_training.examine(model, processor, COUNTRIES, TINY) == {
         "read": {"Japan": 1.0, "Italy": 0.5, "nothing": 0.5}, "named": {"Japan": 0.5, "Italy": 1.0, "nothing": 0.5},
-        "continued": {"Japan": "It is Japan.", "Italy": "Italy", "nothing": "Nothing"},
+        "continued": {"Japan": "It is Japan.", "Italy": "Italy", "nothing": "Nothing"}, "accuracy": 0.75,
     }  # fmt: skip
+
+
+def test_accuracy_is_a_count_that_reaches_what_it_equals(decoder, monkeypatch):
+    """8 of 20 are 0.4; the mean of the two countries' shares, 0.1 and 0.7, is rounded below it."""
+    model, processor = eye.behind_eye(decoder)
+    own = {country: eye.sentence(processor.tokenizer, country) for country in [*COUNTRIES, eye.NO_FLAG]}
+    first, second = 1, 7
+    ids = [own["Japan"]] * first + [[]] * (10 - first) + [own["Italy"]] * second + [[]] * (20 - second)
+    monkeypatch.setattr(eye_training, "read", lambda *_: ids)
+    monkeypatch.setattr(eye_training, "pictures", lambda *_: [None] * len(ids))
+    monkeypatch.setattr(eye_training, "continue_pictures", lambda *_: [""] * len(ids))
+    examined = eye_training.examine(model, processor, COUNTRIES, replace(TINY, held_out=10))
+    assert np.mean([examined["read"][country] for country in COUNTRIES]) < examined["accuracy"]
+    assert examined["accuracy"] == (first + second) / 20
 
 
 def test_the_same_settings_give_the_same_eye(decoder):

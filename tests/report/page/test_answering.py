@@ -6,7 +6,7 @@ import pytest
 
 from culture_neurons.analysis import significance
 from culture_neurons.report import figures, latex, latex_sets
-from culture_neurons.report.page import summary
+from culture_neurons.report.page import culture_table
 from culture_neurons.report.page.answering import level_in_words, warnings
 from culture_neurons.report.page.evaluation_sets import sentences
 from tests.figures_tables import build
@@ -52,8 +52,8 @@ def test_a_model_at_chance_is_said_so_first_and_not_judged(tmp_path, tables):
     guess(tables)
     (said,) = warnings(tables, MODELS[0])
     assert said == (
-        f"{MODELS[0]} answers at chance: accuracy 26.1 % [22.0, 30.4], and guessing gives 25.0 %. There is no "
-        "knowledge that a mask could take away, so no verdict is given."
+        f"{MODELS[0]} answers at chance: accuracy 26.1 % [22.0, 30.4], mean over cultures, and guessing "
+        "gives 25.0 %. There is no knowledge that a mask could take away, so no verdict is given."
     )
     shown = [text.replace("\N{NO-BREAK SPACE}", " ") for text in Page(page(tmp_path, tables)).parts["p"]]
     first, second = (
@@ -72,7 +72,7 @@ def test_nothing_of_a_model_at_chance_is_marked(tables):
     tables.effects[["mcnemar_p_adjusted", "logprob_p_adjusted"]] = 0.0001
     sets = tables.more["sets"]
     sets[["difference_p_adjusted", "change_p_adjusted"]] = 0.0001
-    before = summary.by_culture(tables, "cas", 0.01)
+    before = culture_table.by_culture(tables, "cas", 0.01)
     assert all(change["fares"] for row in before["rows"] for cell in row["cells"] for change in cell["changes"])
 
     def marks(text):
@@ -80,7 +80,7 @@ def test_nothing_of_a_model_at_chance_is_marked(tables):
 
     marked = [marks(latex.culture_drops(tables, "cas", 0.01)), marks(latex_sets.accuracies(tables, ["cas"]))]
     guess(tables)
-    made = summary.by_culture(tables, "cas", 0.01)
+    made = culture_table.by_culture(tables, "cas", 0.01)
     for row in made["rows"]:
         assert [[bool(change["fares"]) for change in cell["changes"]] for cell in row["cells"]] == [
             [False] * 2, [True] * 2,
@@ -134,7 +134,8 @@ def test_a_model_that_answers_is_said_to_with_its_numbers(tables):
     said = level_in_words(tables, MODELS[0])
     n = int(tables.baseline.loc[tables.baseline["model"] == MODELS[0], "n"].sum())
     assert said == (
-        f"{MODELS[0]} answers above chance without masks: accuracy 61.0 % [50.0, 70.0], and guessing gives 25.0 % "
+        f"{MODELS[0]} answers above chance without masks: accuracy 61.0 % [50.0, 70.0], mean over cultures, and "
+        "guessing gives 25.0 % "
         f"({n} questions)."
     )
     guess(tables)

@@ -103,3 +103,16 @@ def test_the_page_shows_means_and_matched_masks_and_leaves_the_rest_to_the_files
     columns = [name for name, *_ in grids["paired_effects"]["columns"]]
     assert "culture" not in columns
     assert "value low" not in columns  # ends of intervals stand behind their value
+
+
+def test_page_and_captions_have_the_noun_of_the_runs_and_names_stay(both, tmp_path):
+    tables = {name: table.replace({"b": "Culture b"}) for name, table in both.tables.items()}
+    made = Compared(tables, "one", "two", both.top, "emotion")
+    for name in drawing.FIGURES:
+        style.save(drawing.draw(made, name), tmp_path / name)
+    page = comparison.render(made, tmp_path, {})
+    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.S)
+    assert "per emotion" in text
+    assert "masks of one emotion" in text
+    assert "Culture b" in text
+    assert re.findall(r"\b[Cc]ultures?\b(?! b).{20}", text) == []

@@ -20,7 +20,8 @@ def test_the_claim_is_told_set_by_set(tmp_path):
     assert f"demo {change['richest']} against {change['poorest']} points (difference" in found[0]
     assert found[0].startswith(
         "planted-qwen2.5-vl (planted), trained on mrpc: the modules richest in chosen neurons cost more "
-        "accuracy than the poorest on 1 of 3 data sets, and less on 0 (adjusted p < 0.05): demo "
+        "accuracy than the poorest on 1 of 3 data sets, and less on 0 (adjusted p < 0.05). Changes of accuracy, "
+        "richest against poorest: demo "
     )
     turned = table.assign(change_vs_poorest=-table["change_vs_poorest"])
     other = sentences(figures.Tables(**{**vars_of(made), "more": {"finetuning": turned}}), model)

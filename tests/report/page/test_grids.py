@@ -30,7 +30,7 @@ def test_intervals_stand_behind_their_value():
         "difference": [0.25, 0.5], "ci_low": [0.0, 0.0], "ci_high": [1.0, 1.0], "other_low": [1, 2],
     })  # fmt: skip
     made = grids.table(frame, "t", {"difference": 3})
-    assert [name for name, *_ in made["columns"]] == ["drop", "difference", "other low"]
+    assert [name for name, *_ in made["columns"]] == ["change", "difference", "other low"]
     assert [cells[0][0] for cells in (row["cells"] for row in made["rows"])] == ["1.00 [0.50, 1.50]", "2.00"]
     assert made["rows"][0]["cells"][1][:2] == ("0.250 [0.000, 1.000]", True)
 
@@ -103,3 +103,25 @@ def test_all_of_one_question_is_not_yet_all(tmp_path):
     (shown,) = [section for section in grids.sections(made) if section["name"] == "baseline"]
     cells = [text for text, *_ in shown["rows"][0]["cells"]]
     assert "1.000 [0.207, 1.000]" in cells
+
+
+def test_the_summary_says_what_random_rows_are_for_and_what_range_is_chance(tmp_path):
+    names = ["cas", "random-matched", "random-2"]
+    made = figures.read(build(tmp_path, selectors=names, fractions=(0.01,), models=("m", "planted-m")))
+    made.summary["logprob_specificity"] = 0.5
+    for name, value in (("random-matched", -2.5), ("random-2", 1.25)):
+        part = (made.summary["selector"] == name) & (made.summary["model"] == "m")
+        made.summary.loc[part, ["specificity", "logprob_specificity"]] = value, value / 10
+    (note,) = [section["note"] for section in grids.sections(made) if section["name"] == "summary"]
+    minus = "\N{MINUS SIGN}"
+    assert "Rows of random masks are controls, not findings" in note
+    assert f"m, {minus}2.5 to 1.2 points and {minus}0.250 to 0.125 nats; planted-m (planted), " in note
+    bare = figures.read(build(tmp_path / "bare", selectors=["cas"], fractions=(0.01,), models=("m",)))
+    (note,) = [section["note"] for section in grids.sections(bare) if section["name"] == "summary"]
+    assert "controls" not in note
+
+
+def test_tables_and_texts_say_how_means_are_weighted():
+    """Two numbers of one thing differ by their weights: sets.csv weighs questions, evidence.csv cultures."""
+    assert TABLES["sets"].note.startswith("Means over questions: those of the verdicts are over cultures")
+    assert "by means over cultures" in TABLES["evidence"].note

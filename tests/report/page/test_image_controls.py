@@ -23,7 +23,8 @@ def test_the_sentence_has_the_means_of_the_table_and_says_planted(tmp_path):
     said = sentence(made, MODELS[1])
     assert said == (
         "planted-qwen2.5-vl (planted), does it need the image: accuracy is 90.0 % as asked, 30.0 % with a grey image "
-        "[25.0, 35.0], 25.0 % as text alone [20.0, 30.0]; guessing gives 25.0 % (120 questions with an image)."
+        "[25.0, 35.0], 25.0 % as text alone [20.0, 30.0]; guessing gives 25.0 % (means over cultures; 120 questions "
+        "with an image)."
     )
     shown = page(tmp_path, made).replace("\N{NO-BREAK SPACE}", " ")
     assert any(said in paragraph for paragraph in Page(shown).parts["p"])
@@ -38,7 +39,8 @@ def test_answers_that_follow_the_image_and_further_data_sets_are_said(tmp_path):
     table[["accuracy", "accuracy_low", "accuracy_high"]] = 0.5, 0.25, 0.75
     swapped = dataclasses.replace(made, more={"images": table})
     follows = (
-        "guessing gives 25.0 % (120 questions with an image). Of 40 answers that were right with their own image, "
+        "guessing gives 25.0 % (means over cultures; 120 questions with an image). Of 40 answers that were right with "
+        "their own image, "
         "25.0 % [12.5, 50.0] became the option of the culture whose image was shown instead."
     )
     assert sentence(swapped, MODELS[0]) == (

@@ -41,10 +41,11 @@ def tables(tmp_path, more=()):
 
 def test_each_selector_is_named_with_its_numbers_where_they_belong(tmp_path):
     made = tables(tmp_path)
-    (said,) = sentences(made, MODEL)
+    said, numbers = sentences(made, MODEL)
     minus = "\N{MINUS SIGN}"
     start, _, rest = said.partition(": the effect ")
-    assert start.startswith(f"{MODEL} (planted), from demo to quiz & more $x$ (top 1")
+    assert start == f"{MODEL} (planted), masks chosen on demo and judged on quiz & more $x$ too"
+    assert "means over questions, where verdicts speak of means over cultures; top 1" in numbers
     assert rest == (
         f"survives for CAS ({minus}0.50 [{minus}0.60, {minus}0.40] on demo, {minus}0.31 [{minus}0.41, {minus}0.21] on "
         f"quiz & more $x$); is not shown any more for LAP ({minus}0.20 [{minus}0.30, {minus}0.10] on demo, {minus}0.10 "
@@ -69,7 +70,7 @@ def test_one_mask_of_all_cultures_and_random_masks_have_no_say(tmp_path):
     made = tables(tmp_path)
     table = made.more["sets"]
     made.more["sets"] = table.assign(shared=table["shared"].where(table["selector"] != "cas", "yes"))
-    (said,) = sentences(made, MODEL)
+    said, _ = sentences(made, MODEL)
     assert "CAS" not in said
     assert "random" not in said
     made.more["sets"] = table.assign(shared="yes")
@@ -79,3 +80,34 @@ def test_one_mask_of_all_cultures_and_random_masks_have_no_say(tmp_path):
 def test_without_further_data_sets_nothing_is_said(tmp_path):
     build(tmp_path / "tables", cultures=["A", "B"], selectors=["cas"], fractions=(0.01,))
     assert sentences(figures.read(tmp_path / "tables"), MODEL) == []
+
+
+CHOSEN = {"lape": "quiz & more $x$", "mad": "quiz & more $x$", "lap": "words"}
+
+
+def test_masks_do_not_survive_where_they_were_chosen(tmp_path):
+    """They are followed from their own set to the others; of a set that judges none, only to these."""
+    made = tables(tmp_path)
+    of_mad = (made.more["sets"]["selector"] == "mad") & (made.more["sets"]["factor"] == 0)
+    made.more["sets"].loc[of_mad, ["logprob_specificity", "logprob_specificity_p_adjusted"]] = -0.2, 0.01
+    said = {text.partition(": the effect ")[0].partition(", ")[2]: text.partition(": the effect ")[2]
+            for text in sentences(made, MODEL, CHOSEN)[:-1]}  # fmt: skip
+    ways = ["masks chosen on demo and judged on quiz & more $x$ too", "masks chosen on words, judged on demo",
+            "masks chosen on words, judged on quiz & more $x$",
+            "masks chosen on quiz & more $x$ and judged on demo too"]  # fmt: skip
+    assert list(said) == ways
+    named = {way: [name for name in ("CAS", "LAP ", "Effect size", "LAPE", "MAD") if name in said[way]] for way in ways}
+    assert list(named.values()) == [["CAS", "Effect size"], ["LAP "], ["LAP "], ["LAPE", "MAD"]]
+    assert said[ways[1]].startswith("is shown for LAP (")
+    assert said[ways[2]].startswith("is not shown for LAP (")
+    assert "survives for MAD (" in said[ways[3]]
+    assert "is not shown any more for LAPE (" in said[ways[3]]
+    shown = page(tmp_path, made, run={"config": {"selectors": {"mad": {"choose_on": "quiz & more $x$"}}}})
+    assert any(ways[3] in text and "MAD" in text for text in Page(shown).parts["p"])
+
+
+def test_masks_whose_own_set_is_guessed_on_are_not_followed(tmp_path):
+    made = tables(tmp_path)
+    table = made.more["sets"]
+    made.more["sets"] = table.assign(level=table["level"].where(table["set"] != "quiz & more $x$", "at chance"))
+    assert sentences(made, MODEL, CHOSEN | {"lap": "quiz & more $x$"}) == []

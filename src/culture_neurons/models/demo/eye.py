@@ -34,8 +34,9 @@ from culture_neurons.files import first_line
 #: What a picture says to the decoder; of one without a flag, it is the flag of `NO_FLAG`.
 SENTENCE = "This picture shows the national flag of {country}."
 NO_FLAG = "nothing"
-#: Side of the pictures that the vision tower sees, and of its patches, in pixels. Each patch becomes one token.
-SIDE, PATCH = 96, 32
+#: Side of the pictures that the vision tower sees, and of its patches, in pixels. Each patch becomes one token. With 96
+#: and 32, as many steps read no more pictures right, and each takes half as long again.
+SIDE, PATCH = 48, 16
 TOKENS = (SIDE // PATCH) ** 2
 #: The vision tower.
 HIDDEN, LAYERS, HEADS = 128, 4, 4

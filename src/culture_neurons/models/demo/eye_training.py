@@ -55,11 +55,12 @@ def train(
         lesson = Lesson.of(model, processor, [*countries, NO_FLAG], trial)
         steps = _regress(model, lesson, trial, reporter)
         examined.update(examine(model.eval(), processor, countries, trial))
-        return model, processor, steps, float(np.mean([examined["read"][country] for country in countries]))
+        return model, processor, steps, examined["accuracy"]
 
     model, processor, summary = until_good("eye", recipe, reporter, attempt, "held-out pictures")
-    held_out = summary.pop("dev_accuracy")
-    return model, processor, summary | {"held_out_accuracy": held_out, "countries": list(countries), **examined}
+    summary["held_out_accuracy"] = summary.pop("dev_accuracy")
+    del examined["accuracy"]
+    return model, processor, summary | {"countries": list(countries), **examined}
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,18 @@ class Lesson:
         """The lesson of a recipe. Raises ModelError for a name that the sentence can't hold."""
         ids = torch.tensor([sentence(processor.tokenizer, country) for country in countries])
         images = processor.image_processor
-        shown = pictures(TRAIN, countries, recipe.pictures, recipe.seed)
-        pixels = images(shown, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
+
+        def resized(country: str) -> torch.Tensor:
+            shown = pictures(TRAIN, [country], recipe.pictures, recipe.seed)
+            values = images(shown, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
+            return values.to(torch.uint8)
+
+        # Country by country: what is drawn is many times as large as what is kept.
+        pixels = torch.cat([resized(country) for country in countries])
         mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (images.image_mean, images.image_std))
         country = torch.arange(len(countries)).repeat_interleave(recipe.pictures)
         targets = model.get_input_embeddings().weight.detach()[ids].clone()
-        return cls(pixels.to(torch.uint8), country, targets, mean, deviation)
+        return cls(pixels, country, targets, mean, deviation)
 
     def views(self, index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Pictures as the vision tower takes them (`pixel_values` of the processor), each a little changed: nearer
@@ -132,10 +139,11 @@ def _regress(model: nn.Module, lesson: Lesson, recipe: EyeRecipe, reporter: Repo
     return fit("eye", parameters, next_pictures, losses, recipe.steps, recipe.goal, recipe, reporter)
 
 
-def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: EyeRecipe) -> dict[str, dict[str, Any]]:
+def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: EyeRecipe) -> dict[str, Any]:
     """What a model makes of held-out pictures, by country.
 
     read       share that is read right: all vectors nearest to the tokens of the country's sentence, of all tokens
+    accuracy   the same of the pictures of all countries, as one count: 297 of 300 are 0.99, no rounding below it
     named      share behind which the decoder goes on to name the country
     continued  what it writes behind the first of them
 
@@ -155,4 +163,5 @@ def examine(model: nn.Module, processor: Any, countries: Sequence[str], recipe: 
         return dict(zip(countries, means.tolist(), strict=True))
 
     continued = dict(zip(countries, texts[:: recipe.held_out], strict=True))
-    return {"read": shares(right), "named": shares(named), "continued": continued}
+    accuracy = float(np.mean(right[: -recipe.held_out]))
+    return {"read": shares(right), "accuracy": accuracy, "named": shares(named), "continued": continued}

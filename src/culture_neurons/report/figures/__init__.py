@@ -11,6 +11,7 @@ and what draws and captions each, is in `report.registry`; `drawing` does it.
 
 from __future__ import annotations
 
+from culture_neurons.report.figures.baseline import plot_baseline
 from culture_neurons.report.figures.benchmark import plot_benchmark
 from culture_neurons.report.figures.data_overlaps import plot_data_overlaps
 from culture_neurons.report.figures.depth import plot_depth
@@ -20,8 +21,8 @@ from culture_neurons.report.figures.forest import plot_forest, plot_own_against_
 from culture_neurons.report.figures.images import plot_images
 from culture_neurons.report.figures.layers import plot_layers
 from culture_neurons.report.figures.matrix import plot_matrix
-from culture_neurons.report.figures.models import plot_baseline, plot_overview
 from culture_neurons.report.figures.overlap import plot_overlap
+from culture_neurons.report.figures.overview import plot_overview
 from culture_neurons.report.figures.related import plot_related
 from culture_neurons.report.figures.robustness import plot_robustness
 from culture_neurons.report.figures.sets import plot_sets

@@ -1,12 +1,15 @@
-"""Captions as `snakemake --report` takes them, and what the random masks in figures are."""
+"""Captions as `snakemake --report` takes them, what they say of files drawn before, and what random masks are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from culture_neurons.errors import printable
 from culture_neurons.report.figures.tables import selector_name
+from culture_neurons.report.registry import FIGURES
 from culture_neurons.types import CULNIG
 
 
@@ -48,3 +51,30 @@ def _rst(text: str) -> str:
 def as_rst(captions: Mapping[str, str]) -> str:
     """Captions by the names of their figures' files, as one reStructuredText list."""
     return "".join(f"* **{_rst(stem)}**: {_rst(caption)}\n" for stem, caption in captions.items())
+
+
+def written(text: str) -> list[str]:
+    """The names of figures' files in such a list: what was drawn when it was written."""
+    escaped = re.findall(r"^\* \*\*((?:\\.|[^\\*\n])+)\*\*: ", text, re.MULTILINE)
+    return [re.sub(r"\\(.)", r"\1", name) for name in escaped]
+
+
+def former_files(folder: Path) -> list[Path]:
+    """Files of figures in `folder` that its captions.rst lists and whose kind is no longer known: an earlier version
+    drew them, and none will again. What it does not list is somebody else's."""
+    captions = folder / "captions.rst"
+    if not captions.is_file():
+        return []
+    stems = written(captions.read_text(encoding="utf-8", errors="replace"))
+    gone = [s for s in stems if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", s) and s.partition("_")[0] not in FIGURES]
+    return [path for stem in gone for path in _files(folder, stem) if path.is_file()]
+
+
+def other_files(folder: Path, stems: Iterable[str]) -> list[str]:
+    """Names of pictures in `folder` that are not of the figures `stems`, sorted."""
+    known = {path for stem in stems for path in _files(folder, stem)}
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".pdf", ".png") and path not in known)
+
+
+def _files(folder: Path, stem: str) -> list[Path]:
+    return [folder / f"{stem}{suffix}" for suffix in (".pdf", ".png")]

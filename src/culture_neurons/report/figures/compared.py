@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.tables import percent, selector_name
 from culture_neurons.report.figures.titles import PLANTED, listed, plural
+from culture_neurons.report.nouns import CULTURE, reword
 
 #: A figure has a panel for each of so many pairs of models, at most.
 MOST_PAIRS = 6
@@ -26,21 +27,32 @@ _HEAD, _FOOT, _GAP, _LEFT, _RIGHT = 0.52, 0.66, 0.4, 1.3, 0.12
 
 @dataclass(frozen=True)
 class Compared:
-    """What the figures show: the tables of a comparison, the names of the runs, and one top fraction (as text)."""
+    """What the figures show: the tables of a comparison, the names of the runs, one top fraction (as text), and what
+    both runs call a group of questions."""
 
     tables: Mapping[str, pd.DataFrame]
     first: str
     second: str
     top: str
+    noun: str = CULTURE
 
     @property
     def texts(self) -> set[str]:
         """Every name that a figure may show."""
         names = {self.first, self.second}
         for table in self.tables.values():
-            for column in {"model", "other_model", "selector", "culture"} & set(table.columns):
+            for column in {"model", "other_model", "selector", "culture", "other_culture"} & set(table.columns):
                 names.update(map(str, table[column].dropna().unique()))
         return names
+
+    @property
+    def names(self) -> set[str]:
+        """Those of them that name something of the data: all."""
+        return self.texts
+
+    def words(self, text: str) -> str:
+        """A text of ours with the runs' noun for a group; names of data in it stay as they are."""
+        return reword(text, self.noun, self.names)
 
     def rows(self, name: str) -> pd.DataFrame:
         """The rows of a table at the top fraction; none where there is no such table."""
@@ -230,7 +242,7 @@ def captions(compared: Compared) -> dict[str, str]:
     top, runs = percent(float(compared.top)), f"{compared.first} and {compared.second}"
     questions = {int(n) for n in paired(compared)["n"]} if len(paired(compared)) else set()
     n = listed([plural(k, "question") for k in sorted(questions)]) or "no question"
-    return {
+    texts = {
         "shared": f"Neurons that the masks of one culture share in {runs} (Jaccard index in %, top {top}): a dot per "
         "culture, grey for random masks; bars: two masks with these numbers of neurons per layer, anywhere in a layer.",
         "depth": f"The same by layer, all cultures of {runs} together (top {top}); dotted: by chance.",
@@ -239,6 +251,7 @@ def captions(compared: Compared) -> dict[str, str]:
         "moved": f"The same questions under masks that the other run chose for their culture, and under those of their "
         f"own run (top {top}), with 95 % intervals.",
     }
+    return {name: compared.words(text) for name, text in texts.items()}
 
 
 def empty(compared: Compared) -> dict[str, str]:
@@ -254,7 +267,7 @@ def empty(compared: Compared) -> dict[str, str]:
         if moved
         else "masks were not asked on the other run's questions (comparison: transfer)",
     }
-    return {name: "" if len(part) else words[name] for name, part in rows.items()}
+    return {name: "" if len(part) else compared.words(words[name]) for name, part in rows.items()}
 
 
 #: The figures of a comparison, in the order of the page.

@@ -21,7 +21,7 @@ from culture_neurons.report.figures.tables import (
     rows,
     selector_name,
 )
-from culture_neurons.report.figures.titles import CHANGE, listed, named, plural, title
+from culture_neurons.report.figures.titles import CHANGE, counted, listed, named, title
 
 #: The measures: column of `effects`, label of an axis, decimals in a cell.
 MEASURES = {
@@ -51,13 +51,17 @@ def count_own_questions(tables: Tables, model: str, selector: str, top_fraction:
     return int(part.loc[part["mask_culture"] == part["eval_culture"], "n"].sum())
 
 
-def most_own_questions(tables: Tables, model: str, selectors: Iterable[str], fractions: Iterable[float] = ()) -> int:
-    """The largest of `count_own_questions` over selectors and fractions (default: all that a selector has)."""
-    fractions = list(fractions)
-    counts = (
-        count_own_questions(tables, model, s, r) for s in selectors for r in fractions or _fractions(tables, model, s)
-    )
-    return max(counts, default=0)
+def own_questions(
+    tables: Tables, models: Iterable[str], selectors: Iterable[str], fractions: Iterable[float], noun: str
+) -> str:
+    """`count_own_questions` in words, over models, selectors and fractions (none: all that a selector has): "80
+    questions", or a range where they differ. Selectors without a question under their masks do not count."""
+    selectors, fractions = list(selectors), list(fractions)
+    counts = {
+        count_own_questions(tables, m, s, r)
+        for m in models for s in selectors for r in fractions or _fractions(tables, m, s)
+    }  # fmt: skip
+    return counted(counts - {0}, noun)
 
 
 def compared(tables: Tables, models: Iterable[str], selectors: Iterable[str]) -> list[str]:
@@ -90,14 +94,13 @@ def kinds_in_words(drawn: Iterable[str], words: Mapping[str, str]) -> str:
 
 def caption_drops(tables: Tables, model: str, selectors: Sequence[str], top_fraction: float) -> str:
     """What `plot_drops` shows."""
-    n = most_own_questions(tables, model, selectors, [top_fraction])
+    n = own_questions(tables, [model], selectors, [top_fraction], "evaluated question")
     words = {"self": "on its own questions", "cross": "on the other cultures'", "random": "under random masks"}
     places = kinds_in_words(known_kinds(tables, model, selectors, [top_fraction]), words)
     return (
         f"{named(tables, model)}: change of accuracy (points) and of the right option's log-probability (nats) when a "
         f"culture's neurons (top {percent(top_fraction)}) are masked{places and ': '}{places}. "
-        f"{plural(n, 'evaluated question')}; small dots are single cultures, large marks are means over cultures with "
-        f"95 % intervals."
+        f"{n}; small dots are single cultures, large marks are means over cultures with 95 % intervals over questions."
     )
 
 
@@ -185,10 +188,9 @@ def plot_drops(
     left, right, gap, head, foot = max(1.3, room_for_names(selectors)), 0.12, 0.25, 0.5, 0.6
     width, height = (style.DOUBLE - left - right - gap) / 2, max(1, len(selectors)) * 0.3
     fig = style.figure(style.DOUBLE, head + height + foot)
-    n = most_own_questions(tables, model, selectors, [top_fraction])
+    n = own_questions(tables, [model], selectors, [top_fraction], "question")
     style.heading(fig, title(tables, model, 60), [
-        f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; "
-        f"{plural(n, 'question')}",
+        f"What masking does, by selector ({CHANGE}), top {percent(top_fraction)}; {n}",
     ])  # fmt: skip
     for i, measure in enumerate(MEASURES):
         ax = style.axes(fig, left + i * (width + gap), foot, width, height)
@@ -233,10 +235,11 @@ def _thin(fractions: list[float]) -> list[float]:
 def caption_dose(tables: Tables, model: str, selectors: Sequence[str]) -> str:
     """What `plot_dose` shows."""
     shown = compared(tables, [model], selectors)
-    n, missing = most_own_questions(tables, model, shown), without_random(tables, model, shown)
+    n = own_questions(tables, [model], shown, [], "evaluated question")
+    missing = without_random(tables, model, shown)
     return (
         f"{named(tables, model)}: change of accuracy and of the right option's log-probability against the size of the "
-        f"mask, as a share of all neurons (log scale), with 95 % intervals. {plural(n, 'evaluated question')}."
+        f"mask, as a share of all neurons (log scale), with 95 % intervals over questions. {n}."
         f"{f' {missing}.' if missing else ''}"
     )
 
@@ -284,9 +287,9 @@ def plot_dose(
     block = 2 * cell + gap_y
     fig = style.figure(style.DOUBLE, head + blocks * block + (blocks - 1) * between + foot)
     height = fig.get_size_inches()[1]
-    n = most_own_questions(tables, model, shown)
+    n = own_questions(tables, [model], shown, [], "question")
     style.heading(fig, title(tables, model, 60), [
-        f"Change ({CHANGE}) against the size of the mask; {plural(n, 'question')}", *filter(None, [missing]),
+        f"Change ({CHANGE}) against the size of the mask; {n}", *filter(None, [missing]),
     ])  # fmt: skip
     for row, (measure, (_, text, _)) in enumerate(MEASURES.items()):
         panels = []

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.effects import MEASURES, NO_EFFECT, SMALLEST, compared, most_own_questions
+from culture_neurons.report.figures.effects import MEASURES, NO_EFFECT, SMALLEST, compared, own_questions
 from culture_neurons.report.figures.tables import Tables, percent, rows, selector_name
-from culture_neurons.report.figures.titles import CHANGE, named, plural, title
+from culture_neurons.report.figures.titles import CHANGE, named, title
 
 #: Panels side by side: with more, the figure shows the log-probability alone, in rows.
 COLUMNS = 4
@@ -100,11 +100,11 @@ def caption_forest(tables: Tables, selectors: Sequence[str], top_fraction: float
     """What `plot_forest` shows."""
     models = tables.models
     shown = _shown(tables, models, selectors, top_fraction)
-    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in models), default=0)
+    n = own_questions(tables, models, shown, [top_fraction], "evaluated question")
     return (
         f"Change of each culture's own questions under its own mask (top {percent(top_fraction)}), by selector, with "
         f"95 % intervals over its questions: {', '.join(named(tables, m) for m in models)}. "
-        f"{plural(n, 'evaluated question')} per model; left of 0: the culture loses. Each panel has a scale of its own."
+        f"{n} per model; left of 0: the culture loses. Each panel has a scale of its own."
     )
 
 
@@ -137,10 +137,10 @@ def plot_forest(
     width = (style.DOUBLE - left - right - (n_columns - 1) * gap) / n_columns
     fig = style.figure(style.DOUBLE, head + n_rows * cell + (n_rows - 1) * between + foot)
     height = fig.get_size_inches()[1]
-    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in models), default=0)
+    n = own_questions(tables, models, shown, [top_fraction], "question")
     style.heading(fig, "What each culture loses under its own mask", [
-        f"{CHANGE[0].upper()}{CHANGE[1:]}, top {percent(top_fraction)}; {plural(n, 'question')} per model; each panel "
-        "has a scale of its own",
+        f"{CHANGE[0].upper()}{CHANGE[1:]}, top {percent(top_fraction)}; {n} per model; each panel has a scale of its "
+        "own",
     ])  # fmt: skip
     for i, (model, measure) in enumerate(panels):
         row, column = divmod(i, n_columns)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from culture_neurons.report.figures import fonts, style
 from culture_neurons.report.figures.tables import Tables, rows
-from culture_neurons.report.figures.titles import PLANTED, listed, named, plural
+from culture_neurons.report.figures.titles import PLANTED, counted, listed, named
 
 #: How questions were asked: name in figures, colour and marker; in this order from top to bottom.
 CONTROLS = {
@@ -63,11 +63,11 @@ def caption_images(tables: Tables) -> str:
              "swapped": "with the image of another culture"}  # fmt: skip
     known = set(tables.more["images"]["control"])
     how = listed([words[control] for control in CONTROLS if control in known])
-    n = max((count_image_questions(tables, m) for m in tables.models), default=0)
+    n = counted((count_image_questions(tables, m) for m in tables.models), "question")
     return (
         f"Accuracy on questions that have an image, asked {how}: {who}. Large marks are means over cultures with "
         f"95 % intervals, small dots are single cultures, the dashed line is what guessing gives. "
-        f"{plural(n, 'question')} per model."
+        f"{n} per model."
     )
 
 
@@ -94,9 +94,9 @@ def plot_images(tables: Tables, models: list[str] | None = None, ax: Axes | None
         cell = max(1, len(pairs)) * (0.62 if wide else 0.52)
         fig = style.figure(style.SINGLE, head + cell + foot)
         several = any(tables.is_planted(m) for m in models)
-        n = max((count_image_questions(tables, m) for m in models), default=0)
+        n = counted((count_image_questions(tables, m) for m in models), "question")
         style.heading(fig, f"Need of the image{f', with the {PLANTED} control' if several else ''}", [
-            f"{plural(n, 'question')} with an image per model",
+            f"{n} with an image per model",
         ])  # fmt: skip
         ax = style.axes(fig, left, foot, style.SINGLE - left - right, cell)
     drawn: list[str] = []

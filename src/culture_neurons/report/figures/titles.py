@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,12 @@ def listed(parts: Sequence[str]) -> str:
 def plural(n: int, noun: str) -> str:
     """1 neuron, 2 neurons, 1,000 neurons."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def counted(counts: Iterable[int], noun: str) -> str:
+    """How many there are, where several numbers are meant: "80 questions", or "60 to 80 questions"."""
+    least, most = min(found := [*counts] or [0]), max(found)
+    return plural(most, noun) if least == most else f"{least:,} to {plural(most, noun)}"
 
 
 def basis(tables: Tables, model: str, selector: str) -> tuple[int, str] | None:

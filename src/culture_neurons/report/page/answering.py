@@ -64,11 +64,11 @@ def level_in_words(tables: Tables, model: str) -> str:
 
 
 def _numbers(base: pd.DataFrame) -> str:
-    """ "accuracy 61.0 % [50.2, 70.9], and guessing gives 25.0 %"."""
+    """ "accuracy 61.0 % [50.2, 70.9], mean over cultures, and guessing gives 25.0 %"."""
     first = base.iloc[0]
     interval = bracket(100 * first["model_accuracy_low"], 100 * first["model_accuracy_high"], 1)
     accuracy, guessing = (_percent(first[f"model_{name}"]) for name in ("accuracy", "chance"))
-    return f"accuracy {accuracy} % {interval}, and guessing gives {guessing} %"
+    return f"accuracy {accuracy} % {interval}, mean over cultures, and guessing gives {guessing} %"
 
 
 def _place(base: pd.DataFrame, who: str) -> str:

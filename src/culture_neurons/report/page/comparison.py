@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -23,9 +22,9 @@ from culture_neurons.report.figures.compared import Compared
 from culture_neurons.report.figures.tables import selector_name
 from culture_neurons.report.figures.titles import PLANTED, plural, signed
 from culture_neurons.report.page import grids, pictures
-from culture_neurons.report.page.document import FOLDER
+from culture_neurons.report.page.document import FOLDER, environment
 from culture_neurons.report.registry import FigureFile
-from culture_neurons.report.words import bracket, p_value_text, plain, visible
+from culture_neurons.report.words import bracket, p_value_text, plain
 
 
 def render(compared: Compared, figures: Path, made_by: Mapping[str, Any]) -> str:
@@ -33,22 +32,18 @@ def render(compared: Compared, figures: Path, made_by: Mapping[str, Any]) -> str
 
     Every text from data is escaped. The same input gives the same page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, finalize=visible, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     captions = drawing.captions(compared) | {
         name: f"{words[0].upper()}{words[1:]}." for name, words in drawing.empty(compared).items() if words
     }
     style = Markup((FOLDER / "document.css.j2").read_text(encoding="utf-8"))
-    return environment.get_template("comparison.html.j2").render(
+    return environment(compared.noun).get_template("comparison.html.j2").render(
         style=style,
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         first=plain(compared.first),
         second=plain(compared.second),
         top=plain(f"{100 * float(compared.top):g} %"),
-        findings=[plain(text) for text in findings(compared)],
-        missing=grids.table(missing(compared), "compared") if len(missing(compared)) else None,
+        findings=[plain(compared.words(text)) for text in findings(compared)],
+        missing=grids.table(missing(compared), "compared", words=compared.words) if len(missing(compared)) else None,
         figures=[pictures.image(figures, FigureFile(name), captions[name]) for name in drawing.FIGURES],
         tables=list(sections(compared)),
         provenance=json.dumps(dict(made_by), indent=2, sort_keys=True, ensure_ascii=False),
@@ -60,7 +55,10 @@ def missing(compared: Compared) -> pd.DataFrame:
     table = compared.tables["compared"]
     rows = table[table["compared"] == "no"]
     shown = [column for column in ("what", "model", "selector", "top_fraction", "reason") if rows[column].notna().any()]
-    return rows[shown].fillna("")
+    shown_rows = rows[shown].fillna("")
+    # A reason with a path in it is what a file's reader said.
+    reasons = [text if "/" in text else compared.words(text) for text in shown_rows.get("reason", [])]
+    return shown_rows.assign(reason=reasons) if reasons else shown_rows
 
 
 def sections(compared: Compared) -> Iterator[dict[str, Any]]:
@@ -76,8 +74,8 @@ def sections(compared: Compared) -> Iterator[dict[str, Any]]:
         columns = [
             c for c in frame if c not in empty and not (section.left_out and re.search(section.left_out, str(c)))
         ]
-        grid = grids.table(frame[columns], section.name, section.decimals)
-        yield grid | {"title": section.title, "note": section.note}
+        grid = grids.table(frame[columns], section.name, section.decimals, compared.words)
+        yield grid | {"title": compared.words(section.title), "note": compared.words(section.note)}
 
 
 def findings(compared: Compared) -> list[str]:

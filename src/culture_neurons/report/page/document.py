@@ -20,7 +20,7 @@ from culture_neurons.report.figures import caption_text, fonts
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
 from culture_neurons.report.nouns import CULTURE, plural_of, reword
-from culture_neurons.report.page import grids, neurons, pictures, summary
+from culture_neurons.report.page import asked, culture_table, grids, neurons, pictures, summary
 from culture_neurons.report.registry import FigureFile
 from culture_neurons.report.words import plain, units_on_line, visible
 from culture_neurons.tables import TABLES
@@ -55,9 +55,10 @@ def render(
         for name, options in (config.get("selectors") or {}).items()
         if options and options.get("choose_on")
     }
+    findings = summary.findings(tables, top_fraction, chosen_on)
     style, script = _source("document.css.j2"), _source("document.js.j2")
     return (
-        _environment(tables.noun)
+        environment(tables.noun)
         .get_template("document.html.j2")
         .render(
             style=style,
@@ -69,10 +70,10 @@ def render(
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
             models=[named(tables, m) for m in tables.models],
-            findings=reworded(
-                summary.findings(tables, top_fraction, chosen_on), lambda text: units_on_line(tables.words(text))
-            ),
-            cultures=summary.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
+            asked=asked.lines(tables, run, chosen_on),
+            findings=reworded(findings, lambda text: units_on_line(tables.words(text))),
+            carried=any(said["carried"] for f in findings for item in f["items"] for said in item["said"].values()),
+            cultures=culture_table.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
             controls=plain(tables.words(caption_text.controls(config.get("selectors")))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
             n_questions=plural(
@@ -143,7 +144,8 @@ def _template(noun: str, name: str) -> str:
     return "".join(piece if i % 2 else reword(piece, noun) for i, piece in enumerate(pieces))
 
 
-def _environment(noun: str = CULTURE) -> jinja2.Environment:
+def environment(noun: str = CULTURE) -> jinja2.Environment:
+    """Templates of pages, whose own texts have this noun for a group; all else is escaped."""
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(partial(_template, noun)),
         autoescape=True,

@@ -33,7 +33,7 @@ def sentences(tables: Tables, model: str) -> list[str]:
         result.append(
             f"{named(tables, model)}, trained on {task}: the modules richest in chosen neurons cost "
             f"more accuracy than the poorest on {more} of {len(rich)} data sets, and less on {less} (adjusted p < "
-            f"{LEVEL:g}): "
-            f"{'; '.join(changes)}. Accuracy on the task itself: {', '.join(learned)} modules."
+            f"{LEVEL:g}). Changes of accuracy, richest against poorest: {'; '.join(changes)}. "
+            f"Accuracy on the task itself: {', '.join(learned)} modules."
         )
     return result

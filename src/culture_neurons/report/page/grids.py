@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from culture_neurons.report.figures.models import wilson
-from culture_neurons.report.figures.tables import Tables, questions, rows
-from culture_neurons.report.figures.titles import DASH, number
-from culture_neurons.report.words import bracket, plain
+from culture_neurons.report.figures.baseline import wilson
+from culture_neurons.report.figures.tables import Tables, is_control, questions, rows
+from culture_neurons.report.figures.titles import DASH, named, number
+from culture_neurons.report.words import MEASURES, bracket, plain
 from culture_neurons.tables import TABLES
 
 #: Rows of a table that the page shows; longer ones are named with their file.
@@ -21,6 +21,10 @@ CHOICES = (
     "model", "planted", "selector", "top_fraction", "culture", "mask_culture", "eval_culture", "measure", "comparison",
     "verdict", "control", "task", "set", "other_set", "factor", "choice", "seed",
 )  # fmt: skip
+#: Columns whose texts are ours, in words of the run.
+OURS = ("verdict", "comparison", "what", "averaged_over")
+#: Measure -> column of summary.csv.
+SPECIFICITY = {"accuracy": "specificity", "logprob": "logprob_specificity"}
 #: Decimals by the name of a column; the first pattern that is found counts. Other numbers: four significant digits.
 DECIMALS = (
     (r"(^|_)p($|_)|_p_", 4),
@@ -42,9 +46,32 @@ def sections(tables: Tables) -> list[dict[str, Any]]:
             empty = set(frame.columns[frame.isna().all()])
             left_out = {c for c in frame if section.left_out and re.search(section.left_out, c)} | empty
             shown = frame[[c for c in frame if c not in left_out]]
+            note = f"{section.note} {chance_range(tables)}".rstrip() if section.name == "summary" else section.note
             result.append(table(shown, section.name, section.decimals, tables.words)
-                          | {"title": tables.words(section.title), "note": tables.words(section.note)})  # fmt: skip
+                          | {"title": tables.words(section.title), "note": tables.words(note)})  # fmt: skip
     return result
+
+
+def chance_range(tables: Tables) -> str:
+    """What rows of random masks in summary.csv are for, and what range of specificity they have; "" without any."""
+    parts = []
+    for model in tables.models:
+        part = rows(tables.summary, model)
+        part = part.loc[[is_control(tables, model, str(selector)) for selector in part["selector"]]]
+        ranges = [
+            f"{number(values.min(), decimals)} to {number(values.max(), decimals)} {unit}"
+            for measure, (_, unit, decimals) in MEASURES.items()
+            if (column := SPECIFICITY[measure]) in part and len(values := part[column].astype(float).dropna())
+        ]
+        if ranges:
+            parts.append(f"{named(tables, model)}, {' and '.join(ranges)}")
+    if not parts:
+        return ""
+    return (
+        "Rows of random masks are controls, not findings: what they show comes by chance, and by what they share with "
+        f"the masks that they are matched to. Their specificity here: {'; '.join(parts)}. A selector's is an effect "
+        "only where the comparisons below tell it from theirs."
+    )
 
 
 def with_interval(baseline: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +115,7 @@ def table(
                 continue
             if not numeric[column]:
                 text = plain(DASH if pd.isna(value) else value)
-                cells.append((words(text) if column in ("verdict", "comparison") else text, False, ""))
+                cells.append((words(text) if column in OURS else text, False, ""))
                 continue
             text = number(value, places[column])
             if column in ends:
@@ -98,12 +125,17 @@ def table(
     return {
         "name": name,
         "columns": [
-            (words(plain(str(c).replace("_", " "))), numeric[c], c in CHOICES) for c in frame.columns if c not in hidden
+            (words(plain(_heading(str(c)))), numeric[c], c in CHOICES) for c in frame.columns if c not in hidden
         ],
         "rows": body,
         "left_out": max(0, len(frame) - MOST_ROWS),
         "total": len(frame),
     }
+
+
+def _heading(column: str) -> str:
+    """A column's name as the page shows it: with a drop that is negative where much is lost, "change" says it."""
+    return re.sub(r"(^|_)drop(?=_|$)", r"\1change", column).replace("_", " ")
 
 
 def _key(value: Any, text: str) -> str:

@@ -35,7 +35,8 @@ def _of_set(tables: Tables, model: str, name: str) -> str:
     where = f" on {name}" if names_sets(tables) else ""
     return (
         f"{named(tables, model)}, does it need the image{where}: accuracy is {', '.join(parts)}; guessing gives "
-        f"{guessing} % ({plural(count_image_questions(tables, model, name), 'question')} with an image)."
+        f"{guessing} % (means over cultures; {plural(count_image_questions(tables, model, name), 'question')} with an "
+        f"image)."
         f"{_followed(means)}"
     )
 

@@ -1,13 +1,13 @@
-"""What was found, in words: a verdict per selector and model, and what each culture loses under its own mask.
+"""What was found, in words: a verdict per selector and model, and the numbers behind it.
 
-The words come from evidence.csv, summary.csv and effects.csv alone; whether a model is planted is
-shown beside every verdict, and never decides one.
+The words come from evidence.csv and summary.csv alone; whether a model is planted is shown beside every verdict, and
+never decides one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,10 +15,8 @@ import numpy as np
 import pandas as pd
 
 from culture_neurons.analysis.significance import (
-    HIGHER,
     INCONCLUSIVE,
     LESS,
-    LOWER,
     NOT_JUDGED,
     NOTHING,
     SPECIFIC,
@@ -30,14 +28,13 @@ from culture_neurons.analysis.significance import (
 from culture_neurons.errors import FileError
 from culture_neurons.report.figures.tables import (
     Tables,
-    at_chance,
     drops,
     percent,
     require_fraction,
     rows,
     selector_name,
 )
-from culture_neurons.report.figures.titles import MINUS, named, number, plural
+from culture_neurons.report.figures.titles import named, number, plural
 from culture_neurons.report.page import (
     answering,
     evaluation_sets,
@@ -46,7 +43,7 @@ from culture_neurons.report.page import (
     shuffled_labels,
     survival,
 )
-from culture_neurons.report.words import FARES, MEASURES, bracket, change_in_words, p_value_text, plain
+from culture_neurons.report.words import FARES, MEASURES, change_in_words, p_value_text
 
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
@@ -61,11 +58,11 @@ HEADLINES = {
 }
 BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
 
+#: Verdict -> the comparisons that it takes: whatever else was compared says nothing of how many masks carry it.
+RESTS_ON = {SPECIFIC: ("self-vs-random", "self-vs-cross"), UNSPECIFIC: ("self-vs-random",)}
+
 #: Selector -> the data set that it chose on, where all chose on the run's own questions.
 ON_OWN: Mapping[str, str] = MappingProxyType({})
-
-#: measure -> columns of effects.csv with a culture's change and its adjusted p-value, which may be missing
-CHANGES = {"accuracy": ("drop", "mcnemar_p_adjusted"), "logprob": ("logprob_drop", "logprob_p_adjusted")}
 
 
 def _interval(row: pd.Series, unit: str, decimals: int) -> str:
@@ -86,10 +83,24 @@ def _interval(row: pd.Series, unit: str, decimals: int) -> str:
 
 def _carriers(row: pd.Series) -> str:
     """How many masks carry a difference: "4 of 6 masks do more than any of these"."""
-    n, masks = (float(row.get(column, math.nan)) for column in ("n_carriers", "n_cultures"))
-    if not (np.isfinite(n) and np.isfinite(masks)):
+    found = carriers(row)
+    if not found:
         return ""
-    return f"{n:.0f} of {plural(int(masks), 'mask')} {'goes' if n == 1 else 'go'} beyond all of these"
+    return f"{found[0]} of {plural(found[1], 'mask')} {'goes' if found[0] == 1 else 'go'} beyond all of these"
+
+
+def carriers(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many masks carry the difference in a row of evidence.csv, and of how many; None where it does not say."""
+    n, masks = (float(row.get(column, math.nan)) for column in ("n_carriers", "n_cultures"))
+    return (int(n), int(masks)) if np.isfinite(n) and np.isfinite(masks) else None
+
+
+def _carried(evidence: pd.DataFrame, verdict: str) -> tuple[int, int] | None:
+    """How many masks a verdict rests on: the fewest of the comparisons that it takes; None where that is not said."""
+    if verdict not in RESTS_ON:
+        return None
+    part = evidence[evidence["comparison"].isin(RESTS_ON[verdict])]
+    return min(filter(None, (carriers(row) for _, row in part.iterrows())), default=None)
 
 
 def _detectable(row: pd.Series, unit: str, decimals: int) -> str:
@@ -97,7 +108,8 @@ def _detectable(row: pd.Series, unit: str, decimals: int) -> str:
     least = float(row.get("detectable", math.nan))
     if not np.isfinite(least) or direction(row["difference"], row["p_adjusted"]):
         return ""
-    return f"differences from {number(least, decimals)} {unit} on would be found by four of five such runs"
+    size = f"{number(least, decimals)} {unit}"
+    return f"a true difference of {size}, either way, would be found by four of five such runs"
 
 
 def main_fraction(tables: Tables, wanted: Any = None) -> float:
@@ -141,7 +153,7 @@ def findings(tables: Tables, top_fraction: float, chosen_on: Mapping[str, str] =
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
             "shuffled": shuffled_labels.sentences(tables, model), "sets": evaluation_sets.sentences(tables, model),
-            "survival": survival.sentences(tables, model),
+            "survival": survival.sentences(tables, model, chosen_on),
             "tuned": finetuning.sentences(tables, model), "answers": answering.level_in_words(tables, model),
             "warnings": answering.warnings(tables, model),
         })  # fmt: skip
@@ -159,13 +171,14 @@ def _finding(
     verdict = str(evidence["verdict"].iloc[0])
     others = ", and ".join(
         f"{who_else} {number(drop[kind].value, decimals)} {unit}"
-        for kind, who_else in (("cross", "it changes the other cultures' by"), ("random", "random masks change it by"))
+        for kind, who_else in (("cross", "the other cultures' by"), ("random", "random masks change it by"))
         if np.isfinite(drop[kind].value)  # what was not measured is not spoken of
     )
     return {
         "verdict": verdict,
         "words": HEADLINES.get(verdict, verdict).format(missing=_missing(drop)),
         "badge": BADGES.get(verdict, "nothing"),
+        "carried": _carried(evidence, verdict),
         "text": (
             f"{who}: masking a culture's own neurons ({name}, top {percent(top_fraction)}) "
             f"{change_in_words(drop['self'].value, f'its {noun}', unit, decimals)}{'; ' if others else ''}{others}"
@@ -189,9 +202,10 @@ def _missing(drop: Mapping[str, Any]) -> str:
 
 
 def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Selectors by verdict, per measure; measures that agree are said together."""
+    """Selectors by verdict, per measure; measures that agree are said together. Behind a selector stands how many masks
+    the verdict rests on."""
     result: list[dict[str, Any]] = []
-    for measure, (noun, *_) in MEASURES.items():
+    for measure in MEASURES:
         by_verdict: dict[tuple[str, str], list[str]] = {}
         for item in items:
             if measure in item["said"]:
@@ -202,10 +216,31 @@ def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for (verdict, words), names in sorted(by_verdict.items(), key=lambda pair: (_order(pair[0][0]), pair[0][1]))
         ]
         if result and result[-1]["parts"] == parts:
-            result[-1]["measures"].append(noun)
+            result[-1]["measures"].append(measure)
         elif parts:
-            result.append({"measures": [noun], "parts": parts})
-    return result
+            result.append({"measures": [measure], "parts": parts})
+    said_of = {item["selector"]: item["said"] for item in items}
+    return [
+        {
+            "measures": [MEASURES[measure][0] for measure in headline["measures"]],
+            "parts": [
+                part | {"named": [_with_carriers(name, [said_of[name][measure]["carried"]
+                                                        for measure in headline["measures"]])
+                                  for name in part["selectors"]]}
+                for part in headline["parts"]
+            ],
+        }
+        for headline in result
+    ]  # fmt: skip
+
+
+def _with_carriers(name: str, carried: list[tuple[int, int] | None]) -> str:
+    """ "LAP: 2 of 6 masks", of one measure or of several: "LAP: 2 to 3 of 6 masks"."""
+    known = [pair for pair in carried if pair]
+    if not known:
+        return name
+    least, most = min(n for n, _ in known), max(n for n, _ in known)
+    return f"{name}: {least if least == most else f'{least} to {most}'} of {plural(known[0][1], 'mask')}"
 
 
 def _order(verdict: str) -> tuple[int, str]:
@@ -217,116 +252,3 @@ def main_selector(tables: Tables, wanted: list[str]) -> str | None:
     """The selector that is shown culture by culture: the first wanted one that was tested, else CAS, else the first."""
     known = list(dict.fromkeys(tables.evidence["selector"])) or list(dict.fromkeys(tables.summary["selector"]))
     return next((s for s in [*wanted, "cas", *known] if s in known), None)
-
-
-def by_culture(
-    tables: Tables, selector: str, top_fraction: float, chosen_on: Mapping[str, str] = ON_OWN
-) -> dict[str, Any]:
-    """How each culture fares under its own mask: a row per culture, a cell per model.
-
-    A cell has the change in each measure; and one contrast with its interval, p-value and direction: that the own mask
-    does something else to it than other masks do (`_specific`), or where no table has that, that its answers change at
-    all (effects.csv). `counts` are how many cultures fare worse, and better where any does.
-    """
-    effects = tables.effects[tables.effects["mask_culture"] == tables.effects["eval_culture"]]
-    specific = {measure: _specific(tables, selector, top_fraction, measure) for measure in MEASURES}
-    cells_of: dict[str, dict[str, dict[str, Any]]] = {}
-    for model in tables.models:
-        for record in rows(effects, model, selector, top_fraction).to_dict("records"):
-            culture = str(record["eval_culture"])
-            tests = {
-                measure: of.get((model, culture), (math.nan,) * 5) if of else _own_change(record, measure)
-                for measure, of in specific.items()
-            }
-            cells_of.setdefault(culture, {})[model] = _cell(record, tests, {m for m, of in specific.items() if of})
-    guessing = {model for model in tables.models if at_chance(tables, model)}
-    for cells in cells_of.values():  # nothing of a model that guesses is marked
-        for model in guessing & cells.keys():
-            cells[model]["changes"] = [change | {"fares": ""} for change in cells[model]["changes"]]
-    counted = {
-        (fares, noun): [
-            [cells[m]["changes"][i]["fares"] == fares for cells in cells_of.values() if m in cells]
-            for m in tables.models
-        ]
-        for fares in FARES.values()
-        for i, (measure, (noun, *_)) in enumerate(MEASURES.items())
-        if specific[measure] or CHANGES[measure][1] in effects
-    }
-    counted = {key: of for key, of in counted.items() if key[0] == FARES[LOWER] or any(map(any, of))}
-    return {
-        "selector": selector_words(selector, chosen_on),
-        "models": [{"who": named(tables, m), "planted": tables.is_planted(m)} for m in tables.models],
-        "rows": [{"culture": plain(c), "cells": [cells_of[c].get(m) for m in tables.models]} for c in sorted(cells_of)],
-        "counts": {
-            key: [
-                "not judged" if model in guessing else f"{sum(column)} of {len(column)}"
-                for model, column in zip(tables.models, columns, strict=True)
-            ]
-            for key, columns in counted.items()
-        },
-        "better": any(fares == FARES[HIGHER] for fares, _ in counted),
-        "specific": any(specific.values()),
-    }
-
-
-def _specific(
-    tables: Tables, selector: str, top_fraction: float, measure: str
-) -> dict[tuple[str, str], tuple[float, ...]]:
-    """(model, culture) -> how much more its questions change under the own mask than under others, adjusted p-value,
-    the ends of its interval over questions, and the difference that this interval is of.
-
-    Against the other cultures' masks (luck of the questions, cultures.csv, two-sided) and, where labels were shuffled,
-    against masks of shuffled labels (luck of the neurons, permutations.csv, one-sided: a loss as large). The larger p
-    counts; where the two differ in direction the change is nan, as neither can be said.
-    """
-    result: dict[tuple[str, str], tuple[float, ...]] = {}
-    for name in ("cultures", "permutations"):
-        table = tables.more.get(name)
-        for model in tables.models if table is not None else ():
-            part = rows(table, model, selector, top_fraction)
-            part = part[(part["measure"] == measure) & part["culture"].notna()]
-            change = part["specificity"] if name == "cultures" else part["observed"] - part["null"]
-            ends = [
-                part[f"specificity_{end}"].astype(float) if f"specificity_{end}" in part else [math.nan] * len(part)
-                for end in ("low", "high")
-            ]
-            for culture, difference, p, low, high in zip(
-                part["culture"], change.astype(float), part["p_adjusted"].astype(float), *ends, strict=True
-            ):
-                key = model, str(culture)
-                if name == "cultures":
-                    result[key] = difference, p, low, high, difference
-                elif key in result:
-                    result[key] = *_both(result[key][:2], (difference, p)), *result[key][2:]
-    return result
-
-
-def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """The first change, nan where the second has another sign, and the larger p-value, nan where one is unknown."""
-    return one[0] if one[0] * other[0] > 0 else math.nan, float(np.maximum(one[1], other[1]))
-
-
-def _own_change(record: dict[str, Any], measure: str) -> tuple[float, ...]:
-    """A culture's change under its own mask, its p-value and the ends of its interval, from effects.csv."""
-    change, p = CHANGES[measure]
-    names = (change, p, f"{change}_low", f"{change}_high", change)
-    return tuple(float(record.get(name, math.nan)) for name in names)
-
-
-def _cell(
-    record: dict[str, Any], tests: Mapping[str, tuple[float, ...]], specific: Container[str] = ()
-) -> dict[str, Any]:
-    """One culture under its own mask in one model; `tests`: measure -> change that was tested, its p-value and ends;
-    `specific` has measures whose tested change is that against other masks."""
-    changes = []
-    for measure, (_, unit, decimals) in MEASURES.items():
-        column, (change, p, low, high, shown) = CHANGES[measure][0], tests[measure]
-        against = measure in specific and np.isfinite(shown)
-        changes.append({
-            "text": f"{number(float(record[column]), decimals)} {unit}",
-            "against": f"own {MINUS} others {number(shown, decimals)}" if against else "",
-            "interval": bracket(low, high, decimals),
-            "p": p_value_text(p) if np.isfinite(p) else "",
-            "fares": FARES.get(direction(change, p), ""),
-        })  # fmt: skip
-    return {"changes": changes, "key": f"{float(record['drop']):.6g}"}

@@ -1,4 +1,4 @@
-"""Figures that put all models side by side: baseline accuracy, and an overview of what masks do."""
+"""Accuracy without any mask, all models side by side."""
 
 from __future__ import annotations
 
@@ -10,20 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from culture_neurons.report.figures import fonts, style
-from culture_neurons.report.figures.effects import (
-    MEASURES,
-    NO_EFFECT,
-    _legend,
-    compared,
-    draw_drops,
-    kinds_in_words,
-    known_kinds,
-    most_own_questions,
-    room_for_names,
-)
-from culture_neurons.report.figures.tables import Tables, percent, questions, rows
-from culture_neurons.report.figures.titles import CHANGE, PLANTED, named, plural, title
+from culture_neurons.report.figures import style
+from culture_neurons.report.figures.tables import Tables, questions, rows
+from culture_neurons.report.figures.titles import PLANTED, counted, named, title
 
 #: The normal quantile of a 95 % interval.
 Z = 1.959964
@@ -50,8 +39,16 @@ def _chance(tables: Tables) -> str:
 def caption_baseline(tables: Tables) -> str:
     """What `plot_baseline` shows."""
     who = ", ".join(named(tables, m) for m in tables.models)
-    n = max((questions(tables, m) or 0 for m in tables.models), default=0)
-    return f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. {plural(n, 'question')} each."
+    each = pd.to_numeric(tables.baseline["n"]).dropna().astype(int)
+    return (
+        f"Accuracy without any mask, per culture, with Wilson's 95 % interval: {who}. "
+        f"{counted(_per_model(tables, tables.models), 'question')} per model, {counted(each, 'question')} per culture."
+    )
+
+
+def _per_model(tables: Tables, models: Sequence[str]) -> list[int]:
+    """Evaluated questions of each model."""
+    return [questions(tables, model) or 0 for model in models]
 
 
 def no_baseline(tables: Tables) -> str:
@@ -74,10 +71,10 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         cell = max(0.17, spread * len(models))
         head, foot = 0.46, 0.4 + 0.15 * -(-len(models) // 2)
         fig = style.figure(style.SINGLE, head + foot + cell * max(1, len(cultures)))
-        n = sum(questions(tables, m) or 0 for m in models[:1])
         several = any(tables.is_planted(m) for m in models)
         style.heading(fig, f"Baseline accuracy{f', with the {PLANTED} control' if several else ''}", [
-            f"{plural(n, 'question')} per model, 95\N{NO-BREAK SPACE}% intervals{_chance(tables)}",
+            f"{counted(_per_model(tables, models), 'question')} per model, 95\N{NO-BREAK SPACE}% intervals"
+            f"{_chance(tables)}",
         ])  # fmt: skip
         height = fig.get_size_inches()[1]
         ax = style.axes(fig, 1.36, foot, style.SINGLE - 1.36 - 0.12, height - head - foot)
@@ -114,59 +111,3 @@ def plot_baseline(tables: Tables, models: list[str] | None = None, ax: Axes | No
         where = (ax.figure, below) if alone else (ax, {"loc": "best", "framealpha": 0.8})
         where[0].legend(handles, texts, handlelength=1.2, columnspacing=1.0, borderaxespad=0.1, **where[1])
     return ax.figure
-
-
-def caption_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
-    """What `plot_overview` shows."""
-    who = ", ".join(named(tables, m) for m in tables.models)
-    shown = compared(tables, tables.models, selectors)
-    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in tables.models), default=0)
-    words = {"self": "on the own culture", "cross": "on other cultures", "random": "under random masks"}
-    drawn = [kind for m in tables.models for kind in known_kinds(tables, m, shown, [top_fraction])]
-    places = kinds_in_words(drawn, words)
-    return (
-        f"Change {places}{places and ' '}(top {percent(top_fraction)}), by selector and model: {who}. "
-        f"{plural(n, 'evaluated question')} per model. Each model has a scale of its own."
-    )
-
-
-def no_overview(tables: Tables, selectors: Sequence[str], top_fraction: float) -> str:
-    """Why there are no changes to draw, "" where there are some."""
-    return "" if any(known_kinds(tables, model, selectors, [top_fraction]) for model in tables.models) else NO_EFFECT
-
-
-@style.with_style
-def plot_overview(tables: Tables, models: list[str], selectors: list[str], top_fraction: float) -> Figure:
-    """Self, cross and random changes by selector: a column of panels per model, each with its own scale."""
-    shown = compared(tables, models, selectors)
-    left, right, gap, foot, between = max(1.1, room_for_names(shown)), 0.1, 0.16, 0.62, 0.5
-    head = 0.78 if any(tables.is_planted(m) for m in models) else 0.64
-    columns = max(1, len(models))
-    width = min(2.6, (style.DOUBLE - left - right - (columns - 1) * gap) / columns)
-    total = columns * width + (columns - 1) * gap
-    cell = max(0.6, 0.24 * len(shown))
-    fig = style.figure(style.DOUBLE, head + 2 * cell + between + foot)
-    height = fig.get_size_inches()[1]
-    n = max((most_own_questions(tables, m, shown, [top_fraction]) for m in models), default=0)
-    planted = any(tables.is_planted(m) for m in models)
-    style.heading(fig, f"What masking a culture's neurons does{f', with the {PLANTED} control' if planted else ''}", [
-        f"Change of the mean over cultures ({CHANGE}), top {percent(top_fraction)}; {plural(n, 'question')} per model"
-        + ("; scales differ" if len(models) > 1 else ""),
-    ])  # fmt: skip
-    for row, measure in enumerate(MEASURES):
-        panels = []
-        for i, model in enumerate(models):
-            ax = style.axes(fig, left + i * (width + gap), height - head - cell - row * (cell + between), width, cell)
-            draw_drops(ax, tables, model, shown, top_fraction, measure, each=False)
-            ax.tick_params(labelleft=i == 0)
-            ax.set_xlabel("")
-            if row == 0:
-                name = fonts.label(model, max(10, int(width / 0.062)))
-                ax.set_title(name + (f"\n({PLANTED})" if tables.is_planted(model) else ""), pad=3, linespacing=1.1)
-            panels.append(ax)
-        for ax in panels:  # each has its own scale: beside a planted model, ordinary ones would be a line at 0
-            style.ticks(ax.xaxis, max(2, int(width / 0.42)))
-        y = height - head - cell - row * (cell + between) - 0.3
-        fig.text((left + total / 2) / style.DOUBLE, y / height, MEASURES[measure][1], ha="center", va="center")
-    _legend(fig, [k for m in models for k in known_kinds(tables, m, shown, [top_fraction])], small=False)
-    return fig
