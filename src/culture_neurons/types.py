@@ -68,20 +68,62 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """The neurons of a decoder with routed experts, side by side in each layer: neuron n is neuron n % m of expert
+    n // m, where an expert has m = widths[layer] / counts[layer] of them.
+
+    widths   how many neurons each layer has: in [layer, neuron], those behind are absent
+    counts   how many experts each layer has; 0 for a layer with one dense MLP, which every token reaches
+
+    Tokens are counted in columns: column 0 is all tokens that count, and the others are those that reach an expert, one
+    column for each, layer after layer.
+    """
+
+    widths: Sequence[int]
+    counts: Sequence[int]
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "counts"):
+            object.__setattr__(self, name, tuple(int(number) for number in getattr(self, name)))
+        pairs = list(zip(self.widths, self.counts, strict=True))
+        if any(width < 1 or count < 0 or (count and width % count) for width, count in pairs):
+            raise ConfigError(f"experts: layers of {self.widths} neurons in {self.counts} experts; expected multiples")
+
+    @property
+    def columns(self) -> int:
+        """How many columns of tokens there are."""
+        return 1 + sum(self.counts)
+
+    def first_columns(self) -> np.ndarray:
+        """The column of each layer's first expert, int64 [layer]."""
+        return 1 + np.cumsum([0, *self.counts[:-1]])
+
+    def column(self) -> np.ndarray:
+        """The column of each neuron, int32 [layer, neuron]; -1 where a layer has no such neuron."""
+        result = np.full((len(self.widths), max(self.widths)), -1, np.int32)
+        for row, width, count, first in zip(result, self.widths, self.counts, self.first_columns(), strict=True):
+            row[:width] = first + np.arange(width) // (width // count) if count else 0
+        return result
+
+
+@dataclass(frozen=True)
 class Statistics:
     """Sums over the tokens that count, of all questions of each culture; g is a neuron's activation at a token.
 
     cultures         names, in the order of the first axis
-    tokens           T, int64 [culture]: how many tokens count
+    tokens           T, int64 [culture]: how many tokens count; with `column` [culture, column]
     fired            K, int64 [culture, layer, neuron]: on how many of them the neuron fires, g > 0
     positive_sum     S, float64 [culture, layer, neuron]: how strongly, the sum of max(g, 0)
 
     What follows is None where it is not known; selectors that need it say so.
 
     negative_sum     N, float64 [culture, layer, neuron]: the sum of min(g, 0), never positive
-    samples          n, int64 [culture]: how many questions were added up
+    samples          n, int64 [culture]: how many questions were added up; with `column` [culture, column], those of
+                     which any token counts
     mean_sum         float64 [culture, layer, neuron]: the sum over questions of x = (S + N) / T, a question's mean of g
     square_sum       float64 [culture, layer, neuron]: the sum over questions of x^2
+    column           int [layer, neuron]: which column of `tokens` and `samples` counts for a neuron (`Experts.column`),
+                     -1 for one that is absent; None: all tokens reach all neurons
 
     Resamples hold the moments of x - x_0, with a number x_0 per neuron that is the same for all cultures: selectors
     may use only what x_0 does not change, differences of means and variances.
@@ -98,6 +140,7 @@ class Statistics:
     samples: np.ndarray | None = None
     mean_sum: np.ndarray | None = None
     square_sum: np.ndarray | None = None
+    column: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cultures", list(self.cultures))
@@ -108,39 +151,83 @@ class Statistics:
         n = len(self.cultures)
         if len(set(self.cultures)) != n:
             raise ConfigError(f"statistics: a culture occurs twice in {self.cultures}")
-        if self.tokens.shape != (n,) or self.fired.ndim != 3 or len(self.fired) != n:
+        of_tokens = (n,) if self.column is None else (n, *self.tokens.shape[1:2])
+        if self.tokens.shape != of_tokens or self.fired.ndim != 3 or len(self.fired) != n:
             raise ConfigError(
                 f"statistics: {n} cultures, but tokens {self.tokens.shape} and fired {self.fired.shape};"
                 " expected [culture] and [culture, layer, neuron]"
             )
+        if self.column is not None and self.column.shape != self.fired.shape[1:]:
+            raise ConfigError(f"statistics: fired {self.fired.shape} and column {self.column.shape} differ")
         for name, values in self.arrays.items():
             if values.shape != (self.tokens.shape if name in ("tokens", "samples") else self.fired.shape):
                 raise ConfigError(f"statistics: fired {self.fired.shape} and {name} {values.shape} differ")
         # The largest of each culture is compared: a comparison of all would take an array of their size.
-        if self.fired.size and (self.fired.max(axis=(1, 2)) > self.tokens.astype(self.fired.dtype)).any():
+        if self.column is not None:
+            too_many = any((k > self.tokens_of(c).astype(k.dtype)).any() for c, k in enumerate(self.fired))
+        else:
+            too_many = self.fired.size and (self.fired.max(axis=(1, 2)) > self.tokens.astype(self.fired.dtype)).any()
+        if too_many:
             raise ConfigError("statistics: a neuron fired on more tokens than there are")
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that are known, by name; the first axis of each is culture."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cultures"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("cultures", "column")}
         return {name: value for name, value in values.items() if value is not None}
 
     def reordered(self, order: Sequence[int]) -> Statistics:
         """The same with the cultures `order` along the first axis."""
-        return Statistics([self.cultures[i] for i in order], **{k: v[list(order)] for k, v in self.arrays.items()})
+        arrays = {name: values[list(order)] for name, values in self.arrays.items()}
+        return Statistics([self.cultures[i] for i in order], **arrays, column=self.column)
+
+    def tokens_of(self, culture: int) -> np.ndarray:
+        """T of each neuron for the culture of that number, int64 [layer, neuron]; 0 where a neuron is absent."""
+        return self._of_neurons(self.tokens, culture)
+
+    def samples_of(self, culture: int) -> np.ndarray:
+        """n of each neuron, as `tokens_of`."""
+        return self._of_neurons(self.samples, culture)
+
+    def _of_neurons(self, counts: np.ndarray, culture: int) -> np.ndarray:
+        if self.column is None:
+            return np.full(self.fired.shape[1:], counts[culture])
+        return np.append(counts[culture], 0)[self.column]  # column -1 is the last
+
+    def reached(self) -> np.ndarray:
+        """Whether tokens of every culture reach a neuron, bool [layer, neuron]: else cultures can't be compared."""
+        if self.column is None:
+            return np.ones(self.fired.shape[1:], bool)
+        return np.append((self.tokens > 0).all(axis=0), False)[self.column]
+
+    def subset(self, flat: np.ndarray) -> Statistics:
+        """The same of some neurons, given as indices into layer * neuron, as if they were one layer."""
+        n = len(self.cultures)
+        arrays = {
+            name: values if name in ("tokens", "samples") else values.reshape(n, -1)[:, None, flat]
+            for name, values in self.arrays.items()
+        }
+        column = None if self.column is None else self.column.reshape(-1)[None, flat]
+        return Statistics(self.cultures, **arrays, column=column)
 
     @property
     def probability(self) -> np.ndarray:
-        """P = K / T, float64 (float32 of such sums) [culture, layer, neuron]; 0 for a culture without tokens."""
+        """P = K / T, float64 (float32 of such sums) [culture, layer, neuron]; 0 for a culture without tokens, NaN for a
+        neuron of an expert that none of its tokens reached, and for one that is absent."""
         return self._per_token(self.fired)
 
     @property
     def mean_positive(self) -> np.ndarray:
-        """M = S / T, float64 (float32 of such sums) [culture, layer, neuron]; 0 for a culture without tokens."""
+        """M = S / T, as `probability`."""
         return self._per_token(self.positive_sum)
 
     def _per_token(self, sums: np.ndarray) -> np.ndarray:
+        if self.column is not None:
+            result = np.full(sums.shape, np.nan, np.float32 if sums.dtype == np.float32 else np.float64)
+            for c, row in enumerate(result):
+                tokens = self.tokens_of(c)
+                np.divide(sums[c], tokens.astype(row.dtype), out=row, where=tokens > 0)
+            return result
         tokens = np.maximum(self.tokens, 1)[:, None, None]
         return sums / (tokens.astype(np.float32) if sums.dtype == np.float32 else tokens)
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from culture_neurons.analysis import data_overlaps
+from culture_neurons.analysis.overlaps import Masks
 from tests.analysis.test_overlaps import masks
 
 
@@ -18,6 +19,16 @@ def test_layers_and_what_is_expected_in_them_by_hand():
     expected = [n / (total - n) for n, total in zip(by_chance, (8, 5, 3), strict=True)]
     assert [rows["a", layer]["expected"] for layer in (None, 0, 1)] == pytest.approx(expected)
     assert np.isnan([rows["c", None]["overlap"], rows["c", None]["expected"], rows["c", 1]["overlap"]]).all()
+
+
+def test_layers_of_different_widths_by_hand():
+    # Layers of 10 and 4 neurons: 3 and 1 of the one mask, 2 and 2 of the other.
+    one, other = (
+        Masks((2, 10), {"a": np.array(flat)}, (10, 4)) for flat in ([0, 1, 2, 13], [1, 2, 10, 11])
+    )  # fmt: skip
+    expected = [row["expected"] for row in data_overlaps.compare(one, other)]
+    by_chance = [3 * 2 / 10 + 1 * 2 / 4, 3 * 2 / 10, 1 * 2 / 4]
+    assert expected == pytest.approx([n / (total - n) for n, total in zip(by_chance, (8, 5, 3), strict=True)])
 
 
 def test_expected_overlap_is_that_of_random_masks_in_the_same_layers():

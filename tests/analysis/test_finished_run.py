@@ -61,7 +61,7 @@ def test_planted_models_are_known_by_their_file(folder, tmp_path):
     assert FinishedRun(copy).planted == {"n"}
 
 
-def test_units_at_several_sites_have_no_flat_index(folder, tmp_path):
+def test_units_at_several_sites_or_in_layers_of_several_widths_have_no_flat_index(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = copy / "m/masks/cas_top0.1.parquet"
     table, metadata = files.read_table(path)
@@ -69,6 +69,10 @@ def test_units_at_several_sites_have_no_flat_index(folder, tmp_path):
     masks = FinishedRun(copy).mask_file(("m", "cas", "0.1"))
     assert masks.flat is None
     assert sum(masks.sizes.values()) == len(table)
+    files.write_table(path, table, metadata | {"experts": {"widths": [30, 12], "counts": [0, 4]}})
+    assert FinishedRun(copy).mask_file(("m", "cas", "0.1")).flat is None
+    files.write_table(path, table, metadata | {"experts": {"widths": [30, 30], "counts": [5, 5]}})
+    assert FinishedRun(copy).mask_file(("m", "cas", "0.1")).flat is not None
 
 
 def test_a_folder_without_a_finished_run_is_refused_in_one_line(folder, tmp_path):

@@ -197,6 +197,14 @@ def test_layers_of_several_sites_have_their_units():
         mask_effects.neurons_per_layer(mask, ["a", "b"], 2, {"gate_proj": 20}, "m.parquet")
 
 
+def test_layers_with_experts_and_without_have_their_neurons():
+    """The metadata's `neurons` is that of the widest layer."""
+    experts = {"widths": [24, 80, 24], "counts": [0, 8, 0]}
+    assert mask_effects.units_per_layer({"neurons": 80, "experts": experts}) == {"act_fn": [24, 80, 24]}
+    alike = {"widths": [80, 80], "counts": [8, 8]}
+    assert mask_effects.units_per_layer({"neurons": 80, "experts": alike}) == {"act_fn": 80}
+
+
 def test_layers_may_have_different_numbers_of_units():
     mask = pd.DataFrame({"culture": ["a"], "site": ["q_proj"], "layer": [2]})
     units = mask_effects.units_per_layer({"neurons": {"q_proj": [4, 0, 8], "gate_proj": 20}})

@@ -10,6 +10,14 @@ def masks(shape=(2, 10), **chosen):
     return Masks(shape, {name: np.array(flat, dtype=np.int64) for name, flat in chosen.items()})
 
 
+def test_chance_is_over_the_neurons_that_there_are():
+    """Two layers of 10 and 4 neurons, side by side as [2, 10]."""
+    one = Masks((2, 10), {"a": np.array([0, 1, 2]), "b": np.array([2, 10])}, (10, 4))
+    (row,) = overlaps.compare_cultures(one)
+    assert row["expected"] == pytest.approx((3 * 2 / 14) / (5 - 3 * 2 / 14))
+    assert next(overlaps.compare_masks(one, one))["expected"] == pytest.approx((9 / 14) / (6 - 9 / 14))
+
+
 def test_overlaps_within_a_model_by_hand():
     one = masks(a=[0, 1, 2, 3], b=[2, 3, 4, 5], c=[])
     rows = {(row["a"], row["b"]): row for row in overlaps.compare_cultures(one)}

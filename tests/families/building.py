@@ -81,6 +81,8 @@ def _enlarge(model: nn.Module) -> None:
     closed (of Mllama's cross-attention) are opened."""
     kinds = nn.Linear, nn.Embedding, Conv1D
     matrices = {module.weight for module in model.modules() if isinstance(module, kinds)}
+    matrices |= {p for module in model.modules() if "Experts" in type(module).__name__
+                 for p in module.parameters(recurse=False) if p.ndim == 3}  # fmt: skip
     for weight in matrices:
         weight.mul_(4)
     for parameter in model.parameters():

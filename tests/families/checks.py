@@ -24,6 +24,7 @@ from culture_neurons.models.recording import activation_sums
 from culture_neurons.models.vision import keep_image_features
 from culture_neurons.types import PROJECTIONS, NeuronMask
 from tests.families import building, reference
+from tests.families.experts import Experts, experts_of
 from tests.families.questions import GENERATE, PROMPT, open_picture, samples
 
 ACTIONS = ("answer", "record", "ablate", "attribute", "generate")
@@ -37,13 +38,13 @@ class Differs(Exception):
     """What the package gives is not what it should be."""
 
 
-def check(model_type: str, folder: Path) -> dict[str, Any]:
+def check(model_type: str, folder: Path, **more: Any) -> dict[str, Any]:
     """What works: `text` and, for a family that sees, `images`: action -> "" or why not; `refused`: why it does not
-    load at all. The model is saved in `folder`."""
+    load at all. The model is saved in `folder`; `more` for its configuration."""
     if building.has_encoder(model_type):
         return {"refused": "an encoder beside the decoder"}
     try:
-        model = building.model(model_type)
+        model = building.model(model_type, **more)
     except ImportError as error:
         return {"refused": f"wants the package {_package(error)}"}
     sees = building.families()[model_type].sees
@@ -131,18 +132,30 @@ class Case:
     @property
     def mlps(self) -> list[reference.Mlp]:
         if self._found is None:
+            layers, width = list(enumerate(self.loaded.adapter.layers)), self.width_of_dense
+            routed = {i: experts_of(layer) for i, layer in layers if i in self.loaded.adapter.experts}
             with torch.inference_mode():
                 # Some layers run only where there is an image.
                 sees = self.loaded.image_token_id is not None
                 try:
                     given = reference.inputs(self.model, self.loaded.processor, samples(sees)[0])
-                    found = reference.mlps(self.model, self.loaded.adapter.n_neurons, given)
+                    found = reference.mlps(self.model, width, given)
                 except (ValueError, RuntimeError, TypeError, IndexError):
-                    found = reference.mlps(self.model, self.loaded.adapter.n_neurons, self.alone[0])
+                    found = reference.mlps(self.model, width, self.alone[0])
+            if routed:  # shared experts beside them are none of the layer's neurons
+                inside = {i: set(layer.modules()) for i, layer in layers if i not in routed}
+                dense = {i: mlp for i, modules in inside.items() for mlp in found if mlp.down in modules}
+                found = [routed.get(i, dense.get(i)) for i, _ in layers if i in routed or i in dense]
             if len(found) != self.loaded.adapter.n_layers:
                 raise Differs(f"{self.loaded.adapter.n_layers} layers are adapted, {len(found)} MLPs ran")
             self._found = found
         return self._found
+
+    @property
+    def width_of_dense(self) -> int:
+        """Neurons of MLPs without experts; 0 without any."""
+        adapter = self.loaded.adapter
+        return max((width for i, width in enumerate(adapter.widths) if i not in adapter.experts), default=0)
 
     def batch(self, loaded: loading.Loaded | None = None) -> Batch:
         return prepare(loaded or self.loaded, self.samples, open_picture, PROMPT)
@@ -174,8 +187,10 @@ class Case:
         for i, given in enumerate(self.alone):
             with torch.inference_mode():
                 g = reference.activations(self.model, self.mlps, given).double()
-            if tokens[i] != given["input_ids"].shape[1]:
-                raise Differs(f"{tokens[i]} tokens are counted, not {given['input_ids'].shape[1]}")
+                reached = reference.activations_of_layers(self.model, self.mlps, given)[1]
+            expected = [given["input_ids"].shape[1], *(n for of_layer in reached for n in of_layer.sum(dim=0).tolist())]
+            if np.atleast_1d(tokens[i]).tolist() != expected:
+                raise Differs(f"{tokens[i]} tokens are counted, not {expected}")
             _same(positive[i], g.clamp_min(0).sum(dim=1).numpy(), f"sums of question {i}")
             lowest, highest = (g > 1e-6).sum(dim=1).numpy(), (g > -1e-6).sum(dim=1).numpy()
             if ((fired[i] < lowest) | (fired[i] > highest)).any():
@@ -213,6 +228,10 @@ class Case:
         layer = np.sort(rng.integers(first, self.loaded.adapter.n_layers, size))
         rounds, neuron = divmod(np.arange(size) * 3, self.loaded.adapter.n_neurons)
         neuron += rounds
+        if self.loaded.adapter.experts:  # few tokens reach one: those of all questions that are strongest
+            with torch.inference_mode():
+                g = sum(reference.activations(self.model, self.mlps, given).abs().sum(dim=1) for given in self.alone)
+            neuron = np.array([g[at].argsort(descending=True)[i].item() for i, at in enumerate(layer)], dtype=int)
         return NeuronMask("x", np.array(["act_fn"] * size), layer, neuron)
 
     def attribute(self) -> None:
@@ -272,10 +291,11 @@ def _places(
     Where a module of the attention holds more than one site, the package is asked which units are whose;
     its own tests are about that.
     """
+    dense = [None if isinstance(mlp, Experts) else mlp for mlp in found]
     if site == "gate_proj":
-        return [(mlp.source, torch.arange(mlp.start, mlp.stop)) for mlp in found]
+        return [mlp and (mlp.source, torch.arange(mlp.start, mlp.stop)) for mlp in dense]
     if site == "up_proj":
-        return [reference.beside(loaded.model, mlp) for mlp in found]
+        return [mlp and reference.beside(loaded.model, mlp) for mlp in dense]
     given = projections(loaded.adapter, [site])[site]
     places = []
     for layer, projection in zip(loaded.adapter.layers, given, strict=True):

@@ -70,6 +70,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "qwen2_5_omni_text": _MROPE,
     "qwen2_5_vl_text": _MROPE,
     "qwen2_vl_text": _MROPE,
+    "qwen3_moe": {"num_experts": 4}, "qwen3_vl_moe_text": {"num_experts": 4},
     "vision-encoder-decoder": {"encoder": {"class": "vit"}, "decoder": {"class": "gpt2"}},
     "xlstm": {"chunk_size": 64},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16,

@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from culture_neurons.data import prompts
 from culture_neurons.types import Sample
 from tests.families.building import accepts
+from tests.families.experts import Experts, neurons
 from tests.families.questions import PROMPT, open_picture
 
 #: Parts of the names of modules that are no decoder of text.
@@ -177,19 +178,51 @@ def _entries(modules: Sequence[nn.Module], seen: dict[nn.Module, torch.Tensor]) 
             handle.remove()
 
 
-def activations(model: nn.Module, found: Sequence[Mlp], given: dict[str, torch.Tensor]) -> torch.Tensor:
-    """g, [layer, token, neuron], of one question."""
+def activations(model: nn.Module, found: Sequence[Mlp | Experts], given: dict[str, torch.Tensor]) -> torch.Tensor:
+    """g, [layer, token, neuron], of one question; zeros behind the last neuron of a layer."""
+    layers = activations_of_layers(model, found, given)[0]
+    widest = max(values.shape[1] for values in layers)
+    return torch.stack([nn.functional.pad(values, (0, widest - values.shape[1])) for values in layers])
+
+
+def activations_of_layers(
+    model: nn.Module, found: Sequence[Mlp | Experts], given: dict[str, torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """g of each layer, [token, neuron], of one question; and which experts tokens reach, [token, expert], of those
+    layers that have any."""
     seen: dict[nn.Module, torch.Tensor] = {}
-    with hooks({mlp.source for mlp in found}, lambda module, output: seen.__setitem__(module, output)):
+    dense = {mlp.source for mlp in found if isinstance(mlp, Mlp)}
+    routed = [mlp.module for mlp in found if isinstance(mlp, Experts)]
+    with hooks(dense, lambda module, output: seen.__setitem__(module, output)), _all_entries(routed, seen):
         logits(model, given)
     tokens = given["input_ids"].shape[1]
+    reached = []
 
-    def of_layer(mlp: Mlp) -> torch.Tensor:
+    def of_layer(mlp: Mlp | Experts) -> torch.Tensor:
+        if isinstance(mlp, Experts):
+            g, reaches = neurons(mlp, *seen[mlp.module])
+            reached.append(reaches)
+            return g
         if mlp.source not in seen:  # a layer of cross-attention, in a question without image
             return torch.zeros(tokens, mlp.stop - mlp.start)
         return _flat(mlp.act(seen[mlp.source][..., mlp.start : mlp.stop]))
 
-    return torch.stack([of_layer(mlp) for mlp in found])
+    return [of_layer(mlp) for mlp in found], reached
+
+
+@contextmanager
+def _all_entries(modules: Sequence[nn.Module], seen: dict[nn.Module, Any]) -> Iterator[None]:
+    """What modules of experts read: hidden states and the experts of each token."""
+
+    def keep(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        seen[module] = (*args, *kwargs.values())[:2]
+
+    handles = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _flat(values: torch.Tensor) -> torch.Tensor:
@@ -198,7 +231,7 @@ def _flat(values: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def untied(found: Sequence[Mlp]) -> Iterator[None]:
+def untied(found: Sequence[Mlp | Experts]) -> Iterator[None]:
     """Inside, layers that share the weight of their last projection (Zamba's) have one each."""
     downs = [mlp.down for mlp in found if isinstance(mlp, Mlp)]
     before = [down.weight for down in downs]
@@ -213,17 +246,21 @@ def untied(found: Sequence[Mlp]) -> Iterator[None]:
 
 
 @contextmanager
-def without(found: Sequence[Mlp], layer: Sequence[int], neuron: Sequence[int]) -> Iterator[None]:
+def without(found: Sequence[Mlp | Experts], layer: Sequence[int], neuron: Sequence[int]) -> Iterator[None]:
     """The model whose last projections do not read these neurons: columns of zeros in their weights."""
-    before = [mlp.down.weight.clone() for mlp in found]
+    weights = [mlp.down if isinstance(mlp, Experts) else mlp.down.weight for mlp in found]
+    before = [weight.clone() for weight in weights]
     try:
         for at, unit in zip(layer, neuron, strict=True):
-            weight = found[at].down.weight
+            weight = weights[at]
+            if isinstance(found[at], Experts):
+                weight[unit // found[at].width, :, unit % found[at].width].zero_()
+                continue
             (weight[unit] if isinstance(found[at].down, Conv1D) else weight[:, unit]).zero_()
         yield
     finally:
-        for mlp, weight in zip(found, before, strict=True):
-            mlp.down.weight.copy_(weight)
+        for weight, kept in zip(weights, before, strict=True):
+            weight.copy_(kept)
 
 
 def attributions(

@@ -90,6 +90,7 @@ EYES: dict[str, Eye] = {
     "qwen2_5_omni_thinker": Eye("<|vision_bos|><image><|vision_eos|>", sounds="WhisperFeatureExtractor", classes=(
         "Qwen2_5OmniProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor")),
     "qwen2_5_vl": Eye(_QWEN), "qwen2_vl": Eye(_QWEN), "qwen3_5": Eye(_QWEN), "qwen3_vl": Eye(_QWEN),
+    "qwen3_vl_moe": Eye(_QWEN, classes=("Qwen3VLProcessor", "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor")),
     "shieldgemma2": Eye("<boi>", more={"image_seq_length": 4}, outer={"mm_tokens_per_image": 4},
                         classes=("ShieldGemma2Processor", "Gemma3ImageProcessor", "")),
     "smolvlm": Eye(images={"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": _SIDE}},

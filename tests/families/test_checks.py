@@ -23,7 +23,7 @@ LIVE = {
     "gemma4_text": "layers that share keys and values",
     "gemma3n_text": "several streams, and padding whose states are zero",
     "zamba": "layers that share weights, beside others without an MLP",
-    "qwen3_moe": "experts",
+    "gpt_oss": "experts without an activation module",
     "bert": "an encoder",
     "bart": "a decoder with an encoder beside it",
     "qwen2_5_vl": "patches of all images in one row",

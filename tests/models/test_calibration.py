@@ -217,14 +217,17 @@ def test_replays_are_compared_with_whole_passes_before_the_first_repeat_alone(on
 
 
 def test_random_masks_are_the_same_every_time_and_differ():
-    masks = calibration.random_masks(4, 100, 40)
+    masks = calibration.random_masks([100] * 4, 40)
     assert [len(mask) for mask in masks] == [40] * calibration.MANY
     assert len({mask.neuron.tobytes() for mask in masks}) == calibration.MANY
     assert {int(layer) for mask in masks for layer in mask.layer} == {0, 1, 2, 3}
-    second = calibration.random_masks(4, 100, 40)
+    second = calibration.random_masks([100] * 4, 40)
     assert all((a.layer == b.layer).all() and (a.neuron == b.neuron).all() for a, b in zip(masks, second, strict=True))
+    narrow = calibration.random_masks([3, 8], 5)
+    assert all((mask.neuron < np.array([3, 8])[mask.layer]).all() for mask in narrow)
+    assert {(0, 2), (1, 7)} <= {place for m in narrow for place in zip(m.layer, m.neuron, strict=True)}
     # The mask of all neurons is one mask, which would run once for all.
-    assert [len(mask) for mask in calibration.random_masks(4, 100, 400)] == [200] * calibration.MANY
+    assert [len(mask) for mask in calibration.random_masks([100] * 4, 400)] == [200] * calibration.MANY
 
 
 def test_devices_have_finished_before_the_clock_is_read(monkeypatch):

@@ -106,7 +106,7 @@ def test_modules_are_those_of_the_last_layer():
     parts = ["self_attn", "self_attn.q_proj", "self_attn.o_proj", "mlp", "post_attention_layernorm",
              "pre_feedforward_layernorm", "post_feedforward_layernorm"]  # fmt: skip
     assert modules == {"model.norm", *(f"model.layers.2.{part}" for part in parts)}
-    other = SimpleNamespace(attentions=[None], layers=[nn.Module()], mlps=[nn.Identity()], n_neurons=1)
+    other = SimpleNamespace(attentions=[None], layers=[nn.Module()], mlps=[nn.Identity()], widths=(1,))
     assert [type(module) for module, _ in last_positions.last_positions(other, None)] == [nn.Identity]
 
 

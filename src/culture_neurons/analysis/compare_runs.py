@@ -214,7 +214,7 @@ def _compare_models(state: Comparison, model: str, other: str, matches: dict[str
 def _compare_masks(state: Comparison, a: MaskFile, b: MaskFile, matches: dict[str, tuple[str, str]],
                    where: dict[str, str], marks: dict[str, str]) -> None:  # fmt: skip
     if a.flat is None or b.flat is None:
-        state.note("masks", "units at several sites have no common index; masks at neurons are compared", **where)
+        state.note("masks", "only masks at neurons of layers of one width are compared", **where)
         return
     same_shape = a.flat.shape == b.flat.shape
     rows = pd.DataFrame(list(compared_masks.compare(a.flat, b.flat, matches, same_shape, state.seed)))

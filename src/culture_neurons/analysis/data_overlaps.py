@@ -30,11 +30,13 @@ def compare(first: Masks, second: Masks) -> Iterator[dict[str, Any]]:
     for culture in sorted(first.neurons.keys() & second.neurons.keys()):
         one, other = (mask.neurons[culture] for mask in (first, second))
         parts = [np.split(flat, np.searchsorted(flat, edges[1:-1])) for flat in (one, other)]
-        layers = [overlap_row(a, b, width) for a, b in zip(*parts, strict=True)]
-        by_chance = sum(row["n_a"] * row["n_b"] for row in layers) / width
+        widths = first.widths or [width] * n_layers
+        layers = [overlap_row(a, b, n) for a, b, n in zip(*parts, widths, strict=True)]
+        shares = [n / width for n in widths]  # of the widest layer
+        by_chance = sum(row["n_a"] * row["n_b"] / share for row, share in zip(layers, shares, strict=True)) / width
         total = len(one) + len(other)
         expected = by_chance / (total - by_chance) if total else np.nan
-        whole = overlap_row(one, other, n_layers * width) | {"expected": expected}
+        whole = overlap_row(one, other, first.size) | {"expected": expected}
         for layer, row in [(None, whole), *enumerate(layers)]:
             yield {"culture": culture, "layer": layer, **row}
 

@@ -158,7 +158,8 @@ class FinishedRun:
         width, layers, cultures = metadata["neurons"], metadata["layers"], metadata["cultures"]
         of = table["culture"].astype(str)
         sizes = {name: int((of == name).sum()) for name in cultures}
-        if isinstance(width, Mapping):
+        differ = len(set((metadata.get("experts") or {}).get("widths", []))) > 1
+        if isinstance(width, Mapping) or differ:
             return MaskFile(metadata, sizes, None)
         index = np.ravel_multi_index((table["layer"], table["neuron"]), (layers, width))
         flat = {name: np.sort(index[(of == name).to_numpy()]) for name in cultures}

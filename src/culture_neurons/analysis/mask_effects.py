@@ -17,7 +17,7 @@ import pandas as pd
 from culture_neurons.analysis import p_values
 from culture_neurons.errors import FileError
 from culture_neurons.question_groups import OPTIONAL, units
-from culture_neurons.types import MLP_SITES, Widths, widths_of_layers
+from culture_neurons.types import MLP_SITES, Widths, short_widths, widths_of_layers
 
 #: Normalised log-probabilities (nats) are raised to at least this (p = 1e-13), so that one hopeless answer, or an
 #: underflow to -inf, does not decide a mean.
@@ -247,7 +247,10 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def units_per_layer(metadata: Mapping[str, Any]) -> dict[str, Widths]:
-    """Units per layer by site, from a mask file's metadata: its `neurons` is one number for masks at act_fn."""
+    """Units per layer by site, from a mask file's metadata: its `neurons` is one number for masks at act_fn, and what
+    it has of `experts` says where layers differ."""
+    if experts := metadata.get("experts"):
+        return {"act_fn": short_widths(experts["widths"])}
     return dict(metadata["neurons"]) if isinstance(metadata["neurons"], Mapping) else {"act_fn": metadata["neurons"]}
 
 

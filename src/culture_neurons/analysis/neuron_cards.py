@@ -55,7 +55,7 @@ def estimate_probabilities(
     """P of each neuron and culture with its interval.
 
     cultures, units   of each sample; samples of one unit are drawn together, see `culture_neurons.question_groups`
-    tokens, fired     T [sample] and K [sample, neuron]
+    tokens, fired     T [sample], or [sample, neuron] where not all tokens reach a neuron, and K [sample, neuron]
     """
     labels, unit = np.array(cultures, dtype=object), np.array(units, dtype=object)
     names = sorted(set(cultures))
@@ -66,13 +66,14 @@ def estimate_probabilities(
         of_culture = labels == name
         k, t = _per_unit(unit[of_culture], fired[of_culture]), _per_unit(unit[of_culture], tokens[of_culture])
         n_units.append(len(t))
-        if t.sum() > 0:
-            value[:, c] = k.sum(axis=0) / t.sum()
-        if resamples and len(t) >= FEWEST_UNITS and t.sum() > 0:
-            resampled = _resampled(k, t, resamples, generator(seed, "cards", name))
+        t = t if t.ndim == 2 else t[:, None]
+        reached = np.broadcast_to(t.sum(axis=0) > 0, shape[:1])
+        np.divide(k.sum(axis=0), t.sum(axis=0), out=value[:, c], where=reached)
+        if resamples and len(t) >= FEWEST_UNITS and reached.any():
+            resampled = _resampled(k, t, resamples, generator(seed, "cards", name))[:, reached]
             ends = np.nanquantile(resampled, [0.025, 0.975], axis=0)
             ends[:, np.isclose(np.nanmin(resampled, axis=0), np.nanmax(resampled, axis=0), rtol=1e-9, atol=0)] = np.nan
-            low[:, c], high[:, c] = ends
+            low[reached, c], high[reached, c] = ends
     return Probabilities(names, value, low, high, n_units)
 
 
@@ -85,11 +86,14 @@ def _per_unit(unit: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _resampled(k: np.ndarray, t: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """P [resample, neuron] of units drawn with replacement; NaN where none of them has a token."""
+    """P [resample, neuron] of units drawn with replacement; NaN where none of them has a token.
+
+    k, t   K [unit, neuron], and T [unit, 1] or [unit, neuron]
+    """
     n, parts = len(t), []
     for start in range(0, resamples, step := max(1, _BLOCK // n)):
         weights = random.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start))  # (resample, unit)
-        total = (weights @ t)[:, None]
+        total = weights @ t
         parts.append(np.divide(weights @ k, total, out=np.full((len(weights), k.shape[1]), np.nan), where=total > 0))
     return np.concatenate(parts)
 
@@ -111,8 +115,9 @@ def rank_neurons(
 def most_active(tokens: np.ndarray, positive_sum: np.ndarray, count: int) -> list[list[tuple[int, float]]]:
     """Per neuron the samples with the largest mean activation S / T, as (row, S / T); those without any are left out.
 
-    T [sample] and S [sample, neuron]; the first of equal ones counts more.
+    T [sample] or [sample, neuron] and S [sample, neuron]; the first of equal ones counts more.
     """
-    mean = np.divide(positive_sum, tokens[:, None], out=np.zeros(positive_sum.shape), where=tokens[:, None] > 0)
+    tokens = tokens if tokens.ndim == 2 else tokens[:, None]
+    mean = np.divide(positive_sum, tokens, out=np.zeros(positive_sum.shape), where=tokens > 0)
     order = np.argsort(-mean, axis=0, kind="stable")[:count]  # (place, neuron)
     return [[(int(i), float(mean[i, j])) for i in order[:, j] if mean[i, j] > 0] for j in range(mean.shape[1])]

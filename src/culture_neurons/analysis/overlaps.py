@@ -44,25 +44,31 @@ _PAIRS = 200
 class Masks:
     """The masks of one selector and top fraction.
 
-    shape     number of layers, and of neurons per layer
+    shape     number of layers, and of neurons per layer, those of the widest one
     neurons   culture -> sorted flat indices into layer * neuron, int64
+    widths    neurons of each layer, where layers differ
     """
 
     shape: tuple[int, int]
     neurons: Mapping[str, np.ndarray]
+    widths: Sequence[int] = ()
+
+    @property
+    def size(self) -> int:
+        """How many neurons the model has."""
+        return sum(self.widths) if self.widths else self.shape[0] * self.shape[1]
 
 
 def compare_cultures(masks: Masks) -> Iterator[dict[str, Any]]:
     """Rows of all pairs of cultures, by name: a, b, sizes, n_shared, overlap, expected."""
     for a, b in combinations(sorted(masks.neurons), 2):
-        yield {"a": a, "b": b, **overlap_row(masks.neurons[a], masks.neurons[b], masks.shape[0] * masks.shape[1])}
+        yield {"a": a, "b": b, **overlap_row(masks.neurons[a], masks.neurons[b], masks.size)}
 
 
 def compare_masks(first: Masks, second: Masks) -> Iterator[dict[str, Any]]:
     """Rows of all cultures that have a mask in both, of one model: culture, sizes, n_shared, overlap, expected."""
     for culture in sorted(first.neurons.keys() & second.neurons.keys()):
-        size = first.shape[0] * first.shape[1]
-        yield {"culture": culture, **overlap_row(first.neurons[culture], second.neurons[culture], size)}
+        yield {"culture": culture, **overlap_row(first.neurons[culture], second.neurons[culture], first.size)}
 
 
 def compare_models(first: Masks, second: Masks, seed: int = 0) -> Iterator[dict[str, Any]]:

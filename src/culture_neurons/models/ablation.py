@@ -13,10 +13,11 @@ from torch import nn
 from culture_neurons.errors import ModelError
 from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.forward import logits_at
-from culture_neurons.models.hooks import Ablation, ablate, masks_of
+from culture_neurons.models.hooks import Ablation, ablate
 from culture_neurons.models.inference import Answer, answers, ask, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.mask_places import masks_of
 from culture_neurons.models.packing import packed
 from culture_neurons.models.readings import Reader, Reading
 from culture_neurons.models.replay import Replay

@@ -1,7 +1,7 @@
 """What a decoder layer holds beside its MLP: experts, and other branches.
 
-A layer of a mixture of experts may hold a dense MLP as well (Gemma 4), or experts in some layers only (DeepSeek): what
-is recorded and masked would then be a part of what the layer computes, and the results would look as any others do.
+A layer of a mixture of experts may hold a dense MLP as well (Gemma 4), or experts in some layers only (DeepSeek). What
+they are, and whether they can be analysed: `models.experts`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,25 @@ def experts(layer: nn.Module) -> str:
             alike = len({type(member) for member in members}) == 1  # T5 lists attention and MLP
             if alike and all(matrices(member) > 1 for member in members) and "adapter" not in name:  # Zamba 2's
                 return f"{name or 'the layer'}, a list of {len(members)} {type(members[0]).__name__}"
-        if isinstance(module, nn.modules.conv._ConvNd) or mixes_tokens(name):
-            continue
-        for weight, value in module.named_parameters(recurse=False):
-            if value.ndim == 3 and min(value.shape) > 1:
-                where = f"{name}.{weight}" if name else weight
-                return f"{where}, of shape {' x '.join(map(str, value.shape))}"
+        if sign := _weight_with_three_axes(name, module):
+            return sign
+    return ""
+
+
+def bank(layer: nn.Module, known: nn.Module) -> str:
+    """The first weight with three axes outside of the module `known`, as in `experts`; "" where there is none."""
+    inside = set(known.modules())
+    outside = ((name, module) for name, module in layer.named_modules() if module not in inside)
+    return next(filter(None, (_weight_with_three_axes(name, module) for name, module in outside)), "")
+
+
+def _weight_with_three_axes(name: str, module: nn.Module) -> str:
+    if isinstance(module, nn.modules.conv._ConvNd) or mixes_tokens(name):
+        return ""
+    for weight, value in module.named_parameters(recurse=False):
+        if value.ndim == 3 and min(value.shape) > 1:
+            where = f"{name}.{weight}" if name else weight
+            return f"{where}, of shape {' x '.join(map(str, value.shape))}"
     return ""
 
 

@@ -138,14 +138,16 @@ def spread_samples(
     return Spread(chosen, max(batches, key=padded) if whole else chosen[0].questions, len(questions))
 
 
-def random_masks(layers: int, neurons: int, size: int) -> list[NeuronMask]:
-    """Masks of `size` neurons anywhere in the model, the same ones every time; at most half of all neurons."""
-    total = layers * neurons
+def random_masks(widths: Sequence[int], size: int) -> list[NeuronMask]:
+    """Masks of `size` neurons anywhere in a model whose layers have so many, the same ones every time; at most half of
+    all neurons."""
+    total, first = sum(widths), np.cumsum([0, *widths[:-1]])
     masks = []
     for i in range(MANY):
         # What a mask costs does not depend on its size; masks of all neurons would be equal and share a pass.
         flat = np.sort(seeds.generator("calibration", i).choice(total, min(size, total // 2), replace=False))
-        masks.append(NeuronMask("calibration", "act_fn", flat // neurons, flat % neurons))
+        layer = np.searchsorted(first, flat, side="right") - 1
+        masks.append(NeuronMask("calibration", "act_fn", layer, flat - first[layer]))
     return masks
 
 
@@ -174,7 +176,7 @@ def measure(
 
     Raises what the work raises, an out-of-memory error for a single question too.
     """
-    masks = random_masks(loaded.adapter.n_layers, loaded.adapter.n_neurons, mask_size)
+    masks = random_masks(loaded.adapter.widths, mask_size)
     content = rule in NEED_CONTENT
 
     def recorded(batch: Batch) -> Batch:

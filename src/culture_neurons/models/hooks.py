@@ -7,32 +7,23 @@ silent hook would give plausible numbers that mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
-from culture_neurons.errors import ConfigError, ModelError
+from culture_neurons.errors import ModelError
 from culture_neurons.models.adapters import Adapter, adapt
-from culture_neurons.models.projections import Projection, projections, widths
-from culture_neurons.types import NeuronMask, OwnMasks
+from culture_neurons.models.expert_hooks import ExpertSums, gain_at
+from culture_neurons.models.experts import RoutedExperts
+from culture_neurons.models.mask_places import masks_of, on_devices, positions
+from culture_neurons.models.taps import Tap, attached
+from culture_neurons.types import Experts, NeuronMask, OwnMasks
 
 #: Numbers of float32 that `token_sums` works on at a time on a CPU: 1 MiB.
 _CACHED = 1 << 18
-
-
-@dataclass(frozen=True)
-class Tap:
-    """Where numbers are seen: at what a module puts out, or at what it reads; and `function` of them, where there is
-    one."""
-
-    module: nn.Module
-    at_input: bool = False
-    function: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 class Recorder:
@@ -41,9 +32,11 @@ class Recorder:
     #: What messages call the layers; () where they have their numbers (`Adapter.numbers`).
     numbers: Sequence[int] = ()
 
-    def __init__(self, n_layers: int, negative_sum: bool = False) -> None:
+    def __init__(self, n_layers: int, negative_sum: bool = False, experts: Experts | None = None) -> None:
         self._n_layers = n_layers
         self._negative_sum = negative_sum
+        self._experts = experts
+        self._of_experts: dict[int, ExpertSums] = {}
         self._weights: torch.Tensor | None = None
         self._left_out: dict[torch.device, torch.Tensor] = {}
         self._sums: dict[int, tuple[torch.Tensor, ...]] = {}
@@ -53,6 +46,21 @@ class Recorder:
         self._weights = weights
         self._left_out = {}
         self._sums = {}
+        self._of_experts = {}
+
+    def _begin(self, layer: int, experts: RoutedExperts, n_tokens: int) -> None:
+        if self._weights is None:
+            raise ModelError("a forward pass ran without Recorder.start")
+        if layer in self._of_experts:
+            raise ModelError(f"the experts of layer {self._number(layer)} ran twice in one forward pass")
+        self._of_experts[layer] = ExpertSums(experts, self._weights, self._negative_sum)
+        self._of_experts[layer].begin(n_tokens)
+
+    def _add_expert(self, layer: int, expert: int, tokens: torch.Tensor, g: torch.Tensor) -> None:
+        self._of_experts[layer].add(expert, tokens, g)
+
+    def _end(self, layer: int) -> None:
+        self._sums[layer] = self._of_experts[layer].values()
 
     def _add(self, layer: int, g: torch.Tensor) -> None:
         if self._weights is None:
@@ -75,7 +83,8 @@ class Recorder:
 
     def collect(self) -> tuple[np.ndarray, ...]:
         """T int64 [sample], K int32 and S float32 [sample, layer, neuron] of the last forward pass; and N, like S, if
-        it is recorded.
+        it is recorded. Of a model with experts T is [sample, column] (`types.Experts`). Sums are 0 behind the last
+        neuron of a layer that has fewer than others.
 
         The sums stay on the device until here. Raises ModelError when the hook of a layer did not run.
         """
@@ -83,13 +92,22 @@ class Recorder:
         if silent or self._weights is None:
             raise ModelError(f"no activations came from layers {silent}: the model bypasses its activation modules")
         device = self._sums[0][0].device
+        widest = max(sums[0].shape[1] for sums in self._sums.values())
+
+        def of_layer(layer: int, k: int) -> torch.Tensor:
+            values = self._sums[layer][k].to(device)
+            return values if values.shape[1] == widest else nn.functional.pad(values, (0, widest - values.shape[1]))
+
         fired, *others = (
-            torch.stack([self._sums[i][k].to(device) for i in range(self._n_layers)], dim=1)
-            for k in range(len(self._sums[0]))
+            torch.stack([of_layer(i, k) for i in range(self._n_layers)], dim=1) for k in range(len(self._sums[0]))
         )
         sums = [_to_host(values).numpy() for values in (fired.to(torch.int32), *others)]
-        tokens = self._weights.sum(dim=1).numpy()
-        self._weights, self._left_out, self._sums = None, {}, {}
+        tokens = self._weights.sum(dim=1)
+        if self._experts is not None:
+            of_experts = [self._of_experts[layer].tokens.to("cpu", torch.int64) for layer in sorted(self._of_experts)]
+            tokens = torch.cat([tokens[:, None], *of_experts], dim=1)
+        tokens = tokens.numpy()
+        self._weights, self._left_out, self._sums, self._of_experts = None, {}, {}, {}
         return tokens, *sums
 
 
@@ -146,9 +164,10 @@ def record(model: nn.Module | Adapter, negative_sum: bool = False) -> Iterator[R
     A float16 or bfloat16 g is summed in float32.
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
-    recorder = Recorder(adapter.n_layers, negative_sum)
+    recorder = Recorder(adapter.n_layers, negative_sum, adapter.expert_axis)
     recorder.numbers = adapter.numbers
-    with _attached([_recorded(adapter, layer) for layer in range(adapter.n_layers)], recorder._add):
+    taps = [_recorded(adapter, layer) for layer in range(adapter.n_layers)]
+    with attached(taps, recorder._add, recorder._begin, recorder._add_expert, recorder._end):
         yield recorder
 
 
@@ -156,9 +175,11 @@ def _recorded(adapter: Adapter, layer: int) -> Tap:
     """Where g of a layer is seen. Without an activation module, the projection back to the residual stream reads g in a
     plain MLP, and g * up in a gated one: there g is computed from what gate puts out, as the model does it."""
     function = adapter.functions.get(layer)
+    if layer in adapter.experts:
+        return Tap(adapter.activations[layer], experts=adapter.experts[layer])
     if function is None:
         return Tap(adapter.activations[layer], adapter.reads_input(layer))
-    gate, m = adapter.part(layer, "gate"), adapter.n_neurons
+    gate, m = adapter.part(layer, "gate"), adapter.widths[layer]
     start = 0 if adapter.layouts[layer].up else m * adapter.up_first  # half of a fused projection
     return Tap(gate, function=lambda values: function(values[..., start : start + m]))
 
@@ -168,17 +189,20 @@ class Ablation:
 
     def __init__(self, adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]) -> None:
         #: What is hooked, by number, and the layer of each: first all activations, then projections.
-        modules, self._layers, places = _positions(adapter, masks)
+        modules, self._layers, places = positions(adapter, masks)
         inputs = {id(module) for i, module in enumerate(adapter.activations) if adapter.reads_input(i)}
-        self.taps = [Tap(module, id(module) in inputs) for module in modules]
+        experts = {id(adapter.activations[layer]): of_layer for layer, of_layer in adapter.experts.items()}
+        self.taps = [Tap(module, id(module) in inputs, experts=experts.get(id(module))) for module in modules]
         devices = [_device(layer) for layer in adapter.layers]
         # Indices of all masks go to the devices now, so that changing masks waits for nothing.
-        self._masks = [_on_devices(masks_of(mask), places, devices) for mask in masks]
+        self._masks = [on_devices(masks_of(mask), places, devices) for mask in masks]
         #: Per mask, the cultures whose questions it is for; None: all questions.
         self._only = [[m.culture for m in mask.masks] if isinstance(mask, OwnMasks) else None for mask in masks]
         self._cultures: Sequence[str] = ()
         self._index: int | None = None
         self._gain: dict[int, torch.Tensor] = {}
+        self._expert_gain: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
+        self._length = 0  # tokens of each prompt
         self._runs = [0] * len(self.taps)
 
     def ask(self, cultures: Sequence[str]) -> None:
@@ -188,7 +212,7 @@ class Ablation:
     def use(self, index: int | None) -> None:
         """Put mask `index` in force from the next forward pass on; None: the model as it is."""
         self._index = index
-        self._gain = {}
+        self._gain, self._expert_gain = {}, {}
         self._runs = [0] * len(self._runs)
 
     def check(self, first: int = 0, partly: bool = False) -> None:
@@ -217,73 +241,48 @@ class Ablation:
             return (g.view(len(gain), -1, g.shape[-1]) * gain).view(g.shape)
         return g * gain
 
+    def _begin(self, place: int, experts: RoutedExperts, n_tokens: int) -> None:
+        self._length = n_tokens // max(1, len(self._cultures))
+        own = self._index is not None and self._only[self._index] is not None
+        if own and self._length * len(self._cultures) != n_tokens:
+            raise ModelError(f"masks for {len(self._cultures)} prompts, but {n_tokens} tokens reach the experts")
+
+    def _apply_expert(self, place: int, expert: int, tokens: torch.Tensor, g: torch.Tensor) -> torch.Tensor | None:
+        if self._index is None or place not in self._masks[self._index]:
+            return None
+        experts = self.taps[place].experts
+        if place not in self._expert_gain:
+            gain = self._rows(place, experts.count * experts.width, g)
+            self._expert_gain[place] = gain, self._own_rows(g.device)
+        return g * gain_at(*self._expert_gain[place], experts, expert, tokens, self._length)
+
+    def _end(self, place: int) -> None:
+        self._runs[place] += 1
+
     def _gain_of(self, place: int, g: torch.Tensor) -> torch.Tensor:
         """What to multiply g by: [neuron], or [prompt, 1, neuron] where each prompt has a mask of its own."""
-        neurons_by_row, only = self._masks[self._index][place], self._only[self._index]
-        gain = torch.ones(len(only) + 1 if only is not None else 1, g.shape[-1], dtype=g.dtype, device=g.device)
-        for row, (neurons, factor) in neurons_by_row.items():
-            gain[row].index_fill_(0, neurons.to(g.device), factor)
-        if only is None:
+        gain, own = self._rows(place, g.shape[-1], g), self._own_rows(g.device)
+        if own is None:
             return gain[0]
         if len(g) % max(1, len(self._cultures)) if g.ndim == 2 else len(self._cultures) != len(g):
             raise ModelError(f"masks for {len(self._cultures)} prompts, but {len(g)} pass through the model")
-        own = {culture: row for row, culture in enumerate(only)}  # the last row is all ones: no mask
-        return gain[torch.tensor([own.get(c, len(only)) for c in self._cultures], device=g.device), None]
+        return gain[own, None]
 
+    def _rows(self, place: int, width: int, g: torch.Tensor) -> torch.Tensor:
+        """The gain of each mask in force, [mask, neuron], like g; the last of several is all ones: no mask."""
+        neurons_by_row, only = self._masks[self._index][place], self._only[self._index]
+        gain = torch.ones(len(only) + 1 if only is not None else 1, width, dtype=g.dtype, device=g.device)
+        for row, (neurons, factor) in neurons_by_row.items():
+            gain[row].index_fill_(0, neurons.to(g.device), factor)
+        return gain
 
-def masks_of(mask: NeuronMask | OwnMasks) -> Sequence[NeuronMask]:
-    """The masks that are in force together; for different questions, where there are several."""
-    return mask.masks if isinstance(mask, OwnMasks) else (mask,)
-
-
-def _positions(
-    adapter: Adapter, masks: Sequence[NeuronMask | OwnMasks]
-) -> tuple[list[nn.Module], list[int], dict[str, dict[int, tuple[int, Projection]]]]:
-    """The modules that masks act on, the layer of each, and by site, per layer, the module's number and the site's
-    place in what it puts out. Raises ConfigError for a neuron that the model does not have."""
-    single_masks = [mask for group in masks for mask in masks_of(group)]
-    used = sorted({str(site) for mask in single_masks for site in np.unique(mask.site)} - {"act_fn"})
-    by_site = {"act_fn": [Projection(module, 0, adapter.n_neurons) for module in adapter.activations]}
-    by_site |= projections(adapter, used)
-    for mask in single_masks:
-        for site in map(str, np.unique(mask.site)):
-            layer, neuron = mask.layer[mask.site == site], mask.neuron[mask.site == site]
-            units = np.array(widths(by_site[site]))
-            outside = (layer < 0) | (layer >= len(units)) | (neuron < 0)
-            outside |= neuron >= np.where(outside, 0, units[np.where(outside, 0, layer)])
-            if outside.any():
-                at, sizes = int(outside.argmax()), " or ".join(map(str, np.unique(units)))
-                raise ConfigError(
-                    f"mask of {mask.culture!r}: layer {layer[at]}, neuron {neuron[at]} is outside the model "
-                    f"({len(units)} layers of {sizes} neurons at {site}); was it made for another model?"
-                )
-    # A fused projection is one module, which holds several sites.
-    layer_of = {p.module: layer for of_site in by_site.values() for layer, p in enumerate(of_site) if p is not None}
-    number = {module: i for i, module in enumerate(layer_of)}
-    places = {
-        site: {layer: (number[p.module], p) for layer, p in enumerate(of_site) if p is not None}
-        for site, of_site in by_site.items()
-    }
-    return list(layer_of), list(layer_of.values()), places
-
-
-def _on_devices(
-    masks: Sequence[NeuronMask],
-    places: dict[str, dict[int, tuple[int, Projection]]],
-    devices: Sequence[torch.device],
-) -> dict[int, dict[int, tuple]]:
-    """Number of the module -> number of the mask -> its neurons there, on the layer's device, and its factor."""
-    result: dict[int, dict[int, tuple]] = {}
-    for number, mask in enumerate(masks):
-        for site in map(str, np.unique(mask.site)):
-            for layer in map(int, np.unique(mask.layer[mask.site == site])):
-                place, projection = places[site][layer]
-                chosen = mask.neuron[(mask.site == site) & (mask.layer == layer)]
-                neurons = projection.outputs()[torch.from_numpy(chosen)].to(devices[layer])
-                of_place = result.setdefault(place, {})
-                before = [of_place[number][0]] if number in of_place else []
-                of_place[number] = torch.cat([*before, neurons]), mask.factor
-    return result
+    def _own_rows(self, device: torch.device) -> torch.Tensor | None:
+        """The row of `_rows` of each prompt, int64 [prompt]; None where one mask is for all."""
+        only = self._only[self._index]
+        if only is None:
+            return None
+        own = {culture: row for row, culture in enumerate(only)}
+        return torch.tensor([own.get(c, len(only)) for c in self._cultures], device=device)
 
 
 @contextmanager
@@ -295,38 +294,8 @@ def ablate(model: nn.Module | Adapter, masks: Sequence[NeuronMask | OwnMasks]) -
     """
     adapter = model if isinstance(model, Adapter) else adapt(model)
     ablation = Ablation(adapter, masks)
-    with _attached(ablation.taps, ablation._apply):
+    with attached(ablation.taps, ablation._apply, ablation._begin, ablation._apply_expert, ablation._end):
         yield ablation
-
-
-@contextmanager
-def _attached(
-    taps: Sequence[Tap], react: Callable[[int, torch.Tensor], torch.Tensor | None]
-) -> Iterator[None]:
-    """Call `react(number, g)` at every tap; a tensor that it returns takes the place of g."""
-
-    def hook(number: int) -> Callable[..., torch.Tensor | None]:
-        return lambda module, args, output: react(number, output)
-
-    def function_hook(number: int, function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., None]:
-        return lambda module, args, output: react(number, function(output))
-
-    def input_hook(number: int) -> Callable[..., Any]:
-        def replace(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-            new = react(number, args[0])
-            return None if new is None else (new, *args[1:])
-
-        return replace
-
-    with ExitStack() as hooks:
-        for number, tap in enumerate(taps):
-            if tap.at_input:
-                hooks.enter_context(tap.module.register_forward_pre_hook(input_hook(number)))
-            elif tap.function is not None:
-                hooks.enter_context(tap.module.register_forward_hook(function_hook(number, tap.function)))
-            else:
-                hooks.enter_context(tap.module.register_forward_hook(hook(number)))
-        yield
 
 
 def _device(layer: nn.Module) -> torch.device:

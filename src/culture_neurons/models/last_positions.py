@@ -45,7 +45,7 @@ def last_positions(adapter: Adapter, norm: nn.Module | None, keep: int = 1) -> l
     modules = [module for module in modules if isinstance(module, nn.Module)]
     stand_ins: list[StandIn] = [(module, _rows(module, keep=keep)) for module in modules]
     if adapter.mlps[-1] is not adapter.layers[-1]:
-        stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.n_neurons, keep)))
+        stand_ins.append((adapter.mlps[-1], _rows(adapter.mlps[-1], adapter.widths[-1], keep)))
     return stand_ins if attention is None else [*stand_ins, (attention, _queries(attention, keep))]
 
 

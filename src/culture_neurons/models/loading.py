@@ -214,6 +214,11 @@ def _further(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"model {name!r}: from_pretrained: {key!r} would be written into every result; use HF_TOKEN instead"
             )
+        if key == "experts_implementation" and arguments[key] != "eager":
+            raise ConfigError(
+                f"model {name!r}: from_pretrained: {key} {arguments[key]!r}; leave it out: experts run one after the "
+                "other, so that their neurons can be seen"
+            )
         if key == "gguf_file":
             raise ConfigError(f"model {name!r}: from_pretrained: {key!r} is no setting; use gguf: {{path: ...}}")
         if key in _OWN_KEYS:

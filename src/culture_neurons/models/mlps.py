@@ -111,7 +111,7 @@ def candidates(layer: nn.Module) -> Iterator[Candidate]:
             continue
         projections, others = parts
         if layouts := list(_layouts(module, projections)):
-            activations = [path for path in others if _is_elementwise(module.get_submodule(path))]
+            activations = [path for path in others if is_elementwise(module.get_submodule(path))]
             yield Candidate(name, module, layouts, activations)
 
 
@@ -150,7 +150,7 @@ def _layouts(module: nn.Module, projections: Sequence[str]) -> Iterator[Layout]:
 
 
 @torch.no_grad()
-def _is_elementwise(module: nn.Module) -> bool:
+def is_elementwise(module: nn.Module) -> bool:
     """Whether a module computes each number from one number, and changes some: an activation, no norm or dropout."""
     value = next(module.parameters(), torch.empty(0))
     if value.device.type == "meta":

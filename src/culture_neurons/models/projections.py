@@ -113,7 +113,9 @@ def report_sites(name: str, by_site: Mapping[str, Site]) -> None:
 
 
 def _mlp(adapter: Adapter, layer: int, site: str) -> Projection | None:
-    gate, up, width = adapter.part(layer, "gate"), adapter.part(layer, "up"), adapter.n_neurons
+    gate, up, width = adapter.part(layer, "gate"), adapter.part(layer, "up"), adapter.widths[layer]
+    if gate is None:  # routed experts have no modules of their own
+        return None
     if adapter.layouts[layer].plain:
         return Projection(gate, 0, width) if site == "gate_proj" else None
     if up is not None:

@@ -75,7 +75,8 @@ class Replay:
         self.kind: Hashable = None
         self._below: list[StandIn] = []  # layers before this one hand back the output of the last of them
         self._parts: list[StandIn] = []  # attention, projections and activation of this layer hand back theirs
-        ends_with_mlp = loaded.adapter.layers[-1] is self._layers[-1]
+        last = loaded.adapter.n_layers - 1  # experts are given all positions
+        ends_with_mlp = loaded.adapter.layers[-1] is self._layers[-1] and last not in loaded.adapter.experts
         self._tail = (
             last_positions(loaded.adapter, getattr(self._decoder, "norm", None), positions.keep)
             if savings and ends_with_mlp
@@ -119,6 +120,8 @@ class Replay:
         if not activation_only or self._parts:
             return self._pass(self._parts if activation_only else [])
         adapter, at = self._loaded.adapter, self.layer
+        if at in adapter.experts:
+            return self._keeping_attention(at)
         gate, up = adapter.part(at, "gate"), adapter.part(at, "up")
         # Where a function is the activation, what it reads is kept, and it runs again.
         activation = None if adapter.reads_input(at) else adapter.activations[at]
@@ -133,6 +136,16 @@ class Replay:
         if activation is not None and (up is not None or adapter.layouts[at].plain):
             outputs[gate] = outputs[activation]  # nobody reads it, and this is there
         self._parts = [returning(module, output) for module, output in outputs.items()]
+        return result
+
+    def _keeping_attention(self, at: int) -> torch.Tensor:
+        """In a layer with experts, these run again: their activations come one by one."""
+        attention = self._loaded.adapter.attentions[at]
+        with record_runs([attention] if attention is not None else []) as runs:
+            result = self._pass([])
+        if len(runs) != (attention is not None):
+            raise ModelError(f"attention of its layer {at} does not run once")
+        self._parts = [returning(module, output) for module, output in runs]
         return result
 
     def _pass(self, stand_ins: Sequence[StandIn]) -> torch.Tensor:

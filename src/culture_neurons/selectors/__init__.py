@@ -79,11 +79,24 @@ def score(name: str, statistics: Statistics, **given: Any) -> np.ndarray:
     given        options of the method; see its function
 
     Cultures are summed in the order of their names, so reordering them reorders the scores, bit for bit.
+    Of a model with routed experts, methods are given the neurons that tokens of every culture reach: the scores of
+    others are -inf, and NaN where a layer has no such neuron.
     Raises ConfigError for an unknown selector or option, or a value out of range.
     """
     check(name, given)
+    if statistics.column is not None and not (reached := statistics.reached()).all():
+        return _of_reached(name, statistics, reached, given)
     method = load_function(resolve(name).score)
     order = sorted(range(len(statistics.cultures)), key=lambda i: statistics.cultures[i])
     if order == list(range(len(order))):
         return method(statistics, **given)
     return method(statistics.reordered(order), **given)[np.argsort(order)]
+
+
+def _of_reached(name: str, statistics: Statistics, reached: np.ndarray, given: Mapping[str, Any]) -> np.ndarray:
+    result = np.full(statistics.fired.shape, -np.inf, np.result_type(statistics.positive_sum, np.float32))
+    result[:, statistics.column < 0] = np.nan
+    if reached.any():
+        flat = np.flatnonzero(reached)
+        result.reshape(len(result), -1)[:, flat] = score(name, statistics.subset(flat), **given)[:, 0]
+    return result

@@ -33,7 +33,7 @@ def choose_matched(
 
     scores       float32 [culture, layer, neuron], uniform: they decide within a bin
     budget       not used: the size is the reference's
-    probability  P, float64 [culture, layer, neuron]
+    probability  P, float64 [culture, layer, neuron]; NaN where no token reached a neuron's expert
     reference    per culture, flat indices of the reference mask
 
     Neurons of the reference itself are taken only where a bin has too few others, so that the counts
@@ -47,7 +47,8 @@ def choose_matched(
         in_reference[reference_indices] = True
         counts = np.bincount(bins[reference_indices], minlength=scores.shape[1] * 11)
         # Members of a bin side by side; short integers are sorted in linear time, whole scores are not sorted at all.
-        ends = np.cumsum(np.bincount(bins, minlength=len(counts)))
+        bins = np.where(row > 0, bins, len(counts))  # what can't be chosen, such as what no token reached
+        ends = np.cumsum(np.bincount(bins, minlength=len(counts) + 1))
         members = np.split(np.argsort(bins.astype(np.uint16), kind="stable"), ends[:-1])
         picked = [np.empty(0, dtype=np.int64)]
         for b in np.flatnonzero(counts):
@@ -71,7 +72,7 @@ def activity_decile(probability: np.ndarray) -> np.ndarray:
 
     Equal values share a decile, so with many ties some deciles are empty.
     """
-    alive = probability[probability > 0]
+    alive = probability[probability > 0]  # no NaN
     if not alive.size:
         return np.full(probability.shape, -1, dtype=np.int64)
     # Sorting first and comparing edge by edge take a fraction of the time of np.quantile and np.searchsorted alone.

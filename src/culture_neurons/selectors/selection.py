@@ -33,11 +33,12 @@ def select(
 ) -> pd.DataFrame:
     """Choose neurons: a table with one row per (culture, chosen neuron), by culture name, then rank.
 
-    scores         float [culture, layer, neuron]; higher = more sensitive
+    scores         float [culture, layer, neuron]; higher = more sensitive; NaN behind the last neuron of a layer that
+                   has fewer than others
     cultures       names along the first axis
     top_fraction   the share of all layers * neurons that each culture may take, in (0, 1]
 
-    Per culture the round(layers * neurons * top_fraction) neurons of highest score are taken (`budget`), ties in the
+    Per culture the round(neurons of all layers * top_fraction) of highest score are taken (`budget`), ties in the
     order (layer, index). Scores <= 0 or -inf are never chosen, so a mask may be smaller, or empty.
 
     selector       a method with a choice of its own (`lape-original`, `random-matched`); "" for the rule above
@@ -56,12 +57,14 @@ def select(
         )
     if site not in SITES:
         raise ConfigError(f"unknown site {site!r}; known: {', '.join(SITES)}")
-    size = budget(top_fraction, scores.shape[1], scores.shape[2])
     with np.errstate(over="ignore", under="ignore"):
         scores = scores.astype(np.float32, copy=False)
+    widths = layer_widths(scores)
+    widths[widths == 0] = scores.shape[2]  # no layer is without neurons
     for culture, row in zip(cultures, scores, strict=True):
-        if np.isnan(row).any():
+        if (np.isnan(row) != (np.arange(row.shape[1]) >= widths[:, None])).any():
             raise ConfigError(f"the scores of culture {culture!r} hold values that are no numbers (nan)")
+    size = budget_of_layers(top_fraction, widths)
     entry = selectors.resolve(selector) if selector else None
     if entry is None or not entry.choose:
         chosen = [top_indices(row.ravel(), size) for row in scores]
@@ -102,6 +105,19 @@ def budget(top_fraction: float | str, layers: int, neurons: int) -> int:
             f" expected at least {1 / (layers * neurons):.2g}"
         )
     return size
+
+
+def layer_widths(scores: np.ndarray) -> np.ndarray:
+    """How many neurons each layer has, int64 [layer], by scores [culture, layer, neuron]: those behind are NaN."""
+    if not len(scores):
+        return np.full(scores.shape[1], scores.shape[2])
+    return scores.shape[2] - np.isnan(scores).all(axis=0)[:, ::-1].cumprod(axis=1).sum(axis=1)
+
+
+def budget_of_layers(top_fraction: float | str, widths: Sequence[int] | np.ndarray) -> int:
+    """`budget` of layers that have so many neurons each, the same where all have as many."""
+    layers, neurons = (len(widths), widths[0]) if len(set(widths)) == 1 else (1, sum(widths))
+    return budget(top_fraction, layers, neurons)
 
 
 def top_indices(scores: np.ndarray, size: int) -> np.ndarray:

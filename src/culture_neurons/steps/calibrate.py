@@ -53,14 +53,14 @@ def main(o: argparse.Namespace) -> None:
     batches = calibration.spread_samples(loaded, samples, prompt, o.batch_size, most=most)
     start_up = time.perf_counter() - start  # what each job does before its first batch, imports too
     layers, neurons = loaded.adapter.n_layers, loaded.adapter.n_neurons
-    size = selection.budget(o.top_fraction, layers, neurons)
+    size = selection.budget_of_layers(o.top_fraction, loaded.adapter.widths)
     measurement = calibration.measure(
         loaded, batches, opener, prompt, o.token_rule, size, negative_sum=o.negative_sum, sites=by_site,
         options=o.options, under_masks=under_masks,
         repeats=calibration.REPEATS if under_masks else 1,
     )  # fmt: skip
     seconds = {kind: each.tolist() for kind, each in measurement.seconds.items()}
-    writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits)
+    writing, size_on_disk = _write(measurement.recorded, o.mantissa_bits, loaded.adapter.expert_axis)
     device = devices.describe(loaded)
     result = {
         **cli.provenance("calibrate", o, **loaded.identity),
@@ -135,13 +135,13 @@ def _at_hand(model: dict[str, Any], instruction: str) -> Iterator[dict[str, Any]
         yield left | {"path": folder}
 
 
-def _write(recorded: Sequence[tuple[Any, ...]], mantissa_bits: int) -> tuple[float, float]:
+def _write(recorded: Sequence[tuple[Any, ...]], mantissa_bits: int, experts: Any) -> tuple[float, float]:
     """Seconds and bytes that a recorded question takes in a statistics file, from one that is written for real."""
     from culture_neurons import store
 
     layers, neurons = recorded[0][1].shape[1:]
     ids = [f"{i:06d}" for i in range(sum(len(tokens) for tokens, *_ in recorded))]
-    options = {"mantissa_bits": mantissa_bits, "negative_sum": len(recorded[0]) > 3}
+    options = {"mantissa_bits": mantissa_bits, "negative_sum": len(recorded[0]) > 3, "experts": experts}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.h5"
         start = time.perf_counter()

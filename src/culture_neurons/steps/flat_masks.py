@@ -25,4 +25,4 @@ def read(path: Path, history: History) -> tuple[Masks, dict[str, Any]]:
     cultures = metadata["cultures"]
     flat = mask_files.split_by_culture(table, cultures, mask_files.flat_indices(table, shape))
     masks = {name: np.sort(indices) for name, indices in zip(cultures, flat, strict=True)}
-    return overlaps.Masks(shape, masks), metadata
+    return overlaps.Masks(shape, masks, mask_files.differing_widths(metadata)), metadata

@@ -62,7 +62,7 @@ def main(o: argparse.Namespace) -> None:
         settings = argparse.Namespace(cultures=o.cultures, top_fraction=fraction)
         made_by = cli.provenance("import_masks", settings, after=metadata, **identity)
         cultures = [mask.culture for mask in kept]
-        about = mask_files.describe_masks(cultures, layers, neurons, IMPORTED, {}, fraction)
+        about = mask_files.describe_masks(cultures, layers, neurons, IMPORTED, {}, fraction, metadata.get("experts"))
         files.write_table(out, table, made_by | about | {"budget": None, "imported": imported})
 
 

@@ -20,16 +20,25 @@ def check_outputs(given: Sequence[Any], out: Sequence[Path], label: str = "top f
 
 
 def describe_masks(
-    cultures: list[str], layers: int, neurons: Any, selector: str, options: dict[str, Any], top_fraction: str
-) -> dict[str, Any]:
+    cultures: list[str], layers: int, neurons: Any, selector: str, options: dict[str, Any], top_fraction: str,
+    experts: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What the metadata of every mask file says of its masks, beside what made it.
 
     neurons   per layer; where units are at projections, site -> units per layer, a list where layers differ
+    experts   of a model that has some, as the statistics name them: `neurons` is that of the widest layer then
     """
-    return {
+    about = {
         "cultures": cultures, "layers": layers, "neurons": neurons, "selector": selector, "options": options,
         "top_fraction": top_fraction,
     }  # fmt: skip
+    return about | ({"experts": experts} if experts else {})
+
+
+def differing_widths(metadata: dict[str, Any]) -> list[int]:
+    """The neurons of each layer, where a mask file is of a model whose layers differ; empty where they do not."""
+    widths = (metadata.get("experts") or {}).get("widths", [])
+    return list(widths) if len(set(widths)) > 1 else []
 
 
 def flat_indices(table: pd.DataFrame, shape: tuple[int, int]) -> np.ndarray:

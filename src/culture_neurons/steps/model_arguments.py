@@ -73,6 +73,12 @@ def load(o: argparse.Namespace) -> tuple[Any, Any]:
         loaded.dtype,
         loaded.revision,
     )
+    if experts := loaded.adapter.expert_axis:
+        counts = sorted({count for count in experts.counts if count})
+        cli.log.info(
+            "%s: %d of its layers have %s routed experts, each with neurons of its own; tokens are counted expert by "
+            "expert", loaded.name, sum(count > 0 for count in experts.counts), " or ".join(map(str, counts)),
+        )  # fmt: skip
     if (all_layers := len(loaded.adapter.decoder_layers)) != loaded.adapter.n_layers:
         cli.log.info("%s: %d of its %d decoder layers have an MLP; layers are counted among these", loaded.name,
                      loaded.adapter.n_layers, all_layers)  # fmt: skip

@@ -46,7 +46,7 @@ def main(o: argparse.Namespace) -> None:
     )
     made_by = cli.provenance("permute", settings, selectors.modules(o.selector), metadata, **identity)
     made_by |= mask_files.describe_masks(
-        sorted(statistics.cultures), layers, neurons, o.selector, o.options, o.top_fraction
+        sorted(statistics.cultures), layers, neurons, o.selector, o.options, o.top_fraction, metadata.get("experts")
     )
     made_by |= {"permutations": o.permutations, "changed": {name: changed[name] for name in made_by["cultures"]}}
     files.write_table(o.out, table, made_by)

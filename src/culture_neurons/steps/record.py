@@ -54,6 +54,7 @@ def main(o: argparse.Namespace) -> None:
             made_by,
             mantissa_bits=o.mantissa_bits,
             negative_sum=o.negative_sum,
+            experts=loaded.adapter.expert_axis,
         ) as writer,
         record(loaded.adapter, o.negative_sum) as recorder,
     ):

@@ -24,6 +24,7 @@ def main(o: argparse.Namespace) -> None:
         raise ConfigError(f"--selector {o.selector} needs one --reference per top fraction")
     statistics, metadata = store.read_statistics(o.statistics)
     identity = {key: metadata.get(key) for key in ("model", "revision")}
+    _say_unreached(statistics, metadata)
     scores = selectors.score(o.selector, statistics, **o.options)
     using = selectors.modules(o.selector)
     kept = identity | {"token_rule": metadata.get("token_rule"), "samples": metadata["samples"]}
@@ -34,6 +35,7 @@ def main(o: argparse.Namespace) -> None:
     # What is chosen is chosen from the scores as they are kept.
     scores = scores.astype(np.float32, copy=False)
     layers, neurons = scores.shape[1:]
+    widths = selection.layer_widths(scores)
     for i, (fraction, out) in enumerate(zip(o.top_fraction, o.masks_out, strict=True)):
         reference = None
         if matched:
@@ -43,12 +45,32 @@ def main(o: argparse.Namespace) -> None:
             scores, statistics.cultures, fraction, metadata["site"], selector=o.selector,
             statistics=statistics if matched else None, reference=reference,
         )  # fmt: skip
-        size = selection.budget(fraction, layers, neurons)
+        size = selection.budget_of_layers(fraction, widths)
         _say(mask, statistics.cultures, size, fraction, reference)
         settings = argparse.Namespace(selector=o.selector, options=o.options, top_fraction=fraction)
         made_by = cli.provenance("select", settings, using, metadata, **identity, **chosen_on)
-        about = mask_files.describe_masks(sorted(statistics.cultures), layers, neurons, o.selector, o.options, fraction)
+        about = mask_files.describe_masks(
+            sorted(statistics.cultures), layers, neurons, o.selector, o.options, fraction, metadata.get("experts")
+        )
         files.write_table(out, mask, made_by | about | {"budget": size})
+
+
+def _say_unreached(statistics: Any, metadata: dict[str, Any]) -> None:
+    """Log how many experts are left out, since no token of some culture reaches them; nothing without experts.
+
+    Raises ConfigError where that is so of all.
+    """
+    if statistics.column is None:
+        return
+    if not statistics.reached().any():
+        raise ConfigError("no expert is reached by tokens of every culture; use more samples")
+    unreached = statistics.tokens[:, 1:] == 0  # [culture, expert]
+    for name, n in zip(statistics.cultures, unreached.sum(axis=1).tolist(), strict=True):
+        if n:
+            cli.log.info("%s: no token reaches %d of %d experts", name, n, unreached.shape[1])
+    n_left_out, chosen_from = int(unreached.any(axis=0).sum()), int(statistics.reached().sum())
+    cli.log.info("%d of %d experts are left out, which tokens of some culture never reach; %d of %d neurons are scored",
+                 n_left_out, unreached.shape[1], chosen_from, sum(metadata["experts"]["widths"]))  # fmt: skip
 
 
 def _say(mask: Any, cultures: list[str], size: int, fraction: str, reference: Any) -> None:

@@ -84,10 +84,13 @@ def _of_tokens(
         scores = selectors.score(entry["method"], statistics, **entry["options"])
         with np.errstate(over="ignore", under="ignore"):
             scores = scores.astype(np.float32, copy=False)
-        sets = selection.select_indices(scores, [selection.budget(f, *shape) for f in fractions], entry["method"])
+        widths = selection.layer_widths(scores)
+        budgets = [selection.budget_of_layers(fraction, widths) for fraction in fractions]
+        sets = selection.select_indices(scores, budgets, entry["method"])
         for fraction, flat in zip(fractions, sets, strict=True):
             by_culture = {culture: np.sort(indices) for culture, indices in zip(statistics.cultures, flat, strict=True)}
-            result[model, name, fraction, rule] = overlaps.Masks(shape, by_culture)
+            differing = widths.tolist() if len(set(widths)) > 1 else []
+            result[model, name, fraction, rule] = overlaps.Masks(shape, by_culture, differing)
     return result
 
 

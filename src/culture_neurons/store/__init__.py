@@ -10,6 +10,9 @@ Statistics, one file per model and token rule (`statistics.h5`), sums over the v
     /{site}/totals/negative_sum, mean_sum, square_sum  float64  the same of N, and of x and x^2, where x = (S + N) / T
                                                        is a sample's mean of g; where N was recorded
     /tokens                 int32    [sample]                 T: valid tokens
+    /{site}/expert_tokens   int32    [sample, column]         T of each routed expert, layer after layer; only of models
+                                                              with experts, whose metadata has `experts`: widths and
+                                                              counts by layer (`types.Experts`)
     /sample_id, /culture    UTF-8    [sample]                 rows are sorted by sample_id
     /metadata               UTF-8, JSON: site, model, revision, dtype, token rule, and what the step was
     attributes              schema (version of this layout), site, model, revision, dtype, token_rule, mantissa_bits

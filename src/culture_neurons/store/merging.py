@@ -11,8 +11,9 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5
-from culture_neurons.store.statistics import Rows, recorded_sums
+from culture_neurons.store.statistics import Rows, as_metadata, read_experts, read_tokens, recorded_sums
 from culture_neurons.store.totals import Totals
+from culture_neurons.types import Experts
 
 #: Sums that are in memory at a time.
 _BLOCK_BYTES = 32 << 20
@@ -22,25 +23,26 @@ def merge_statistics(shards: Sequence[str | Path], target: str | Path, metadata:
     """Merge shards into one file, with totals per culture; the result is the same whatever their number and order.
 
     Raises FileError when shards disagree on the model, its revision, dtype, token rule, mantissa bits,
-    site, shape or whether N was recorded, or when a sample lies in two of them.
+    site, shape, experts or whether N was recorded, or when a sample lies in two of them.
     """
     survey = _survey(shards)
     ids = sorted(survey.where)
     cultures = [survey.culture[i] for i in ids]
     negative_sum = survey.common["negative_sum"]
-    totals = Totals(cultures, survey.shape, negative_sum)
+    experts: Experts | None = survey.common["experts"]
+    totals = Totals(cultures, survey.shape, negative_sum, experts)
     # Whole chunks are written, in order and without a cache, so that they lie in the file in this order.
     with hdf5.create_file(target) as file:
         with hdf5.naming_errors(target):
-            hdf5.write_metadata(file, survey.site, {**metadata, **survey.identity})
+            hdf5.write_metadata(file, survey.site, {**metadata, **survey.identity, **as_metadata(experts)})
             rows = Rows(
                 file, target, ids, cultures, survey.site, *survey.shape,
-                fired_type=survey.fired_type, negative_sum=negative_sum,
+                fired_type=survey.fired_type, negative_sum=negative_sum, experts=experts,
             )  # fmt: skip
         of_sample = survey.shape[0] * survey.shape[1] * (10 if negative_sum else 6)
         per_block = max(1, _BLOCK_BYTES // of_sample // rows.per_chunk) * rows.per_chunk
         # The same memory for all blocks: new pages for each would take longer than to decompress them.
-        all_tokens = np.empty(per_block, np.int64)
+        all_tokens = np.empty(per_block if experts is None else (per_block, experts.columns), np.int64)
         buffers = {name: np.empty((per_block, *survey.shape), dataset.dtype) for name, dataset in rows.sums.items()}
         for start in range(0, len(ids), per_block):
             block = slice(start, start + per_block)
@@ -88,6 +90,7 @@ def _survey(shards: Sequence[str | Path]) -> _Shards:
                 "site": site,
                 "shape": fired.shape[1:],
                 "negative_sum": "negative_sum" in recorded_sums(file, site),
+                "experts": read_experts(metadata),
             }
             common |= {key: metadata.get(key) for key in hdf5.IDENTITY}
             survey = survey or _Shards(common, fired.dtype)
@@ -127,7 +130,7 @@ def _read(
         with hdf5.open_file(shards[s], cache_bytes) as file:
             sources = recorded_sums(file, site)
             copied = all(hdf5.same_storage(source, rows.sums[name]) for name, source in sources.items())
-            all_tokens = file["tokens"][()]
+            all_tokens = read_tokens(file, site)
             for i, (shard, row) in enumerate(where):
                 if shard == s:
                     tokens[i] = all_tokens[row]

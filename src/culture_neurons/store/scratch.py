@@ -14,7 +14,8 @@ import numpy as np
 
 from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5, totals
-from culture_neurons.store.statistics import recorded_sums
+from culture_neurons.store.statistics import read_experts, read_tokens, recorded_sums
+from culture_neurons.types import Experts
 
 #: Neurons that lie side by side in the scratch file, and bytes of a part at most (of one sum of all samples of a
 #: culture): parts that stay in a core's cache.
@@ -29,7 +30,8 @@ class SampleSums:
                  mean_sum (x - x_0 of a neuron, see `Statistics`) and square_sum (its square)
     cultures     names, sorted
     sample_ids   per culture, in the order of the file
-    tokens       T, per culture int64 [sample]
+    tokens       T, per culture int64 [sample]; of a model with experts [sample, column]
+    column       of each neuron, int32 [layer, neuron], of a model with experts (`types.Experts.column`)
     shape        layers, neurons
     parts        slices of layer * neuron in which the sums are read
     """
@@ -43,6 +45,7 @@ class SampleSums:
     _file: int = field(repr=False)
     _types: dict[str, np.dtype] = field(repr=False)
     _start: dict[str, int] = field(repr=False)
+    column: np.ndarray | None = field(default=None, repr=False)
 
     def read(self, culture: int, part: slice) -> dict[str, np.ndarray]:
         """All sums of all samples of a culture, of the neurons of one of the `parts`: by name float32 [sample, neuron].
@@ -80,11 +83,11 @@ def sample_sums(path: str | Path) -> Iterator[SampleSums]:
     """
     with tempfile.TemporaryFile(prefix="culture-neurons-") as scratch:
         with hdf5.open_file(path) as file:
-            site, _ = hdf5.read_metadata(file, path)
+            site, metadata = hdf5.read_metadata(file, path)
             ids, cultures = hdf5.read_strings(file, "sample_id"), hdf5.read_strings(file, "culture")
-            tokens = file["tokens"][()].astype(np.int64)
+            tokens, experts = read_tokens(file, site).astype(np.int64), read_experts(metadata)
             sums = recorded_sums(file, site)
-            result = _layout(scratch.fileno(), ids, cultures, tokens, sums)
+            result = _layout(scratch.fileno(), ids, cultures, tokens, sums, experts)
             try:
                 _copy(sums, cultures, tokens, result)
             except OSError as error:
@@ -98,8 +101,9 @@ def sample_sums(path: str | Path) -> Iterator[SampleSums]:
 
 
 def _layout(
-    file: int, ids: list[str], cultures: list[str], tokens: np.ndarray, sums: dict[str, h5py.Dataset]
-) -> SampleSums:
+    file: int, ids: list[str], cultures: list[str], tokens: np.ndarray, sums: dict[str, h5py.Dataset],
+    experts: Experts | None,
+) -> SampleSums:  # fmt: skip
     known = sorted(set(cultures))
     rows = [[i for i, name in enumerate(cultures) if name == culture] for culture in known]
     shape = sums["fired"].shape[1:]
@@ -112,7 +116,7 @@ def _layout(
         (*types, *(["square_sum"] if "mean_sum" in types else [])), known,
         [[ids[i] for i in mine] for mine in rows], [tokens[mine] for mine in rows], shape,
         [slice(at, min(at + width, size)) for at in range(0, size, width)], file, types,
-        dict(zip(types, map(int, start), strict=False)),
+        dict(zip(types, map(int, start), strict=False)), None if experts is None else experts.column(),
     )  # fmt: skip
 
 
@@ -124,13 +128,17 @@ def _copy(sums: dict[str, h5py.Dataset], cultures: list[str], tokens: np.ndarray
     step, centre = sums["fired"].chunks[0] if cultures else 1, None
     for start in range(0, len(cultures), step):
         rows = slice(start, start + step)
-        features = totals.features(tokens[rows], {name: dataset[rows] for name, dataset in sums.items()})
+        features = totals.features(
+            tokens[rows], {name: dataset[rows] for name, dataset in sums.items()}, target.column
+        )  # fmt: skip
         if "mean_sum" in features:
             # x_0 is near every x, so that squares of x - x_0 keep their digits in float32; and exactly x where all
             # samples agree.
             mean = features["mean_sum"].astype(np.float32)
             centre = np.median(mean, axis=0) if centre is None else centre
             features["mean_sum"] = mean - centre
+            if target.column is not None:  # a sample of which no token reaches a neuron adds nothing
+                features["mean_sum"][tokens[rows][:, target.column] == 0] = 0
         for name, kind in target._types.items():
             for (culture, row), values in zip(place[rows], features[name], strict=True):
                 target._write(name, culture, row, values.ravel().astype(kind, copy=False))

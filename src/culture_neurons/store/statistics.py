@@ -18,7 +18,7 @@ from culture_neurons.errors import FileError
 from culture_neurons.store import hdf5, totals
 from culture_neurons.store.background import in_background
 from culture_neurons.store.rounding import EXACT, check_mantissa_bits, round_mantissa
-from culture_neurons.types import Statistics
+from culture_neurons.types import Experts, Statistics
 
 #: Arrays of one row per sample, in the order in which they are handed over; N only where it was recorded.
 SUMS = ("fired", "positive_sum", "negative_sum")
@@ -37,8 +37,8 @@ class StatisticsWriter:
     def write(self, sample_ids: Sequence[str], tokens: np.ndarray, *sums: np.ndarray) -> None:
         """Hand over T [sample] and K, S, and N if the file has it [sample, layer, neuron] of some samples.
 
-        The arrays may not change any more. Raises FileError, for these samples or at a later call: a sum is not
-        finite, or the file can't be written.
+        Of a model with experts T is [sample, column] (`types.Experts`). The arrays may not change any more. Raises
+        FileError, for these samples or at a later call: a sum is not finite, or the file can't be written.
         """
         self._write(sample_ids, tokens, sums)
 
@@ -59,6 +59,7 @@ class Rows:
         fired_type: np.dtype | type = np.uint8,
         cache_bytes: int = 0,
         negative_sum: bool = False,
+        experts: Experts | None = None,
     ) -> None:
         n = len(sample_ids)
         self.per_chunk = min(max(1, n), max(1, _CHUNK_BYTES // (n_layers * n_neurons * 4)))
@@ -68,7 +69,7 @@ class Rows:
         self._file, self._path = file, path
         names = SUMS if negative_sum else SUMS[:-1]
         self.sums = {name: self._create(name, np.float32 if name != "fired" else fired_type) for name in names}
-        self._tokens = np.full(n, -1, np.int32)
+        self._tokens = np.full(n if experts is None else (n, experts.columns), -1, np.int32)
         hdf5.write_strings(file, "sample_id", sample_ids)
         hdf5.write_strings(file, "culture", cultures)
 
@@ -118,7 +119,9 @@ class Rows:
             missing = int((self._tokens < 0).sum())
             raise FileError(f"{self._path}: {missing} of {len(self._tokens)} samples were not recorded")
         with hdf5.naming_errors(self._path):
-            hdf5.write_array(self._file, "tokens", self._tokens)
+            if self._tokens.ndim == 2:
+                hdf5.write_array(self._file, f"{self._site}/expert_tokens", self._tokens[:, 1:])
+            hdf5.write_array(self._file, "tokens", self._tokens if self._tokens.ndim == 1 else self._tokens[:, 0])
 
     def _create(self, name: str, dtype: np.dtype | type) -> h5py.Dataset:
         chunks = (min(self._shape[0], self.per_chunk), *self._shape[1:])
@@ -149,11 +152,13 @@ def statistics_writer(
     metadata: Mapping[str, Any],
     mantissa_bits: int = EXACT,
     negative_sum: bool = False,
+    experts: Experts | None = None,
 ) -> Iterator[StatisticsWriter]:
     """Open a statistics file for the given samples, which must be sorted by id; rename it into place at the end.
 
     S, and N with `negative_sum`, are rounded to `mantissa_bits` (see `round_mantissa`), which is noted in the metadata;
     K is stored in uint8, and in a wider type as soon as a larger value arrives. A thread rounds, compresses and writes.
+    `experts` of a model that has some are noted in the metadata too.
 
     Raises FileError for ids out of order, ConfigError for mantissa_bits outside 1 to 23.
     """
@@ -162,11 +167,12 @@ def statistics_writer(
         raise FileError(f"{path}: sample ids must be sorted and unique")
     with hdf5.create_file(path) as file:
         with hdf5.naming_errors(path):
-            hdf5.write_metadata(file, site, {"mantissa_bits": mantissa_bits, **metadata})
+            noted = {"mantissa_bits": mantissa_bits, **metadata, **as_metadata(experts)}
+            hdf5.write_metadata(file, site, noted)
             size = n_layers, n_neurons
             rows = Rows(
                 file, path, sample_ids, cultures, site, *size, mantissa_bits,
-                cache_bytes=_CACHE_BYTES, negative_sum=negative_sum,
+                cache_bytes=_CACHE_BYTES, negative_sum=negative_sum, experts=experts,
             )  # fmt: skip
         # A thread is enough: h5py (3.16) releases Python's lock while HDF5 compresses. Beside it, with a core of its
         # own, a loop in Python keeps 97 % of its speed and a product of matrices 99 %.
@@ -192,11 +198,18 @@ def read_statistics(
         cultures = hdf5.read_strings(file, "culture")
         if relabel:
             cultures = list(relabel(hdf5.read_strings(file, "sample_id"), cultures))
+        experts, all_tokens = read_experts(metadata), read_tokens(file, site)
         counted = _count(cultures, file["tokens"][()])
-        sums = (None if relabel else totals.read(file, site)) or _add_up(file, site, cultures)
+        sums = (None if relabel else totals.read(file, site)) or _add_up(file, site, cultures, experts)
     samples, tokens = np.array(list(counted.values()), np.int64).reshape(-1, 2).T
     metadata |= {"site": site, "samples": dict(zip(counted, samples.tolist(), strict=True))}
-    return Statistics(list(counted), tokens, samples=samples, **sums), metadata
+    if experts is None:
+        return Statistics(list(counted), tokens, samples=samples, **sums), metadata
+    labels = np.array(cultures, dtype=object)
+    by_culture = [all_tokens[labels == name] for name in counted]
+    tokens = np.array([rows.sum(axis=0) for rows in by_culture], np.int64).reshape(-1, experts.columns)
+    samples = np.array([(rows > 0).sum(axis=0) for rows in by_culture], np.int64).reshape(-1, experts.columns)
+    return Statistics(list(counted), tokens, samples=samples, **sums, column=experts.column()), metadata
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -210,7 +223,7 @@ class NeuronSums:
     """Sums of chosen neurons, sample by sample.
 
     sample_ids, cultures   [sample], sorted by id
-    tokens                 int64 [sample]: T
+    tokens                 int64 [sample]: T; of a model with experts [sample, neuron], those that reach the neuron's
     fired, positive_sum    int64, float64 [sample, neuron]: K and S, in the order in which neurons were asked for
     """
 
@@ -240,7 +253,10 @@ def read_neurons(path: str | Path, layers: Sequence[int], neurons: Sequence[int]
         for start in range(0, len(ids), step := fired.chunks[0]):
             rows = slice(start, start + step)
             k[rows], s[rows] = fired[rows][:, layers, neurons], positive_sum[rows][:, layers, neurons]
-        return NeuronSums(ids, cultures, file["tokens"][()].astype(np.int64), k, s), metadata
+        tokens, experts = read_tokens(file, site).astype(np.int64), read_experts(metadata)
+        if experts is not None:
+            tokens = tokens[:, experts.column()[layers, neurons]]
+        return NeuronSums(ids, cultures, tokens, k, s), metadata
 
 
 def bytes_on_disk(path: str | Path) -> tuple[int, int]:
@@ -258,6 +274,25 @@ def count_tokens(path: str | Path) -> dict[str, tuple[int, int]]:
         return _count(hdf5.read_strings(file, "culture"), file["tokens"][()])
 
 
+def as_metadata(experts: Experts | None) -> dict[str, Any]:
+    """What a file of a model with experts says of them; nothing for other models."""
+    return {} if experts is None else {"experts": {"widths": list(experts.widths), "counts": list(experts.counts)}}
+
+
+def read_experts(metadata: Mapping[str, Any]) -> Experts | None:
+    """The experts that a file's metadata names."""
+    given = metadata.get("experts")
+    return None if given is None else Experts(given["widths"], given["counts"])
+
+
+def read_tokens(file: h5py.File, site: str) -> np.ndarray:
+    """T, int32 [sample], of a model with experts [sample, column]."""
+    tokens = file["tokens"][()]
+    if "expert_tokens" not in file[site]:
+        return tokens
+    return np.concatenate([tokens[:, None], file[f"{site}/expert_tokens"][()]], axis=1)
+
+
 def _count(cultures: Sequence[str], tokens: np.ndarray) -> dict[str, tuple[int, int]]:
     labels = np.array(cultures, dtype=object)
     names = sorted(set(cultures) - {""})
@@ -269,10 +304,12 @@ def recorded_sums(file: h5py.File, site: str) -> dict[str, h5py.Dataset]:
     return {name: file[f"{site}/{name}"] for name in SUMS if name != "negative_sum" or name in file[site]}
 
 
-def _add_up(file: h5py.File, site: str, cultures: Sequence[str]) -> dict[str, np.ndarray]:
+def _add_up(
+    file: h5py.File, site: str, cultures: Sequence[str], experts: Experts | None
+) -> dict[str, np.ndarray]:  # fmt: skip
     """The totals of a file without them, one chunk of samples after the other."""
-    sums, tokens = recorded_sums(file, site), file["tokens"][()]
-    result = totals.Totals(cultures, sums["fired"].shape[1:], "negative_sum" in sums)
+    sums, tokens = recorded_sums(file, site), read_tokens(file, site)
+    result = totals.Totals(cultures, sums["fired"].shape[1:], "negative_sum" in sums, experts)
     step = sums["fired"].chunks[0] if cultures else 1
     for start in range(0, len(cultures), step):
         rows = slice(start, start + step)

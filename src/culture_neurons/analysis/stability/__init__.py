@@ -68,15 +68,21 @@ def measure(
     mask (`NEURON_COLUMNS`). nan where a culture has fewer than `FEWEST_UNITS` units.
     """
     shape = len(sums.cultures), *sums.shape
-    masks = [MaskStability(selection, shape) for selection in selected]
+    widths = None if sums.column is None else (sums.column >= 0).sum(axis=1)
+    masks = [MaskStability(selection, shape, widths) for selection in selected]
     flat = np.unique(np.concatenate([np.zeros(0, np.int64), *(mask.union for mask in masks)]))
     p = probability.reshape(-1)[flat].astype(np.float32)
     moments, culture = Moments(p), flat // (shape[1] * shape[2])
     unit = [number_units(ids, unit_of) for ids in sums.sample_ids]
 
+    neuron = flat % (shape[1] * shape[2])
+    of_neuron = () if sums.column is None else (sums.column.reshape(-1)[neuron],)
+
     def add_probabilities(block: Sequence[Statistics]) -> None:
         for statistics in block:
-            moments.add(statistics.fired.reshape(-1)[flat] / statistics.tokens.astype(np.float32)[culture])
+            tokens = statistics.tokens.astype(np.float32)[culture, *of_neuron]
+            with np.errstate(divide="ignore", invalid="ignore"):  # no token of a resample may reach an expert
+                moments.add(statistics.fired.reshape(-1)[flat] / tokens)
 
     with ThreadPoolExecutor(threads) as pool:
 

@@ -74,9 +74,13 @@ class Moments:
 class MaskStability:
     """How much the masks of one selector change from resample to resample."""
 
-    def __init__(self, selected: SelectedMasks, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, selected: SelectedMasks, shape: tuple[int, int, int], widths: np.ndarray | None = None
+    ) -> None:  # fmt: skip
         self.selected, self._shape, self._size = selected, shape, shape[1] * shape[2]
-        self._budgets = [selection.budget(fraction, *shape[1:]) for fraction in selected.fractions]
+        widths = np.full(shape[1], shape[2]) if widths is None else widths  # neurons of each layer
+        self._n_neurons = int(widths.sum())
+        self._budgets = [selection.budget_of_layers(fraction, widths) for fraction in selected.fractions]
         flat = [_flat(mask, self._size) for mask in selected.masks]
         self._sizes = np.array([[len(one) for one in mask] for mask in selected.masks]).reshape(len(flat), shape[0])
         values = np.concatenate([np.concatenate(scores) for scores in selected.scores])
@@ -117,8 +121,8 @@ class MaskStability:
                     self._selected_now[x] = True
                     shared[f, c] = np.count_nonzero(self._selected_now[y])
                     self._selected_now[x] = False
-            rank = [rank_correlation(x.ravel(), y.ravel()) for x, y in zip(a, b, strict=True)]
-            by_chance = jaccard(sizes[0] * sizes[1] / self._size, *sizes)
+            rank = [rank_correlation(_known(x), _known(y)) for x, y in zip(a, b, strict=True)]
+            by_chance = jaccard(sizes[0] * sizes[1] / self._n_neurons, *sizes)
             self._halves.append((jaccard(shared, *sizes), by_chance, np.array(rank)))
 
     def _select(self, statistics: Statistics) -> tuple[np.ndarray, list[list[np.ndarray]]]:
@@ -192,6 +196,12 @@ class MaskStability:
 def _flat(mask: Sequence[np.ndarray], size: int) -> np.ndarray:
     """Indices of all cultures into culture * layer * neuron."""
     return np.concatenate([culture * size + indices for culture, indices in enumerate(mask)])
+
+
+def _known(scores: np.ndarray) -> np.ndarray:
+    """The scores [layer, neuron] in a row, without those of neurons that a layer does not have."""
+    flat = scores.ravel()
+    return flat[~np.isnan(flat)] if np.isnan(flat).any() else flat
 
 
 def _stack(values: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -74,8 +74,6 @@ def resample(
     block = ROWS * max(1, -(-min(block, count) // ROWS))
     padded = [np.pad(w, ((0, -count % block), (0, 0))) for w in weights]
     integers = [w.astype(np.int64) for w in padded]
-    tokens = np.stack([w @ t for w, t in zip(integers, sums.tokens, strict=True)], axis=1)  # [resample, culture]
-    samples = np.stack([w.sum(axis=1) for w in integers], axis=1)
     buffers = {name: np.empty((block, cultures, size), np.float32) for name in sums.names}
 
     def add_up(culture: int, start: int) -> None:
@@ -89,9 +87,15 @@ def resample(
 
     for start in range(0, count, block):
         list(threads.map(lambda culture, at=start: add_up(culture, at), range(cultures)))
+        # [resample, culture], or [resample, culture, column] of a model with experts
+        drawn = [w[start : start + block] for w in integers]
+        tokens = np.stack([w @ t for w, t in zip(drawn, sums.tokens, strict=True)], axis=1)
+        samples = np.stack(
+            [w @ (t > 0) if t.ndim > 1 else w.sum(axis=1) for w, t in zip(drawn, sums.tokens, strict=True)], axis=1
+        )
         yield [
             Statistics(
-                sums.cultures, tokens[start + row], samples=samples[start + row],
+                sums.cultures, tokens[row], samples=samples[row], column=sums.column,
                 **{name: values[row].reshape(cultures, *sums.shape) for name, values in buffers.items()},
             )
             for row in range(min(block, count - start))
