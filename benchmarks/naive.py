@@ -14,7 +14,7 @@ from culture_neurons.models.inputs import Opener, Prompt, prepare, render
 from culture_neurons.models.letters import letter_tokens
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import continuation
-from culture_neurons.models.option_texts import MEAN, PMI
+from culture_neurons.models.option_scores import MEAN, PMI
 from culture_neurons.types import NeuronMask, Sample
 
 

@@ -29,7 +29,7 @@ from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import Answer, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Opener, Prompt, contexts, process, render
 from culture_neurons.models.loading import Loaded, load
-from culture_neurons.models.option_texts import PMI
+from culture_neurons.models.option_scores import PMI
 from culture_neurons.models.packing import packed
 from culture_neurons.types import NeuronMask, Sample
 

@@ -8,7 +8,7 @@ from benchmarks import naive
 from culture_neurons.data import images
 from culture_neurons.data.readers import synthetic
 from culture_neurons.errors import ConfigError
-from culture_neurons.models import loading, option_texts
+from culture_neurons.models import loading, option_scores
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.demo import architectures
 from culture_neurons.models.forward import forward
@@ -47,7 +47,7 @@ def test_loop_and_engine_answer_alike(asked):
         np.testing.assert_allclose(a.logprobs, logprobs, atol=1e-4)
 
 
-@pytest.mark.parametrize("score", option_texts.SCORES)
+@pytest.mark.parametrize("score", option_scores.SCORES)
 def test_loop_and_engine_answer_alike_by_texts(asked, score):
     _, samples, _ = asked
     tokenizer = byte_tokenizer([sample.question for sample in samples])

@@ -9,7 +9,7 @@ import torch
 from culture_neurons.models import shared_contexts
 from culture_neurons.models.inference import answer
 from culture_neurons.models.inputs import Prompt, process, render
-from culture_neurons.models.option_texts import PMI, SUM
+from culture_neurons.models.option_scores import PMI, SUM
 from culture_neurons.models.shared_contexts import kind_behind, shares_contexts
 from culture_neurons.types import Sample
 from tests.models import eyes

@@ -26,8 +26,8 @@ from culture_neurons.models import branches
 from culture_neurons.models import experts as routed
 from culture_neurons.models.experts import RoutedExperts
 from culture_neurons.models.mlp_numbers import Search, find
+from culture_neurons.models.mlp_refusals import refusal
 from culture_neurons.models.mlps import Function, Layout, Mlp, candidates
-from culture_neurons.models.refusals import refusal
 from culture_neurons.types import Experts
 
 #: Model type (`config.model_type`) -> attribute path of the list of decoder layers.

@@ -1,7 +1,7 @@
 """Asking a model multiple-choice questions.
 
 The answer is read in one forward pass: the log-probabilities of the option letters at the position where the answer
-starts, over the whole vocabulary (`letters`), or those of the options' texts (`option_texts`). `answer: generate` is
+starts, over the whole vocabulary (`letters`), or those of the options' texts (`option_scores`). `answer: generate` is
 the protocol of Zhao et al. (arXiv 2510.24942): greedy decoding of at most 20 tokens, parsed.
 """
 
@@ -19,7 +19,7 @@ from culture_neurons.models.forward import forward, logits_at, naming_image_toke
 from culture_neurons.models.inputs import Batch, Prompt
 from culture_neurons.models.letters import Letters
 from culture_neurons.models.loading import Loaded
-from culture_neurons.models.option_texts import TextReader
+from culture_neurons.models.option_scores import TextReader
 from culture_neurons.models.packing import packed
 from culture_neurons.models.readings import Reader, Reading
 from culture_neurons.models.vision import keep_image_features
@@ -47,7 +47,7 @@ def answer(loaded: Loaded, batch: Batch, prompt: Prompt) -> list[Answer]:
 
 def right_answer(loaded: Loaded, batch: Batch) -> torch.Tensor:
     """log P(y) [sample] of one forward pass, with y the right option: its letter, with or without a space before it,
-    among all tokens at the last position; or its text among those of the options (`option_texts`). Gradients go
+    among all tokens at the last position; or its text among those of the options (`option_scores`). Gradients go
     through it, where they are enabled."""
     inputs = on_device(loaded, batch)
     reader = reader_of(loaded, batch)

@@ -19,7 +19,7 @@ from culture_neurons.models.loading import Loaded
 from culture_neurons.models.markers import as_text, control_texts
 from culture_neurons.models.option_inputs import with_options, with_right_options
 from culture_neurons.models.option_rows import continuation, without_last_spaces
-from culture_neurons.models.option_texts import PMI, SCORES, OptionReads, OptionTexts
+from culture_neurons.models.option_scores import PMI, SCORES, OptionReads, OptionTexts
 from culture_neurons.models.processing import call_processor, takes_of
 from culture_neurons.models.shared_contexts import shares_contexts
 from culture_neurons.types import Sample
@@ -45,7 +45,7 @@ class Prompt:
     max_new_tokens  for "generate"
     context         for "options": what the options continue, with {question} in it
     option          for "options": how each is written behind the context and the neutral one, with {option} in it
-    score           for "options": of `option_texts.SCORES`
+    score           for "options": of `option_scores.SCORES`
     neutral         for "options" and pmi: q0, in the place of {question}; None: each sample's own; "": no context
     """
 

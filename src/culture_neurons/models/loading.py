@@ -38,7 +38,7 @@ from culture_neurons.models.adapters import Adapter, adapt
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
 from culture_neurons.models.independent_rows import separate_rows
-from culture_neurons.models.refusals import UNFIT
+from culture_neurons.models.mlp_refusals import UNFIT
 from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.

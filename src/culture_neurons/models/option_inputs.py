@@ -9,7 +9,7 @@ import torch
 
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import CONTEXT, PADDING, Continued, Rows, lay_out
-from culture_neurons.models.option_texts import OptionReads, OptionTexts, TokensBehind, lay_out_options
+from culture_neurons.models.option_scores import OptionReads, OptionTexts, TokensBehind, lay_out_options
 from culture_neurons.models.shared_contexts import kind_behind
 
 

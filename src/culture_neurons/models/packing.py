@@ -22,7 +22,7 @@ import torch
 from culture_neurons.models.inputs import Batch
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import CONTEXT, PADDING, Spans
-from culture_neurons.models.option_texts import OptionReads
+from culture_neurons.models.option_scores import OptionReads
 from culture_neurons.models.positions import rope_index
 from culture_neurons.models.shared_contexts import shares_contexts
 

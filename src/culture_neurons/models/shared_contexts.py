@@ -15,7 +15,7 @@ from culture_neurons import seeds
 from culture_neurons.models.forward import forward, logits_at
 from culture_neurons.models.loading import Loaded
 from culture_neurons.models.option_rows import Continued, lay_out
-from culture_neurons.models.option_texts import SUM, OptionReads, TextReader
+from culture_neurons.models.option_scores import SUM, OptionReads, TextReader
 from culture_neurons.models.positions import can_branch
 
 log = logging.getLogger("culture_neurons")

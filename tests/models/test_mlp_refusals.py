@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 from culture_neurons.errors import ModelError
-from culture_neurons.models.refusals import EXPECTED, refusal, tree
+from culture_neurons.models.mlp_refusals import EXPECTED, refusal, tree
 
 
 def block(n: int) -> nn.Module:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.models import inputs, option_texts
+from culture_neurons.models import inputs, option_scores
 from culture_neurons.models.ablation import evaluator
 from culture_neurons.models.adapters import adapt
 from culture_neurons.models.attribution import attribute, attributor
@@ -80,7 +80,7 @@ def answered(loaded, samples, opener, prompt, batch_size):
     }
 
 
-@pytest.mark.parametrize("score", option_texts.SCORES)
+@pytest.mark.parametrize("score", option_scores.SCORES)
 @pytest.mark.parametrize("name", list(TEXT))
 def test_scores_are_those_of_a_loop_over_options(one, texts, name, score):
     loaded = language_model(name, one.tokenizer, torch.float64)
@@ -237,7 +237,7 @@ def scores_of(loaded, context, options, prompt):
     """Scores of one question, float64 [option]."""
     sample = Sample("s", "c", "k", context, options, 0, "identify", None, "")
     batch = process(loaded, render(loaded, [sample], prompt), None)
-    reader = option_texts.TextReader(batch.reads)
+    reader = option_scores.TextReader(batch.reads)
     with torch.inference_mode():
         return reader.scores(logits_at(loaded, on_device(loaded, batch), reader.positions))[0].numpy()
 
@@ -267,7 +267,7 @@ def harness_scores(loaded, context, options, delimiter):
 
 
 @pytest.mark.parametrize("option", ["{option}", "{option}.", "the {option}"])
-@pytest.mark.parametrize("score", option_texts.SCORES)
+@pytest.mark.parametrize("score", option_scores.SCORES)
 def test_scores_are_those_of_lm_evaluation_harness(merging, score, option):
     loaded, options = merging
     written = tuple(option.replace("{option}", text) for text in options)
@@ -295,7 +295,7 @@ def test_a_line_feed_is_part_of_the_context(merging):
 def test_option_template_stands_behind_context_and_neutral_context(one, texts):
     loaded = language_model("llama", one.tokenizer, torch.float64)
     written = [replace(s, options=tuple(f"Which {option} ?" for option in s.options)) for s in texts]
-    for score in option_texts.SCORES:
+    for score in option_scores.SCORES:
         got = answered(loaded, texts, None, Prompt(answer="options", score=score, option="Which {option} ?"), 8)
         for sample in written:
             text, neutral = loaded.render(sample.question, False), loaded.render(sample.neutral, False)
