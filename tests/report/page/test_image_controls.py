@@ -41,7 +41,7 @@ def test_answers_that_follow_the_image_and_further_data_sets_are_said(tmp_path):
     follows = (
         "guessing gives 25.0 % (means over cultures; 120 questions with an image). Of 40 answers that were right with "
         "their own image, "
-        "25.0 % [12.5, 50.0] became the option of the culture whose image was shown instead."
+        "25.0 % [12.5, 50.0] (mean over cultures) became the option of the culture whose image was shown instead."
     )
     assert sentence(swapped, MODELS[0]) == (
         "demo-qwen2.5-vl, does it need the image: accuracy is 50.0 % as asked, 50.0 % with a grey image [25.0, 75.0], "

@@ -54,8 +54,8 @@ def test_a_comparison_has_the_interval_that_belongs_to_its_p_value(tables):
     minus = "\N{MINUS SIGN}"
     assert (
         f"against random masks: {minus}10.9 points (95 % interval over questions and masks {minus}33.0 to 2.0, "
-        "adjusted p = 0.960), 3 of 8 masks go beyond all of these, a true difference of 25.0 points, either "
-        "way, would be found by four of five such runs"
+        "adjusted p = 0.960), 3 of 8 masks go beyond all of these, power: a true difference of 25.0 points, "
+        "either way, would be found by four of five such runs"
     ) in said
     tables.evidence["p_adjusted"] = 0.01  # what was found needs no word on what could have been
     (item, *_) = summary.findings(tables, 0.01)[0]["items"]

@@ -24,7 +24,7 @@ COLUMNS = {
 CHANGE_IN_NATS = "Log-probability change (nats)"
 #: Ground of the rows of masks that were chosen on the data set of their panel, where others chose on another one.
 HERE = "#EFEFEF"
-LABELS = {"self": "own culture's questions", "cross": "all other questions", "random": "all questions, random mask"}
+LABELS = {"self": "own culture's mask", "cross": "other cultures' masks", "random": "random mask"}
 
 
 def draw_transfer(ax: Axes, tables: Tables, model: str, name: str, selectors: Sequence[str]) -> list[float]:
@@ -66,7 +66,7 @@ def caption_transfer(tables: Tables, model: str) -> str:
     of = listed([f"{name} ({plural(int(n), 'question')})" for name, n in counts])
     factor = factor_in_words(min(factors(part), default=0.0))
     elsewhere = chosen_elsewhere(tables, model)
-    shaded = "; shaded: masks chosen on this very data set" if elsewhere else ""
+    shaded = "; shaded: masks chosen on other questions of this data set" if elsewhere else ""
     return (
         f"{named(tables, model)}: change of the right option's log-probability on {of}, neurons (top "
         f"{percent(float(part['top_fraction'].iloc[0]))}) {factor}, mean over questions, with 95 % intervals. Circles: "

@@ -117,14 +117,14 @@ def versions() -> dict[str, str]:
 
 
 def _questions_in_words(counts: pd.DataFrame) -> str:
-    """Where the evaluated questions come from: "of 160 that were kept, 80 are there to choose neurons, and ..."."""
+    """Where the evaluated questions come from: "of 160 that were kept, 80 are there to choose neurons, ..."."""
     by_split = counts.groupby("split")["n"].sum() if len(counts) else {}
     chosen, judged = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
     if not chosen or not judged:
         return ""
     return (
-        f"of {chosen + judged:,} that were kept, {chosen:,} are there to choose neurons (those that a model answers "
-        f"right do so), and the other {judged:,} judge them"
+        f"of {chosen + judged:,} that were kept, {chosen:,} are there to choose neurons, by those of them that a model "
+        f"answers right, and the other {judged:,} to judge them"
     )
 
 

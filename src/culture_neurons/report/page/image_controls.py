@@ -54,6 +54,6 @@ def _followed(means: pd.DataFrame) -> str:
     interval = bracket(100 * row["followed_low"], 100 * row["followed_high"], 1)
     return (
         f" Of {plural(int(row['followed_n']), 'answer')} that were right with their own image, "
-        f"{number(100 * row['followed'], 1)} %{interval and f' {interval}'} became the option of the culture whose "
-        "image was shown instead."
+        f"{number(100 * row['followed'], 1)} %{interval and f' {interval}'} (mean over cultures) became the option of "
+        "the culture whose image was shown instead."
     )

@@ -109,7 +109,7 @@ def _detectable(row: pd.Series, unit: str, decimals: int) -> str:
     if not np.isfinite(least) or direction(row["difference"], row["p_adjusted"]):
         return ""
     size = f"{number(least, decimals)} {unit}"
-    return f"a true difference of {size}, either way, would be found by four of five such runs"
+    return f"power: a true difference of {size}, either way, would be found by four of five such runs"
 
 
 def main_fraction(tables: Tables, wanted: Any = None) -> float:
