@@ -435,7 +435,8 @@ def test_transfer_says_on_which_data_masks_were_chosen(tables):
     several = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps})
     none = dataclasses.replace(tables, more={**tables.more, "data_overlaps": overlaps[:0]})
     end = figures.transfer.caption_transfer(several, PLANTED).rpartition(". ")[2]
-    assert "shaded: masks chosen on other questions of this data set. Masks" in figures.transfer.caption_transfer(several, PLANTED)
+    shaded = "shaded: masks chosen on other questions of this data set. Masks"
+    assert shaded in figures.transfer.caption_transfer(several, PLANTED)
     assert "shaded" not in figures.transfer.caption_transfer(none, PLANTED)
     assert end == ("Masks were chosen on other questions of the first data set, those of cas-words on words, those of "
                    "lap-words on words & more.")  # fmt: skip

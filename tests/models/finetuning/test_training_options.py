@@ -7,7 +7,6 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from tests.models.test_option_scores import expected_logprobs
 
 from culture_neurons.models.finetuning.training import Schedule, train
 from culture_neurons.models.finetuning.updates import Lora, attach
@@ -18,6 +17,7 @@ from culture_neurons.types import Sample
 from tests.conftest import slow_but
 from tests.models.conftest import byte_tokenizer, language_model
 from tests.models.finetuning.test_updates import MODULES, chosen_rows
+from tests.models.test_option_scores import expected_logprobs
 
 #: What each thing is called; names are of one to several tokens, and the right one stands in every place.
 NAMES = {"kilometer": "length", "hour": "time", "gram": "a mass", "volt": "the voltage", "acre": "an area of land"}
