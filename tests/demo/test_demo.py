@@ -100,7 +100,7 @@ def test_no_item_is_on_both_sides(name):
 @pytest.mark.parametrize("name", SETS)
 def test_the_report_says_what_survives_the_change_of_questions(name):
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
-    assert f"from {OWN} to {name}" in page
+    assert f"chosen on {OWN} and judged on {name} too: the effect" in page
     assert (RESULTS / "figures" / f"transfer_{MODEL}.png").stat().st_size > 5000
 
 

@@ -80,7 +80,7 @@ def test_no_item_is_on_both_sides():
 
 def test_the_report_says_what_survives_the_change_of_direction():
     page = (RESULTS / "report.html").read_text(encoding="utf-8")
-    assert f"from {OWN} to {OTHER_DIRECTION}" in page
+    assert f"chosen on {OWN} and judged on {OTHER_DIRECTION} too: the effect" in page
     assert (RESULTS / "figures" / f"transfer_{MODEL}.png").stat().st_size > 5000
     assert (RESULTS / "figures" / f"layers_{MODEL}.png").stat().st_size > 5000
 
