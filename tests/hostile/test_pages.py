@@ -34,7 +34,10 @@ FINE = [f"name {i:02d}" for i in range(len(NAMES))]
 
 
 class Elements(HTMLParser):
-    """Every element with its attributes, but for the words of `alt`; and the text between."""
+    """Every element with its attributes, but for the words of those that are shown as text; and the text between."""
+
+    #: `data-who` is shown by the stylesheet, in front of a cell (`content: attr(...)`), as text.
+    TEXT = ("alt", "data-who")
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -44,7 +47,7 @@ class Elements(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, [(name, "" if name == "alt" else value) for name, value in attributes]))
+        self.elements.append((tag, [(name, "" if name in self.TEXT else value) for name, value in attributes]))
 
     def handle_data(self, data: str) -> None:
         self.text += data
