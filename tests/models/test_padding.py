@@ -33,6 +33,12 @@ def test_positions_that_count_padding_are_refused(tmp_path, monkeypatch):
         padding.check_padding(loaded("bart", tmp_path / "bart"))
 
 
+def test_blocks_that_padding_moves_are_refused(tmp_path):
+    """DeepSeek-V4 compresses blocks of what it has read, counted from the padding."""
+    with pytest.raises(ModelError, match=r"'deepseek_v4': its answer to a prompt depends on the padding before it"):
+        padding.check_padding(loaded("deepseek_v4", tmp_path))
+
+
 def test_texts_that_depend_on_padding_are_refused(tmp_path):
     """Whisper's decoder takes positions, but does not say so in its forward: `generate` gives it none."""
     for family in ("gpt2", "qwen2"):
