@@ -17,7 +17,7 @@ def loaded(family: str, folder, dtype: str = "float32") -> Loaded:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["llama", "opt", "bloom", "llava"])
+@pytest.mark.parametrize("family", ["llama", "opt", "bloom", "llava", "paligemma"])
 def test_models_that_read_prompts_apart_pass(family, dtype, tmp_path):
     padding.check_padding(loaded(family, tmp_path, dtype))
 

@@ -67,5 +67,5 @@ def test_kinds_of_tokens_are_reason_enough(family, monkeypatch):
     loaded = family("Gemma3")
     monkeypatch.setattr(loaded.model.config.get_text_config(), "layer_types", ["full_attention"] * 2)
     assert not shared_contexts._takes_masks(loaded)
-    monkeypatch.setattr(shared_contexts, "_has_kinds", lambda loaded: False)
+    monkeypatch.setattr(shared_contexts, "has_kinds", lambda loaded: False)
     assert shared_contexts._takes_masks(loaded)

@@ -9,6 +9,7 @@ from culture_neurons.files import first_line
 from culture_neurons.models.batching import is_out_of_memory
 from culture_neurons.models.forward import forward
 from culture_neurons.models.loading import Loaded
+from culture_neurons.models.shared_contexts import has_kinds
 
 #: Prompts of different lengths, so that the first is padded, and by more than the blocks in which some models compress
 #: what they have read (DeepSeek-V4): within one, padding shows in nothing.
@@ -56,9 +57,17 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max() / other.std().clamp_min(1e-12))
 
 
+def _inputs(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What is read, with the kind of each token where a processor would give it (PaliGemma's prefix)."""
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if has_kinds(loaded):
+        inputs["token_type_ids"] = torch.zeros_like(ids)
+    return {name: value.to(loaded.model.device) for name, value in inputs.items()}
+
+
 def _first_generated(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Logits behind the first prompt as `generate` computes them, float64 [vocabulary]."""
-    inputs = {"input_ids": ids.to(loaded.model.device), "attention_mask": mask.to(loaded.model.device)}
+    inputs = _inputs(loaded, ids, mask)
     output = loaded.model.generate(
         **inputs, max_new_tokens=1, do_sample=False, temperature=None, top_p=None, top_k=None,
         pad_token_id=loaded.tokenizer.pad_token_id, output_logits=True, return_dict_in_generate=True,
@@ -68,7 +77,7 @@ def _first_generated(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> t
 
 def _last_logits(loaded: Loaded, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Logits behind the first prompt, float64 [vocabulary]."""
-    inputs = {"input_ids": ids.to(loaded.model.device), "attention_mask": mask.to(loaded.model.device)}
+    inputs = _inputs(loaded, ids, mask)
     try:
         return forward(loaded, inputs).logits[0, -1].double().cpu()
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:

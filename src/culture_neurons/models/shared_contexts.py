@@ -42,13 +42,13 @@ _SHARES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 def _takes_masks(loaded: Loaded) -> bool:
     config = loaded.model.config.get_text_config()
-    if not can_branch(loaded) or _has_kinds(loaded):
+    if not can_branch(loaded) or has_kinds(loaded):
         return False
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds == {"full_attention"} and config._attn_implementation in ("eager", "sdpa")
 
 
-def _has_kinds(loaded: Loaded) -> bool:
+def has_kinds(loaded: Loaded) -> bool:
     """Whether a model that sees images is told of each token which kind it has."""
     return loaded.image_token_id is not None and "token_type_ids" in signature(loaded.model.forward).parameters
 
@@ -57,7 +57,7 @@ def _has_kinds(loaded: Loaded) -> bool:
 def kind_behind(loaded: Loaded) -> int:
     """The kind (`token_type_ids`) of tokens behind a context, which must not see what follows them: 0, or 1 for models
     in which those of kind 0 see each other in both directions (PaliGemma's prefix). Found once per model."""
-    if not _has_kinds(loaded):
+    if not has_kinds(loaded):
         return 0
     if loaded.model not in _KINDS:
         ids = torch.tensor([[3, 4, 5], [3, 4, 6]], device=loaded.model.device)
