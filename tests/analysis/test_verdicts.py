@@ -23,7 +23,12 @@ def row(difference, p, least=0.001, p_questions=0.5, detectable=5.0):
     [
         (row(-5, 0.01), row(-5, 0.01), significance.SPECIFIC),
         (row(-5, 0.01), row(-5, 0.2), significance.UNSPECIFIC),
-        (row(-5, 0.01), row(5, 0.01), significance.UNSPECIFIC),
+        (row(-5, 0.01), row(5, 0.01, p_questions=0.01, detectable=10.1), significance.UNSPECIFIC),
+        (row(-5, 0.01), row(-5, 0.2, p_questions=0.01), significance.UNRESOLVED),
+        (row(-5, 0.01), row(5, 0.2, p_questions=0.01), significance.UNRESOLVED),
+        (row(-5, 0.01), row(-5, 0.2, detectable=10.1), significance.UNRESOLVED),
+        (row(-5, 0.01), row(-5, 0.2, detectable=np.nan), significance.UNRESOLVED),
+        (row(-5, 0.01), row(-5, 0.01, p_questions=0.01, detectable=10.1), significance.SPECIFIC),
         (row(-5, 0.05), row(-5, 0.01), significance.NOTHING),
         (row(5, 0.01), row(-5, 0.01), significance.LESS),
         (row(5, 0.05), row(-5, 0.01), significance.NOTHING),
@@ -169,6 +174,25 @@ def test_masks_that_differ_among_each_other_are_no_evidence(runs):
     assert (random["p_value"] < 0.05).mean() < 0.08
     specific = np.mean([t["verdict"].eq(significance.SPECIFIC).any() for t in tables])
     assert specific < 0.05
+
+
+@pytest.mark.parametrize(("questions", "runs"), [(10, 24), slow(10, 100), slow(20, 100), slow(30, 100)])
+def test_specific_damage_is_seldom_called_unspecific(questions, runs):
+    # Masks that harm every culture, and their own by what a design must be able to find: with few questions that is not
+    # shown, which is not to say that it is not there.
+    masks = {"own": {"own": significance.LARGE["accuracy"] / 100, "harm": 0.4}, "all": {"harm": 0.5}}
+    tables = [
+        compare(seed, cultures=6, questions=questions, controls={"r1": "", "r2": ""}, selectors=masks)[0]
+        for seed in range(runs)
+    ]
+    found = pd.concat([t[(t["measure"] == "accuracy") & (t["comparison"] == "self-vs-cross")] for t in tables])
+    shares = found.groupby("selector")["verdict"].value_counts(normalize=True).unstack(fill_value=0.0)
+    decided = [significance.SPECIFIC, significance.UNSPECIFIC, significance.UNRESOLVED]
+    shares = shares.reindex(columns=decided, fill_value=0.0)
+    assert shares.loc["own", significance.UNSPECIFIC] <= 0.2
+    assert shares.loc["all", significance.SPECIFIC] <= 0.1
+    if questions == 10:
+        assert shares.loc["own", significance.UNRESOLVED] > 0.25
 
 
 def shared(rng, names, base, harm):

@@ -169,14 +169,15 @@ def test_headlines_say_measures_together_only_where_they_agree(tmp_path):
     made.evidence.loc[keep, "verdict"] = VERDICTS[1]
     first, second = summary.findings(made, 0.01)[0]["headlines"]
     assert [(p["words"], p["selectors"]) for p in first["parts"]] == [
-        ("culture-specific", ["CAS"]), ("damage, not shown to be specific to the culture", ["MAD"]),
+        ("culture-specific", ["CAS"]), ("damage that is not specific to the culture", ["MAD"]),
     ]  # fmt: skip
     assert second["measures"] == ["log-probability of the right option"]
 
 
 def test_every_verdict_has_plain_words(tmp_path):
-    every = [significance.SPECIFIC, significance.UNSPECIFIC, significance.LESS, significance.NOTHING]
-    every += [significance.INCONCLUSIVE, significance.TOO_FEW, significance.UNTESTED, significance.NOT_JUDGED]
+    every = [significance.SPECIFIC, significance.UNRESOLVED, significance.UNSPECIFIC, significance.LESS]
+    every += [significance.NOTHING, significance.INCONCLUSIVE, significance.TOO_FEW, significance.UNTESTED]
+    every += [significance.NOT_JUDGED]
     assert list(summary.HEADLINES) == every
     made = figures.read(folder(tmp_path, models=("demo-qwen2.5-vl",)))
     for verdict, said in (

@@ -20,12 +20,14 @@ LOWER, HIGHER, OPEN = "lower", "higher", ""
 #: Verdicts on a selector's masks, see `verdicts.decide_verdict`.
 SPECIFIC = "culture-specific"
 UNSPECIFIC = "unspecific damage"
+UNRESOLVED = "damage, specificity inconclusive"
 LESS = "less harm than random masks"
 NOTHING = "not distinguishable from random masks"
 INCONCLUSIVE = "inconclusive"
 TOO_FEW = "too few masks to tell"
 UNTESTED = "not tested"
-#: Losses by measure (points, nats) that a design must be able to find before "not distinguishable" is said.
+#: Losses by measure (points, nats) that a design must be able to find before "not distinguishable" or "unspecific" is
+#: said.
 LARGE: Mapping[str, float] = MappingProxyType({"accuracy": 10.0, "logprob": 0.5})
 #: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate and
 #: steps.tabulate_overlaps.

@@ -49,6 +49,7 @@ from culture_neurons.analysis.significance import (
     OPEN,
     SPECIFIC,
     TOO_FEW,
+    UNRESOLVED,
     UNSPECIFIC,
     UNTESTED,
     direction,
@@ -219,15 +220,19 @@ def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
     least attainable p).
 
     culture-specific                        worse than random masks and worse than the other cultures' masks
-    unspecific damage                       worse than random masks, not worse than the other cultures' masks, or one
-                                            mask of all cultures
+    unspecific damage                       worse than random masks, not worse than the other cultures' masks, where a
+                                            difference of `LARGE` would have been found; or one mask of all cultures
+    damage, specificity inconclusive        worse than random masks, and it is open whether worse than the other
+                                            cultures' masks
     less harm than random masks             better than random masks, whatever the other cultures' masks do
-    inconclusive                            neither, and it is open: under these masks the questions do change more or
-                                            less than under random ones (p_questions < 0.05), which masks like these
-                                            could do by chance; or a difference of `LARGE` could have been missed
+    inconclusive                            neither, and it is open
     not distinguishable from random masks   otherwise
     too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
+
+    A comparison is open where these questions do differ under these masks (p_questions < 0.05), which masks like them
+    could do by chance, or where a difference of `LARGE` could have been missed: that nothing was shown is then no
+    evidence that there is nothing.
     """
     if not np.isfinite(random["p_value"]):
         return UNTESTED
@@ -238,13 +243,17 @@ def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
         return TOO_FEW if random["least"] >= LEVEL else INCONCLUSIVE if _is_open(random) else NOTHING
     if cross["least"] >= LEVEL:
         return TOO_FEW
-    return SPECIFIC if direction(cross["difference"], cross["p_adjusted"]) == LOWER else UNSPECIFIC
+    direction_to_cross = direction(cross["difference"], cross["p_adjusted"])
+    if direction_to_cross == LOWER:
+        return SPECIFIC
+    is_single_mask = not np.isfinite(cross["p_value"])
+    return UNSPECIFIC if is_single_mask or direction_to_cross == HIGHER or not _is_open(cross) else UNRESOLVED
 
 
-def _is_open(random: pd.Series) -> bool:
+def _is_open(row: pd.Series) -> bool:
     """Whether a comparison that shows nothing leaves a difference possible, see `decide_verdict`."""
-    moves = direction(random["difference"], random["p_questions"]) != OPEN
-    return bool(moves or not random["detectable"] <= LARGE[random["measure"]])
+    moves = direction(row["difference"], row["p_questions"]) != OPEN
+    return bool(moves or not row["detectable"] <= LARGE[row["measure"]])
 
 
 def _evidence_row(paired: Mapping, estimate: Mapping[str, float] | None, key: tuple, control_keys: list, measure: str,

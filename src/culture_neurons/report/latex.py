@@ -24,6 +24,7 @@ from culture_neurons.analysis.significance import (
     OPEN,
     SPECIFIC,
     TOO_FEW,
+    UNRESOLVED,
     UNSPECIFIC,
     UNTESTED,
     direction,
@@ -42,14 +43,14 @@ _SIGNS = {
 }  # fmt: skip
 #: A verdict in a narrow column; the caption says more.
 VERDICTS = {
-    SPECIFIC: "specific", UNSPECIFIC: "damage", LESS: "less", NOTHING: "none", INCONCLUSIVE: "open", TOO_FEW: "too few",
-    UNTESTED: "untested",
-    NOT_JUDGED: "at chance",
+    SPECIFIC: "specific", UNRESOLVED: "damage, open", UNSPECIFIC: "damage", LESS: "less", NOTHING: "none",
+    INCONCLUSIVE: "open", TOO_FEW: "too few", UNTESTED: "untested", NOT_JUDGED: "at chance",
 }  # fmt: skip
 #: What the words of `VERDICTS` mean, as a caption says it of those that stand in its table.
 MEANINGS = {
     "specific": "worse than under random masks and under other cultures' masks",
-    "damage": "worse than under random masks, not shown to be specific",
+    "damage, open": "worse than under random masks, whether specific is open",
+    "damage": "worse than under random masks, and not than under other cultures' masks",
     "less": "less harm than under random masks",
     "none": "not distinguishable from random masks, where large effects would have been found",
     "open": "inconclusive, neither shown nor excluded",

@@ -21,6 +21,7 @@ from culture_neurons.analysis.significance import (
     NOTHING,
     SPECIFIC,
     TOO_FEW,
+    UNRESOLVED,
     UNSPECIFIC,
     UNTESTED,
     direction,
@@ -48,7 +49,8 @@ from culture_neurons.report.words import FARES, MEASURES, change_in_words, p_val
 #: How a headline puts each verdict; the key is the word in evidence.csv.
 HEADLINES = {
     SPECIFIC: "culture-specific",
-    UNSPECIFIC: "damage, not shown to be specific to the culture",
+    UNRESOLVED: "damage, of which it is open whether it is specific to the culture",
+    UNSPECIFIC: "damage that is not specific to the culture",
     LESS: "less harm than random masks do",
     NOTHING: NOTHING,
     INCONCLUSIVE: "inconclusive, neither shown nor excluded",
@@ -56,10 +58,11 @@ HEADLINES = {
     UNTESTED: "not tested, as {missing}",
     NOT_JUDGED: "no verdict, as the model answers at chance",
 }
-BADGES = {SPECIFIC: "specific", UNSPECIFIC: "damage", NOTHING: "nothing"}
+BADGES = {SPECIFIC: "specific", UNRESOLVED: "damage", UNSPECIFIC: "damage", NOTHING: "nothing"}
 
 #: Verdict -> the comparisons that it takes: whatever else was compared says nothing of how many masks carry it.
-RESTS_ON = {SPECIFIC: ("self-vs-random", "self-vs-cross"), UNSPECIFIC: ("self-vs-random",)}
+AGAINST_RANDOM = ("self-vs-random",)
+RESTS_ON = {SPECIFIC: (*AGAINST_RANDOM, "self-vs-cross"), UNRESOLVED: AGAINST_RANDOM, UNSPECIFIC: AGAINST_RANDOM}
 
 #: Selector -> the data set that it chose on, where all chose on the run's own questions.
 ON_OWN: Mapping[str, str] = MappingProxyType({})
