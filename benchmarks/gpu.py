@@ -226,14 +226,20 @@ def decoder_flops(loaded: Loaded, batch: Batch) -> float:
     return sum(2 * weights * n + width * n * n / 2 for n in tokens)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, n: int, runs: int = 20) -> float:
+def matrix_rate(
+    device: torch.device,
+    dtype: torch.dtype,
+    n: int,
+    runs: int = 20,
+    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.matmul,
+) -> float:
     """FLOP/s of square matrix products: the best of several runs."""
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
     taken: list[float] = []
     for _ in range(runs):
         _wait(device)
         start = time.perf_counter()
-        a @ b
+        product(a, b)
         _wait(device)
         taken.append(time.perf_counter() - start)
     return 2 * n**3 / min(taken)

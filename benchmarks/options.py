@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from culture_neurons.models.hooks import ablate
 from culture_neurons.models.inference import Answer, on_device, reader_of
 from culture_neurons.models.inputs import Batch, Opener, Prompt, contexts, process, render
 from culture_neurons.models.loading import Loaded, load
+from culture_neurons.models.onednn import use_onednn
 from culture_neurons.models.option_scores import PMI
 from culture_neurons.models.packing import packed
 from culture_neurons.types import NeuronMask, Sample
@@ -99,8 +100,9 @@ def compare(loaded: Loaded, title: str, samples: Sequence[Sample], opener: Opene
             expected.update(naive.evaluate(loaded, few, opener, PROMPT, masks[:NAIVE_MASKS]))
             return (time.perf_counter() - start) / len(few) / NAIVE_MASKS
 
-        rate = partial(matrix_rate, torch.device("cpu"), torch.float32, WIDTH, PRODUCTS)
-        found = interleaved({"engine": engine, "naive": loop, "rate": rate}, RUNS)
+        mkl = partial(matrix_rate, torch.device("cpu"), torch.float32, WIDTH, PRODUCTS)
+        onednn = partial(mkl, product=linear_product())
+        found = interleaved({"engine": engine, "naive": loop, "rate": onednn, "mkl": mkl}, RUNS)
     batch = process(loaded, questions, opener)
     needed = flops(loaded, batch, masks) / len(asked) / len(masks)
     found["reached"] = [needed / taken for taken in found["engine"]]
@@ -113,9 +115,22 @@ def compare(loaded: Loaded, title: str, samples: Sequence[Sample], opener: Opene
             f"{int(valid.sum()):,} in {len(valid)} rows of {valid.shape[1]}"),
         Row(f"{title}: matrix rate", statistics.median(found["rate"]) / 1e9, "GFLOP/s",
             f"float32, {WIDTH:,} × {WIDTH:,}, in turn with the engine"),
+        Row(f"{title}: the same by MKL", statistics.median(found["mkl"]) / 1e9, "GFLOP/s"),
         Row(f"{title}: **share of the matrix rate**", 100 * share, "%",
             f"{100 * low:.0f} to {100 * high:.0f} %; {needed / 1e9:.3g} GFLOP per question and mask"),
     ]  # fmt: skip
+
+
+def linear_product() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The product that large linear layers of models take here: by oneDNN where it can be had."""
+    layer = torch.nn.Linear(WIDTH, WIDTH, bias=False).requires_grad_(False)
+    use_onednn(layer)
+
+    def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        layer.weight.set_(weight)
+        return layer(x)
+
+    return product
 
 
 def compared(

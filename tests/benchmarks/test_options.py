@@ -133,5 +133,5 @@ def test_whole_benchmark_runs_on_a_tiny_model(loaded, tmp_path, monkeypatch, cap
         assert float(rows[f"{title}: **share of the matrix rate**"].split()[0]) > 0
         assert "rows of" in rows[f"{title}: tokens that are no padding"]
     assert "smollm2-135m, contexts of 4 questions: with K and S recorded" in rows
-    assert len(rows) == 2 * 7 + 2
+    assert len(rows) == 2 * 8 + 2
     assert "whole forward passes" not in caplog.text

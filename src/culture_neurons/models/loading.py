@@ -39,6 +39,7 @@ from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.download import on_hub
 from culture_neurons.models.independent_rows import separate_rows
 from culture_neurons.models.mlp_refusals import UNFIT
+from culture_neurons.models.onednn import use_onednn
 from culture_neurons.models.torchvision_build import INSTALL, check_torchvision
 
 #: Settings of a model in the config that loading reads; `name` labels the outputs.
@@ -188,6 +189,7 @@ def load(settings: Mapping[str, Any], threads: int | None = None) -> Loaded:
     _fit_vocabulary(model, getattr(processor, "tokenizer", processor))
     model.eval().requires_grad_(False)
     separate_rows(model)
+    use_onednn(model)
     loaded_dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     revision = model_digest(folder) if folder else str(getattr(model.config, "_commit_hash", None) or "unknown")
     given = dict(settings.get("chat_template_kwargs") or {})
