@@ -28,7 +28,7 @@ from culture_neurons.models.shared_contexts import shares_contexts
 
 #: Tokens of a row, where no context with its options is longer. Wider rows leave less padding, and cost attention that
 #: is small beside what each token costs.
-WIDTH = 64
+WIDTH = 128
 
 
 @dataclass(frozen=True)
