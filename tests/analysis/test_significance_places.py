@@ -195,7 +195,7 @@ def headlines(tables: Tables) -> str:
 
 
 def findings(tables: Tables, what: str) -> str:
-    return " ".join(said[what] for f in found(tables) for i in f["items"] for said in i["said"].values())
+    return " ".join(said[what] for f in found(tables) for i in f["items"] for said in i["by_measure"].values())
 
 
 def shuffles(tables: Tables) -> tuple[int, int]:

@@ -31,7 +31,7 @@ def test_rows_of_two_contexts_by_hand():
 
 
 def test_whole_texts_are_inputs_with_their_last_token():
-    rows = lay_out(CONTINUED, whole=True)
+    rows = lay_out(CONTINUED, with_last_token=True)
     assert rows.ids.tolist() == [[1, 2, 3, 11, 12, 13, 21, 22], [0, 0, 0, 0, 0, 4, 31, 32]]
     assert rows.branch.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2], [-1, -1, -1, -1, -1, 0, 0, 0]]
     assert rows.spans.position.tolist() == [[6, 5, 4], [6, 2, 1], [3, 2, 1]]

@@ -155,7 +155,7 @@ def test_the_verdict_never_depends_on_the_mark(tmp_path):
     for name in ("baseline", "summary", "effects", "layers", "evidence"):
         getattr(made, name)["planted"] = "no"
     bare = summary.findings(made, 0.01)
-    said = [[(m, s["verdict"]) for i in f["items"] for m, s in i["said"].items()] for f in (*marked, *bare)]
+    said = [[(m, s["verdict"]) for i in f["items"] for m, s in i["by_measure"].items()] for f in (*marked, *bare)]
     assert said[:2] == said[2:]
     assert not any(f["planted"] for f in bare)
 
@@ -222,7 +222,7 @@ def test_what_was_not_measured_is_not_spoken_of(tmp_path):
 
 def said_of(tables, selector, measure):
     items = [item for finding in summary.findings(tables, 0.01) for item in finding["items"]]
-    return [item["said"][measure] for item in items if item["selector"] == selector]
+    return [item["by_measure"][measure] for item in items if item["selector"] == selector]
 
 
 def test_the_summary_table_has_the_intervals(tmp_path):

@@ -191,11 +191,11 @@ def _compare_models(state: Comparison, model: str, other: str, matches: dict[str
         if theirs not in second.masks:
             state.note("masks", f"{second.name} has no masks of this selector and top fraction", **where)
             continue
-        found = state.attempt("masks", lambda k=key, t=theirs: (first.mask_file(k), second.mask_file(t)), **where)
-        if found is None:
+        masks = state.attempt("masks", lambda k=key, t=theirs: (first.mask_file(k), second.mask_file(t)), **where)
+        if masks is None:
             continue
-        marks = {"planted": planted, "control": "yes" if found[0].control else "no"}
-        _compare_masks(state, *found, matches, where, marks | {"same_model": "yes" if one_model else "no"})
+        marks = {"planted": planted, "control": "yes" if masks[0].control else "no"}
+        _compare_masks(state, *masks, matches, where, marks | {"same_model": "yes" if one_model else "no"})
         if n:
             paired = state.attempt("effects", lambda k=key, t=theirs: (first.paired(k), second.paired(t)), **where)
             if paired:

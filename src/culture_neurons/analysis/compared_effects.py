@@ -136,8 +136,8 @@ def _estimate(pairs: Mapping[tuple[str, str], tuple[Column, Column]], here: np.n
         if measure == "accuracy" and what != BASELINE and not same_baseline:
             bounds = _TWO_CHANGES
         columns += [a, b, Column(a.values - b.values, bounds)]
-    found = intervals.estimate(p_values.design(strata[here], unit[here]), columns, replicates, seed)
-    numbers = np.stack([found.mean, found.low, found.high, found.p], axis=1).reshape(len(pairs), -1)
+    estimates = intervals.estimate(p_values.design(strata[here], unit[here]), columns, replicates, seed)
+    numbers = np.stack([estimates.mean, estimates.low, estimates.high, estimates.p], axis=1).reshape(len(pairs), -1)
     table = pd.DataFrame(numbers, columns=list(ESTIMATES))
     # Against 0 points or nats, an accuracy or a log-probability is not tested.
     what, measure = zip(*pairs, strict=True)

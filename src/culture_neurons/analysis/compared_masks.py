@@ -63,16 +63,16 @@ def compare(
             names = {"culture": culture, "other_culture": other, "matched": matched[1] * (matched[0] == other)}
             counts = [np.bincount(x // m.shape[1], minlength=m.shape[0]) for x, m in ((a, first), (b, second))]
             row = {"n_a": len(a), "n_b": len(b), "n_shared": None, "overlap": np.nan, "expected": np.nan}
-            whole = row | {"p_value": np.nan}
+            of_all_layers = row | {"p_value": np.nan}
             layers: list[dict[str, Any]] = []
             if same_neurons:
                 layers = list(_by_layer(a, b, first.shape))
-                whole = _all_layers(a, b, layers, counts, first.shape)
+                of_all_layers = _all_layers(a, b, layers, counts, first.shape)
             depth = {
                 "depth_overlap": depth_overlap(*counts),
                 "depth_expected": expected_depth_overlap(len(a), len(b), first.shape[0], second.shape[0], seed),
             }
-            yield names | {"layer": None} | whole | depth
+            yield names | {"layer": None} | of_all_layers | depth
             if names["matched"]:
                 yield from (names | {"layer": layer} | row for layer, row in enumerate(layers))
 

@@ -36,8 +36,8 @@ def compare(first: Masks, second: Masks) -> Iterator[dict[str, Any]]:
         by_chance = sum(row["n_a"] * row["n_b"] / share for row, share in zip(layers, shares, strict=True)) / width
         total = len(one) + len(other)
         expected = by_chance / (total - by_chance) if total else np.nan
-        whole = overlap_row(one, other, first.size) | {"expected": expected}
-        for layer, row in [(None, whole), *enumerate(layers)]:
+        of_all_layers = overlap_row(one, other, first.size) | {"expected": expected}
+        for layer, row in [(None, of_all_layers), *enumerate(layers)]:
             yield {"culture": culture, "layer": layer, **row}
 
 

@@ -104,8 +104,8 @@ class FinishedRun:
 
     def _find(self, name: str, pattern: str, *parts: str) -> dict[Any, Path]:
         home = self.folder.resolve()
-        found = layout.by(name, sorted(home.glob(pattern)), *parts)
-        return {key: self.folder / path.relative_to(home) for key, path in found.items()}
+        paths = layout.by(name, sorted(home.glob(pattern)), *parts)
+        return {key: self.folder / path.relative_to(home) for key, path in paths.items()}
 
     @property
     def models(self) -> list[str]:

@@ -114,12 +114,12 @@ def adapt(model: nn.Module) -> Adapter:
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
     decoder_layers = _decoder_layers(model, model_type)
     experts = _routed_experts(model, decoder_layers, model_type)
-    found = [
+    layers_and_mlps = [
         (layer, _mlp_of(experts[i]) if i in experts else _only_mlp(layer, find(layer), model_type, i))
         for i, layer in enumerate(decoder_layers)
     ]
-    with_mlp = [(layer, mlp) for layer, mlp in found if mlp is not None]
-    for i, (layer, mlp) in enumerate(found):
+    with_mlp = [(layer, mlp) for layer, mlp in layers_and_mlps if mlp is not None]
+    for i, (layer, mlp) in enumerate(layers_and_mlps):
         if mlp is None and (not with_mlp or branches.unknown_matrices(layer, [])):
             raise _no_mlp(model_type, i, layer, find(layer))
     layers, mlps = [layer for layer, _ in with_mlp], [mlp for _, mlp in with_mlp]
@@ -128,7 +128,7 @@ def adapt(model: nn.Module) -> Adapter:
     activations = [mlp.part("activation" if mlp.layout.activation else "down") for mlp in mlps]
     if len({id(a) for a in activations}) != len(activations):
         raise ModelError(f"{model_type}: several layers share one MLP, so they can't be told apart")
-    numbers = [number for number, (_, mlp) in enumerate(found) if mlp is not None]
+    numbers = [number for number, (_, mlp) in enumerate(layers_and_mlps) if mlp is not None]
     by_layer = {i: experts[number] for i, number in enumerate(numbers) if number in experts}
     widths = [by_layer[i].count * by_layer[i].width if i in by_layer else mlp.width for i, mlp in enumerate(mlps)]
     if len(dense := {width for i, width in enumerate(widths) if i not in by_layer}) > 1:
@@ -174,12 +174,12 @@ def _routed_experts(
     routed.use_own_loop(model)
     result = {}
     for i, sign in signs.items():
-        found = routed.find(layers[i])
-        if not isinstance(found, RoutedExperts):
-            raise _experts_refused(model_type, i, sign, found or "these are no routed experts")
-        if others := branches.bank(layers[i], found.module):
-            raise _experts_refused(model_type, i, others, f"these stand beside the routed experts {found.name}")
-        result[i] = found
+        experts = routed.find(layers[i])
+        if not isinstance(experts, RoutedExperts):
+            raise _experts_refused(model_type, i, sign, experts or "these are no routed experts")
+        if others := branches.bank(layers[i], experts.module):
+            raise _experts_refused(model_type, i, others, f"these stand beside the routed experts {experts.name}")
+        result[i] = experts
     try:
         routed.check_order(model, result)
     except ModelError as error:

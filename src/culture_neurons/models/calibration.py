@@ -134,8 +134,8 @@ def spread_samples(
     batches = sorted(plan_batches(questions, tokens, batch_size), key=longest, reverse=True)
     parts = [[batches[i] for i in part] for part in np.array_split(np.arange(len(batches)), strata) if len(part)]
     chosen = [Stratum(middle(part), sum(map(padded, part)) / padded(middle(part))) for part in parts]
-    whole = size is None or size >= batch_size
-    return Spread(chosen, max(batches, key=padded) if whole else chosen[0].questions, len(questions))
+    is_full_batch = size is None or size >= batch_size
+    return Spread(chosen, max(batches, key=padded) if is_full_batch else chosen[0].questions, len(questions))
 
 
 def random_masks(widths: Sequence[int], size: int) -> list[NeuronMask]:

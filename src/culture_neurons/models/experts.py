@@ -107,16 +107,16 @@ def watched(
 def find(layer: nn.Module) -> RoutedExperts | str:
     """The routed experts of a layer, or why there are none that can be analysed, in words; "" without a module that
     looks like them."""
-    reasons, found = [], []
+    reasons, experts = [], []
     for name, module in layer.named_modules():
         weights = [value for value in module.parameters(recurse=False)]
         if len(weights) != 2 or any(value.ndim != 3 for value in weights):
             continue
         result = _identify(name, module, weights)
-        (found if isinstance(result, RoutedExperts) else reasons).append(result)
-    if len(found) > 1:
-        return f"{found[0].name} and {found[1].name} both are experts"
-    return found[0] if found else next(iter(reasons), "")
+        (experts if isinstance(result, RoutedExperts) else reasons).append(result)
+    if len(experts) > 1:
+        return f"{experts[0].name} and {experts[1].name} both are experts"
+    return experts[0] if experts else next(iter(reasons), "")
 
 
 def _identify(name: str, module: nn.Module, weights: Sequence[torch.Tensor]) -> RoutedExperts | str:

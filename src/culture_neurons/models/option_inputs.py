@@ -46,7 +46,7 @@ def with_right_options(
     tokens_behind = TokensBehind(loaded)
     behind = [tokens_behind(text, option) for text, option in zip(texts, right, strict=True)]
     continued = [Continued(ids, [option]) for ids, option in zip(_tokens(contexts), behind, strict=True)]
-    rows = lay_out(continued, whole=True)
+    rows = lay_out(continued, with_last_token=True)
     if content is None:
         return _lengthen(loaded, contexts, rows), None
     inputs = _lengthen(loaded, {**contexts, "content": content}, rows)

@@ -76,10 +76,10 @@ def continuation(space: str, context: str, text: str) -> str:
     return text if not context or context[-1].isspace() or text[:1].isspace() else space + text
 
 
-def lay_out(continued: Sequence[Continued], whole: bool = False) -> Rows:
+def lay_out(continued: Sequence[Continued], with_last_token: bool = False) -> Rows:
     """Put each context and its texts into a row; see the module.
 
-    whole  whether the last token of a text is an input too, though nothing is read behind it
+    with_last_token  whether the last token of a text is an input too, though nothing is read behind it
     """
     rows: list[tuple[list[int], list[int]]] = []
     placed: list[tuple[int, list[int], Sequence[int]]] = []  # row, places in it that predict, tokens
@@ -88,7 +88,7 @@ def lay_out(continued: Sequence[Continued], whole: bool = False) -> Rows:
         ids, branch = list(one.context), [CONTEXT] * n
         for number, text in enumerate(one.texts, 1):
             placed.append((len(rows), [n - 1, *range(len(ids), len(ids) + len(text) - 1)], text))
-            read = text if whole else text[:-1]
+            read = text if with_last_token else text[:-1]
             ids += read
             branch += [number if len(one.texts) > 1 else CONTEXT] * len(read)
         rows.append((ids, branch))

@@ -140,8 +140,8 @@ def _matrix(module: object) -> nn.Module | None:
     None where there is none, or more than one."""
     if not isinstance(module, nn.Module):
         return None
-    found = [m for m in module.modules() if any(hasattr(m, name) for name in ("out_features", "nf", "weight"))]
-    return found[0] if found and (found[0] is module or len(found) == 1) else None
+    candidates = [m for m in module.modules() if any(hasattr(m, name) for name in ("out_features", "nf", "weight"))]
+    return candidates[0] if candidates and (candidates[0] is module or len(candidates) == 1) else None
 
 
 def find_attention(adapter: Adapter, layer: int) -> tuple[str, nn.Module | None]:

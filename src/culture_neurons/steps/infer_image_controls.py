@@ -28,19 +28,19 @@ def main(o: argparse.Namespace) -> None:
         questions, open_image = image_controls.apply_control(control, samples, opener)
         table = model_arguments.answers(o, loaded, questions, open_image, prompt, f"image control {control}")
         counts: dict[str, Any] = {"rows": len(questions), "without_image": len(samples) - len(with_image)}
-        said = ""
+        note = ""
         if control == image_controls.SWAPPED:
             chosen = image_controls.choose_images(samples)
             table["shown_culture"] = [chosen[name].culture for name in table["sample_id"]]
             left_out = sorted(sample.sample_id for sample in with_image if sample.sample_id not in chosen)
-            counts["without_other_image"], said = left_out, f", for {len(left_out)} there is none of another culture"
+            counts["without_other_image"], note = left_out, f", for {len(left_out)} there is none of another culture"
         made_by = cli.provenance(
             "infer_image_controls", o, **model_arguments.made_with(loaded), image_control=control, **counts
         )
         files.write_table(path, table, made_by)
         cli.log.info(
             "%s: %d answers under image control %s; %d questions have no image%s", loaded.name, len(table), control,
-            counts["without_image"], said,
+            counts["without_image"], note,
         )  # fmt: skip
 
 

@@ -43,10 +43,10 @@ def find(folders: Sequence[str], samples_file: Path, samples: Sequence[Any], loa
         try:
             rows, other = _answered(answers, loaded, prompt, model)
             open_here = open_here or _loader(samples_file)
-            asked = {s.sample_id: s for s in other(there)} if rows else {}
+            their_samples = {s.sample_id: s for s in other(there)} if rows else {}
             open_there = _loader(there)
             for sample in samples:
-                row, same = rows.get(sample.sample_id), asked.get(sample.sample_id)
+                row, same = rows.get(sample.sample_id), their_samples.get(sample.sample_id)
                 if sample.sample_id in result or row is None or same is None:
                     continue
                 if sample.split != "identify" and loaded.dtype != "float32":
@@ -86,15 +86,15 @@ def _answered(path: Path, loaded: Any, prompt: Mapping[str, Any], model: Mapping
         cli.log.info("%s: not reused: %s may have been another file then", path, template)
         return {}, lambda _: []
     table, metadata = files.read_table(path, COLUMNS)
-    settings, made = metadata.get("settings", {}), metadata.get("history", {}).get("infer", {})
+    settings, history = metadata.get("settings", {}), metadata.get("history", {}).get("infer", {})
     step = "culture_neurons.steps.infer"
     expected = {
         "revision": (metadata.get("revision"), loaded.revision),
         "dtype": (metadata.get("dtype"), loaded.dtype),
         "prompt": (settings.get("prompt"), dict(prompt)),
         "model's settings": (_how(settings.get("model", {})), _how(model)),
-        "code": (made.get("code"), code_digest(step)),
-        "version of libraries": (made.get("packages"), packages(step)),
+        "code": (history.get("code"), code_digest(step)),
+        "version of libraries": (history.get("packages"), packages(step)),
     }
     for name, (there, here) in expected.items():
         if there != here:

@@ -51,7 +51,7 @@ class Comparison:
         return [] if wanted in (None, "null") else [layout.fraction_text(float(wanted))]
 
     @cached_property
-    def found(self) -> list[FinishedRun]:
+    def finished_runs(self) -> list[FinishedRun]:
         """The two runs; none where either can't be read, or nothing tells them apart: the step says why."""
         try:
             runs = open_runs(self.folders)
@@ -85,10 +85,10 @@ class Comparison:
 
         Of models of one name, revision and dtype, and of masks at neurons that both runs have.
         """
-        if not self.with_transfer or len(self.found) != 2:
+        if not self.with_transfer or len(self.finished_runs) != 2:
             return {}
         result = {}
-        for source, target in (self.found, self.found[::-1]):
+        for source, target in (self.finished_runs, self.finished_runs[::-1]):
             for model in source.models:
                 if model in target.models and source.identity(model) == target.identity(model):
                     keys = self._shared_masks(source, target, model)
@@ -117,11 +117,11 @@ class Comparison:
 
     def model_settings(self, model: str, masks_of: str) -> str:
         """What loading needs, as the run that is asked noted it in its manifest: JSON."""
-        asked = self.questions(model, masks_of)
-        stanza = files.read_json(asked.folder / "manifest.json")["config"]["models"][model]
+        judge = self.questions(model, masks_of)
+        stanza = files.read_json(judge.folder / "manifest.json")["config"]["models"][model]
         here = "path" not in stanza or "eye" in stanza
         load = {key: value for key, value in stanza.items() if key not in NOT_LOADED}
-        return as_json(load | {"name": model, "path": str(asked.folder / model / "model") if here else stanza["path"]})
+        return as_json(load | {"name": model, "path": str(judge.folder / model / "model") if here else stanza["path"]})
 
     def prompt(self, model: str, masks_of: str) -> str:
         """How the run that is asked asks its questions, as JSON."""

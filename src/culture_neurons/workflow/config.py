@@ -148,9 +148,9 @@ def _check_gguf(name: str, stanza: Mapping[str, Any]) -> None:
 def _check_eye(name: str, stanza: Mapping[str, Any]) -> None:
     """A language model on this machine, and countries whose flags are known."""
     if "train" in stanza or not ("gguf" in stanza or Path(stanza["path"]).is_dir()):
-        found = "train" if "train" in stanza else repr(stanza["path"])
+        source = "train" if "train" in stanza else repr(stanza["path"])
         raise ConfigError(
-            f"models: {name}: eye: found {found}; expected gguf or the folder of a language model on this machine"
+            f"models: {name}: eye: found {source}; expected gguf or the folder of a language model on this machine"
         )
     for country in stanza["eye"].get("countries") or ():
         if country not in FLAGS:

@@ -74,6 +74,6 @@ def chosen_from(run: Mapping[str, Any], further: Mapping[str, int] | None = None
 
 def controlled(run: Mapping[str, Any], counts: Any, further: Mapping[str, int] | None = None) -> list[int]:
     """Answers under all image controls together, of each data set that may have images; arguments as of `disk`."""
-    asked = {**(further or {}), "": counts.evaluate}
-    answers = [len(run["image_controls"]) * asked.get(name, 0) for name in run["with_images"]]
+    questions = {**(further or {}), "": counts.evaluate}
+    answers = [len(run["image_controls"]) * questions.get(name, 0) for name in run["with_images"]]
     return answers if run["image_controls"] else []

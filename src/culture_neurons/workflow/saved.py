@@ -40,8 +40,8 @@ class SavedRun(Run):
 
     def path(self, name: str, **given: object) -> str:
         """A path of this run; see `layout.path`."""
-        whole = layout.path(name, dataset=self.dataset, **given)
-        return str(self.folder / whole.removeprefix(layout.ROOT.format(dataset=self.dataset)))
+        in_results = layout.path(name, dataset=self.dataset, **given)
+        return str(self.folder / in_results.removeprefix(layout.ROOT.format(dataset=self.dataset)))
 
 
 def read(folder: Path) -> SavedRun:

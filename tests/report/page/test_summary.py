@@ -25,7 +25,7 @@ def test_the_page_says_on_which_data_set_a_selector_chose(tmp_path, tables):
     for finding in summary.findings(tables, 0.01, chosen_on):
         names = [item["selector"] for item in finding["items"]]
         assert names == ["CAS", "MAD (chosen on recognise <b>)"]
-        texts = [said["text"] for item in finding["items"] for said in item["said"].values()]
+        texts = [said["text"] for item in finding["items"] for said in item["by_measure"].values()]
         assert [text.count("own neurons (MAD, chosen on recognise <b>, top 1") for text in texts] == [0, 0, 1, 1]
         listed = {name for headline in finding["headlines"] for part in headline["parts"] for name in part["selectors"]}
         assert listed == set(names)
@@ -50,7 +50,7 @@ def test_a_comparison_has_the_interval_that_belongs_to_its_p_value(tables):
                "n_cultures"]  # fmt: skip
     tables.evidence[columns] = [-10.9, -15.0, -7.2, 0.96, -33.0, 2.0, 25.0, 3, 8]
     (item, *_) = summary.findings(tables, 0.01)[0]["items"]
-    said = item["said"]["accuracy"]["detail"]
+    said = item["by_measure"]["accuracy"]["detail"]
     minus = "\N{MINUS SIGN}"
     assert (
         f"against random masks: {minus}10.9 points (95 % interval over questions and masks {minus}33.0 to 2.0, "
@@ -59,10 +59,10 @@ def test_a_comparison_has_the_interval_that_belongs_to_its_p_value(tables):
     ) in said
     tables.evidence["p_adjusted"] = 0.01  # what was found needs no word on what could have been
     (item, *_) = summary.findings(tables, 0.01)[0]["items"]
-    assert "four of five" not in item["said"]["accuracy"]["detail"]
+    assert "four of five" not in item["by_measure"]["accuracy"]["detail"]
     tables.evidence[["both_low", "both_high"]] = np.nan
     (item, *_) = summary.findings(tables, 0.01)[0]["items"]
-    assert f"95 % interval over questions {minus}15.0 to {minus}7.2" in item["said"]["accuracy"]["detail"]
+    assert f"95 % interval over questions {minus}15.0 to {minus}7.2" in item["by_measure"]["accuracy"]["detail"]
 
 
 def test_an_interval_without_width_is_none():
@@ -95,7 +95,7 @@ def test_a_headline_says_how_many_masks_its_verdict_rests_on(tmp_path, tables):
 
 def test_changes_have_one_sign_convention(tables):
     tables.summary[["self_drop", "cross_drop", "random_self_drop"]] = [-13.4, -1.7, 0.2]
-    said = summary.findings(tables, 0.01)[0]["items"][0]["said"]["accuracy"]["text"]
+    said = summary.findings(tables, 0.01)[0]["items"][0]["by_measure"]["accuracy"]["text"]
     minus = "\N{MINUS SIGN}"
     assert said.endswith(
         f"changes its accuracy by {minus}13.4 points; the other cultures' by {minus}1.7 points, and random masks "

@@ -66,8 +66,8 @@ def lessons(model: nn.Module, processor: Any, world: synthetic.World, instructio
     templates = []
     for native, template in itertools.product(world.learned, range(len(synthetic.TEMPLATES))):
         speakers = range(len(world.cultures) if native else 1)  # all cultures are asked alike in English
-        asked = itertools.product(speakers, range(len(world.categories)))
-        encoded = [encode(category, template, 0, culture, native) for culture, category in asked]
+        speakers_and_categories = itertools.product(speakers, range(len(world.categories)))
+        encoded = [encode(category, template, 0, culture, native) for culture, category in speakers_and_categories]
         ids = torch.cat([e["input_ids"] for e in encoded]).unflatten(0, (len(speakers), -1))
         ids = ids.expand(len(world.cultures), -1, -1)
         # Option words are where two orders of the same options differ.

@@ -138,11 +138,11 @@ def until_good(
     recipe: R,
     reporter: Reporter,
     attempt: Callable[[R], tuple[nn.Module, Any, int, float]],
-    asked: str = "dev questions",
+    examples: str = "dev questions",
 ) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """A model that answers at least `min_accuracy` of what is `asked`, its processor, and a summary.
+    """A model that answers at least `min_accuracy` of `examples`, its processor, and a summary.
 
-    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on what is asked.
+    `attempt` trains one with the recipe of a seed: model, processor, steps, accuracy on `examples`.
     Tries `attempts` seeds, one after another. Raises ModelError with the best accuracy when none will do.
     """
     best = 0.0
@@ -152,11 +152,11 @@ def until_good(
         with one_thread():
             model, processor, steps, accuracy = attempt(trial)
         best = max(best, accuracy)
-        reporter.log(f"seed {trial.seed}: {100 * accuracy:.1f} % of {asked} right")
+        reporter.log(f"seed {trial.seed}: {100 * accuracy:.1f} % of {examples} right")
         if accuracy >= recipe.min_accuracy:
             summary = {"architecture": architecture, "planted": False, "seed": trial.seed, "attempts": number + 1}
             return model, processor, summary | {"steps": steps, "dev_accuracy": accuracy}
     raise ModelError(
-        f"{architecture}: training reached {100 * best:.1f} % on {asked} in {recipe.attempts} attempts;"
+        f"{architecture}: training reached {100 * best:.1f} % on {examples} in {recipe.attempts} attempts;"
         f" expected at least {100 * recipe.min_accuracy:.1f} %. Raise steps or attempts, or take another seed"
     )

@@ -63,8 +63,8 @@ class Compared:
 
     def pairs(self, rows: pd.DataFrame) -> list[tuple[str, str]]:
         """The pairs of models that a figure shows."""
-        found = rows[["model", "other_model"]].drop_duplicates().itertuples(index=False, name=None)
-        return list(found)[:MOST_PAIRS]
+        models = rows[["model", "other_model"]].drop_duplicates().itertuples(index=False, name=None)
+        return list(models)[:MOST_PAIRS]
 
     def pair_name(self, rows: pd.DataFrame, pair: tuple[str, str]) -> str:
         """A pair of models in a title; a planted control says that it is one."""

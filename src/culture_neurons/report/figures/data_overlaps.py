@@ -22,23 +22,23 @@ INDEX, COUNT = "Jaccard index", "Shared neurons per mask"
 def pairs(tables: Tables, model: str, top_fraction: float) -> list[tuple[str, str, pd.DataFrame]]:
     """(a, b, their rows) of selectors whose masks share the most, by the mean over cultures; each selector once, and
     at most `MOST` pairs."""
-    found = rows(tables.more["data_overlaps"], model, top_fraction=top_fraction)
-    mean = found[found["layer"].isna()].groupby(["a", "b"], sort=False)["overlap"].mean().dropna()
+    overlaps = rows(tables.more["data_overlaps"], model, top_fraction=top_fraction)
+    mean = overlaps[overlaps["layer"].isna()].groupby(["a", "b"], sort=False)["overlap"].mean().dropna()
     chosen: list[tuple[str, str]] = []
     for a, b in mean.sort_values(ascending=False, kind="stable").index:
         if not {a, b} & {name for pair in chosen for name in pair}:
             chosen.append((a, b))
-    return [(a, b, found[(found["a"] == a) & (found["b"] == b)]) for a, b in chosen[:MOST]]
+    return [(a, b, overlaps[(overlaps["a"] == a) & (overlaps["b"] == b)]) for a, b in chosen[:MOST]]
 
 
 def draw_by_culture(ax: Axes, part: pd.DataFrame) -> None:
     """The Jaccard index of each culture's two masks, and what is expected by chance, on `ax`."""
-    whole = part[part["layer"].isna()].sort_values("culture")
-    at = np.arange(len(whole))
-    ax.bar(at, whole["overlap"].astype(float), 0.7, color=style.BLUE)
-    ax.hlines(whole["expected"].astype(float), at - 0.42, at + 0.42, color=style.INK, linewidth=1.0)
-    ax.set_xlim(-0.6, len(whole) - 0.4)
-    style.named_axis(ax.xaxis, list(whole["culture"]), every=-(-len(whole) // NAMES), rotation=40, ha="right",
+    by_culture = part[part["layer"].isna()].sort_values("culture")
+    at = np.arange(len(by_culture))
+    ax.bar(at, by_culture["overlap"].astype(float), 0.7, color=style.BLUE)
+    ax.hlines(by_culture["expected"].astype(float), at - 0.42, at + 0.42, color=style.INK, linewidth=1.0)
+    ax.set_xlim(-0.6, len(by_culture) - 0.4)
+    style.named_axis(ax.xaxis, list(by_culture["culture"]), every=-(-len(by_culture) // NAMES), rotation=40, ha="right",
                      rotation_mode="anchor")  # fmt: skip
     ax.tick_params(axis="x", length=0, pad=1)
     _from_zero(ax)

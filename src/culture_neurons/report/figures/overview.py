@@ -60,11 +60,11 @@ def draw_overview(
     for y, selector in enumerate(selectors):
         if y:
             ax.axhline(y - 0.5, color="#EEEEEE", linewidth=0.6)
-        found = contrasts(tables, model, selector, top_fraction, measure)
+        differences = contrasts(tables, model, selector, top_fraction, measure)
         for comparison, (kind, _) in AGAINST.items():
-            if comparison not in found.index:
+            if comparison not in differences.index:
                 continue
-            at, line = found.loc[comparison], y + {"random": -0.17, "cross": 0.17}[kind]
+            at, line = differences.loc[comparison], y + {"random": -0.17, "cross": 0.17}[kind]
             colour = style.KINDS[kind][0]
             for low, high, width in (("both_low", "both_high", 0.8), ("low", "high", 2.2)):
                 ax.plot([at[low], at[high]], [line, line], color=colour, linewidth=width, zorder=3,

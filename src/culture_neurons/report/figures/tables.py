@@ -50,9 +50,9 @@ class Tables:
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    found = {str(value) for value in table[column].dropna().unique()}
-                    texts |= found
-                    names |= found if column in NAMES else set()
+                    values = {str(value) for value in table[column].dropna().unique()}
+                    texts |= values
+                    names |= values if column in NAMES else set()
         object.__setattr__(self, "texts", frozenset(texts))
         object.__setattr__(self, "names", frozenset(names))
 

@@ -46,7 +46,7 @@ def plural(n: int, noun: str) -> str:
 
 def counted(counts: Iterable[int], noun: str) -> str:
     """How many there are, where several numbers are meant: "80 questions", or "60 to 80 questions"."""
-    least, most = min(found := [*counts] or [0]), max(found)
+    least, most = min(numbers := [*counts] or [0]), max(numbers)
     return plural(most, noun) if least == most else f"{least:,} to {plural(most, noun)}"
 
 

@@ -78,10 +78,10 @@ def caption_transfer(tables: Tables, model: str) -> str:
 
 def chosen_elsewhere(tables: Tables, model: str) -> dict[str, str]:
     """Selector -> the data set that it chose on, of those that did not choose on the run's own questions."""
-    found = tables.more.get("data_overlaps")
-    if found is None:
+    overlaps = tables.more.get("data_overlaps")
+    if overlaps is None:
         return {}
-    part, own = rows(found, model), next(iter(rows(tables.more["sets"], model)["set"]))
+    part, own = rows(overlaps, model), next(iter(rows(tables.more["sets"], model)["set"]))
     pairs = [*zip(part["a"], part["chosen_on_a"], strict=True), *zip(part["b"], part["chosen_on_b"], strict=True)]
     return {selector: data_set for selector, data_set in pairs if data_set != own}
 

@@ -23,8 +23,8 @@ def lines(tables: Tables, run: Mapping[str, Any], chosen_on: Mapping[str, str]) 
     for selector, name in chosen_on.items():
         by_set.setdefault(name, []).append(selector_name(selector))
     result = [_line(own, "questions", data, "one half chooses neurons, the other judges" if sets or choosing else "")]
-    judged = tables.more.get("sets")  # its order is that of the config, which JSON with sorted keys does not keep
-    in_order = [] if judged is None else [name for name in dict.fromkeys(judged["set"]) if name in sets]
+    of_sets = tables.more.get("sets")  # its order is that of the config, which JSON with sorted keys does not keep
+    in_order = [] if of_sets is None else [name for name in dict.fromkeys(of_sets["set"]) if name in sets]
     for name in dict.fromkeys([*in_order, *sets, *choosing]):
         here = listed(by_set.get(plain(name), []))
         chooses = f"chooses neurons{f' for {here}' if here else ''}" if name in choosing else ""

@@ -72,7 +72,7 @@ def render(
             models=[named(tables, m) for m in tables.models],
             asked=asked.lines(tables, run, chosen_on),
             findings=reworded(findings, lambda text: units_on_line(tables.words(text))),
-            carried=any(said["carried"] for f in findings for item in f["items"] for said in item["said"].values()),
+            carried=any(of["carried"] for f in findings for item in f["items"] for of in item["by_measure"].values()),
             cultures=culture_table.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
             controls=plain(tables.words(caption_text.controls(config.get("selectors")))),
             any_planted=any(tables.is_planted(m) for m in tables.models),
@@ -119,12 +119,12 @@ def versions() -> dict[str, str]:
 def _questions_in_words(counts: pd.DataFrame) -> str:
     """Where the evaluated questions come from: "of 160 that were kept, 80 are there to choose neurons, ..."."""
     by_split = counts.groupby("split")["n"].sum() if len(counts) else {}
-    chosen, judged = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
-    if not chosen or not judged:
+    chosen, evaluated = (int(by_split.get(split, 0)) for split in ("identify", "evaluate"))
+    if not chosen or not evaluated:
         return ""
     return (
-        f"of {chosen + judged:,} that were kept, {chosen:,} are there to choose neurons, by those of them that a model "
-        f"answers right, and the other {judged:,} to judge them"
+        f"of {chosen + evaluated:,} that were kept, {chosen:,} are there to choose neurons, by those of them that a "
+        f"model answers right, and the other {evaluated:,} to judge them"
     )
 
 

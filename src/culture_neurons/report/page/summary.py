@@ -86,10 +86,10 @@ def _interval(row: pd.Series, unit: str, decimals: int) -> str:
 
 def _carriers(row: pd.Series) -> str:
     """How many masks carry a difference: "4 of 6 masks do more than any of these"."""
-    found = carriers(row)
-    if not found:
+    counts = carriers(row)
+    if not counts:
         return ""
-    return f"{found[0]} of {plural(found[1], 'mask')} {'goes' if found[0] == 1 else 'go'} beyond all of these"
+    return f"{counts[0]} of {plural(counts[1], 'mask')} {'goes' if counts[0] == 1 else 'go'} beyond all of these"
 
 
 def carriers(row: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -151,7 +151,7 @@ def findings(tables: Tables, top_fraction: float, chosen_on: Mapping[str, str] =
                 for measure in MEASURES
                 if len(of_measure := part[part["measure"].str.startswith(measure)])
             }
-            items.append({"selector": selector_words(str(selector), chosen_on), "said": finding_by_measure})
+            items.append({"selector": selector_words(str(selector), chosen_on), "by_measure": finding_by_measure})
         result.append({
             "model": model, "planted": tables.is_planted(model), "who": who, "items": items,
             "headlines": _headlines(items), "image": image_controls.sentence(tables, model),
@@ -211,9 +211,9 @@ def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for measure in MEASURES:
         by_verdict: dict[tuple[str, str], list[str]] = {}
         for item in items:
-            if measure in item["said"]:
-                said = item["said"][measure]
-                by_verdict.setdefault((said["verdict"], said["words"]), []).append(item["selector"])
+            if measure in item["by_measure"]:
+                finding = item["by_measure"][measure]
+                by_verdict.setdefault((finding["verdict"], finding["words"]), []).append(item["selector"])
         parts = [
             {"words": words, "badge": BADGES.get(verdict, "nothing"), "selectors": names}
             for (verdict, words), names in sorted(by_verdict.items(), key=lambda pair: (_order(pair[0][0]), pair[0][1]))
@@ -222,12 +222,12 @@ def _headlines(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
             result[-1]["measures"].append(measure)
         elif parts:
             result.append({"measures": [measure], "parts": parts})
-    said_of = {item["selector"]: item["said"] for item in items}
+    findings_of = {item["selector"]: item["by_measure"] for item in items}
     return [
         {
             "measures": [MEASURES[measure][0] for measure in headline["measures"]],
             "parts": [
-                part | {"named": [_with_carriers(name, [said_of[name][measure]["carried"]
+                part | {"named": [_with_carriers(name, [findings_of[name][measure]["carried"]
                                                         for measure in headline["measures"]])
                                   for name in part["selectors"]]}
                 for part in headline["parts"]

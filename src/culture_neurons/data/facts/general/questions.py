@@ -55,8 +55,8 @@ def rows(kinds: Sequence[str], number: int, options: int, seed: int, half: str |
         usable = [fact for fact in facts if not fact.reason]
         # A frequent answer is as often wrong as right, so that none is right because it is itself.
         weight = Counter(fact.right for fact in usable)
-        asked = [fact for fact in usable if half in (None, halves(kind)[fact.unit or fact.name])]
-        chosen = sorted(asked, key=lambda fact: _rank(seed, "fact", kind, fact.name))[:number]
+        of_half = [fact for fact in usable if half in (None, halves(kind)[fact.unit or fact.name])]
+        chosen = sorted(of_half, key=lambda fact: _rank(seed, "fact", kind, fact.name))[:number]
         result += [_ask(KINDS[kind], fact, weight, options, seed) for fact in chosen]
         result += [_row(kind, fact, excluded=fact.reason) for fact in facts if fact.reason]
     return sorted(result, key=lambda row: (row["kind"], row["sample_id"]))

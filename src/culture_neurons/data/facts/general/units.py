@@ -93,12 +93,12 @@ def abbreviations() -> Iterator[Fact]:
     for unit in units:
         letters = all(letter.isalpha() or letter in _SIGNS for letter in unit.short)
         if unit.name in _UNUSUAL:
-            found = reasons.UNUSUAL
+            of_short_form = reasons.UNUSUAL
         elif unit.short.casefold() == unit.name.casefold() or not letters:
-            found = reasons.NO_ABBREVIATION
+            of_short_form = reasons.NO_ABBREVIATION
         else:
-            found = reasons.SHARED_ABBREVIATION if unit.short in several else ""
-        reason[unit] = _reason(unit) or found
+            of_short_form = reasons.SHARED_ABBREVIATION if unit.short in several else ""
+        reason[unit] = _reason(unit) or of_short_form
     usable = [unit for unit in reason if not reason[unit]]
     for unit in units:
         own = {form.casefold() for form in unit.forms}
