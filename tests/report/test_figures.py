@@ -174,7 +174,16 @@ def test_layers_have_the_shares_of_the_table(tables):
         outline = ax.patches[0].get_xy()
         np.testing.assert_allclose(outline[1:-1:4, 1][: len(expected)], 100 * expected / expected.sum())
         assert ax.lines[0].get_ydata() == [100 / len(expected)] * 2
-        assert ax.get_title().endswith(f"\nn = {expected.sum() / len(NAMES):.4g}")
+        assert ax.get_title().endswith(f"\nn = {expected.sum() // len(NAMES)}")
+
+
+def test_layers_say_the_sizes_of_masks_that_differ(tmp_path):
+    tables = figures.read(build(tmp_path, models=(PLANTED,), selectors=["cas", "mad"], fractions=(0.01,)))
+    of_one = tables.layers.query("selector == 'cas' and culture == @NAMES[0] and count > 0").index
+    tables.layers.loc[of_one[0], "count"] += 5
+    same, larger = figures.plot_layers(tables, PLANTED, ["mad", "cas"], 0.01).axes
+    n = int(same.get_title().rpartition(" ")[2])
+    assert larger.get_title().endswith(f"\nn = {n:,} to {n + 5:,}")
 
 
 @pytest.fixture(scope="module")

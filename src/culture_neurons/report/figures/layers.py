@@ -59,6 +59,13 @@ def per_mask(tables: Tables, model: str, selector: str, top_fraction: float) -> 
     return sites, counts / max(1, part["culture"].nunique())
 
 
+def _sizes_in_words(tables: Tables, model: str, selector: str, top_fraction: float) -> str:
+    """How many neurons the masks of the cultures have: "461", or "45 to 93"."""
+    by_culture = rows(tables.layers, model, selector, top_fraction).groupby("culture")["count"].sum().astype(int)
+    least, most = (0, 0) if by_culture.empty else (by_culture.min(), by_culture.max())
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def share_of_attention(sites: list[str], counts: np.ndarray) -> float:
     """Share of a mask's neurons that lie in the attention; nan for a mask of none."""
     total = counts.sum()
@@ -135,8 +142,8 @@ def plot_layers(
         bottom = height - head - (row + 1) * cell - row * gap_y
         panel = style.axes(fig, left + column * (width + gap_x), bottom, width, cell)
         drawn |= set(draw_layers(panel, tables, model, selector, top_fraction))
-        n = per_mask(tables, model, selector, top_fraction)[1].sum()
-        panel.set_title(f"{fonts.label(selector_name(selector), 20)}\nn = {n:,.4g}", pad=3, linespacing=1.15)
+        n = _sizes_in_words(tables, model, selector, top_fraction)
+        panel.set_title(f"{fonts.label(selector_name(selector), 20)}\nn = {n}", pad=3, linespacing=1.15)
         panels.append((panel, column, i + n_columns >= len(selectors)))
     top = max((ax.dataLim.y1 for ax, *_ in panels), default=1.0)
     for ax, column, lowest in panels:
