@@ -29,12 +29,10 @@ from culture_neurons.steps import (
     benchmark_selectors,
     stability,
     tabulate,
-    tabulate_data_overlaps,
     tabulate_image_controls,
-    tabulate_overlaps,
+    tabulate_masks,
     tabulate_robustness,
     tabulate_sets,
-    tabulate_stability,
 )
 from culture_neurons.steps import select as choose
 from culture_neurons.tables import TABLES
@@ -339,9 +337,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '{"cas": {"method": "cas", "options": {}}}', "--masks", mask, "--resamples", "5", "--neurons-out",
         model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
-    call(tabulate_stability, "--cultures", model / "stability_cultures.parquet", *tables)
-    call(tabulate_data_overlaps, "--masks", mask, *tables)
-    call(tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", *tables)
+    call(
+        tabulate_masks, "--masks", mask, "--effects", results / "tables/effects.csv", "--across-data", "cas",
+        "--stability", model / "stability_cultures.parquet", *tables,
+    )  # fmt: skip
     made = files.read_table(mask)[1]
     outcomes = model / "sets/demo/cas_x0.parquet"
     files.write_table(outcomes, masked[["mask_culture", *asked.columns]], {**identity, "mask": made})

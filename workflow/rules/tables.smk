@@ -155,44 +155,21 @@ rule tabulate_finetuning:
         " --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_stability:
-    """How stable the masks of all models are."""
-    input:
-        cultures=run.all("stability_cultures"),
-        code=code("tabulate_stability"),
-    output:
-        **run.tables_of("tabulate_stability"),
-    log:
-        F("log", job="tabulate_stability"),
-    benchmark:
-        F("benchmark", job="tabulate_stability")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=10, mb=2000),
-    params:
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_stability --cultures {input.cultures:q}"
-        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
-
-
-rule tabulate_overlaps:
-    """Compare masks with each other, and their overlap with what they do to each other's cultures."""
+rule tabulate_masks:
+    """How stable masks are, how they overlap, and whether they hurt the cultures that they share neurons with."""
     input:
         masks=run.all("masks", selector=sorted(run.at_neurons)),
         tokens=run.all("statistics", of=run.of("tokens")),
         effects=F("table", table="effects"),
         baseline=F("table", table="baseline"),
-        code=code("tabulate_overlaps", *run.modules(*run.scored_on_own)),
+        stability=run.all("stability_cultures") if run.resampled else [],
+        code=code("tabulate_masks", *run.modules(*run.scored_on_own)),
     output:
-        **run.tables_of("tabulate_overlaps"),
+        **run.tables_of("tabulate_masks"),
     log:
-        F("log", job="tabulate_overlaps"),
+        F("log", job="tabulate_masks"),
     benchmark:
-        F("benchmark", job="tabulate_overlaps")
+        F("benchmark", job="tabulate_masks")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -201,38 +178,16 @@ rule tabulate_overlaps:
     params:
         selectors=lambda w: run.described(run.scored_on_own),
         rule=config["recording"]["tokens"],
+        # In the order of the config: tables and figures keep it.
+        across=run.across_data,
         planted=run.planted,
         seed=run.evidence["seed"],
         folder=subpath(output.provenance, parent=True),
     shell:
-        "python -m culture_neurons.steps.tabulate_overlaps --masks {input.masks:q} --effects {input.effects:q}"
+        "python -m culture_neurons.steps.tabulate_masks --masks {input.masks:q} --effects {input.effects:q}"
         " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {input.tokens:q}"
-        " --selectors {params.selectors:q} --planted {params.planted:q} --seed {params.seed}"
-        " --out-dir {params.folder:q} --log {log:q}"
-
-
-rule tabulate_data_overlaps:
-    """Compare masks that selectors chose on different data, culture by culture and layer by layer."""
-    input:
-        masks=run.all("masks", selector=run.scored),
-        code=code("tabulate_data_overlaps"),
-    output:
-        **run.tables_of("tabulate_data_overlaps"),
-    log:
-        F("log", job="tabulate_data_overlaps"),
-    benchmark:
-        F("benchmark", job="tabulate_data_overlaps")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=60, mb=4000),
-    params:
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_data_overlaps --masks {input.masks:q}"
-        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
+        " --selectors {params.selectors:q} --across-data {params.across:q} --stability {input.stability:q}"
+        " --planted {params.planted:q} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule benchmark_selectors:

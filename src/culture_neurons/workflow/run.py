@@ -217,6 +217,11 @@ class Run(Questions):
         return tables_of(self)
 
     @cached_property
+    def across_data(self) -> list[str]:
+        """Selectors whose masks a table compares across the data that they chose on."""
+        return self.scored if "data_overlaps" in self.tables else []
+
+    @cached_property
     def further_tables(self) -> list[str]:
         """Those of them that only some runs make, and those that reports show beyond what they can't do without."""
         return [name for name in self.tables if TABLES[name].needs is not always or name in registry.ALSO_READ]
@@ -237,8 +242,8 @@ class Run(Questions):
         return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
 
     def tables_of(self, rule: str) -> dict[str, str]:
-        """The tables that a rule writes, by name, and its `provenance`."""
-        files = {name: self.path("table", table=name) for name, table in TABLES.items() if table.rule == rule}
+        """The tables of this run that a rule writes, by name, and its `provenance`."""
+        files = {name: self.path("table", table=name) for name in self.tables if TABLES[name].rule == rule}
         return files | {"provenance": self.path("provenance", rule=rule)}
 
     @cached_property
