@@ -29,7 +29,7 @@ from culture_neurons.steps import (
     benchmark_selectors,
     stability,
     tabulate,
-    tabulate_image_controls,
+    tabulate_changed_answers,
     tabulate_masks,
     tabulate_robustness,
     tabulate_sets,
@@ -331,7 +331,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     controls = [model / f"controls/{name}.parquet" for name in ("blank", "none")]
     for path in controls:  # no question has an image
         files.write_table(path, answers.iloc[:0], {**identity, "rows": 0, "without_image": 12})
-    call(tabulate_image_controls, *questions, "--controls", *controls, *tables)
+    call(tabulate_changed_answers, *questions, "--controls", *controls, *tables)
     call(
         stability, "--statistics", model / "statistics.h5", "--samples", results / "samples.parquet", "--selectors",
         '{"cas": {"method": "cas", "options": {}}}', "--masks", mask, "--resamples", "5", "--neurons-out",

@@ -234,7 +234,7 @@ _ALL = (
     ),
     Table(
         "images",
-        "tabulate_image_controls",
+        "tabulate_changed_answers",
         (
             "model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance", "set",
             "followed",
@@ -251,7 +251,7 @@ _ALL = (
     ),
     Table(
         "finetuning",
-        "tabulate_finetuning",
+        "tabulate_changed_answers",
         (
             "model", "task", "set", "choice", "seed", "culture", "n", "change", "change_low", "change_high",
             "change_vs_poorest", "change_vs_poorest_p_adjusted", "task_accuracy_before", "task_accuracy_after",
@@ -268,7 +268,7 @@ _ALL = (
     ),
     Table(
         "finetuning_modules",
-        "tabulate_finetuning",
+        "tabulate_changed_answers",
         ("model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters"),
         "Modules that were trained",
         "Chosen: output units of the module that the mask names; richness is their share. Parameters: numbers that "

@@ -129,6 +129,8 @@ def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_r
         assert not others & {*names}
         assert {"cas", "lape"} <= {*names}
     assert one.card_selector == "mad"
+    assert one.across_data == one.scored
+    assert CONTROL.across_data == []
     alone = choosing(
         evidence={"token_rules": ["last"]}, selectors={"cas": {"choose_on": "re.c"}, "lap": {"choose_on": "pictures"}}
     )

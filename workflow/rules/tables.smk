@@ -63,35 +63,6 @@ rule tabulate_robustness:
         " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_image_controls:
-    """Compare answers without what images show with those to the questions as they are, on each data set with images."""
-    input:
-        # In the order of the config: tables and figures keep it.
-        samples=run.all("samples", of=run.with_images),
-        predictions=run.all("predictions", of=run.with_images),
-        controls=run.controlled_answers,
-        code=code("tabulate_image_controls"),
-    output:
-        **run.tables_of("tabulate_image_controls"),
-    log:
-        F("log", job="tabulate_image_controls"),
-    benchmark:
-        F("benchmark", job="tabulate_image_controls")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=20, mb=4000),
-    params:
-        **run.resampling,
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_image_controls --samples {input.samples:q}"
-        " --predictions {input.predictions:q} --controls {input.controls:q} --planted {params.planted:q}"
-        " --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
-
-
 rule tabulate_sets:
     """What masks do to further data sets, and to each of their cultures."""
     input:
@@ -125,20 +96,22 @@ rule tabulate_sets:
         " --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_finetuning:
-    """Compare the answers before and after fine-tuning, and the choices of modules with each other."""
+rule tabulate_changed_answers:
+    """Compare answers to the same questions, with other images or of fine-tuned models, with those of the run."""
     input:
-        samples=[F("samples", of=run.set_folder(name)) for name in run.all_sets],
-        predictions=run.answers,
-        answers=run.finetuned_answers,
+        # In the order of the config: tables and figures keep it.
+        samples=run.all("samples", of=run.asked_again),
+        predictions=run.all("predictions", of=run.asked_again),
+        controls=run.controlled_answers,
+        finetuned=run.finetuned_answers,
         training=run.all("finetuning"),
-        code=code("tabulate_finetuning"),
+        code=code("tabulate_changed_answers"),
     output:
-        **run.tables_of("tabulate_finetuning"),
+        **run.tables_of("tabulate_changed_answers"),
     log:
-        F("log", job="tabulate_finetuning"),
+        F("log", job="tabulate_changed_answers"),
     benchmark:
-        F("benchmark", job="tabulate_finetuning")
+        F("benchmark", job="tabulate_changed_answers")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -146,13 +119,15 @@ rule tabulate_finetuning:
         **cpu(minutes=60, mb=8000),
     params:
         **run.resampling,
+        # Where no question has an image, the table has no row.
+        controls=["--controls"] * bool(run.image_controls),
         planted=run.planted,
         folder=subpath(output.provenance, parent=True),
     shell:
-        "python -m culture_neurons.steps.tabulate_finetuning --samples {input.samples:q}"
-        " --predictions {input.predictions:q} --answers {input.answers:q} --training {input.training:q}"
-        " --planted {params.planted:q} --replicates {params.replicates} --seed {params.seed}"
-        " --out-dir {params.folder:q} --log {log:q}"
+        "python -m culture_neurons.steps.tabulate_changed_answers --samples {input.samples:q}"
+        " --predictions {input.predictions:q} {params.controls} {input.controls:q} --finetuned {input.finetuned:q}"
+        " --training {input.training:q} --planted {params.planted:q} --replicates {params.replicates}"
+        " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule tabulate_masks:

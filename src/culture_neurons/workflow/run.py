@@ -200,6 +200,11 @@ class Run(Questions):
         return self.all("predictions", of=["", *(f"sets/{name}/" for name in sorted(self.sets))])
 
     @cached_property
+    def asked_again(self) -> list[str]:
+        """Folders of the data sets that are asked with other images, or of fine-tuned models."""
+        return self.of("own", "sets") if self.tasks else self.with_images
+
+    @cached_property
     def controlled_answers(self) -> list[str]:
         """Answers under image controls to all data sets that may have images."""
         return self.all("image_control", of=self.with_images)
