@@ -45,7 +45,7 @@ class Run(Questions):
 
     def decoder(self, model: str) -> str:
         """The folder of the language model that gets an eye."""
-        return self.models[model].get("path") or self.path("decoder", model=model)
+        return self.models[model].get("path") or self.path("converted", model=model, folder="decoder")
 
     def decoder_files(self, model: str) -> list[str]:
         """What giving it an eye reads: the folder that it was converted into, or the files of one on this machine."""
