@@ -10,7 +10,7 @@ pytestmark = pytest.mark.workflow
 
 #: Rules of what the small project leaves out.
 NEW = {
-    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_culnig": 2, "select_matched": 1,
+    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_units": 3,
     "import_masks": 1, "infer_image_controls": 2, "finetune": 2, "infer_finetuned": 2, "tabulate_changed_answers": 1,
 }  # fmt: skip
 #: The same rules for the run's own questions, for two data sets that choose neurons, two further sets, mentions and a

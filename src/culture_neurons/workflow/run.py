@@ -99,6 +99,12 @@ class Run(Questions):
         reference = self.reference(selector)
         return self.all("masks", model=model, selector=reference) if reference else []
 
+    def attribution_files(self, model: str, selector: str, kind: str) -> list[str]:
+        """Attributions of a kind that a selector chooses from; none for a random control."""
+        if selector in self.matched or kind not in self.attributions:
+            return []
+        return self.all("attributions", model=model, kind=kind, shard=range(self.shards["record"]))
+
     def finetuning_settings(self, task: str) -> str:
         """How a task is trained on, as JSON; nothing of it says how the job runs."""
         keys = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out")
