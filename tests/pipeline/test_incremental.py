@@ -10,7 +10,7 @@ from tests.conftest import slow
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"figures": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, "tabulate_masks": 1, "latex": 1, **DRAWN}
+LAST = {"tabulate": 1, "tabulate_masks": 1, **DRAWN}
 #: Resampled questions of both models.
 STABILITY = {"stability": 2}
 #: Shuffled labels and other strengths, of both models.
@@ -112,7 +112,7 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("report/figures/style.py", {"latex": 1, "figures": 1, "report": 1}),
+        ("report/figures/style.py", {"figures": 1, "report": 1}),
         (
             "models/hooks.py",
             total(
@@ -123,7 +123,7 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
             ),
         ),
         ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        slow("analysis/overlaps.py", {"tabulate_masks": 1, "latex": 1, **DRAWN}),
+        slow("analysis/overlaps.py", {"tabulate_masks": 1, **DRAWN}),
         slow("analysis/stability/resamples.py", {**STABILITY, "tabulate_masks": 1, "cards": 2, **DRAWN}),
         ("analysis/mask_effects.py", {"tabulate_changed_answers": 1, "tabulate_robustness": 1, **LAST}),
         slow("analysis/image_controls.py", {"tabulate_changed_answers": 1, **DRAWN}),

@@ -109,5 +109,5 @@ def test_another_set_is_a_branch_of_its_own(wide):
     # It is asked of the trained models too, and none is trained again.
     assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
         "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_set_outcomes": 4,
-        "tabulate_sets": 1, "latex": 1, "infer_finetuned": 2, "tabulate_changed_answers": 1,
+        "tabulate_sets": 1, "infer_finetuned": 2, "tabulate_changed_answers": 1,
     }  # fmt: skip

@@ -238,13 +238,8 @@ class Run(Questions):
         return [name for name in self.tables if TABLES[name].needs is not always or name in registry.ALSO_READ]
 
     @cached_property
-    def latex_tables(self) -> list[str]:
-        """Those that tables for a paper are made of."""
-        return [name for name in self.tables if name not in self.further_tables or name in ("sets", "cultures")]
-
-    @cached_property
     def latex_selectors(self) -> list[str]:
-        """What they show, the selector of the cards first: the table of cultures shows one."""
+        """What tables for a paper show, the selector of the cards first: the table of cultures shows one."""
         return sorted(self.shown, key=lambda name: name != self.card_selector)
 
     @cached_property
