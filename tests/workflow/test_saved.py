@@ -89,6 +89,19 @@ def test_what_reads_a_missing_file_is_left_out_and_said(tmp_path):
     assert len(notes) == 1
 
 
+def test_what_made_the_tables_is_said_by_the_rules_of_the_run_or_those_of_an_earlier_version(tmp_path):
+    of = write(tmp_path, "config/control.yaml")
+    old = "tables/provenance_tabulate_stability.json"
+    touch(tmp_path, "tables/provenance_tabulate.json", old)
+    words = value(saved.arguments("report", tmp_path)[0], "--provenance")
+    assert words == [str(tmp_path / "tables/provenance_tabulate.json"), str(tmp_path / old)]
+    names = [Path(path).name for path in of.provenance]
+    touch(tmp_path, *(f"tables/{name}" for name in names))
+    words = value(saved.arguments("report", tmp_path)[0], "--provenance")
+    assert words == [str(tmp_path / "tables" / name) for name in names]
+    assert str(tmp_path / old) not in words
+
+
 def test_tables_for_a_paper_have_those_of_several_data_sets_where_masks_were_judged_on_them(tmp_path):
     of = write(tmp_path, "config.yaml")
     touch(tmp_path, "tables/sets.csv")

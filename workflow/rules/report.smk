@@ -115,7 +115,7 @@ rule report:
         top=run.top,
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
-        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
-        " --training {params.training:q} --cards {input.cards:q} --out {output.page:q} --selectors {params.selectors:q}"
-        " --top-fraction {params.top} --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q}"
-        " --log {log:q}"
+        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q}"
+        " --run {params.run:q} --provenance {input.provenance:q} --training {params.training:q} --cards {input.cards:q}"
+        " --out {output.page:q} --selectors {params.selectors:q} --top-fraction {params.top}"
+        " --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q} --log {log:q}"

@@ -30,7 +30,7 @@ def main(o: argparse.Namespace) -> None:
         o.figures,
         counts=read_csv(o.counts, ["culture", "category", "split", "n"], text=["culture", "category", "split"]),
         dropped=read_csv(o.dropped, ["sample_id", "reason"], text=["sample_id", "culture", "reason"]),
-        run=_with_provenance({"package version": __version__, **o.run}, o.tables),
+        run=_with_provenance({"package version": __version__, **o.run}, o.provenance),
         training=training,
         cards={model: read_json(path) for (model,), path in layout.by("cards", o.cards, "model").items()},
         files=read_list(o.show),
@@ -55,12 +55,11 @@ def _for_a_paper(o: argparse.Namespace, read: Tables) -> Iterator[tuple[Path, st
         yield o.sets, latex_sets.accuracies(read, o.selectors)
 
 
-def _with_provenance(run: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The run with what the tables say of their making: code digests, and the revision and dtype of each model."""
-    provenance_files = sorted(folder.glob("provenance*.json"))
-    if not provenance_files:
+def _with_provenance(run: dict[str, Any], made: list[Path]) -> dict[str, Any]:
+    """The run with what made its tables: code digests, and the revision and dtype of each model."""
+    if not made:
         return run
-    run_history = history.read(provenance_files)
+    run_history = history.read(made)
     models = {name: dict(stanza) for name, stanza in run.get("models", {}).items()}
     for name, identity in run_history["models"].items():
         models.setdefault(name, {}).update(identity)
@@ -90,6 +89,7 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--run", type=run_settings, default={}, metavar="JSON",
                    help="what was run, as a JSON object or a file of one: dataset, config, models, selectors (in the "
                    "order of the page), top_fraction (of the summary), code (step: digest)")  # fmt: skip
+    p.add_argument("--provenance", type=Path, nargs="*", default=[], help="provenance_*.json of the tables")
     p.add_argument("--training", type=Path, nargs="*", default=[],
                    help="JSON files with the accuracies of models that this run trained")  # fmt: skip
     p.add_argument("--cards", type=Path, nargs="*", default=[],

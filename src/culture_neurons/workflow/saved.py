@@ -115,7 +115,7 @@ def _report(run: SavedRun, notes: list[str]) -> list[str]:
         *("--tables", str(run.folder / "tables"), "--more", *more),
         *("--figures", str(run.folder / "figures"), "--show", _shown(run, [])),
         *("--dropped", run.path("dropped", of=""), "--counts", run.path("counts", of="")),
-        *("--run", as_json(run.report_settings)),
+        *("--run", as_json(run.report_settings), "--provenance", *_provenance(run)),
         *("--training", *_there(run.all("training", model=run.trained), notes), "--cards", *_there(cards, notes)),
         *("--out", run.path("report"), "--selectors", *run.latex_selectors, "--top-fraction", run.top),
         *(word for name, has in paper.items() if has for word in (f"--{name}", run.path("latex", table=name))),
@@ -125,6 +125,14 @@ def _report(run: SavedRun, notes: list[str]) -> list[str]:
 _COMMANDS: Mapping[str, Callable[[SavedRun, list[str]], list[str]]] = {
     "figures": _figures, "report": _report,
 }  # fmt: skip
+
+
+def _provenance(run: SavedRun) -> list[str]:
+    """What made its tables: of its rules alone, since those of an earlier version may lie there too; and all that there
+    is where an earlier version made them, whose rules had other names."""
+    if all(Path(file).is_file() for file in run.provenance):
+        return run.provenance
+    return sorted(map(str, (run.folder / "tables").glob("provenance*.json")))
 
 
 def _tables(run: SavedRun, notes: list[str]) -> list[str]:
