@@ -105,7 +105,6 @@ figures: setup
 	$(RUN) python -m culture_neurons.steps.figures --results "$(R)"
 
 report: figures
-	$(RUN) python -m culture_neurons.steps.latex --results "$(R)"
 	$(RUN) python -m culture_neurons.steps.report --results "$(R)"
 
 bench: demo demo-all demo-real

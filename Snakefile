@@ -49,8 +49,7 @@ if workflow.is_main_process: # of a dry run too, and not of each job's Snakemake
 rule all:
     default_target: True
     input:
-        F("report"),
+        rules.report.output,
         TABLES,
         rules.figures.output,
-        rules.latex.output if run.shown else [],
         F("manifest"),

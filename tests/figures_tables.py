@@ -13,7 +13,7 @@ import pandas as pd
 from culture_neurons.analysis import data_overlaps, finetuning, overlaps, stability, transfer
 from culture_neurons.analysis.image_controls import SWAPPED_COLUMNS
 from culture_neurons.files import write_csv
-from culture_neurons.steps import tabulate_finetuning
+from culture_neurons.steps import tabulate_changed_answers
 
 NAMES = ["Bhutan-Dzongkha", "Ελλάδα", "Россия $a$ & $b$", "日本", "مصر", "भारत-मराठी",
          "A very long name of a culture, 8th", '<script>alert("x")</script>']  # fmt: skip
@@ -244,9 +244,9 @@ def finetuned(folder: Path, models: tuple[str, ...], cultures: list[str]) -> Non
                             table.append(row)
             modules += [(model, task, choice, seed, "gate_proj", layer, 3, 256, 3 / 256, 512, planted)
                         for choice in cost for seed in ("1", "2") for layer in (0, 1)]  # fmt: skip
-    columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *tabulate_finetuning.TASK, "planted"]
+    columns = ["model", "task", "set", "method", *finetuning.COLUMNS, *tabulate_changed_answers.TASK, "planted"]
     write_csv(folder / "finetuning.csv", pd.DataFrame(table)[columns])
-    write_csv(folder / "finetuning_modules.csv", pd.DataFrame(modules, columns=tabulate_finetuning.MODULES))
+    write_csv(folder / "finetuning_modules.csv", pd.DataFrame(modules, columns=tabulate_changed_answers.MODULES))
 
 
 def overlapping(folder: Path, models: tuple[str, ...], cultures: list[str], selectors: list[str]) -> None:

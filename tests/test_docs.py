@@ -29,12 +29,10 @@ from culture_neurons.steps import (
     benchmark_selectors,
     stability,
     tabulate,
-    tabulate_data_overlaps,
-    tabulate_image_controls,
-    tabulate_overlaps,
+    tabulate_changed_answers,
+    tabulate_masks,
     tabulate_robustness,
     tabulate_sets,
-    tabulate_stability,
 )
 from culture_neurons.steps import select as choose
 from culture_neurons.tables import TABLES
@@ -333,15 +331,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     controls = [model / f"controls/{name}.parquet" for name in ("blank", "none")]
     for path in controls:  # no question has an image
         files.write_table(path, answers.iloc[:0], {**identity, "rows": 0, "without_image": 12})
-    call(tabulate_image_controls, *questions, "--controls", *controls, *tables)
+    call(tabulate_changed_answers, *questions, "--controls", *controls, *tables)
     call(
         stability, "--statistics", model / "statistics.h5", "--samples", results / "samples.parquet", "--selectors",
         '{"cas": {"method": "cas", "options": {}}}', "--masks", mask, "--resamples", "5", "--neurons-out",
         model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
-    call(tabulate_stability, "--cultures", model / "stability_cultures.parquet", *tables)
-    call(tabulate_data_overlaps, "--masks", mask, *tables)
-    call(tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", *tables)
+    call(
+        tabulate_masks, "--masks", mask, "--effects", results / "tables/effects.csv", "--across-data", "cas",
+        "--stability", model / "stability_cultures.parquet", *tables,
+    )  # fmt: skip
     made = files.read_table(mask)[1]
     outcomes = model / "sets/demo/cas_x0.parquet"
     files.write_table(outcomes, masked[["mask_culture", *asked.columns]], {**identity, "mask": made})

@@ -11,7 +11,7 @@ HARD = {
     "dataset": "run-1.0", "model": "sets", "selector": "cas_top0.1", "shard": "0", "mask_shard": "12", "seed": "3",
     "fraction": "0.01", "factor": "-0.5", "choice": "richest", "suffix": "png", "task": "a_b", "set": "quiz",
     "control": "blank", "table": "sets_effects", "rule": "tabulate", "figure": "matrix_m_cas", "kind": "questions",
-    "group": "0", "masks_of": "cvqa-native", "job": "m/sets/quiz/infer_0",
+    "group": "0", "masks_of": "cvqa-native", "job": "m/sets/quiz/infer_0", "folder": "decoder",
 }  # fmt: skip
 
 

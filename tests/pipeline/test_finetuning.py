@@ -31,4 +31,4 @@ def test_another_learning_rate_trains_again(wide):
     config["finetuning"]["learning_rate"] = 0.2
     wide.write(config)
     again = {rule: n for rule, n in wide.planned().items() if rule not in DRAWN}
-    assert again == {"finetune": 2, "infer_finetuned": 2, "tabulate_finetuning": 1}
+    assert again == {"finetune": 2, "infer_finetuned": 2, "tabulate_changed_answers": 1}

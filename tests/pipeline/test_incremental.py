@@ -10,9 +10,9 @@ from tests.conftest import slow
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"figures": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, "tabulate_overlaps": 1, "latex": 1, **DRAWN}
+LAST = {"tabulate": 1, "tabulate_masks": 1, **DRAWN}
 #: Resampled questions of both models.
-STABILITY = {"stability": 2, "tabulate_stability": 1}
+STABILITY = {"stability": 2}
 #: Shuffled labels and other strengths, of both models.
 ROBUSTNESS = {"ablate": 2, "gather_robustness": 2, "tabulate_robustness": 1}
 
@@ -75,7 +75,7 @@ def test_an_image_control_that_is_left_out_asks_nothing_again(project):
     config = project.read()
     config["evidence"]["image_controls"] = ["none"]
     project.write(config)
-    assert project.planned() == {"tabulate_image_controls": 1, **DRAWN}
+    assert project.planned() == {"tabulate_changed_answers": 1, **DRAWN}
     config["evidence"]["image_controls"] = []
     project.write(config)
     assert project.planned() == DRAWN
@@ -87,7 +87,7 @@ def test_model_runs_only_that_model(project):
     project.write(config)
     jobs = project.planned()
     assert jobs == {
-        "infer": 1, "gather_answers": 1, "infer_image_controls": 1, "tabulate_image_controls": 1, "record": 2,
+        "infer": 1, "gather_answers": 1, "infer_image_controls": 1, "tabulate_changed_answers": 1, "record": 2,
         "merge": 2, "select": 3, "ablate": 4, "gather_outcomes": 3, "cards": 1, "permute": 1, "gather_robustness": 1,
         "tabulate_robustness": 1, **STABILITY, "stability": 1, **LAST,
     }  # fmt: skip
@@ -97,8 +97,8 @@ def test_model_runs_only_that_model(project):
     ("key", "value", "expected"),
     [("permutations", 4, {"permute": 2, **ROBUSTNESS, **DRAWN}),
      slow("strengths", [0.5], {**ROBUSTNESS, **DRAWN}),
-     ("replicates", 300, {"tabulate_robustness": 1, "tabulate_image_controls": 1, **LAST}),
-     slow("split_halves", 3, {**STABILITY, "cards": 2, **DRAWN}),
+     ("replicates", 300, {"tabulate_robustness": 1, "tabulate_changed_answers": 1, **LAST}),
+     slow("split_halves", 3, {**STABILITY, "tabulate_masks": 1, "cards": 2, **DRAWN}),
      ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
@@ -112,7 +112,7 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("report/figures/style.py", {"latex": 1, "figures": 1, "report": 1}),
+        ("report/figures/style.py", {"figures": 1, "report": 1}),
         (
             "models/hooks.py",
             total(
@@ -123,11 +123,11 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
             ),
         ),
         ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        slow("analysis/overlaps.py", {"tabulate_overlaps": 1, "latex": 1, **DRAWN}),
-        slow("analysis/stability/resamples.py", {**STABILITY, "cards": 2, **DRAWN}),
-        ("analysis/mask_effects.py", {"tabulate_image_controls": 1, "tabulate_robustness": 1, **LAST}),
-        slow("analysis/image_controls.py", {"tabulate_image_controls": 1, **DRAWN}),
-        slow("data/image_controls.py", {"infer_image_controls": 2, "tabulate_image_controls": 1, **DRAWN}),
+        slow("analysis/overlaps.py", {"tabulate_masks": 1, **DRAWN}),
+        slow("analysis/stability/resamples.py", {**STABILITY, "tabulate_masks": 1, "cards": 2, **DRAWN}),
+        ("analysis/mask_effects.py", {"tabulate_changed_answers": 1, "tabulate_robustness": 1, **LAST}),
+        slow("analysis/image_controls.py", {"tabulate_changed_answers": 1, **DRAWN}),
+        slow("data/image_controls.py", {"infer_image_controls": 2, "tabulate_changed_answers": 1, **DRAWN}),
     ],
 )
 def test_edited_module_reruns_what_uses_it(project, module, expected):

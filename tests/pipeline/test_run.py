@@ -124,7 +124,7 @@ def test_snakemake_report_works(project):
 )
 def test_waiting_jobs_are_looked_at_when_one_has_ended_unless_a_limit_is_asked_for(project, words, more, fewest, most):
     # Four jobs, one by one. With its limit on jobs per second, Snakemake looks every second, and more and more often.
-    names = ("trained/cards.json", "loaded/cards.json", "tables/summary.tex", "tables/stability.csv", *more)
+    names = ("trained/cards.json", "loaded/cards.json", "tables/strengths.csv", "tables/stability.csv", *more)
     lost = [project.results(*name.split("/")) for name in names]
     for path in lost:
         path.unlink()

@@ -10,9 +10,8 @@ pytestmark = pytest.mark.workflow
 
 #: Rules of what the small project leaves out.
 NEW = {
-    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_culnig": 2, "select_matched": 1,
-    "import_masks": 1, "infer_image_controls": 2, "tabulate_image_controls": 1, "finetune": 2, "infer_finetuned": 2,
-    "tabulate_finetuning": 1,
+    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_units": 3,
+    "import_masks": 1, "infer_image_controls": 2, "finetune": 2, "infer_finetuned": 2, "tabulate_changed_answers": 1,
 }  # fmt: skip
 #: The same rules for the run's own questions, for two data sets that choose neurons, two further sets, mentions and a
 #: task.
@@ -100,7 +99,7 @@ def test_another_set_with_images_is_asked_under_controls(wide):
     config["evaluation"]["sets"]["more"] = {"source": config["evaluation"]["sets"]["pictures"]["source"] | {"seed": 6}}
     wide.write(config)
     jobs = wide.planned()
-    assert (jobs["infer_image_controls"], jobs["tabulate_image_controls"]) == (1, 1)
+    assert (jobs["infer_image_controls"], jobs["tabulate_changed_answers"]) == (1, 1)
 
 
 def test_another_set_is_a_branch_of_its_own(wide):
@@ -110,5 +109,5 @@ def test_another_set_is_a_branch_of_its_own(wide):
     # It is asked of the trained models too, and none is trained again.
     assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
         "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_set_outcomes": 4,
-        "tabulate_sets": 1, "latex": 1, "infer_finetuned": 2, "tabulate_finetuning": 1,
+        "tabulate_sets": 1, "infer_finetuned": 2, "tabulate_changed_answers": 1,
     }  # fmt: skip

@@ -34,7 +34,7 @@ def mask(base, tmp_path_factory):
     _, metadata = files.read_table(base / "m/predictions.parquet")
     identity = {key: metadata[key] for key in ("model", "revision")}
     more = {
-        "step": "select_culnig",
+        "step": "select_units",
         "cultures": ["a", "b"],
         "layers": 2,
         "neurons": UNITS,
@@ -73,7 +73,7 @@ def test_the_chosen_modules_are_trained_and_noted(base, mask, tmp_path, step, ch
     assert len(training["loss"]) == 4
     assert training["questions"] + training["held_out"]["n"] == 72
     assert training["held_out"]["n"] == 18
-    assert training["history"].keys() == {"select_culnig"}
+    assert training["history"].keys() == {"select_units"}
     names = set(load_file(tmp_path / "update.safetensors"))
     modules = [f"layers.{i}.{'mlp' if s == 'gate_proj' else 'self_attn'}.{s}" for s, i in expected]
     assert len(names) == 4
@@ -123,7 +123,7 @@ def test_answers_are_those_of_the_updated_model(base, mask, tmp_path, step, meth
     answers_by_set = ask(step, base, tmp_path, sets)
     table, metadata = answers_by_set[base.name]
     assert (metadata["set"], metadata["rows"], metadata["model"]) == (base.name, 36, "m")
-    assert set(metadata["history"]) == {"finetune", "select_culnig"}
+    assert set(metadata["history"]) == {"finetune", "select_units"}
     assert table.equals(answers_by_set["again"][0])
     shown, _ = files.read_table(base / "m/predictions.parquet")
     shown = shown[shown["split"] == "evaluate"].reset_index(drop=True)

@@ -19,7 +19,7 @@ def test_masks_are_sorted_flat_indices_of_every_culture_and_noted(tmp_path):
     assert history.as_dict()["steps"]["select"]["code"] == ["c0de"]
 
 
-@pytest.mark.parametrize("step", ["select", "select_culnig", "select_matched", "import_masks", "permute"])
+@pytest.mark.parametrize("step", ["select", "select_units", "import_masks", "permute"])
 def test_how_masks_are_compared_chooses_none_again(step):
     """An edit of what compares masks makes no mask out of date."""
     names = {path.name for path in closure(f"culture_neurons.steps.{step}")}

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from culture_neurons.report.registry import FigureFile
-from culture_neurons.steps import figures, from_results, latex, report
+from culture_neurons.steps import figures, from_results, report
 from tests.figures_tables import build
 
 MODEL = "planted-qwen2.5-vl"
@@ -38,7 +38,7 @@ def command(monkeypatch):
 
 
 def test_all_that_a_reader_sees_is_made_of_the_folder(folder, command):
-    for step in (figures, latex, report):
+    for step in (figures, report):
         command(step, "--results", folder)
     drawn = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {FigureFile("overview").stem, FigureFile("matrix", MODEL, "cas").stem} <= drawn
@@ -49,7 +49,8 @@ def test_all_that_a_reader_sees_is_made_of_the_folder(folder, command):
 
 
 def test_arguments_beside_the_folder_count_more(folder, command, tmp_path):
-    command(latex, "--summary", tmp_path / "other.tex", "--results", folder)
+    command(figures, "--results", folder)
+    command(report, "--summary", tmp_path / "other.tex", "--results", folder)
     assert (tmp_path / "other.tex").exists()
     assert not (folder / "tables/summary.tex").exists()
     assert (folder / "tables/drops.tex").exists()
@@ -63,8 +64,8 @@ def test_a_folder_without_a_run_ends_with_one_line(folder, command):
 
 def test_help_names_it_and_the_step_still_needs_its_other_arguments(command, capsys):
     with pytest.raises(SystemExit):
-        command(latex, "--help")
+        command(report, "--help")
     assert "--results FOLDER" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        command(latex)
+        command(report)
     assert "required: --tables" in capsys.readouterr().err

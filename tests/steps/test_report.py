@@ -41,6 +41,21 @@ def test_the_page_has_what_was_run(folder):
     assert 'dir="auto">NA</td>' in page
 
 
+def test_the_page_says_what_made_its_tables_and_not_what_else_lies_there(folder):
+    def written(rule, step, revision):
+        path = folder / f"tables/provenance_{rule}.json"
+        noted = {"steps": {step: {"code": [f"code of {step}"]}}, "models": {MODEL: {"revision": revision}}}
+        path.write_text(json.dumps(noted), encoding="utf-8")
+        return str(path)
+
+    mine, stale = written("tabulate", "infer", "r-mine"), written("tabulate_stability", "stale", "r-stale")
+    page = run(folder, "--provenance", mine)
+    assert "code of infer" in page
+    assert "r-mine" in page
+    assert "stale" not in page
+    assert "code of stale" in run(folder, "--provenance", mine, stale)
+
+
 def test_settings_may_come_from_a_file(folder):
     (folder / "run.json").write_text('{"dataset": "from a file"}', encoding="utf-8")
     assert "from a file" in run(folder, "--run", str(folder / "run.json"))

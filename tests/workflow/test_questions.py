@@ -29,6 +29,10 @@ def test_image_controls_are_of_all_data_sets_with_images():
     assert run("config/real.yaml", evidence=evidence).controlled_answers == []
     assert run(evaluation=evaluation, evidence={}).controlled_answers == []
     assert PAPER.with_images == CONTROL.with_images == [""]
+    # Fine-tuned models are asked words too.
+    assert one.asked_again == one.with_images
+    tuned = run("config/real-finetuning.yaml")
+    assert tuned.asked_again == ["", *(f"sets/{name}/" for name in tuned.sets)] != tuned.with_images
 
 
 def test_data_sets_that_choose_neurons_are_asked_whole_and_recorded_by_the_rule_of_the_run():

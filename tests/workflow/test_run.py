@@ -120,6 +120,18 @@ def test_all_files_of_a_kind():
     ]
 
 
+def test_units_are_chosen_from_attributions_or_as_many_as_a_mask_has():
+    (name,), (control,), model = CONTROL.attributed, CONTROL.matched, "planted-control"
+    folder = f"results/control/{model}/attributions"
+    assert CONTROL.attributions == ["questions", "controls"]
+    for kind in CONTROL.attributions:
+        shards = [f"{folder}/{kind}_{shard}.h5" for shard in range(CONTROL.shards["record"])]
+        assert CONTROL.attribution_files(model, name, kind) == shards != []
+        assert CONTROL.attribution_files(model, control, kind) == []
+    assert CONTROL.attribution_files(model, name, "mentions") == CONTROL.references(model, name) == []
+    assert CONTROL.references(model, control) == CONTROL.all("masks", model=model, selector=name)
+
+
 def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_run():
     one = choosing(evidence={"selectors": ["mad"]})
     others = {"cas-pictures", "lap", "random", "random-pictures"}
@@ -129,6 +141,8 @@ def test_what_chooses_on_other_data_is_not_chosen_again_from_statistics_of_the_r
         assert not others & {*names}
         assert {"cas", "lape"} <= {*names}
     assert one.card_selector == "mad"
+    assert one.across_data == one.scored
+    assert CONTROL.across_data == []
     alone = choosing(
         evidence={"token_rules": ["last"]}, selectors={"cas": {"choose_on": "re.c"}, "lap": {"choose_on": "pictures"}}
     )

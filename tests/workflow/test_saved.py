@@ -48,15 +48,16 @@ def test_a_run_is_that_of_its_config_wherever_its_folder_lies(tmp_path, config):
     assert found.path("cards", model="m") == str(tmp_path / "copied" / "m" / "cards.json")
 
 
-def test_figures_and_latex_have_the_noun_of_the_run(tmp_path):
+def test_figures_and_report_have_the_noun_of_the_run(tmp_path):
     write(tmp_path, "config/control.yaml")
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     for noun in ("emotion", None):
         manifest["config"]["group_noun"] = noun
         (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        for step in ("figures", "latex"):
-            words, _ = saved.arguments(step, tmp_path)
-            assert words[words.index("--group-noun") + 1] == (noun or "culture")
+        words, _ = saved.arguments("figures", tmp_path)
+        assert words[words.index("--group-noun") + 1] == (noun or "culture")
+        words, _ = saved.arguments("report", tmp_path)
+        assert json.loads(words[words.index("--run") + 1])["config"]["group_noun"] == noun
 
 
 def test_defaults_of_keys_that_an_earlier_version_did_not_have_are_those_of_the_schema(tmp_path):
@@ -88,14 +89,29 @@ def test_what_reads_a_missing_file_is_left_out_and_said(tmp_path):
     assert len(notes) == 1
 
 
+def test_what_made_the_tables_is_said_by_the_rules_of_the_run_or_those_of_an_earlier_version(tmp_path):
+    of = write(tmp_path, "config/control.yaml")
+    old = "tables/provenance_tabulate_stability.json"
+    touch(tmp_path, "tables/provenance_tabulate.json", old)
+    words = value(saved.arguments("report", tmp_path)[0], "--provenance")
+    assert words == [str(tmp_path / "tables/provenance_tabulate.json"), str(tmp_path / old)]
+    names = [Path(path).name for path in of.provenance]
+    touch(tmp_path, *(f"tables/{name}" for name in names))
+    words = value(saved.arguments("report", tmp_path)[0], "--provenance")
+    assert words == [str(tmp_path / "tables" / name) for name in names]
+    assert str(tmp_path / old) not in words
+
+
 def test_tables_for_a_paper_have_those_of_several_data_sets_where_masks_were_judged_on_them(tmp_path):
     of = write(tmp_path, "config.yaml")
     touch(tmp_path, "tables/sets.csv")
-    words, _ = saved.arguments("latex", tmp_path)
-    assert value(words, "--sets") == [str(tmp_path / "tables/sets.tex")]
+    words, _ = saved.arguments("report", tmp_path)
+    files = [value(words, f"--{name}") for name in ("summary", "drops", "sets")]
+    assert files == [[str(tmp_path / f"tables/{name}.tex")] for name in ("summary", "drops", "sets")]
     assert value(words, "--selectors") == of.latex_selectors
+    assert value(words, "--top-fraction") == [of.top]
     (tmp_path / "tables/sets.csv").unlink()
-    assert "--sets" not in saved.arguments("latex", tmp_path)[0]
+    assert "--sets" not in saved.arguments("report", tmp_path)[0]
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,14 @@ rule convert_gguf:
         gguf=lambda w: run.gguf_file(w.model),
         code=code("convert_gguf"),
     output:
-        model=directory(F("model")),
+        model=directory(F("converted")),
     wildcard_constraints:
-        model=one_of(name for name in run.converted if name not in run.with_eye),
+        model=one_of(run.converted),
+        folder="model|decoder",
     log:
-        F("log", job="{model}/convert_gguf"),
+        F("log", job="{model}/convert_gguf_{folder}"),
     benchmark:
-        F("benchmark", job="{model}/convert_gguf")
+        F("benchmark", job="{model}/convert_gguf_{folder}")
     conda:
         "../../envs/model.yaml"
     threads: 1
@@ -87,16 +88,8 @@ rule convert_gguf:
         "python -m culture_neurons.steps.convert_gguf --model {params.model:q} --out {output.model:q} --log {log:q}"
 
 
-use rule convert_gguf as convert_decoder with:
-    localrule: True # `use rule` does not carry it over
-    output:
-        model=directory(F("decoder")),
-    wildcard_constraints:
-        model=one_of(name for name in run.converted if name in run.with_eye),
-    log:
-        F("log", job="{model}/convert_decoder"),
-    benchmark:
-        F("benchmark", job="{model}/convert_decoder")
+# A language model that gets an eye is converted into `decoder`, and its `model` is the one with the eye.
+ruleorder: train_eye > convert_gguf
 
 
 rule train_eye:

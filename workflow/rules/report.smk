@@ -44,35 +44,6 @@ rule figures:
         " --out-dir {params.folder:q} --log {log:q}"
 
 
-rule latex:
-    """Write tables for a paper."""
-    input:
-        tables=[F("table", table=name) for name in run.latex_tables],
-        code=code("latex"),
-    output:
-        summary=F("latex", table="summary"),
-        drops=F("latex", table="drops"),
-        sets=[F("latex", table="sets")] if run.evaluated else [],
-    log:
-        F("log", job="latex"),
-    benchmark:
-        F("benchmark", job="latex")
-    conda:
-        "../../envs/figures.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=10, mb=2000),
-    params:
-        tables=lambda w, input: os.path.dirname(input.tables[0]),
-        selectors=run.latex_selectors,
-        top=run.top,
-        noun=run.config["group_noun"],
-    shell:
-        "python -m culture_neurons.steps.latex --tables {params.tables:q} --selectors {params.selectors:q}"
-        " --top-fraction {params.top} --group-noun {params.noun:q} --summary {output.summary:q}"
-        " --drops {output.drops:q} --sets {output.sets:q} --log {log:q}"
-
-
 rule cards:
     """Describe the strongest neurons of each culture of a model, one by one."""
     input:
@@ -109,7 +80,7 @@ rule cards:
 
 
 rule report:
-    """Write the one self-contained page."""
+    """Write the one self-contained page, and tables for a paper."""
     input:
         tables=TABLES,
         provenance=run.provenance,
@@ -121,6 +92,9 @@ rule report:
         code=code("report"),
     output:
         page=F("report"),
+        summary=[F("latex", table="summary")] * bool(run.shown),
+        drops=[F("latex", table="drops")] * bool(run.shown),
+        sets=[F("latex", table="sets")] * bool(run.shown and run.evaluated),
     log:
         F("log", job="report"),
     benchmark:
@@ -137,7 +111,11 @@ rule report:
         shown=lambda w: write_list(run.figures),
         tables=lambda w, input: os.path.dirname(input.tables[0]),
         figures=lambda w, input: os.path.dirname(input.figures[0]),
+        selectors=run.latex_selectors,
+        top=run.top,
     shell:
         "python -m culture_neurons.steps.report --tables {params.tables:q} --more {params.more:q}"
-        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q} --run {params.run:q}"
-        " --training {params.training:q} --cards {input.cards:q} --out {output.page:q} --log {log:q}"
+        " --figures {params.figures:q} --show {params.shown:q} --dropped {input.dropped:q} --counts {input.counts:q}"
+        " --run {params.run:q} --provenance {input.provenance:q} --training {params.training:q} --cards {input.cards:q}"
+        " --out {output.page:q} --selectors {params.selectors:q} --top-fraction {params.top}"
+        " --summary {output.summary:q} --drops {output.drops:q} --sets {output.sets:q} --log {log:q}"

@@ -72,22 +72,22 @@ rule attribute:
         )
 
 
-rule select_culnig:
-    """Choose culture-general or culture-specific neurons from attributions."""
+rule select_units:
+    """Choose units of projections by attribution; or at random, as many per projection and layer as such a selector."""
     input:
-        **{
-            kind: [F("attributions", kind=kind, shard=shard) for shard in range(run.shards["record"])]
-            for kind in run.attributions
-        },
-        code=code("select_culnig"),
+        questions=lambda w: run.attribution_files(w.model, w.selector, "questions"),
+        controls=lambda w: run.attribution_files(w.model, w.selector, "controls"),
+        mentions=lambda w: run.attribution_files(w.model, w.selector, "mentions"),
+        references=lambda w: run.references(w.model, w.selector),
+        code=code("select_units"),
     output:
         masks=MASKS,
     wildcard_constraints:
-        selector=one_of(run.attributed),
+        selector=one_of([*run.attributed, *run.matched]),
     log:
-        F("log", job="{model}/select_culnig_{selector}"),
+        F("log", job="{model}/select_units_{selector}"),
     benchmark:
-        F("benchmark", job="{model}/select_culnig_{selector}")
+        F("benchmark", job="{model}/select_units_{selector}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -96,38 +96,11 @@ rule select_culnig:
     params:
         method=lambda w: run.methods[w.selector],
         options=lambda w: as_json(run.selectors[w.selector]),
-        mentions=lambda w, input: input.get("mentions", []),
         fractions=run.fractions,
     shell:
-        "python -m culture_neurons.steps.select_culnig --selector {params.method} --options {params.options:q}"
-        " --attributions {input.questions:q} --control {input.controls:q} --mention {params.mentions:q}"
-        " --top-fraction {params.fractions} --out {output.masks:q} --log {log:q}"
-
-
-rule select_matched:
-    """Choose at random as many units per projection and layer as a selector by attribution: its random control."""
-    input:
-        references=lambda w: run.references(w.model, w.selector),
-        code=code("select_matched"),
-    output:
-        masks=MASKS,
-    wildcard_constraints:
-        selector=one_of(run.matched),
-    log:
-        F("log", job="{model}/select_matched_{selector}"),
-    benchmark:
-        F("benchmark", job="{model}/select_matched_{selector}")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=10, mb=2000),
-    params:
-        match=lambda w: run.selectors[w.selector]["match"],
-        seed=lambda w: run.selectors[w.selector].get("seed", 0),
-    shell:
-        "python -m culture_neurons.steps.select_matched --reference {input.references:q} --match {params.match:q}"
-        " --seed {params.seed} --out {output.masks:q} --log {log:q}"
+        "python -m culture_neurons.steps.select_units --selector {params.method} --options {params.options:q}"
+        " --attributions {input.questions:q} --control {input.controls:q} --mention {input.mentions:q}"
+        " --reference {input.references:q} --top-fraction {params.fractions} --out {output.masks:q} --log {log:q}"
 
 
 rule import_masks:

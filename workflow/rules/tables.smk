@@ -63,35 +63,6 @@ rule tabulate_robustness:
         " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_image_controls:
-    """Compare answers without what images show with those to the questions as they are, on each data set with images."""
-    input:
-        # In the order of the config: tables and figures keep it.
-        samples=run.all("samples", of=run.with_images),
-        predictions=run.all("predictions", of=run.with_images),
-        controls=run.controlled_answers,
-        code=code("tabulate_image_controls"),
-    output:
-        **run.tables_of("tabulate_image_controls"),
-    log:
-        F("log", job="tabulate_image_controls"),
-    benchmark:
-        F("benchmark", job="tabulate_image_controls")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=20, mb=4000),
-    params:
-        **run.resampling,
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_image_controls --samples {input.samples:q}"
-        " --predictions {input.predictions:q} --controls {input.controls:q} --planted {params.planted:q}"
-        " --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
-
-
 rule tabulate_sets:
     """What masks do to further data sets, and to each of their cultures."""
     input:
@@ -125,20 +96,22 @@ rule tabulate_sets:
         " --replicates {params.replicates} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_finetuning:
-    """Compare the answers before and after fine-tuning, and the choices of modules with each other."""
+rule tabulate_changed_answers:
+    """Compare answers to the same questions, with other images or of fine-tuned models, with those of the run."""
     input:
-        samples=[F("samples", of=run.set_folder(name)) for name in run.all_sets],
-        predictions=run.answers,
-        answers=run.finetuned_answers,
+        # In the order of the config: tables and figures keep it.
+        samples=run.all("samples", of=run.asked_again),
+        predictions=run.all("predictions", of=run.asked_again),
+        controls=run.controlled_answers,
+        finetuned=run.finetuned_answers,
         training=run.all("finetuning"),
-        code=code("tabulate_finetuning"),
+        code=code("tabulate_changed_answers"),
     output:
-        **run.tables_of("tabulate_finetuning"),
+        **run.tables_of("tabulate_changed_answers"),
     log:
-        F("log", job="tabulate_finetuning"),
+        F("log", job="tabulate_changed_answers"),
     benchmark:
-        F("benchmark", job="tabulate_finetuning")
+        F("benchmark", job="tabulate_changed_answers")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -146,53 +119,32 @@ rule tabulate_finetuning:
         **cpu(minutes=60, mb=8000),
     params:
         **run.resampling,
+        # Where no question has an image, the table has no row.
+        controls=["--controls"] * bool(run.image_controls),
         planted=run.planted,
         folder=subpath(output.provenance, parent=True),
     shell:
-        "python -m culture_neurons.steps.tabulate_finetuning --samples {input.samples:q}"
-        " --predictions {input.predictions:q} --answers {input.answers:q} --training {input.training:q}"
-        " --planted {params.planted:q} --replicates {params.replicates} --seed {params.seed}"
-        " --out-dir {params.folder:q} --log {log:q}"
+        "python -m culture_neurons.steps.tabulate_changed_answers --samples {input.samples:q}"
+        " --predictions {input.predictions:q} {params.controls} {input.controls:q} --finetuned {input.finetuned:q}"
+        " --training {input.training:q} --planted {params.planted:q} --replicates {params.replicates}"
+        " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_stability:
-    """How stable the masks of all models are."""
-    input:
-        cultures=run.all("stability_cultures"),
-        code=code("tabulate_stability"),
-    output:
-        **run.tables_of("tabulate_stability"),
-    log:
-        F("log", job="tabulate_stability"),
-    benchmark:
-        F("benchmark", job="tabulate_stability")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=10, mb=2000),
-    params:
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_stability --cultures {input.cultures:q}"
-        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
-
-
-rule tabulate_overlaps:
-    """Compare masks with each other, and their overlap with what they do to each other's cultures."""
+rule tabulate_masks:
+    """How stable masks are, how they overlap, and whether they hurt the cultures that they share neurons with."""
     input:
         masks=run.all("masks", selector=sorted(run.at_neurons)),
         tokens=run.all("statistics", of=run.of("tokens")),
         effects=F("table", table="effects"),
         baseline=F("table", table="baseline"),
-        code=code("tabulate_overlaps", *run.modules(*run.scored_on_own)),
+        stability=run.all("stability_cultures") if run.resampled else [],
+        code=code("tabulate_masks", *run.modules(*run.scored_on_own)),
     output:
-        **run.tables_of("tabulate_overlaps"),
+        **run.tables_of("tabulate_masks"),
     log:
-        F("log", job="tabulate_overlaps"),
+        F("log", job="tabulate_masks"),
     benchmark:
-        F("benchmark", job="tabulate_overlaps")
+        F("benchmark", job="tabulate_masks")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -201,38 +153,16 @@ rule tabulate_overlaps:
     params:
         selectors=lambda w: run.described(run.scored_on_own),
         rule=config["recording"]["tokens"],
+        # In the order of the config: tables and figures keep it.
+        across=run.across_data,
         planted=run.planted,
         seed=run.evidence["seed"],
         folder=subpath(output.provenance, parent=True),
     shell:
-        "python -m culture_neurons.steps.tabulate_overlaps --masks {input.masks:q} --effects {input.effects:q}"
+        "python -m culture_neurons.steps.tabulate_masks --masks {input.masks:q} --effects {input.effects:q}"
         " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {input.tokens:q}"
-        " --selectors {params.selectors:q} --planted {params.planted:q} --seed {params.seed}"
-        " --out-dir {params.folder:q} --log {log:q}"
-
-
-rule tabulate_data_overlaps:
-    """Compare masks that selectors chose on different data, culture by culture and layer by layer."""
-    input:
-        masks=run.all("masks", selector=run.scored),
-        code=code("tabulate_data_overlaps"),
-    output:
-        **run.tables_of("tabulate_data_overlaps"),
-    log:
-        F("log", job="tabulate_data_overlaps"),
-    benchmark:
-        F("benchmark", job="tabulate_data_overlaps")
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **cpu(minutes=60, mb=4000),
-    params:
-        planted=run.planted,
-        folder=subpath(output.provenance, parent=True),
-    shell:
-        "python -m culture_neurons.steps.tabulate_data_overlaps --masks {input.masks:q}"
-        " --planted {params.planted:q} --out-dir {params.folder:q} --log {log:q}"
+        " --selectors {params.selectors:q} --across-data {params.across:q} --stability {input.stability:q}"
+        " --planted {params.planted:q} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule benchmark_selectors:

@@ -45,7 +45,7 @@ class Run(Questions):
 
     def decoder(self, model: str) -> str:
         """The folder of the language model that gets an eye."""
-        return self.models[model].get("path") or self.path("decoder", model=model)
+        return self.models[model].get("path") or self.path("converted", model=model, folder="decoder")
 
     def decoder_files(self, model: str) -> list[str]:
         """What giving it an eye reads: the folder that it was converted into, or the files of one on this machine."""
@@ -98,6 +98,12 @@ class Run(Questions):
         """The masks that a matched control copies; none for other selectors."""
         reference = self.reference(selector)
         return self.all("masks", model=model, selector=reference) if reference else []
+
+    def attribution_files(self, model: str, selector: str, kind: str) -> list[str]:
+        """Attributions of a kind that a selector chooses from; none for a random control."""
+        if selector in self.matched or kind not in self.attributions:
+            return []
+        return self.all("attributions", model=model, kind=kind, shard=range(self.shards["record"]))
 
     def finetuning_settings(self, task: str) -> str:
         """How a task is trained on, as JSON; nothing of it says how the job runs."""
@@ -200,6 +206,11 @@ class Run(Questions):
         return self.all("predictions", of=["", *(f"sets/{name}/" for name in sorted(self.sets))])
 
     @cached_property
+    def asked_again(self) -> list[str]:
+        """Folders of the data sets that are asked with other images, or of fine-tuned models."""
+        return self.of("own", "sets") if self.tasks else self.with_images
+
+    @cached_property
     def controlled_answers(self) -> list[str]:
         """Answers under image controls to all data sets that may have images."""
         return self.all("image_control", of=self.with_images)
@@ -217,18 +228,18 @@ class Run(Questions):
         return tables_of(self)
 
     @cached_property
+    def across_data(self) -> list[str]:
+        """Selectors whose masks a table compares across the data that they chose on."""
+        return self.scored if "data_overlaps" in self.tables else []
+
+    @cached_property
     def further_tables(self) -> list[str]:
         """Those of them that only some runs make, and those that reports show beyond what they can't do without."""
         return [name for name in self.tables if TABLES[name].needs is not always or name in registry.ALSO_READ]
 
     @cached_property
-    def latex_tables(self) -> list[str]:
-        """Those that tables for a paper are made of."""
-        return [name for name in self.tables if name not in self.further_tables or name in ("sets", "cultures")]
-
-    @cached_property
     def latex_selectors(self) -> list[str]:
-        """What they show, the selector of the cards first: the table of cultures shows one."""
+        """What tables for a paper show, the selector of the cards first: the table of cultures shows one."""
         return sorted(self.shown, key=lambda name: name != self.card_selector)
 
     @cached_property
@@ -237,8 +248,8 @@ class Run(Questions):
         return [self.path("provenance", rule=rule) for rule in sorted({TABLES[name].rule for name in self.tables})]
 
     def tables_of(self, rule: str) -> dict[str, str]:
-        """The tables that a rule writes, by name, and its `provenance`."""
-        files = {name: self.path("table", table=name) for name, table in TABLES.items() if table.rule == rule}
+        """The tables of this run that a rule writes, by name, and its `provenance`."""
+        files = {name: self.path("table", table=name) for name in self.tables if TABLES[name].rule == rule}
         return files | {"provenance": self.path("provenance", rule=rule)}
 
     @cached_property

@@ -86,7 +86,7 @@ def with_defaults(value: dict[str, Any], schema: Mapping[str, Any], definitions:
 
 
 def arguments(step: str, folder: Path) -> tuple[list[str], list[str]]:
-    """The command line of `figures`, `latex` or `report` for a results folder; and a note for each thing left out.
+    """The command line of `figures` or `report` for a results folder; and a note for each thing left out.
 
     Left out is what reads a file that is not there: a table of another version, or weights that were not copied.
     Raises FileError for a folder that holds no finished run.
@@ -103,35 +103,36 @@ def _figures(run: SavedRun, notes: list[str]) -> list[str]:
     ]
 
 
-def _latex(run: SavedRun, notes: list[str]) -> list[str]:
-    sets = ["--sets", run.path("latex", table="sets")] if run.evaluated and "sets" in _tables(run, notes) else []
-    return [
-        *("--tables", str(run.folder / "tables"), "--selectors", *run.latex_selectors, "--top-fraction", run.top),
-        *("--summary", run.path("latex", table="summary"), "--drops", run.path("latex", table="drops"), *sets),
-        *("--group-noun", _noun(run)),
-    ]
-
-
 def _noun(run: SavedRun) -> str:
     """What the run calls a group of questions; runs of earlier versions do not say."""
     return str(run.config.get("group_noun") or "culture")
 
 
 def _report(run: SavedRun, notes: list[str]) -> list[str]:
-    cards = run.all("cards") if run.cards else []
+    cards, more = run.all("cards") if run.cards else [], _tables(run, notes)
+    paper = {"summary": run.shown, "drops": run.shown, "sets": run.evaluated and "sets" in more}
     return [
-        *("--tables", str(run.folder / "tables"), "--more", *_tables(run, notes)),
+        *("--tables", str(run.folder / "tables"), "--more", *more),
         *("--figures", str(run.folder / "figures"), "--show", _shown(run, [])),
         *("--dropped", run.path("dropped", of=""), "--counts", run.path("counts", of="")),
-        *("--run", as_json(run.report_settings)),
+        *("--run", as_json(run.report_settings), "--provenance", *_provenance(run)),
         *("--training", *_there(run.all("training", model=run.trained), notes), "--cards", *_there(cards, notes)),
-        *("--out", run.path("report")),
+        *("--out", run.path("report"), "--selectors", *run.latex_selectors, "--top-fraction", run.top),
+        *(word for name, has in paper.items() if has for word in (f"--{name}", run.path("latex", table=name))),
     ]
 
 
 _COMMANDS: Mapping[str, Callable[[SavedRun, list[str]], list[str]]] = {
-    "figures": _figures, "latex": _latex, "report": _report,
+    "figures": _figures, "report": _report,
 }  # fmt: skip
+
+
+def _provenance(run: SavedRun) -> list[str]:
+    """What made its tables: of its rules alone, since those of an earlier version may lie there too; and all that there
+    is where an earlier version made them, whose rules had other names."""
+    if all(Path(file).is_file() for file in run.provenance):
+        return run.provenance
+    return sorted(map(str, (run.folder / "tables").glob("provenance*.json")))
 
 
 def _tables(run: SavedRun, notes: list[str]) -> list[str]:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from culture_neurons import files
 from culture_neurons.errors import FileError
 from culture_neurons.selectors import culnig, selection
-from culture_neurons.steps import ablate, select_matched
+from culture_neurons.steps import ablate, select_units
 
 pytestmark = pytest.mark.workflow
 
@@ -23,9 +25,14 @@ def reference(tmp_path):
     return tmp_path / "culnig.parquet"
 
 
+def draw(step, reference, out, **options):
+    words = ["--selector", "random-matched", "--options", json.dumps(options), "--top-fraction", "0.1"]
+    step.run(select_units, *words, "--reference", reference, "--out", out)
+
+
 def test_a_control_can_be_ablated_and_says_what_it_is_matched_to(reference, tmp_path, step):
     out = tmp_path / "random.parquet"
-    step.run(select_matched, "--reference", reference, "--match", "mine", "--seed", "3", "--out", out)
+    draw(step, reference, out, match="mine", seed=3)
     table, metadata = files.read_table(out)
     expected = culnig.random_control(files.read_table(reference)[0], ["a", "b"], 2, WIDTHS, 3)
     pd.testing.assert_frame_equal(table.astype(str), expected.astype(str))
@@ -39,5 +46,5 @@ def test_masks_of_activations_are_refused(reference, tmp_path, step):
     table, _ = files.read_table(reference)
     files.write_table(tmp_path / "other.parquet", table, {**MADE_BY, "neurons": 48})
     with pytest.raises(FileError, match=r"other\.parquet: no masks at projections"):
-        step.run(select_matched, "--reference", tmp_path / "other.parquet", "--match", "cas", "--out", tmp_path / "x")
+        draw(step, tmp_path / "other.parquet", tmp_path / "x", match="cas")
     assert not (tmp_path / "x").exists()

@@ -6,9 +6,9 @@ import pytest
 
 from culture_neurons import files, selectors, store
 from culture_neurons.analysis import overlaps
-from culture_neurons.errors import FileError
+from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selectors import selection
-from culture_neurons.steps import select, tabulate_overlaps
+from culture_neurons.steps import select, tabulate_masks
 
 CULTURES = ["a", "b", "c", "日"]
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 def tables(folder, out, *more, rule="image"):
     given = json.dumps({name: {"method": name, "options": {}} for name in ("cas", "lap")})
-    run(tabulate_overlaps, "--masks", *masks(folder, "cas"), *masks(folder, "lap"), "--effects", folder / "effects.csv",
+    run(tabulate_masks, "--masks", *masks(folder, "cas"), *masks(folder, "lap"), "--effects", folder / "effects.csv",
         "--tokens", folder / f"tokens/{rule}/statistics.h5", "--selectors", given, "--out-dir", out, *more)  # fmt: skip
     read = {"text": ["model", "kind", "a", "b", "culture"]}
     return files.read_csv(out / "overlaps.csv", **read), files.read_csv(out / "related.csv", **read)
@@ -68,7 +68,7 @@ def test_tables_of_overlaps(folder, tmp_path):
     assert table["kind"].value_counts().to_dict() == {"cultures": 24, "selectors": 8, "fractions": 8, "tokens": 16}
     assert set(table["planted"]) == set(related["planted"]) == {"yes"}
     assert len(related) == 2 * 2 * 2
-    assert "tabulate_overlaps" in files.read_json(tmp_path / "provenance_tabulate_overlaps.json")["steps"]
+    assert "tabulate_masks" in files.read_json(tmp_path / "provenance_tabulate_masks.json")["steps"]
     (tmp_path / "again").mkdir()
     unplanted, _ = tables(folder, tmp_path / "again")
     pd.testing.assert_frame_equal(table.drop(columns="planted"), unplanted.drop(columns="planted"))
@@ -92,3 +92,67 @@ def test_statistics_of_another_rule_than_asked_for_are_refused(folder, tmp_path)
     statistics(folder / "tokens/text/statistics.h5", 1, "image")
     with pytest.raises(FileError, match="token rule 'image', expected 'text'"):
         tables(folder, tmp_path, rule="text")
+
+
+def write(folder, selector, rows, fraction="0.1", model="m", **metadata):
+    """A mask file of (culture, layer, neuron)."""
+    path = folder / f"run/{model}/masks/{selector}_top{fraction}.parquet"
+    metadata = {"cultures": ["NA", "b"], "layers": 2, "neurons": 10, "step": "select", "code": selector} | metadata
+    files.write_table(path, pd.DataFrame(rows, columns=["culture", "layer", "neuron"]), metadata)
+    return path
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Masks chosen on different data. Rows are not in the order of neurons, as in the masks of `select`."""
+    columns = ["model", "selector", "top_fraction", "mask_culture", "eval_culture", "drop", "logprob_drop"]
+    files.write_csv(tmp_path / "effects.csv", pd.DataFrame([("m", "other", 0.1, "b", "b", 1, 1)], columns=columns))
+    return [
+        write(tmp_path, "lap", [("NA", 1, 3)]),
+        write(tmp_path, "cas-words", [("NA", 1, 3), ("NA", 0, 5)], cultures=["NA", "c"], chosen_on="words"),
+        write(tmp_path, "cas", [("NA", 1, 3), ("NA", 0, 4), ("b", 0, 0)]),
+        write(tmp_path, "imported", [("NA", 1, 3)]),
+    ]
+
+
+def across_data(tmp_path, paths, *more):
+    """data_overlaps.csv of these masks, but for the selector that is left out."""
+    run(tabulate_masks, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--across-data", "cas", "lap",
+        "cas-words", "--out-dir", tmp_path / "tables", *more)  # fmt: skip
+    return files.read_csv(tmp_path / "tables/data_overlaps.csv", text=["culture", "a", "b", "chosen_on_a"])
+
+
+def test_masks_of_the_run_stand_against_those_of_the_other_data_set(tmp_path, paths):
+    made = across_data(tmp_path, paths, "--planted", "m")
+    whole = made[made["layer"].isna()].set_index("a")
+    assert list(whole.index) == ["cas", "lap"]  # in the order that was asked for, not that of the files
+    assert set(made["culture"]) == {"NA"}
+    assert set(made["b"]) == {"cas-words"}
+    assert (set(made["chosen_on_a"]), set(made["chosen_on_b"]), set(made["planted"])) == ({"run"}, {"words"}, {"yes"})
+    assert whole["overlap"].tolist() == pytest.approx([1 / 3, 1 / 2])
+    assert whole["expected"].tolist() == pytest.approx([0.2 / 3.8, 0.1 / 2.9])
+    layers = made[(made["a"] == "cas") & made["layer"].notna()].set_index("layer")
+    assert layers["n_shared"].to_dict() == {0: 0, 1: 1}
+    noted = (tmp_path / "tables/provenance_tabulate_masks.json").read_text(encoding="utf-8")
+    assert '"cas-words"' in noted  # the code that made the masks
+    assert set(across_data(tmp_path, paths)["planted"]) == {"no"}
+
+
+def test_masks_that_do_not_fit_are_refused_in_one_line(tmp_path, paths):
+    other = write(tmp_path, "cas-words", [("NA", 1, 3)], "0.2", chosen_on="speech")
+    with pytest.raises(
+        FileError, match=r"cas-words_top0\.2.*: chosen on speech, but other masks of cas-words on words"
+    ):
+        across_data(tmp_path, [*paths, other])
+    wide = write(tmp_path, "cas", [("NA", 1, 3)], "0.2", neurons=11)
+    with pytest.raises(FileError, match=r"cas_top0\.2.*: of other layers or neurons than other masks of m"):
+        across_data(tmp_path, [*paths, wide])
+
+
+def test_a_table_is_made_of_what_is_given(tmp_path, paths):
+    run(tabulate_masks, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--out-dir", tmp_path / "tables")
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        "overlaps.csv", "related.csv", "provenance_tabulate_masks.json"
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="--masks: no --effects"):
+        run(tabulate_masks, "--masks", *paths, "--out-dir", tmp_path)

@@ -8,7 +8,7 @@ from culture_neurons import files
 from culture_neurons.analysis import finetuning, mask_effects
 from culture_neurons.data.samples import COLUMNS, write_samples
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import tabulate_finetuning
+from culture_neurons.steps import tabulate_changed_answers
 
 RUNS = [(choice, seed) for choice in ("richest", "poorest") for seed in ("1", "2")]
 
@@ -67,10 +67,10 @@ def folder(tmp_path):
 def tabulated(step, folder, *more):
     sets = ("own", "plain")
     step.run(
-        tabulate_finetuning,
+        tabulate_changed_answers,
         "--samples", *(folder / f"{of(name)}samples.parquet" for name in sets),
         "--predictions", *(folder / f"m/{of(name)}predictions.parquet" for name in sets),
-        "--answers", *(after(folder, *run, name) for run in RUNS for name in sets),
+        "--finetuned", *(after(folder, *run, name) for run in RUNS for name in sets),
         "--training", *(after(folder, *run, "training").with_suffix(".json") for run in RUNS),
         "--replicates", 200, "--seed", 3, "--out-dir", folder / "tables", *more,
     )  # fmt: skip
@@ -109,9 +109,10 @@ def test_modules_are_listed_run_by_run(folder, step):
 
 def test_what_made_the_tables_is_noted(folder, step):
     tabulated(step, folder)
-    history = files.read_json(folder / "tables/provenance_tabulate_finetuning.json")
-    assert set(history["steps"]) == {"finetune", "infer", "infer_finetuned", "prepare", "tabulate_finetuning"}
+    history = files.read_json(folder / "tables/provenance_tabulate_changed_answers.json")
+    assert set(history["steps"]) == {"finetune", "infer", "infer_finetuned", "prepare", "tabulate_changed_answers"}
     assert history["models"] == {"m": {"revision": "r", "dtype": "float32"}}
+    assert not (folder / "tables/images.csv").exists()  # that is of image controls, which were not asked
 
 
 def test_files_that_do_not_fit_are_refused(folder, step):
@@ -121,4 +122,4 @@ def test_files_that_do_not_fit_are_refused(folder, step):
     with pytest.raises(FileError, match="revision 'older'"):
         tabulated(step, folder)
     with pytest.raises(ConfigError, match="m/task/x/1/own: no --training"):
-        tabulated(step, folder, "--answers", after(folder, "x", "1", "own"))
+        tabulated(step, folder, "--finetuned", after(folder, "x", "1", "own"))

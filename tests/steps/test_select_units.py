@@ -7,7 +7,7 @@ import pytest
 from culture_neurons import files, store
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selectors import culnig
-from culture_neurons.steps import ablate, select_culnig
+from culture_neurons.steps import ablate, select_units
 from culture_neurons.types import Attributions
 
 pytestmark = pytest.mark.workflow
@@ -43,7 +43,7 @@ def masked(step, folder, kind, *more, options=None, control="control", fractions
         given,
         *more,
     ]
-    step.run(select_culnig, "--selector", f"culnig-{kind}", *words, "--top-fraction", *fractions, "--out", *outs)
+    step.run(select_units, "--selector", f"culnig-{kind}", *words, "--top-fraction", *fractions, "--out", *outs)
     return files.read_table(outs[0])
 
 
@@ -116,4 +116,6 @@ def test_what_does_not_fit(attributions, tmp_path, step):
         masked(step, tmp_path, "general", control="questions")
     with pytest.raises(ConfigError, match="unknown option 'zz'"):
         masked(step, tmp_path, "specific", options={"zz": 1})
+    with pytest.raises(ConfigError, match="--selector culnig-general needs --attributions and --control"):
+        step.run(select_units, "--selector", "culnig-general", "--top-fraction", "0.01", "--out", tmp_path / "x")
     assert not (tmp_path / "general.parquet").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import infer_image_controls, tabulate_image_controls
+from culture_neurons.steps import infer_image_controls, tabulate_changed_answers
 
 pytestmark = pytest.mark.workflow
 
@@ -22,7 +22,7 @@ def controls(base, tmp_path_factory, step):
 
 def tabulated(step, base, folder, controls, *more):
     step.run(
-        tabulate_image_controls, "--samples", base / "samples.parquet", "--predictions",
+        tabulate_changed_answers, "--samples", base / "samples.parquet", "--predictions",
         base / "m/predictions.parquet", "--controls", *controls, "--replicates", 50, "--out-dir", folder, *more,
     )  # fmt: skip
     return folder / "images.csv"
@@ -43,8 +43,8 @@ def test_table_holds_what_the_answers_say(base, controls, tmp_path, step):
     control_rows = table[table["control"] != "shown"]
     assert control_rows["mcnemar_p_adjusted"].notna().all()
     assert np.allclose(every["chance"], 0.25)
-    history = files.read_json(tmp_path / "provenance_tabulate_image_controls.json")
-    assert {"infer", "gather_answers", "infer_image_controls", "tabulate_image_controls"} <= set(history["steps"])
+    history = files.read_json(tmp_path / "provenance_tabulate_changed_answers.json")
+    assert {"infer", "gather_answers", "infer_image_controls", "tabulate_changed_answers"} <= set(history["steps"])
     assert set(history["models"]) == {"m"}
 
 
@@ -131,7 +131,7 @@ def test_each_data_set_has_rows_of_its_own(base, controls, tmp_path, step):
     alone = placed(base, controls, tmp_path / "more", "", leave_out=20)
     tables = {}
     for name, sets in (("both", (own, more)), ("own", (own,)), ("more", (alone,))):
-        step.run(tabulate_image_controls, *words(*sets), "--replicates", 50, "--out-dir", tmp_path / name)
+        step.run(tabulate_changed_answers, *words(*sets), "--replicates", 50, "--out-dir", tmp_path / name)
         tables[name] = pd.read_csv(tmp_path / name / "images.csv")
     both = tables["both"]
     assert list(dict.fromkeys(both["set"])) == ["run", "more"]
@@ -152,7 +152,7 @@ def test_a_data_set_that_lacks_files_is_named(base, controls, tmp_path, step):
         (["--predictions", *predictions], "no --samples of sets/more, the run itself$"),
     ):
         with pytest.raises(ConfigError, match=f"--controls: {said}"):
-            step.run(tabulate_image_controls, *given, "--controls", own["none"], more["none"], "--out-dir", tmp_path)
+            step.run(tabulate_changed_answers, *given, "--controls", own["none"], more["none"], "--out-dir", tmp_path)
 
 
 def test_questions_without_another_image_are_counted(base, controls, tmp_path, step):
@@ -160,7 +160,7 @@ def test_questions_without_another_image_are_counted(base, controls, tmp_path, s
     table, metadata = files.read_table(paths["swapped"])
     left_out = table["sample_id"].iloc[:5].tolist()
     files.write_table(paths["swapped"], table.iloc[5:], metadata | {"rows": 31, "without_other_image": left_out})
-    step.run(tabulate_image_controls, *words(paths), "--replicates", 50, "--out-dir", tmp_path)
+    step.run(tabulate_changed_answers, *words(paths), "--replicates", 50, "--out-dir", tmp_path)
     every = pd.read_csv(tmp_path / "images.csv").query("culture.isna()").set_index("control")
     assert every["n"].to_dict() == {"shown": 36, "swapped": 31, "none": 36}
     assert every.loc["swapped", ["n_without_other_image", "n_without_image"]].tolist() == [5, 0]
