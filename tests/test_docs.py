@@ -36,14 +36,14 @@ from culture_neurons.steps import (
 )
 from culture_neurons.steps import select as choose
 from culture_neurons.tables import TABLES
-from culture_neurons.workflow import config
+from culture_neurons.workflow import config_checks
 from tests.figures_tables import finetuned
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
-SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+SCHEMA = config_checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 SOURCE_KEYS = {"table": set(table.KEYS), "cvqa": set(cvqa.KEYS), "synthetic": set(synthetic.DEFAULTS)} | {
     kind: {"type"}.union(*(benchmark.defaults for benchmark in found)) for kind, found in registry.BENCHMARKS.items()
@@ -229,11 +229,11 @@ def problem(snippet: dict[str, Any]) -> str:
         named = {"evidence": {}, "figures": {}, "evaluation": {}} if {"data", "selectors"} & snippet.keys() else {}
         named |= unused if "selectors" in snippet else {}
         changed = DEFAULT | named | others | snippet
-        config.check(changed, SCHEMA)
+        config_checks.check(changed, SCHEMA)
         source = snippet.get("data", {}).get("source", {})
         unknown = set(source) - SOURCE_KEYS.get(source.get("type"), set()) - {"labels"}
         return f"unknown keys of the source: {sorted(unknown)}" if unknown else ""
-    except config.ConfigError as error:
+    except config_checks.ConfigError as error:
         return str(error)
 
 
@@ -241,7 +241,7 @@ def test_config_snippets_are_accepted(example: ModuleType) -> None:
     snippets = {page: [yaml.safe_load(block) for block in blocks(TEXT[page], "yaml")] for page in PAGES}
     assert {key for snippet in snippets["README.md"] for key in snippet} >= {"models", "data", "selectors"}
     together = {key: value for snippet in snippets["README.md"] for key, value in snippet.items()}
-    config.check(together, SCHEMA)  # a whole config
+    config_checks.check(together, SCHEMA)  # a whole config
     assert snippets["docs/data.md"]
     assert snippets["docs/models.md"]
     assert [found for page in PAGES for found in map(problem, snippets[page]) if found] == []

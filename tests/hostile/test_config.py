@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.types import IMPORTED
-from culture_neurons.workflow import config
+from culture_neurons.workflow import config_checks
 from tests.hostile.conftest import cases, cells, large, law, texts
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = config.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+SCHEMA = config_checks.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 GOOD = yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8"))
 GOOD["selectors"]["theirs"] = {
     "method": IMPORTED,
     "cultures": ["a", "b"],
     "masks": dict.fromkeys(GOOD["models"], "x.pth"),
 }
-config.check(GOOD, SCHEMA)
+config_checks.check(GOOD, SCHEMA)
 
 #: What YAML makes of unquoted dates, tags and names.
 yaml_values = st.sampled_from([
@@ -61,7 +61,7 @@ def configs(draw: Any) -> Any:
 @given(configs())
 def test_config(tmp_path: Path, given_config: Any) -> None:
     with law(tmp_path):
-        config.check(given_config, SCHEMA)
+        config_checks.check(given_config, SCHEMA)
         # What is accepted reaches the steps as it is.
         assert json.loads(json.dumps(given_config, allow_nan=False).encode()) == given_config
 
@@ -71,7 +71,7 @@ def test_config(tmp_path: Path, given_config: Any) -> None:
 )
 def test_names_are_text_of_one_line(name: Any) -> None:
     with pytest.raises(ConfigError, match=r"^selectors: lape: .*: expected a text of one line as name, quoted$"):
-        config.check(GOOD | {"selectors": {"lape": {name: datetime.date(2024, 1, 1)}}}, SCHEMA)
+        config_checks.check(GOOD | {"selectors": {"lape": {name: datetime.date(2024, 1, 1)}}}, SCHEMA)
 
 
 def bomb() -> dict[str, Any]:
@@ -99,4 +99,4 @@ def test_anchors_that_hold_themselves(make: Any, place: str) -> None:
     else:
         wrong |= make()
     with pytest.raises(ConfigError, match="does an anchor hold itself"):
-        config.check(wrong, SCHEMA)
+        config_checks.check(wrong, SCHEMA)

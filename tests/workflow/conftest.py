@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
-from culture_neurons.workflow import config as checks
+from culture_neurons.workflow import config_checks as checks
 from culture_neurons.workflow.run import Run
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 
 from culture_neurons import files
 from culture_neurons.errors import ConfigError
-from culture_neurons.workflow import config as checks
+from culture_neurons.workflow import config_checks as checks
 from culture_neurons.workflow.comparison import Comparison
 from tests import finished_runs
 from tests.workflow.conftest import SCHEMA, run

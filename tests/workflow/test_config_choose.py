@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from culture_neurons.errors import ConfigError
-from culture_neurons.workflow.config import check, read_schema
+from culture_neurons.workflow.config_checks import check, read_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")

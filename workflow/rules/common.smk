@@ -16,7 +16,7 @@ if "SLURM_JOB_ID" in os.environ:
 
 from culture_neurons.layout import one_of
 from culture_neurons.provenance import ROOT, closure
-from culture_neurons.workflow import config as checks, reused, start
+from culture_neurons.workflow import config_checks as checks, reused, start
 from culture_neurons.workflow.run import Run
 from culture_neurons.workflow.settings import as_json
 

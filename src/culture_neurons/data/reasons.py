@@ -1,4 +1,7 @@
-"""Why a row was left out: the exact strings of `dropped.csv`, of the log and of the report."""
+"""Why a row was left out: the exact strings of `dropped.csv`, of the log and of the report.
+
+`filtering` gives them to rows, as do `labels`, `images` and readers.
+"""
 
 from __future__ import annotations
 

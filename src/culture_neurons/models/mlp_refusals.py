@@ -1,4 +1,7 @@
-"""Why a model can't be analysed, in a few lines: what was found, and what was expected."""
+"""Why a model can't be analysed, in words: what was found, and what was expected.
+
+`adapters` raises it, and `loading` for the kinds of `UNFIT`; what does not fit is found in `mlp_numbers`.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def read_calibration(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
 def main(o: argparse.Namespace) -> None:
     """samples.parquet, calibrations -> plan.txt, plan.json"""
     from culture_neurons import files, layout
-    from culture_neurons.workflow import cost, cost_text, jobs
+    from culture_neurons.workflow import jobs, plan_text, planning
     from culture_neurons.workflow.run import Run
 
     table, _ = files.read_table(o.samples, ["culture", "split"], only=True)
@@ -45,12 +45,12 @@ def main(o: argparse.Namespace) -> None:
         name = layout.key("samples", path)["of"].rstrip("/").removeprefix("sets/")
         further[name] = len(files.read_table(path, ["sample_id"], only=True)[0])
     measured = [of for of in calibrations if of["seconds_per_question"]]
-    plan = cost.plan(amount, splits, measured, further, jobs.count(o.config, o.snakefile))
+    plan = planning.plan(amount, splits, measured, further, jobs.count(o.config, o.snakefile))
     # Of a run that is over at once: its model was not loaded.
     plan["unmeasured"] = {of["model"]: of["passes"] for of in calibrations if of not in measured}
     content = {**cli.provenance("plan", o), **plan}
     files.write_text(o.json_out, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    files.write_text(o.text_out, cost_text.text(plan))
+    files.write_text(o.text_out, plan_text.text(plan))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The room on disk that the results of a run will take (`workflow.cost.plan`)."""
+"""The room on disk that the results of a run will take (`workflow.planning.plan`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def disk(
 ) -> dict[str, int]:
     """Bytes of one model's files; `shards` are removed when they are merged.
 
-    run, further    see `workflow.cost` and `workflow.cost.work`
-    counts          `workflow.cost.Questions`
+    run, further    see `workflow.planning` and `workflow.planning.work`
+    counts          `workflow.planning.Questions`
     """
     layers, neurons, selectors = calibration["layers"], calibration["neurons"], len(run["selectors"])
     choosing = chosen_from(run, further)

@@ -310,7 +310,7 @@ class Run(Questions):
 
     @property
     def amount_of_work(self) -> dict[str, Any]:
-        """What `workflow.cost` needs to count passes and bytes."""
+        """What `workflow.planning` needs to count passes and bytes."""
         models = {name: {"gpus": model["gpus"], "trained": name in self.trained} for name, model in self.models.items()}
         return {
             "dataset": self.dataset,

@@ -19,7 +19,7 @@ from culture_neurons.data.samples import read_samples
 from culture_neurons.errors import ConfigError, DataError
 from culture_neurons.steps import prepare
 from culture_neurons.types import TEXT_BENCHMARKS
-from culture_neurons.workflow.config import read_schema
+from culture_neurons.workflow.config_checks import read_schema
 from tests.data.benchmarks.conftest import KINDS, blend, commonsenseqa, csv, jsonl, normad, parquet, qnli, saved
 
 SCHEMA = read_schema(Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml")

@@ -1,4 +1,4 @@
-"""A plan (`workflow.cost.plan`) as a page of plain text."""
+"""A plan (`workflow.planning.plan`) as a page of plain text."""
 
 from __future__ import annotations
 

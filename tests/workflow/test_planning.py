@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 from culture_neurons import files
 from culture_neurons.selectors import selection
-from culture_neurons.workflow import cost, cost_text, disk
+from culture_neurons.workflow import disk, plan_text, planning
 
 RUN = {
     "dataset": "small",
@@ -62,26 +62,26 @@ def calibrated(**changes) -> dict:
 
 def test_questions_are_an_upper_bound() -> None:
     # Ulm can't have 5 right answers of 4: it is not recorded and gets no mask, but its questions are asked.
-    assert cost.questions(SPLITS, 5) == cost.Questions(total=40, identify=16, evaluate=20, cultures=2)
-    assert cost.questions(SPLITS, 1) == cost.Questions(total=40, identify=20, evaluate=20, cultures=3)
-    assert cost.questions({"Ona": {"evaluate": 3}}, 0) == cost.Questions(3, 0, 3, 0)
+    assert planning.questions(SPLITS, 5) == planning.Questions(total=40, identify=16, evaluate=20, cultures=2)
+    assert planning.questions(SPLITS, 1) == planning.Questions(total=40, identify=20, evaluate=20, cultures=3)
+    assert planning.questions({"Ona": {"evaluate": 3}}, 0) == planning.Questions(3, 0, 3, 0)
 
 
 def test_work_beside_a_gpu_costs_what_is_slowest() -> None:
-    assert_allclose(cost.seconds_per_question(CALIBRATION, "answers"), [3, 4, 6])
-    assert_allclose(cost.seconds_per_question(CALIBRATION, "recording"), [5, 4, 7])
-    assert_allclose(cost.seconds_per_question(CALIBRATION, "ablation", masks=4), [6, 4, 8])
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "answers"), [3, 4, 6])
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "recording"), [5, 4, 7])
+    assert_allclose(planning.seconds_per_question(CALIBRATION, "ablation", masks=4), [6, 4, 8])
 
 
 def test_work_on_a_cpu_and_generation_add_up() -> None:
     found = calibrated(prepares_ahead=False)
-    assert_allclose(cost.seconds_per_question(found, "answers"), [5, 7, 9])
-    assert_allclose(cost.seconds_per_question(found, "recording"), [12, 8, 14])
-    assert_allclose(cost.seconds_per_question(found, "ablation", masks=4), [9, 7, 11])
+    assert_allclose(planning.seconds_per_question(found, "answers"), [5, 7, 9])
+    assert_allclose(planning.seconds_per_question(found, "recording"), [12, 8, 14])
+    assert_allclose(planning.seconds_per_question(found, "ablation", masks=4), [9, 7, 11])
 
 
 def test_work_of_a_model_by_hand() -> None:
-    answers, recording, ablation = cost.work(RUN, cost.questions(SPLITS, 5), CALIBRATION)
+    answers, recording, ablation = planning.work(RUN, planning.questions(SPLITS, 5), CALIBRATION)
     assert (answers.jobs, answers.questions, answers.masks, answers.passes, answers.tokens) == (1, 40, 0, 40, 4020)
     assert_allclose(answers.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
     assert_allclose(answers.hours, np.array([130, 170, 250]) * 2 / 3600)  # each job holds two GPUs
@@ -98,7 +98,7 @@ def test_work_of_a_model_by_hand() -> None:
 
 def test_shards_of_questions_and_masks_by_hand() -> None:
     run = {**RUN, "shards": {"infer": 2, "record": 1, "ablate": 5, "ablate_masks": 2, "ablate_selectors": None}}
-    answers, _, ablation = cost.work(run, cost.questions(SPLITS, 5), CALIBRATION)
+    answers, _, ablation = planning.work(run, planning.questions(SPLITS, 5), CALIBRATION)
     assert (answers.jobs, answers.passes, answers.start_up) == (2, 40, 20)
     assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
     # 3 selectors x 5 x 2 jobs, each with 4 of 20 questions and 2 of 4 masks; the passes are as many as in one job.
@@ -108,8 +108,8 @@ def test_shards_of_questions_and_masks_by_hand() -> None:
 
 
 def test_other_token_rules_are_recorded_once_each() -> None:
-    run, asked = {**RUN, "token_rules": ["image", "text"]}, cost.questions(SPLITS, 5)
-    one, more = (cost.work(r, asked, CALIBRATION)[1] for r in (RUN, run))
+    run, asked = {**RUN, "token_rules": ["image", "text"]}, planning.questions(SPLITS, 5)
+    one, more = (planning.work(r, asked, CALIBRATION)[1] for r in (RUN, run))
     assert (more.kind, more.jobs, more.passes, more.tokens) == (
         "recording",
         3 * one.jobs,
@@ -122,28 +122,28 @@ def test_other_token_rules_are_recorded_once_each() -> None:
 
 
 def test_data_sets_that_choose_neurons_are_asked_and_recorded() -> None:
-    run, asked = {**RUN, "choosing": ["a", "b"]}, cost.questions(SPLITS, 5)
+    run, asked = {**RUN, "choosing": ["a", "b"]}, planning.questions(SPLITS, 5)
     further = {"choose/a": 10, "choose/b": 31, "b": 99}
-    parts = {part.kind: part for part in cost.work(run, asked, CALIBRATION, further)}
+    parts = {part.kind: part for part in planning.work(run, asked, CALIBRATION, further)}
     answers, recording = parts["choosing answers"], parts["choosing recording"]
     # 41 questions of two data sets, 20 in the mean (a half goes to the even number); recorded in 4 shards.
     assert (answers.jobs, answers.questions, answers.masks, answers.passes) == (2, 20, 0, 40)
     assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
     assert (recording.jobs, recording.questions, recording.passes, recording.start_up) == (8, 20, 40, 80)
     assert_allclose(recording.job, [10 + 5 * 4, 10 + 5 * 5, 10 + 5 * 7])
-    assert [p.kind for p in cost.work(RUN, asked, CALIBRATION, further)].count("set answers") == 1
-    assert all("choosing" not in p.kind for p in cost.work(RUN, asked, CALIBRATION, further))
+    assert [p.kind for p in planning.work(RUN, asked, CALIBRATION, further)].count("set answers") == 1
+    assert all("choosing" not in p.kind for p in planning.work(RUN, asked, CALIBRATION, further))
     before, after = (disk.disk(r, asked, CALIBRATION, further) for r in (RUN, run))
     assert after["shards"] - before["shards"] == 10004 + 31012
     assert after["statistics"] - before["statistics"] == 10004 + 31012 + 2 * 2 * 200 * 16
     assert after["outcomes"] - before["outcomes"] == 41 * 24 + 2 * 4000
-    assert any("chooses neurons" in line for line in cost.assumptions(run, [CALIBRATION]))
+    assert any("chooses neurons" in line for line in planning.assumptions(run, [CALIBRATION]))
 
 
 def test_image_controls_ask_the_evaluate_questions_again() -> None:
-    run, asked = {**RUN, "image_controls": ["blank", "none"]}, cost.questions(SPLITS, 5)
-    *others, again = cost.work(run, asked, CALIBRATION)
-    assert [part.kind for part in others] == [part.kind for part in cost.work(RUN, asked, CALIBRATION)]
+    run, asked = {**RUN, "image_controls": ["blank", "none"]}, planning.questions(SPLITS, 5)
+    *others, again = planning.work(run, asked, CALIBRATION)
+    assert [part.kind for part in others] == [part.kind for part in planning.work(RUN, asked, CALIBRATION)]
     assert (again.kind, again.jobs, again.questions, again.masks, again.passes) == ("controls", 1, 40, 0, 40)
     assert_allclose(again.job, [10 + 40 * 3, 10 + 40 * 4, 10 + 40 * 6])
     more, before = (disk.disk(of, asked, CALIBRATION)["outcomes"] for of in (run, RUN))
@@ -151,24 +151,25 @@ def test_image_controls_ask_the_evaluate_questions_again() -> None:
 
 
 def test_image_controls_ask_further_data_sets_that_have_images() -> None:
-    run, asked = {**RUN, "image_controls": ["none", "swapped"]}, cost.questions(SPLITS, 5)
+    run, asked = {**RUN, "image_controls": ["none", "swapped"]}, planning.questions(SPLITS, 5)
     further = {"pictures": 30, "texts": 99, "mentions": 7}
     for names, jobs, questions in ((["", "pictures"], 2, 50), (["pictures"], 1, 60), ([""], 1, 40)):
-        *_, again = cost.work(run | {"with_images": names}, asked, CALIBRATION, further)
+        *_, again = planning.work(run | {"with_images": names}, asked, CALIBRATION, further)
         assert (again.kind, again.jobs, again.questions) == ("controls", jobs, questions)
         assert again.passes == jobs * questions
         size = disk.disk(run | {"with_images": names}, asked, CALIBRATION, further)["outcomes"]
         assert size - disk.disk(RUN, asked, CALIBRATION, further)["outcomes"] == jobs * (questions * 24 + 2 * 4000)
-    assert all(part.kind != "controls" for part in cost.work(run | {"with_images": []}, asked, CALIBRATION, further))
+    without = planning.work(run | {"with_images": []}, asked, CALIBRATION, further)
+    assert all(part.kind != "controls" for part in without)
 
 
 def test_repeated_chains_by_hand() -> None:
     run = {**RUN, "robustness": {"selectors": ["cas"], "strengths": ["0.5", "2"], "permutations": 7}}
-    *_, again = cost.work(run, cost.questions(SPLITS, 5), CALIBRATION)
+    *_, again = planning.work(run, planning.questions(SPLITS, 5), CALIBRATION)
     # 2 cultures at 2 strengths, and one pass per permutation for all cultures together.
     assert (again.kind, again.jobs, again.masks, again.passes) == ("robustness", 1, 11, 220)
     assert_allclose(again.job, [10 + 20 * 7.5, 10 + 20 * 11.5, 10 + 20 * 13])
-    size = disk.disk(run, cost.questions(SPLITS, 5), CALIBRATION)["robustness"]
+    size = disk.disk(run, planning.questions(SPLITS, 5), CALIBRATION)["robustness"]
     assert size == 7 * (2 * 25 * 10 + 20 * 24) + 2 * 20 * 2 * 24 + 4 * 4000
 
 
@@ -176,8 +177,8 @@ def test_attribution_and_masks_at_projections_by_hand() -> None:
     seconds = CALIBRATION["seconds_per_question"] | {"attribute": [5.0, 6.0, 7.0]}
     found = calibrated(seconds_per_question=seconds)
     run = {**RUN, "attributed": ["mad"], "matched": ["random"], "mentions": True}
-    asked = cost.questions(SPLITS, 5)
-    parts = {part.kind: part for part in cost.work(run, asked, found, {"mentions": 8})}
+    asked = planning.questions(SPLITS, 5)
+    parts = {part.kind: part for part in planning.work(run, asked, found, {"mentions": 8})}
     # 16 questions, 16 controls and 8 mentions, 13 in the mean, each in 4 shards.
     attribution = parts["attribution"]
     assert (attribution.jobs, attribution.questions, attribution.passes) == (12, 13, 39)
@@ -194,7 +195,7 @@ def test_further_data_sets_by_hand() -> None:
         "attributed": ["mad"],
         "sets": {"further": 2, "masked": 3, "selectors": ["cas", "mad"], "factors": ["0", "2", "3"]},
     }
-    parts = {p.kind: p for p in cost.work(run, cost.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 30})}
+    parts = {p.kind: p for p in planning.work(run, planning.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 30})}
     answers, ablation, whole = (parts[f"set {kind}"] for kind in ("answers", "ablation", "projections"))
     assert (answers.jobs, answers.passes, answers.questions) == (2, 40, 20)
     assert_allclose(answers.job, [10 + 20 * 3, 10 + 20 * 4, 10 + 20 * 6])
@@ -205,30 +206,30 @@ def test_further_data_sets_by_hand() -> None:
     assert_allclose(whole.job, [10 + 20 * 12, 10 + 20 * 24, 10 + 20 * 36])
     # Where neurons are suppressed alone, the ablation has asked the run's own questions.
     alone = {**run, "sets": {**run["sets"], "masked": 2, "factors": ["0"]}}
-    parts = {p.kind: p for p in cost.work(alone, cost.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 20})}
+    parts = {p.kind: p for p in planning.work(alone, planning.questions(SPLITS, 5), CALIBRATION, {"a": 10, "b": 20})}
     ablation = parts["set ablation"]
     assert (ablation.jobs, ablation.masks, ablation.questions, ablation.passes) == (2, 2, 15, 60)
-    plan = cost.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30}, {})
+    plan = planning.plan(run, SPLITS, [CALIBRATION], {"a": 10, "b": 30}, {})
     assert any("further data sets are taken to be as long" in line for line in plan["assumptions"])
 
 
 def test_selectors_that_share_jobs_by_hand() -> None:
     """Three selectors in two jobs: as many passes, one start less."""
     run = {**RUN, "shards": {**RUN["shards"], "ablate_selectors": 2, "ablate": 5}}
-    (alone,) = (p for p in cost.work(RUN, cost.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
-    (shared,) = (p for p in cost.work(run, cost.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
+    (alone,) = (p for p in planning.work(RUN, planning.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
+    (shared,) = (p for p in planning.work(run, planning.questions(SPLITS, 5), CALIBRATION) if p.kind == "ablation")
     assert (alone.jobs, shared.jobs) == (3, 10)
     assert alone.passes == shared.passes == 3 * 20 * 4
     # 1.5 selectors of 4 masks in the mean, on a fifth of the questions.
     assert_allclose(shared.job, [10 + 4 * 5.0, 10 + 4 * 8.0, 10 + 4 * 9.0])
     more = {**run, "shards": {**run["shards"], "ablate_selectors": 7}}
-    assert cost.groups(more, 3) == 3  # no more groups than selectors
-    assert any("counted as two" in line for line in cost.assumptions(run, [CALIBRATION]))
+    assert planning.groups(more, 3) == 3  # no more groups than selectors
+    assert any("counted as two" in line for line in planning.assumptions(run, [CALIBRATION]))
 
 
 def test_a_model_that_was_not_measured_under_masks_is_named():
     for under_masks in (True, False):
-        lines = cost.assumptions(RUN, [calibrated(under_masks=under_masks)])
+        lines = planning.assumptions(RUN, [calibrated(under_masks=under_masks)])
         assert any("not measured under masks (a)" in line for line in lines) == (not under_masks)
 
 
@@ -237,7 +238,7 @@ def test_fine_tuning_by_hand() -> None:
     tuning = {"tasks": 2, "runs": 6, "questions": 320, "held_out": 0.2, "limits": {"a": 50, "b": None}}
     run = {**RUN, "attributed": ["mad"], "finetuning": tuning}
     further = {"tasks/a": 100, "tasks/b": 30, "set": 11}
-    parts = {p.kind: p for p in cost.work(run, cost.questions(SPLITS, 5), found, further)}
+    parts = {p.kind: p for p in planning.work(run, planning.questions(SPLITS, 5), found, further)}
     training, answers = parts["fine-tuning"], parts["tuned answers"]
     assert (training.jobs, training.questions, training.passes) == (6, 320, 1920)
     assert_allclose(training.job, [10 + 320 * 5, 10 + 320 * 6, 10 + 320 * 7])
@@ -248,13 +249,13 @@ def test_fine_tuning_by_hand() -> None:
 
 
 def test_a_job_holds_its_gpus_or_its_cores() -> None:
-    assert cost.devices_per_job(RUN, CALIBRATION) == 2
-    assert cost.devices_per_job(RUN, calibrated(devices=3)) == 3  # the model was spread over all that were there
-    assert cost.devices_per_job(RUN, calibrated(device_type="cpu")) == 4
+    assert planning.devices_per_job(RUN, CALIBRATION) == 2
+    assert planning.devices_per_job(RUN, calibrated(devices=3)) == 3  # the model was spread over all that were there
+    assert planning.devices_per_job(RUN, calibrated(device_type="cpu")) == 4
 
 
 def test_disk_by_hand() -> None:
-    size = disk.disk(RUN, cost.questions(SPLITS, 5), CALIBRATION)
+    size = disk.disk(RUN, planning.questions(SPLITS, 5), CALIBRATION)
     assert size == {
         "statistics": 16006 + 2 * 200 * (8 + 8),
         "scores": 3 * (2 * 200 * 4 + 4000),
@@ -273,17 +274,17 @@ def test_disk_of_attributions_sets_and_fine_tuning_by_hand() -> None:
         "finetuning": {"tasks": 1, "runs": 6, "questions": 1, "held_out": 0.2, "limits": {"a": None}},
     }
     further = {"mentions": 8, "set": 11, "tasks/a": 99}
-    found = disk.disk(run, cost.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
+    found = disk.disk(run, planning.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
     assert found["attributions"] == 3 * 4 * (2 * 10 * 50 * 8 + 4000)
     assert found["sets"] == 2 * 3 * (2 * 31 * 24 + 2 * 4000)
     run["sets"] = run["sets"] | {"masked": 1}  # without the run's own
-    less = disk.disk(run, cost.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
+    less = disk.disk(run, planning.questions(SPLITS, 5), calibrated(units_per_layer=50), further)
     assert less["sets"] == 2 * 3 * (2 * 11 * 24 + 4000)
     assert found["tuned answers"] == 6 * (31 * 24 + 2 * 4000)
 
 
 def test_negative_sums_and_moments_take_room_per_culture() -> None:
-    asked = cost.questions(SPLITS, 5)
+    asked = planning.questions(SPLITS, 5)
     more = disk.disk({**RUN, "negative_sum": True}, asked, CALIBRATION)["statistics"]
     assert more - disk.disk(RUN, asked, CALIBRATION)["statistics"] == 2 * 200 * 3 * 8
 
@@ -310,7 +311,7 @@ def test_bytes_per_row_are_those_of_real_files(tmp_path) -> None:
 @pytest.fixture
 def plan() -> dict:
     calibrations = [CALIBRATION, calibrated(model="b", device_type="cpu", peak_device_bytes=None)]
-    return cost.plan(RUN, SPLITS, calibrations, {}, JOBS)
+    return planning.plan(RUN, SPLITS, calibrations, {}, JOBS)
 
 
 def test_plan_adds_up_and_is_json(plan) -> None:
@@ -323,12 +324,12 @@ def test_plan_adds_up_and_is_json(plan) -> None:
     assert plan["hours"] == {"GPU-hours": a["hours"], "core-hours": b["hours"]}
     kept = sum(size for model in (a, b) for kind, size in model["disk"].items() if kind != "shards")
     assert plan["disk"] == {"kept": kept, "peak": kept + 2 * 16006}
-    both = cost.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b")], {}, JOBS)
+    both = planning.plan(RUN, SPLITS, [CALIBRATION, calibrated(model="b")], {}, JOBS)
     assert_allclose(both["hours"]["GPU-hours"][1], both["models"]["a"]["hours"][1] + both["models"]["b"]["hours"][1])
 
 
 def test_text_has_every_figure(plan) -> None:
-    page = cost_text.text(plan)
+    page = plan_text.text(plan)
     lines = page.splitlines()
     assert "40 questions of 3 cultures. 16 are recorded, and masks of 2 cultures are judged on 20." in lines
     assert lines[4] == (
@@ -345,7 +346,7 @@ def test_text_has_every_figure(plan) -> None:
 
 
 def test_text_warns_of_another_device_and_of_generation() -> None:
-    page = cost_text.text(cost.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")], {}, JOBS))
+    page = plan_text.text(planning.plan(RUN, SPLITS, [calibrated(device_type="cpu", answer="generate")], {}, JOBS))
     assert "a asks for a GPU and was calibrated without one" in page
     assert "generated is counted as one pass" in page
 
@@ -353,16 +354,16 @@ def test_text_warns_of_another_device_and_of_generation() -> None:
 @pytest.mark.parametrize(
     ("function", "value", "text"),
     [
-        (cost_text._number, 0.0012345, "0.00123"),
-        (cost_text._number, 0, "0"),
-        (cost_text._number, 1234567, "1,234,567"),
-        (cost_text._amount, 999, "999"),
-        (cost_text._amount, 1_509_216, "1.51 M"),
-        (cost_text._amount, 2.5e16, "25,000 T"),
-        (cost_text._bytes, 8_400_000_000, "8.40 GB"),
-        (cost_text._time, 89, "89.0 s"),
-        (cost_text._time, 90, "1.50 min"),
-        (cost_text._time, 5400, "1.50 h"),
+        (plan_text._number, 0.0012345, "0.00123"),
+        (plan_text._number, 0, "0"),
+        (plan_text._number, 1234567, "1,234,567"),
+        (plan_text._amount, 999, "999"),
+        (plan_text._amount, 1_509_216, "1.51 M"),
+        (plan_text._amount, 2.5e16, "25,000 T"),
+        (plan_text._bytes, 8_400_000_000, "8.40 GB"),
+        (plan_text._time, 89, "89.0 s"),
+        (plan_text._time, 90, "1.50 min"),
+        (plan_text._time, 5400, "1.50 h"),
     ],
 )
 def test_numbers_are_short(function, value, text) -> None:
@@ -370,12 +371,12 @@ def test_numbers_are_short(function, value, text) -> None:
 
 
 def test_a_plan_says_which_verdicts_are_out_of_reach():
-    plan = cost.plan(RUN | {"controls_of": {"cas": 1}}, SPLITS, [calibrated()], {}, JOBS)
+    plan = planning.plan(RUN | {"controls_of": {"cas": 1}}, SPLITS, [calibrated()], {}, JOBS)
     assert plan["limits"] == [
         "no verdict is possible on cas: with 1 random control, p < 0.05 needs at least 6 groups, and there are 2; add "
         "groups or controls of other seeds"
     ]
-    assert plan["limits"][0] in cost_text.text(plan)
+    assert plan["limits"][0] in plan_text.text(plan)
     enough = {name: {"identify": 10, "evaluate": 9} for name in "ABCDEF"}
-    assert "What it will not tell" not in cost_text.text(cost.plan(RUN | {"controls_of": {"cas": 1}}, enough,
+    assert "What it will not tell" not in plan_text.text(planning.plan(RUN | {"controls_of": {"cas": 1}}, enough,
                                                                    [calibrated()], {}, JOBS))  # fmt: skip

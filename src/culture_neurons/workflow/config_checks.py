@@ -22,8 +22,8 @@ from culture_neurons.errors import ConfigError, nearest
 from culture_neurons.layout import fraction_text
 from culture_neurons.selectors import culnig, module_choice
 from culture_neurons.types import CULNIG, IMPORTED, TRAINED_ON, Statistics
-from culture_neurons.workflow import config_choose, config_values
-from culture_neurons.workflow.config_values import brief
+from culture_neurons.workflow import config_choose, config_schema
+from culture_neurons.workflow.config_schema import brief
 
 #: Three cultures and two neurons: enough for a selector to refuse its options, and sums that are not recorded.
 _TOY = Statistics(
@@ -49,7 +49,7 @@ def problem(config: Mapping[str, Any], schema: str | Path) -> str:
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first thing that is wrong, in one or two lines."""
-    config_values.check(config, schema)
+    config_schema.check(config, schema)
     _check_split(config["data"].get("split") or {})
     _check_prompt(config.get("prompt") or {}, config.get("recording") or {})
     _check_models(config["models"])

@@ -6,7 +6,7 @@ import yaml
 
 from culture_neurons.data.benchmarks import registry, wording
 from culture_neurons.errors import ConfigError
-from culture_neurons.workflow.config import check, fraction_text, read_schema
+from culture_neurons.workflow.config_checks import check, fraction_text, read_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")

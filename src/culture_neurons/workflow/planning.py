@@ -1,5 +1,7 @@
 """What a run will cost: passes, device hours and disk, from the config, the samples and a calibration per model.
 
+How many jobs it has, Snakemake says (`jobs`).
+
 `run` is what the config says of the amount of work: `run.Run.amount_of_work`.
 
 A calibration is what `steps.calibrate` writes (docs/outputs.md). Everything here is arithmetic. A range is float64
