@@ -30,7 +30,7 @@ from culture_neurons.steps import (
     stability,
     tabulate,
     tabulate_changed_answers,
-    tabulate_masks,
+    tabulate_overlaps,
     tabulate_robustness,
     tabulate_sets,
 )
@@ -338,7 +338,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model / "stability.parquet", "--cultures-out", model / "stability_cultures.parquet",
     )  # fmt: skip
     call(
-        tabulate_masks, "--masks", mask, "--effects", results / "tables/effects.csv", "--across-data", "cas",
+        tabulate_overlaps, "--masks", mask, "--effects", results / "tables/effects.csv", "--across-data", "cas",
         "--stability", model / "stability_cultures.parquet", *tables,
     )  # fmt: skip
     made = files.read_table(mask)[1]

@@ -156,7 +156,7 @@ _ALL = (
     ),
     Table(
         "stability",
-        "tabulate_masks",
+        "tabulate_overlaps",
         (
             *KEYS, "culture", "n_samples", "n_images", "n_neurons", "selected_again", "jaccard_bootstrap",
             "jaccard_halves", "jaccard_halves_low", "jaccard_halves_high", "jaccard_chance", "rank_correlation",
@@ -172,7 +172,7 @@ _ALL = (
     ),
     Table(
         "related",
-        "tabulate_masks",
+        "tabulate_overlaps",
         (*KEYS, "measure", "n_cultures", "overlapping", "correlation", "p_value", "p_adjusted", "verdict"),
         "Does a mask hurt the cultures that it shares neurons with?",
         "Over pairs of cultures: Spearman's correlation of how many neurons their masks share (Jaccard index) and what "
@@ -183,7 +183,7 @@ _ALL = (
     ),
     Table(
         "data_overlaps",
-        "tabulate_masks",
+        "tabulate_overlaps",
         (
             "model", "top_fraction", "culture", "a", "b", "chosen_on_a", "chosen_on_b", "layer", "n_a", "n_b",
             "n_shared", "overlap", "expected",
@@ -316,7 +316,7 @@ _ALL = (
     ),
     Table(
         "overlaps",
-        "tabulate_masks",
+        "tabulate_overlaps",
         (
             "kind", "model", "selector", "top_fraction", "culture", "a", "b", "n_a", "n_b", "n_shared", "overlap",
             "expected",

@@ -84,5 +84,5 @@ def test_another_data_set_that_chooses_is_a_branch_of_its_own(wide):
     wide.write(config)
     jobs = wide.planned()
     assert jobs["prepare"] == jobs["infer"] == jobs["record"] == jobs["merge"] == jobs["select"] == 1
-    assert jobs["tabulate_masks"] == 1
+    assert jobs["tabulate_overlaps"] == 1
     assert not {"tabulate_sets", "stability", "cards", "finetune"} & set(jobs) - set(DRAWN)

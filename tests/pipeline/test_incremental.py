@@ -10,7 +10,7 @@ from tests.conftest import slow
 pytestmark = pytest.mark.workflow
 
 DRAWN = {"figures": 1, "report": 1, "manifest": 1}
-LAST = {"tabulate": 1, "tabulate_masks": 1, **DRAWN}
+LAST = {"tabulate": 1, "tabulate_overlaps": 1, **DRAWN}
 #: Resampled questions of both models.
 STABILITY = {"stability": 2}
 #: Shuffled labels and other strengths, of both models.
@@ -98,7 +98,7 @@ def test_model_runs_only_that_model(project):
     [("permutations", 4, {"permute": 2, **ROBUSTNESS, **DRAWN}),
      slow("strengths", [0.5], {**ROBUSTNESS, **DRAWN}),
      ("replicates", 300, {"tabulate_robustness": 1, "tabulate_changed_answers": 1, **LAST}),
-     slow("split_halves", 3, {**STABILITY, "tabulate_masks": 1, "cards": 2, **DRAWN}),
+     slow("split_halves", 3, {**STABILITY, "tabulate_overlaps": 1, "cards": 2, **DRAWN}),
      ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
 )  # fmt: skip
 def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expected):
@@ -123,8 +123,8 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
             ),
         ),
         ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
-        slow("analysis/overlaps.py", {"tabulate_masks": 1, **DRAWN}),
-        slow("analysis/stability/resamples.py", {**STABILITY, "tabulate_masks": 1, "cards": 2, **DRAWN}),
+        slow("analysis/overlaps.py", {"tabulate_overlaps": 1, **DRAWN}),
+        slow("analysis/stability/resamples.py", {**STABILITY, "tabulate_overlaps": 1, "cards": 2, **DRAWN}),
         ("analysis/mask_effects.py", {"tabulate_changed_answers": 1, "tabulate_robustness": 1, **LAST}),
         slow("analysis/image_controls.py", {"tabulate_changed_answers": 1, **DRAWN}),
         slow("data/image_controls.py", {"infer_image_controls": 2, "tabulate_changed_answers": 1, **DRAWN}),

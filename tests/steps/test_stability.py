@@ -7,7 +7,7 @@ import pytest
 from culture_neurons import files, store
 from culture_neurons.analysis import stability
 from culture_neurons.errors import ConfigError, FileError
-from culture_neurons.steps import select, tabulate_masks
+from culture_neurons.steps import select, tabulate_overlaps
 from culture_neurons.steps import stability as step
 
 OUTPUTS = ("stability.parquet", "stability_cultures.parquet")
@@ -94,7 +94,7 @@ def test_cultures_of_one_image_are_named_and_their_cells_empty(folder, tmp_path,
     assert "a, b, 日: all recorded questions are about one image" in caplog.text
     assert "nothing is known" in caplog.text
     assert "nan" not in caplog.text
-    run(tabulate_masks, "--stability", tmp_path / "m" / OUTPUTS[1], "--out-dir", tmp_path)
+    run(tabulate_overlaps, "--stability", tmp_path / "m" / OUTPUTS[1], "--out-dir", tmp_path)
     row = (tmp_path / "stability.csv").read_text().splitlines()[1]
     assert row.startswith("m,lape,0.05,a,8,1,")
     assert row.endswith(",,,,,,,,no")
@@ -111,11 +111,12 @@ def test_tables_of_models_are_put_together(folder, tmp_path):
     for name in ("b", "007"):
         measure(folder, tmp_path / name)
     cultures = (tmp_path / name / OUTPUTS[1] for name in ("b", "007"))
-    run(tabulate_masks, "--stability", *cultures, "--planted", "b", "--out-dir", tmp_path)
+    run(tabulate_overlaps, "--stability", *cultures, "--planted", "b", "--out-dir", tmp_path)
     table = files.read_csv(tmp_path / "stability.csv", text=["model"])
     assert table.groupby("model", sort=False)["planted"].first().to_dict() == {"007": "no", "b": "yes"}
     assert list(table.columns) == ["model", *stability.COLUMNS, "planted"]
-    assert set(files.read_json(tmp_path / "provenance_tabulate_masks.json")["steps"]) == {"stability", "tabulate_masks"}
+    steps = files.read_json(tmp_path / "provenance_tabulate_overlaps.json")["steps"]
+    assert set(steps) == {"stability", "tabulate_overlaps"}
 
 
 def test_mistakes(folder, tmp_path):

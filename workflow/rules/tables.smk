@@ -130,7 +130,7 @@ rule tabulate_changed_answers:
         " --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"
 
 
-rule tabulate_masks:
+rule tabulate_overlaps:
     """How stable masks are, how they overlap, and whether they hurt the cultures that they share neurons with."""
     input:
         masks=run.all("masks", selector=sorted(run.at_neurons)),
@@ -138,13 +138,13 @@ rule tabulate_masks:
         effects=F("table", table="effects"),
         baseline=F("table", table="baseline"),
         stability=run.all("stability_cultures") if run.resampled else [],
-        code=code("tabulate_masks", *run.modules(*run.scored_on_own)),
+        code=code("tabulate_overlaps", *run.modules(*run.scored_on_own)),
     output:
-        **run.tables_of("tabulate_masks"),
+        **run.tables_of("tabulate_overlaps"),
     log:
-        F("log", job="tabulate_masks"),
+        F("log", job="tabulate_overlaps"),
     benchmark:
-        F("benchmark", job="tabulate_masks")
+        F("benchmark", job="tabulate_overlaps")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -159,7 +159,7 @@ rule tabulate_masks:
         seed=run.evidence["seed"],
         folder=subpath(output.provenance, parent=True),
     shell:
-        "python -m culture_neurons.steps.tabulate_masks --masks {input.masks:q} --effects {input.effects:q}"
+        "python -m culture_neurons.steps.tabulate_overlaps --masks {input.masks:q} --effects {input.effects:q}"
         " --baseline {input.baseline:q} --token-rule {params.rule} --tokens {input.tokens:q}"
         " --selectors {params.selectors:q} --across-data {params.across:q} --stability {input.stability:q}"
         " --planted {params.planted:q} --seed {params.seed} --out-dir {params.folder:q} --log {log:q}"

@@ -30,7 +30,7 @@ UNTESTED = "not tested"
 #: said.
 LARGE: Mapping[str, float] = MappingProxyType({"accuracy": 10.0, "logprob": 0.5})
 #: For a model that guesses (`chance`), since masks can't take away what is not there. Set in steps.tabulate and
-#: steps.tabulate_masks.
+#: steps.tabulate_overlaps.
 NOT_JUDGED = "not judged: the model answers at chance"
 #: How an accuracy compares with guessing: words of the column `level` of `baseline.csv` and `sets.csv`.
 ABOVE_CHANCE, AT_CHANCE, BELOW_CHANCE = "above chance", "at chance", "below chance"

@@ -38,7 +38,7 @@ def main(o: argparse.Namespace) -> None:
         _stability(o, planted, history)
     settings = argparse.Namespace(permutations=o.permutations, seed=o.seed, selectors=o.selectors)
     used = sorted({module for entry in o.selectors.values() for module in selectors.modules(entry["method"])})
-    history.write(o.out_dir, cli.provenance("tabulate_masks", settings, used))
+    history.write(o.out_dir, cli.provenance("tabulate_overlaps", settings, used))
 
 
 def _overlaps(o: argparse.Namespace, masks: Mapping[Key, Masks], planted: set[str], history: History) -> None:

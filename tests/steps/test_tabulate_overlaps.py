@@ -8,7 +8,7 @@ from culture_neurons import files, selectors, store
 from culture_neurons.analysis import overlaps
 from culture_neurons.errors import ConfigError, FileError
 from culture_neurons.selectors import selection
-from culture_neurons.steps import select, tabulate_masks
+from culture_neurons.steps import select, tabulate_overlaps
 
 CULTURES = ["a", "b", "c", "日"]
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 def tables(folder, out, *more, rule="image"):
     given = json.dumps({name: {"method": name, "options": {}} for name in ("cas", "lap")})
-    run(tabulate_masks, "--masks", *masks(folder, "cas"), *masks(folder, "lap"), "--effects", folder / "effects.csv",
+    run(tabulate_overlaps, "--masks", *masks(folder, "cas"), *masks(folder, "lap"), "--effects", folder / "effects.csv",
         "--tokens", folder / f"tokens/{rule}/statistics.h5", "--selectors", given, "--out-dir", out, *more)  # fmt: skip
     read = {"text": ["model", "kind", "a", "b", "culture"]}
     return files.read_csv(out / "overlaps.csv", **read), files.read_csv(out / "related.csv", **read)
@@ -68,7 +68,7 @@ def test_tables_of_overlaps(folder, tmp_path):
     assert table["kind"].value_counts().to_dict() == {"cultures": 24, "selectors": 8, "fractions": 8, "tokens": 16}
     assert set(table["planted"]) == set(related["planted"]) == {"yes"}
     assert len(related) == 2 * 2 * 2
-    assert "tabulate_masks" in files.read_json(tmp_path / "provenance_tabulate_masks.json")["steps"]
+    assert "tabulate_overlaps" in files.read_json(tmp_path / "provenance_tabulate_overlaps.json")["steps"]
     (tmp_path / "again").mkdir()
     unplanted, _ = tables(folder, tmp_path / "again")
     pd.testing.assert_frame_equal(table.drop(columns="planted"), unplanted.drop(columns="planted"))
@@ -117,7 +117,7 @@ def paths(tmp_path):
 
 def across_data(tmp_path, paths, *more):
     """data_overlaps.csv of these masks, but for the selector that is left out."""
-    run(tabulate_masks, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--across-data", "cas", "lap",
+    run(tabulate_overlaps, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--across-data", "cas", "lap",
         "cas-words", "--out-dir", tmp_path / "tables", *more)  # fmt: skip
     return files.read_csv(tmp_path / "tables/data_overlaps.csv", text=["culture", "a", "b", "chosen_on_a"])
 
@@ -133,7 +133,7 @@ def test_masks_of_the_run_stand_against_those_of_the_other_data_set(tmp_path, pa
     assert whole["expected"].tolist() == pytest.approx([0.2 / 3.8, 0.1 / 2.9])
     layers = made[(made["a"] == "cas") & made["layer"].notna()].set_index("layer")
     assert layers["n_shared"].to_dict() == {0: 0, 1: 1}
-    noted = (tmp_path / "tables/provenance_tabulate_masks.json").read_text(encoding="utf-8")
+    noted = (tmp_path / "tables/provenance_tabulate_overlaps.json").read_text(encoding="utf-8")
     assert '"cas-words"' in noted  # the code that made the masks
     assert set(across_data(tmp_path, paths)["planted"]) == {"no"}
 
@@ -150,9 +150,9 @@ def test_masks_that_do_not_fit_are_refused_in_one_line(tmp_path, paths):
 
 
 def test_a_table_is_made_of_what_is_given(tmp_path, paths):
-    run(tabulate_masks, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--out-dir", tmp_path / "tables")
+    run(tabulate_overlaps, "--masks", *paths, "--effects", tmp_path / "effects.csv", "--out-dir", tmp_path / "tables")
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {
-        "overlaps.csv", "related.csv", "provenance_tabulate_masks.json"
+        "overlaps.csv", "related.csv", "provenance_tabulate_overlaps.json"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="--masks: no --effects"):
-        run(tabulate_masks, "--masks", *paths, "--out-dir", tmp_path)
+        run(tabulate_overlaps, "--masks", *paths, "--out-dir", tmp_path)
