@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+
+from culture_neurons.models.threads import pool
 
 #: Of the published iteration: x <- a x + (b G + c G²) x with G = x xᵀ; singular values end between 0.7 and 1.2.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -47,7 +48,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:  # fmt: skip
         settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
         super().__init__(matrices, settings)
-        self._threads = ThreadPoolExecutor(2)  # kept: to start threads takes a quarter of a step
+        self._threads = pool(2)  # kept: to start threads takes a quarter of a step
 
     def step(self, closure: None = None) -> None:
         """One update; parameters without a gradient stay. Two threads work, each on matrices of one shape at a time, so

@@ -7,7 +7,6 @@ any number of cores. Matrices are trained with Muon, which needs about a third o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from culture_neurons.errors import ModelError
 from culture_neurons.models.allocator import keep_freed_memory
 from culture_neurons.models.demo.muon import Muon
 from culture_neurons.models.demo.recipe import Reporter, Training
+from culture_neurons.models.threads import pool
 
 #: Shorter side of the largest matrices for Muon: its steps take the third power of that.
 _LARGEST = 256
@@ -106,7 +106,7 @@ def fit(
         loss, right = losses(questions)
         return torch.autograd.grad(loss.mean(), trained, allow_unused=True), right
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+    with pool(_SIDE_BY_SIDE) as threads:
         drawn = [next_questions() for _ in range(_SIDE_BY_SIDE)]
         for _, factor, accuracy in reporter.progress(schedule(limit, goal, recipe.rest), limit, stage):
             waiting = threads.map(gradients, drawn)
