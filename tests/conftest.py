@@ -6,6 +6,7 @@ Hypothesis has no deadlines, as machines differ, and makes up the same examples 
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
@@ -33,6 +34,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(20_000, 10, 10)
         gc.enable()
+        _leave_configurations_unsaid()
+
+
+def _leave_configurations_unsaid() -> None:
+    """Transformers puts every configuration that it reads into words, for a message of its log that nobody asks for."""
+    if module := sys.modules.get("transformers.configuration_utils"):
+        module.PreTrainedConfig.__repr__ = object.__repr__
 
 
 def examples(count: int, **more: Any) -> settings:
