@@ -105,8 +105,9 @@ def render(
     )
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Installed versions, read without importing anything; packages that are not here are left out."""
+    """Installed versions, read once and without importing anything; packages that are not here are left out."""
     result = {}
     for name in PACKAGES:
         try:
