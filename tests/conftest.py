@@ -5,7 +5,9 @@ Hypothesis has no deadlines, as machines differ, and makes up the same examples 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+import sys
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +20,27 @@ settings.register_profile("all", deadline=None, derandomize=True, max_examples=C
 #: A tenth of the cases, for `make test`; the others: --hypothesis-profile=all.
 settings.register_profile("quick", settings.get_profile("all"), max_examples=CASES // 10)
 settings.load_profile("quick")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported for the tests lives to the end of the session: Python's garbage collector need not search these
+    million objects, neither while they are made nor again and again while tests run. What tests leave behind is small,
+    so that it may wait."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(50_000, 10, 10)
+        gc.enable()
+        _leave_configurations_unsaid()
+
+
+def _leave_configurations_unsaid() -> None:
+    """Transformers puts every configuration that it reads into words, for a message of its log that nobody asks for."""
+    if module := sys.modules.get("transformers.configuration_utils"):
+        module.PreTrainedConfig.__repr__ = object.__repr__
 
 
 def examples(count: int, **more: Any) -> settings:

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +82,8 @@ def conda_lines(env: Path) -> list[tuple[str, str]]:
     return [(spec, "".join(c).strip()) for spec, c in zip(specs, comments, strict=True)]
 
 
-def third_party(path: Path) -> set[str]:
+@cache
+def third_party(path: Path) -> frozenset[str]:
     """Top-level modules that a source file imports, the standard library and the package itself left out."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
@@ -89,7 +91,7 @@ def third_party(path: Path) -> set[str]:
             found.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"culture_neurons"}
+    return frozenset(found) - set(sys.stdlib_module_names) - {"culture_neurons"}
 
 
 def distributions(modules: set[str]) -> set[str]:

@@ -38,8 +38,12 @@ def packages(*modules: str) -> dict[str, str]:
     used = {name.partition(".")[0] for path in closure(*modules) if path.suffix == ".py" for name in _names(path)}
     used.update(*(_BROUGHT[module] for module in used & _BROUGHT.keys()))
     return {"python": platform.python_version()} | {
-        name: version(name) for module, name in LIBRARIES.items() if module in used
+        name: _version(name) for module, name in LIBRARIES.items() if module in used
     }
+
+
+#: What is installed, each read from its folder once.
+_version = cache(version)
 
 
 @cache

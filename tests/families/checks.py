@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def check(model_type: str, folder: Path, **more: Any) -> dict[str, Any]:
     model.save_pretrained(folder)
     try:
         building.processor(model_type).save_pretrained(folder)
-        loaded = loading.load(_settings(model_type, folder, "float32"))
+        settings = _settings(model_type, folder)
+        loaded = loading.load(settings | {"dtype": "float32"})
         padding.check_padding(loaded)
     except Exception as error:
         return {"refused": _why_not(model, error, folder) if causal else _ENCODER}
@@ -64,7 +66,7 @@ def check(model_type: str, folder: Path, **more: Any) -> dict[str, Any]:
         "plain": all(layout.plain for layout in loaded.adapter.layouts),
     }  # fmt: skip
     for mode in ("text", "images") if sees else ("text",):
-        result[mode] = _all_actions(loaded, folder, mode == "images")
+        result[mode] = _all_actions(loaded, settings, mode == "images")
     return result
 
 
@@ -82,20 +84,20 @@ def _why_not(model: nn.Module, error: Exception, folder: Path) -> str:
     return f"not checked: {reason(error)}".replace(str(folder), "its folder")
 
 
-def _settings(model_type: str, folder: Path, dtype: str) -> dict[str, str]:
+def _settings(model_type: str, folder: Path) -> dict[str, str]:
     """The stanza of a model. Some processors lose a chat template in their folder: then the stanza says `none`."""
-    settings = {"name": model_type, "path": str(folder), "dtype": dtype}
+    settings = {"name": model_type, "path": str(folder)}
     if building.families()[model_type].sees and not building.keeps_template(folder):
         settings["chat_template"] = "none"
     return settings
 
 
-def _all_actions(loaded: loading.Loaded, folder: Path, images: bool) -> dict[str, str]:
+def _all_actions(loaded: loading.Loaded, settings: dict[str, str], images: bool) -> dict[str, str]:
     """Action -> "" or why not. Without right answers nothing else is looked at."""
-    case = Case(loaded, folder, images)
+    case = Case(loaded, settings, images)
     outcome = {"answer": _tried(case.answer)}
     if images and outcome["answer"].endswith(_ALL_WITH_IMAGE):
-        case = Case(loaded, folder, True, bare=False)
+        case = Case(loaded, settings, True, bare=False)
         outcome = {"answer": _tried(case.answer)}
     for action in ACTIONS[1:]:
         outcome[action] = _tried(getattr(case, action)) if not outcome["answer"] else "no answers"
@@ -113,11 +115,12 @@ def _tried(action: Callable[[], None]) -> str:
 class Case:
     """A loaded family and its questions, with images or without.
 
-    bare   whether a question among those with images has none
+    settings   its stanza, but for the type of its numbers
+    bare       whether a question among those with images has none
     """
 
-    def __init__(self, loaded: loading.Loaded, folder: Path, images: bool, bare: bool = True) -> None:
-        self.loaded, self.model, self.folder = loaded, loaded.model, folder
+    def __init__(self, loaded: loading.Loaded, settings: dict[str, str], images: bool, bare: bool = True) -> None:
+        self.loaded, self.model, self.settings = loaded, loaded.model, settings
         self.images, self.bare, self.samples = images, bare, samples(images, bare=bare)
         self._found: list[reference.Mlp] | None = None
         self._alone: list[dict[str, torch.Tensor]] | None = None
@@ -160,21 +163,26 @@ class Case:
     def batch(self, loaded: loading.Loaded | None = None) -> Batch:
         return prepare(loaded or self.loaded, self.samples, open_picture, PROMPT)
 
+    @cached_property
     def expected(self) -> list[torch.Tensor]:
+        """Log-probabilities of the options of each question, of the model as it is."""
+        return self.expected_now()
+
+    def expected_now(self) -> list[torch.Tensor]:
         pairs = zip(self.samples, self.alone, strict=True)
         with torch.inference_mode():
             return [reference.log_probabilities(self.model, self.loaded.processor, s, given) for s, given in pairs]
 
     def answer(self) -> None:
         if self.images:
-            square = Case(self.loaded, self.folder, True)
+            square = Case(self.loaded, self.settings, True)
             square.samples = samples(True, square=True, bare=self.bare)
             square.compare_answers("square ")
         self.compare_answers()
 
     def compare_answers(self, pictures: str = "") -> None:
         given = answer(self.loaded, self.batch(), PROMPT)
-        expected = self.expected()
+        expected = self.expected
         for one, other, sample in zip(given, expected, self.samples, strict=True):
             _same(one.logprobs, other.tolist(), f"log-probabilities of {pictures}question {sample.sample_id}")
         if np.ptp([float(other.max()) for other in expected]) < 1e-3:
@@ -186,8 +194,8 @@ class Case:
             tokens, fired, positive = activation_sums(self.loaded, batch, "all", recorder)
         for i, given in enumerate(self.alone):
             with torch.inference_mode():
-                g = reference.activations(self.model, self.mlps, given).double()
-                reached = reference.activations_of_layers(self.model, self.mlps, given)[1]
+                layers, reached = reference.activations_of_layers(self.model, self.mlps, given)
+            g = reference.padded(layers).double()
             expected = [given["input_ids"].shape[1], *(n for of_layer in reached for n in of_layer.sum(dim=0).tolist())]
             if np.atleast_1d(tokens[i]).tolist() != expected:
                 raise Differs(f"{tokens[i]} tokens are counted, not {expected}")
@@ -200,11 +208,11 @@ class Case:
         masks = [self.mask(0, first=0), self.mask(6, first=0), self.mask(8, first=self.loaded.adapter.n_layers - 1)]
         with evaluator(self.loaded, masks, PROMPT) as evaluate:
             answers = evaluate(self.batch())
-        plain = self.expected()
+        plain = self.expected
         for mask, given in zip(masks, answers, strict=True):
             cut = reference.without(self.mlps, mask.layer.tolist(), mask.neuron.tolist())
             with torch.inference_mode(), reference.untied(self.mlps), cut:
-                expected = self.expected()
+                expected = self.expected_now() if len(mask) else plain
             for one, other, sample in zip(given, expected, self.samples, strict=True):
                 _same(one.logprobs, other.tolist(), f"answers under {len(mask)} neurons, question {sample.sample_id}")
             moved = max(float((a - b).abs().max()) for a, b in zip(expected, plain, strict=True))
@@ -214,7 +222,7 @@ class Case:
 
     def empty_mask_in_bfloat16(self) -> None:
         """An empty mask gives the same bits as no mask."""
-        loaded = loading.load(_settings(self.loaded.name, self.folder, "bfloat16"))
+        loaded = loading.load(self.settings | {"dtype": "bfloat16"})
         masks = [self.mask(0, first=0), self.mask(6, first=0)]
         with evaluator(loaded, masks, PROMPT) as evaluate:
             under = evaluate(self.batch(loaded))[0]

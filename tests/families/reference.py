@@ -180,7 +180,11 @@ def _entries(modules: Sequence[nn.Module], seen: dict[nn.Module, torch.Tensor]) 
 
 def activations(model: nn.Module, found: Sequence[Mlp | Experts], given: dict[str, torch.Tensor]) -> torch.Tensor:
     """g, [layer, token, neuron], of one question; zeros behind the last neuron of a layer."""
-    layers = activations_of_layers(model, found, given)[0]
+    return padded(activations_of_layers(model, found, given)[0])
+
+
+def padded(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """[token, neuron] of each layer, as one tensor with zeros behind the last neuron of a layer."""
     widest = max(values.shape[1] for values in layers)
     return torch.stack([nn.functional.pad(values, (0, widest - values.shape[1])) for values in layers])
 

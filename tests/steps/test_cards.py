@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ METADATA = {"step": "merge", "model": "tiny", "revision": "abc", "dtype": "float
 IDS = [f"s{i}" for i in range(6)]
 
 
+@cache
 def png(size=(400, 200)) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise(size, 80).convert("RGB").save(buffer, "PNG")

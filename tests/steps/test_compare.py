@@ -23,6 +23,13 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Runs with one kind of masks alone, for what does not hang on how many there are."""
+    base = tmp_path_factory.mktemp("small")
+    return [finished_runs.write(base / name, seed, selectors=("cas",)) for seed, name in enumerate(("a", "b"))]
+
+
+@pytest.fixture(scope="module")
 def made(folders, step, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "a-vs-b"
     step.run(compare, "--runs", *folders, "--replicates", 50, "--out-dir", out)
@@ -49,9 +56,9 @@ def test_the_same_runs_give_the_same_bytes(folders, made, step, tmp_path):
         assert (tmp_path / "out" / path.relative_to(made)).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_transfer_that_no_model_can_make_is_said(folders, step, tmp_path):
-    other = finished_runs.write(tmp_path / "c", 3, models={"m": "r2"})
-    step.run(compare, "--runs", folders[0], other, "--transfers", "--replicates", 20, "--out-dir", tmp_path / "out")
+def test_a_transfer_that_no_model_can_make_is_said(small, step, tmp_path):
+    other = finished_runs.write(tmp_path / "c", 3, models={"m": "r2"}, selectors=("cas",))
+    step.run(compare, "--runs", small[0], other, "--transfers", "--replicates", 20, "--out-dir", tmp_path / "out")
     notes = files.read_csv(tmp_path / "out/tables/compared.csv", text=TEXT)
     reason = notes[(notes["what"] == "transfer")]["reason"].tolist()
     assert reason == ["masks move between runs of one model (name, revision and dtype)"]
@@ -75,11 +82,11 @@ def test_what_is_wrong_is_said_in_one_line(folders, step, tmp_path):
         step.run(compare, "--runs", folders[0], other, "--top-fraction", "0.1", *out)
 
 
-def test_runs_of_one_name_are_called_by_the_folders_above_them(folders, step, tmp_path):
-    later = shutil.copytree(folders[1], tmp_path / "later" / folders[0].name)
-    step.run(compare, "--runs", folders[0], later, "--replicates", 20, "--out-dir", tmp_path / "out")
+def test_runs_of_one_name_are_called_by_the_folders_above_them(small, step, tmp_path):
+    later = shutil.copytree(small[1], tmp_path / "later" / small[0].name)
+    step.run(compare, "--runs", small[0], later, "--replicates", 20, "--out-dir", tmp_path / "out")
     page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
-    assert f"{folders[0].parent.name}-a and later-a side by side" in page
+    assert f"{small[0].parent.name}-a and later-a side by side" in page
 
 
 @pytest.mark.parametrize(
@@ -91,8 +98,8 @@ def test_runs_of_one_name_are_called_by_the_folders_above_them(folders, step, tm
         (("culture", None), (), "culture"),
     ],
 )
-def test_the_page_has_the_noun_of_its_runs(folders, step, tmp_path, monkeypatch, nouns, more, noun):
-    copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folders]
+def test_the_page_has_the_noun_of_its_runs(small, step, tmp_path, monkeypatch, nouns, more, noun):
+    copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in small]
     for copy, named in zip(copies, nouns, strict=True):
         if named:
             (copy / "manifest.json").write_text(json.dumps({"config": {"group_noun": named}}), encoding="utf-8")
@@ -107,8 +114,8 @@ def test_the_page_has_the_noun_of_its_runs(folders, step, tmp_path, monkeypatch,
     assert noun in words
 
 
-def test_a_damaged_manifest_takes_no_more_than_its_word(folders, step, tmp_path):
-    copy = shutil.copytree(folders[0], tmp_path / "a")
+def test_a_damaged_manifest_takes_no_more_than_its_word(small, step, tmp_path):
+    copy = shutil.copytree(small[0], tmp_path / "a")
     (copy / "manifest.json").write_text("{", encoding="utf-8")
-    step.run(compare, "--runs", copy, folders[1], "--replicates", 20, "--out-dir", tmp_path / "out")
+    step.run(compare, "--runs", copy, small[1], "--replicates", 20, "--out-dir", tmp_path / "out")
     assert "per culture" in (tmp_path / "out/comparison.html").read_text(encoding="utf-8")

@@ -1,6 +1,8 @@
 """Configs that the project ships, changed and filled with the defaults of the schema, as one record."""
 
+import copy
 import json
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -29,8 +31,18 @@ def filled(value, schema):
     return value
 
 
+@cache
+def _parsed(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def shipped(path):
+    """What a config says, to be changed at will; each is parsed once."""
+    return copy.deepcopy(_parsed(path))
+
+
 def run(name="config/control.yaml", **changes):
-    config = yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) | changes
+    config = shipped(ROOT / name) | changes
     config = filled(json.loads(json.dumps(config)), SCHEMA)
     assert not list(Draft202012Validator(SCHEMA).iter_errors(config))
     return Run(config)

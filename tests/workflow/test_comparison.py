@@ -20,12 +20,18 @@ def comparison(*folders, models=None, **settings):
     return Comparison(run(runs=[str(f) for f in folders], comparison=settings, **changes), STANZA)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder, fractions = tmp_path_factory.mktemp("runs"), {"fractions": ("0.1", "0.2")}
+    finished_runs.write(folder / "one", prompt={"seed": 1}, **fractions)
+    finished_runs.write(folder / "two", 1, prompt={"seed": 2}, models={"m": "r1", "n": "r1"}, **fractions)
+    return folder
+
+
 @pytest.fixture
-def folders(tmp_path):
-    fractions = {"fractions": ("0.1", "0.2")}
-    one = finished_runs.write(tmp_path / "one", prompt={"seed": 1}, **fractions)
-    two = finished_runs.write(tmp_path / "two", 1, prompt={"seed": 2}, models={"m": "r1", "n": "r1"}, **fractions)
-    return one, two
+def folders(written, tmp_path):
+    """Two runs, which a test may change."""
+    return [shutil.copytree(written / name, tmp_path / name) for name in ("one", "two")]
 
 
 def test_its_name_is_that_of_both_runs(folders):

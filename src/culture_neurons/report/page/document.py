@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,9 @@ def render(
     )
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Installed versions, read without importing anything; packages that are not here are left out."""
+    """Installed versions, read once and without importing anything; packages that are not here are left out."""
     result = {}
     for name in PACKAGES:
         try:
@@ -144,8 +145,9 @@ def _template(noun: str, name: str) -> str:
     return "".join(piece if i % 2 else reword(piece, noun) for i, piece in enumerate(pieces))
 
 
+@cache
 def environment(noun: str = CULTURE) -> jinja2.Environment:
-    """Templates of pages, whose own texts have this noun for a group; all else is escaped."""
+    """Templates of pages, whose own texts have this noun for a group; all else is escaped. Each is compiled once."""
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(partial(_template, noun)),
         autoescape=True,
