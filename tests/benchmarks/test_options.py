@@ -46,7 +46,7 @@ def test_operations_are_those_by_hand(loaded, masks, layers):
 
 
 def test_padding_needs_no_operations(loaded, monkeypatch):
-    monkeypatch.setattr("culture_neurons.models.packing.WIDTH", 1)  # a row for each context
+    monkeypatch.setattr("culture_neurons.models.packing.WIDTHS", (1,))  # a row for each context
     batch = batch_of(loaded, "a long question", ("c", "d"), "n")
     assert not batch.inputs["attention_mask"].all()
     assert options.flops(loaded, batch, [UPPER]) == 2 * (20 * 2 * 4608 + 6 * 24 * 258)

@@ -86,7 +86,7 @@ def test_every_question_is_under_the_mask_of_its_own_culture(one, texts, name):
 @pytest.mark.parametrize("cultures", [1, 2])
 def test_questions_with_images_and_without_share_rows(folders, questions, architecture, cultures, monkeypatch):
     """Of models that count tokens; each image stays that of its question, also where two questions show one."""
-    monkeypatch.setattr(packing, "WIDTH", 90)
+    monkeypatch.setattr(packing, "WIDTHS", (90,))
     loaded = load({"name": architecture, "path": str(folders[architecture]), "dtype": "float32"})
     loaded.model.double()
     samples = [replace(sample, neutral="Which", culture=f"c{i % cultures}")
@@ -139,3 +139,20 @@ def test_those_with_an_image_keep_their_order_and_come_first():
     words = [Segment(8, "a", 1), Segment(9, "a", 4), Segment(7, "b", 5)]
     rows = [[segment.row for segment in row] for row in fill([*words, *images], 8)]
     assert rows == [[0, 1, 8], [2], [3, 7], [4, 9]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "widths", "rows"),
+    [
+        ([50, 50, 50, 30, 30], (64, 96, 128), 2),  # 2 x 110 tokens; with the others 4 x 60 and 3 x 80
+        ([31] * 5, (64, 96, 128), 3),  # 3 x 62; with the others 2 x 93 and 2 x 124
+        ([32] * 4, (64, 128), 2),  # no padding either way: the narrower
+        ([150, 20, 20], (64, 128), 2),  # a context that is longer than any
+    ],
+)
+def test_rows_have_the_width_that_leaves_the_least_padding(monkeypatch, lengths, widths, rows):
+    monkeypatch.setattr(packing, "WIDTHS", widths)
+    segments = [packing.Segment(row, "", length) for row, length in enumerate(lengths)]
+    found = packing._tightest(segments)
+    assert len(found) == rows
+    assert sorted(segment.row for row in found for segment in row) == list(range(len(lengths)))

@@ -26,9 +26,9 @@ from culture_neurons.models.option_scores import OptionReads
 from culture_neurons.models.positions import rope_index
 from culture_neurons.models.shared_contexts import shares_contexts
 
-#: Tokens of a row, where no context with its options is longer. Wider rows leave less padding, and cost attention that
-#: is small beside what each token costs.
-WIDTH = 128
+#: Tokens of a row, where no context with its options is longer: whichever of these leaves the least padding. Two contexts
+#: with a picture leave a seventh of 64 empty; wider rows cost more attention, little beside what each token costs.
+WIDTHS = (64, 96, 128)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def packed(loaded: Loaded, batch: Batch, by_culture: bool = False) -> tuple[Batc
 
     of_option = renumbered(reads.of_option)
     of_neutral = None if reads.of_neutral is None else renumbered(reads.of_neutral)
-    rows = fill(list(segments.values()), WIDTH) if fits else [[segment] for segment in segments.values()]
+    rows = _tightest(list(segments.values())) if fits else [[segment] for segment in segments.values()]
     inputs, place = _concatenated(loaded, batch, rows)
     moved = _moved(reads.spans, spans, place)
     question = np.full(len(rows), -1)
@@ -97,6 +97,15 @@ def _can_share_rows(loaded: Loaded, batch: Batch) -> bool:
     # Kinds of tokens let those of an image see each other; what has more axes than row and token says what each sees.
     kinds = batch.image_of and any("token_type_ids" in name for name in batch.inputs)
     return not kinds and not any(v.ndim > 2 and v.shape[:2] == tokens for v in batch.inputs.values())
+
+
+def _tightest(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """The rows of that width of `WIDTHS` that leaves the least padding; of equal ones, of the narrowest."""
+    return min((fill(segments, width) for width in WIDTHS), key=_tokens_with_padding)
+
+
+def _tokens_with_padding(rows: Sequence[Sequence[Segment]]) -> int:
+    return len(rows) * max(sum(segment.length for segment in row) for row in rows)
 
 
 def fill(segments: Sequence[Segment], width: int) -> list[list[Segment]]:
