@@ -26,8 +26,8 @@ from culture_neurons.models.option_scores import OptionReads
 from culture_neurons.models.positions import rope_index
 from culture_neurons.models.shared_contexts import shares_contexts
 
-#: Tokens of a row, where no context with its options is longer: whichever of these leaves the least padding. Two contexts
-#: with a picture leave a seventh of 64 empty; wider rows cost more attention, little beside what each token costs.
+#: Tokens of a row, where no context with its options is longer: whichever of these leaves the least padding. Two
+#: contexts with a picture leave a seventh of 64 empty; wider rows cost more attention, little beside all else.
 WIDTHS = (64, 96, 128)
 
 
