@@ -230,6 +230,8 @@ def decide_verdict(random: pd.Series, cross: pd.Series) -> str:
     too few masks to tell                   where no arrangement of so few masks could give p < 0.05
     not tested                              without random masks of the same size, or without questions
 
+    Of a model at chance no verdict is told: `steps.tabulate` puts `significance.NOT_JUDGED` in its place.
+
     A comparison is open where these questions do differ under these masks (p_questions < 0.05), which masks like them
     could do by chance, or where a difference of `LARGE` could have been missed: that nothing was shown is then no
     evidence that there is nothing.
