@@ -81,8 +81,10 @@ def test_answers_under_masks_are_those_of_whole_passes_to_the_last_bit(name, dty
     caplog.set_level(logging.INFO)
     loaded = families.in_dtype(families.load(name), dtype)
     check(loaded, families.batch(loaded, images=False), MASKS, repeat=True)
-    assert "whole forward passes" not in caplog.text
-    assert name in SAVE_LESS or not caplog.text
+    # Libraries have their own to say, the first time that they are asked for something.
+    messages = [record.getMessage() for record in caplog.records if record.name == "culture_neurons"]
+    assert "whole forward passes" not in " ".join(messages)
+    assert name in SAVE_LESS or not messages
 
 
 @each_family
