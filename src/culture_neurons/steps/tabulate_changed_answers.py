@@ -42,11 +42,11 @@ def _images(o: argparse.Namespace, planted: set[str], history: History) -> None:
     sample_files = layout.by("samples", o.samples, "of", "set")
     predictions = layout.by("predictions", o.predictions, "model", "of")
     controls = layout.by("image_control", o.controls, "model", "of", "control")
-    asked = {key[:2] for key in controls}
-    _check_complete(asked, {of for of, _ in sample_files}, predictions)
+    models_and_sets = {key[:2] for key in controls}
+    _check_complete(models_and_sets, {of for of, _ in sample_files}, predictions)
     parts: dict[tuple[str, int], pd.DataFrame] = {}
     for place, ((of, name), path) in enumerate(sample_files.items()):
-        models = sorted(model for model, folder in asked if folder == of)
+        models = sorted(model for model, folder in models_and_sets if folder == of)
         samples = answers.read_samples(path, history, "option_cultures") if models else None
         for model in cli.progress(models, len(models), f"{name}: models"):
             mine = {key[2]: path for key, path in controls.items() if key[:2] == (model, of)}
@@ -62,12 +62,12 @@ def _images(o: argparse.Namespace, planted: set[str], history: History) -> None:
 
 
 def _check_complete(
-    asked: set[tuple[str, str]], samples: set[str], predictions: Mapping[tuple[str, str], Path]
+    models_and_sets: set[tuple[str, str]], samples: set[str], predictions: Mapping[tuple[str, str], Path]
 ) -> None:
     """Raise ConfigError unless there are samples and predictions of all that was asked under controls."""
     for option, missing in (
-        ("--samples", {of.rstrip("/") or "the run itself" for _, of in asked if of not in samples}),
-        ("--predictions", {f"{model}/{of}".rstrip("/") for model, of in asked - predictions.keys()}),
+        ("--samples", {of.rstrip("/") or "the run itself" for _, of in models_and_sets if of not in samples}),
+        ("--predictions", {f"{model}/{of}".rstrip("/") for model, of in models_and_sets - predictions.keys()}),
     ):
         if missing:
             raise ConfigError(f"--controls: no {option} of {', '.join(sorted(missing))}")

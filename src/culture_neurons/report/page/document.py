@@ -20,7 +20,7 @@ from culture_neurons.report.figures import caption_text, fonts
 from culture_neurons.report.figures.tables import Tables, percent, questions
 from culture_neurons.report.figures.titles import named, plural
 from culture_neurons.report.nouns import CULTURE, plural_of, reword
-from culture_neurons.report.page import asked, culture_table, grids, neurons, pictures, summary
+from culture_neurons.report.page import culture_table, descriptions, grids, neurons, pictures, summary
 from culture_neurons.report.registry import FigureFile
 from culture_neurons.report.words import plain, units_on_line, visible
 from culture_neurons.tables import TABLES
@@ -70,7 +70,7 @@ def render(
             dataset=plain(run.get("dataset", "")),
             top=percent(top_fraction),
             models=[named(tables, m) for m in tables.models],
-            asked=asked.lines(tables, run, chosen_on),
+            descriptions=descriptions.lines(tables, run, chosen_on),
             findings=reworded(findings, lambda text: units_on_line(tables.words(text))),
             carried=any(of["carried"] for f in findings for item in f["items"] for of in item["by_measure"].values()),
             cultures=culture_table.by_culture(tables, selector, top_fraction, chosen_on) if selector else None,
