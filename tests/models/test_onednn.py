@@ -63,6 +63,13 @@ def test_gradients_are_those_of_the_plain_layer():
         assert torch.equal(one, other)
 
 
+def test_a_bias_that_is_trained_alone_has_its_gradient():
+    _, swapped, _ = layers()
+    swapped.weight.requires_grad_(False)
+    swapped(torch.randn(4, 300)).sum().backward()
+    assert torch.equal(swapped.bias.grad, torch.full((320,), 4.0))
+
+
 def test_other_layers_are_left_alone():
     small = nn.Linear(LEAST_WEIGHTS // 64 - 1, 64)
     half = nn.Linear(300, 320).bfloat16()

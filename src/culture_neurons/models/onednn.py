@@ -26,7 +26,8 @@ class OneDnnLinear(nn.Linear):
     """`nn.Linear` whose product oneDNN computes where it can; [..., in] -> [..., out]."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        needs_gradient = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+        given = (input, self.weight, self.bias)
+        needs_gradient = torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in given)
         if needs_gradient or not (_fits(input) and _fits(self.weight)):
             return super().forward(input)
         return _product(input, self.weight, self.bias)
