@@ -183,7 +183,7 @@ def test_every_rule_is_in_the_architecture() -> None:
     rules = {rule for file in files for rule in re.findall(
         r"^(?:rule|use rule \w+ as) (\w+)", file.read_text(encoding="utf-8"), re.M
     )}  # fmt: skip
-    assert {"prepare", "select", "gather_robustness", "verify"} <= rules
+    assert {"prepare", "select", "gather_outcomes", "verify"} <= rules
     (drawing,) = re.findall(r"^```\n(.*?)^```", section(ARCHITECTURE, "## The way of the data"), re.M | re.S)
     assert rules - set(re.findall(r"\w+", drawing)) == set()
 
@@ -342,7 +342,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--stability", model / "stability_cultures.parquet", *tables,
     )  # fmt: skip
     made = files.read_table(mask)[1]
-    outcomes = model / "sets/demo/cas_x0.parquet"
+    outcomes = model / "sets/demo/ablation/cas_x0.parquet"
     files.write_table(outcomes, masked[["mask_culture", *asked.columns]], {**identity, "mask": made})
     call(tabulate_sets, *questions, "--masks", mask, "--outcomes", outcomes, "--replicates", "20", *tables)
     call(tabulate_robustness, "--samples", results / "samples.parquet", *tables)

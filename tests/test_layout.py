@@ -9,7 +9,7 @@ from culture_neurons.errors import FileError
 #: Parts with hard names: dots, dashes, and words that paths have elsewhere.
 HARD = {
     "dataset": "run-1.0", "model": "sets", "selector": "cas_top0.1", "shard": "0", "mask_shard": "12", "seed": "3",
-    "fraction": "0.01", "factor": "-0.5", "choice": "richest", "suffix": "png", "task": "a_b", "set": "quiz",
+    "fraction": "0.01", "variant": "x-0.5", "choice": "richest", "suffix": "png", "task": "a_b", "set": "quiz",
     "control": "blank", "table": "sets_effects", "rule": "tabulate", "figure": "matrix_m_cas", "kind": "questions",
     "group": "0", "masks_of": "cvqa-native", "job": "m/sets/quiz/infer_0", "folder": "decoder",
 }  # fmt: skip
@@ -52,6 +52,9 @@ def test_files_are_found_by_their_parts():
     assert list(layout.by("image_control", controls, "model", "of", "control", "set")) == [
         ("m", "", "none", "d"), ("m", "sets/quiz/", "none", "quiz"),
     ]  # fmt: skip
+    own, quiz = "results/d/m/ablation/cas_top0.1.parquet", "results/d/m/sets/quiz/ablation/cas_x1e-5.parquet"
+    assert list(layout.by("outcomes", [own], "selector", "of", "fraction")) == [("cas", "", "0.1")]
+    assert list(layout.by("outcomes", [quiz], "selector", "of", "factor")) == [("cas", "sets/quiz/", "1e-5")]
     rules = ["results/d/m/tokens/last/statistics.h5"]
     assert list(layout.by("statistics", rules, "model", "rule")) == [("m", "last")]
 
@@ -59,6 +62,8 @@ def test_files_are_found_by_their_parts():
 def test_a_file_elsewhere_and_one_that_is_given_twice_are_refused():
     with pytest.raises(FileError, match=r"x\.parquet: expected a path like results/\{dataset\}/\{model\}/masks/"):
         layout.by("masks", ["x.parquet"], "model")
+    with pytest.raises(FileError, match=r"cas_permuted\.parquet: names no factor; expected one in a path like resu"):
+        layout.by("outcomes", ["d/m/robustness/ablation/cas_permuted.parquet"], "model", "factor")
     twice = ["a/m/masks/cas_top0.1.parquet", "b/m/masks/cas_top0.1.parquet"]
     with pytest.raises(FileError, match=r"a/m/.* and b/m/.* are both of m/cas; expected one of them"):
         layout.by("masks", twice, "model", "selector")

@@ -16,7 +16,7 @@ from culture_neurons.errors import FileError
         ("masks", "masks/cas_top0.1.parquet", "results/{dataset}/{model}/masks/{selector}_top{fraction}.parquet"),
         ("masks", "run/m/masks/cas.parquet", "results/{dataset}/{model}/masks/{selector}_top{fraction}.parquet"),
         ("predictions", "run/m/answers.parquet", "results/{dataset}/{model}/{of}predictions.parquet"),
-        ("set_outcomes", "run/m/sets/quiz/cas_xmuch.parquet", "results/{dataset}/{model}/sets/{set}/{selector}_x"),
+        ("outcomes", "run/m/sets/a/ablation/cas_xmuch.parquet", "results/{dataset}/{model}/{of}ablation/{selector}_"),
     ],
 )
 def test_a_path_of_another_kind_is_refused(name, file, expected):

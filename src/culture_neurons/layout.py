@@ -45,12 +45,10 @@ PATHS = {
     "stability": "{model}/stability.parquet",
     "stability_cultures": "{model}/stability_cultures.parquet",
     "cards": "{model}/cards.json",
-    # Answers under masks.
+    # Answers under masks. {variant}: "top{fraction}"; "x{factor}", where masked neurons are multiplied by a factor; or
+    # "permuted", the masks of shuffled labels.
     "outcomes_shard": "{model}/{of}ablation/{group}/{mask_shard}-{shard}.parquet",
-    "outcomes": "{model}/ablation/{selector}_top{fraction}.parquet",
-    "set_outcomes": "{model}/sets/{set}/{selector}_x{factor}.parquet",
-    "strength_outcomes": "{model}/robustness/{selector}_x{factor}.parquet",
-    "permuted_outcomes": "{model}/robustness/{selector}_permuted.parquet",
+    "outcomes": "{model}/{of}ablation/{selector}_{variant}.parquet",
     # Fine-tuned models.
     "update": "{model}/finetuned/{task}_{choice}_{seed}/update.safetensors",
     "finetuning": "{model}/finetuned/{task}_{choice}_{seed}/training.json",
@@ -74,6 +72,9 @@ PATHS = {
     "benchmark": "benchmarks/{job}.tsv",
 }
 
+_FRACTION = r"[0-9]+(?:\.[0-9]+)?"
+_FACTOR = r"-?[0-9.]+(?:e[-+]?[0-9]+)?"
+
 #: What a part may be, as a regular expression; any other part is a name without slashes.
 PARTS = {
     "of": r"(?:mentions/|robustness/|(?:sets|tasks|tokens|choose)/[^/]+/)?",
@@ -81,8 +82,8 @@ PARTS = {
     "mask_shard": r"[0-9]+",
     "seed": r"[0-9]+",
     "folder": r"model|decoder",
-    "fraction": r"[0-9]+(?:\.[0-9]+)?",
-    "factor": r"-?[0-9.]+(?:e[-+]?[0-9]+)?",
+    "fraction": _FRACTION,
+    "variant": rf"top{_FRACTION}|x{_FACTOR}|permuted",
     "choice": r"[a-z]+",
     "job": r".+",
 }
@@ -128,7 +129,8 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
 
     Where a path has the part `of`, it can be asked for as `set` too, or as `rule`: both are the name in its folder,
     such as that of a data set (`sets/{name}/`) or of a token rule (`tokens/{rule}/`), and that of the run's dataset
-    where the folder has no name, as for the run's own questions.
+    where the folder has no name, as for the run's own questions. Where it has the part `variant`, the `fraction` or the
+    `factor` of that can be asked for.
     """
     result: dict[tuple[str, ...], Path] = {}
     for file in files:
@@ -136,6 +138,11 @@ def by(name: str, files: Iterable[str | Path], *wanted: str) -> dict[tuple[str, 
         if "of" in fields:
             fields["set"] = fields["of"].split("/")[1] if "/" in fields["of"][:-1] else fields["dataset"]
             fields["rule"] = fields["set"]
+        for part, mark in (("fraction", "top"), ("factor", "x")):
+            if fields.get("variant", "").startswith(mark):
+                fields[part] = fields["variant"].removeprefix(mark)
+        if lacking := [part for part in wanted if part not in fields]:
+            raise FileError(f"{file}: names no {lacking[0]}; expected one in a path like {path(name)}")
         values = tuple(fields[part] for part in wanted)
         if values in result:
             raise FileError(f"{result[values]} and {file} are both of {'/'.join(values)}; expected one of them")

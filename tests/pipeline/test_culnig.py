@@ -34,4 +34,5 @@ def test_a_threshold_reruns_the_choice_and_no_attribution(wide):
     config["selectors"]["culnig-specific"] = {"z": 0.2}
     wide.write(config)
     # All selectors share one job of ablation, so that all are asked again.
-    assert wide.planned() == {"select_units": 1, "ablate": 1, "gather_outcomes": len(config["selectors"]), **LAST}
+    gathered = len(config["selectors"]) * len(config["top_fractions"])
+    assert wide.planned() == {"select_units": 1, "ablate": 1, "gather_outcomes": gathered, **LAST}

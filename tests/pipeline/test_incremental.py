@@ -13,8 +13,8 @@ DRAWN = {"figures": 1, "report": 1, "manifest": 1}
 LAST = {"tabulate": 1, "tabulate_overlaps": 1, **DRAWN}
 #: Resampled questions of both models.
 STABILITY = {"stability": 2}
-#: Shuffled labels and other strengths, of both models.
-ROBUSTNESS = {"ablate": 2, "gather_robustness": 2, "tabulate_robustness": 1}
+#: Shuffled labels and two other strengths, of both models.
+ROBUSTNESS = {"ablate": 2, "gather_outcomes": 2 * 3, "tabulate_robustness": 1}
 
 
 def total(*jobs: dict[str, int]) -> Counter:
@@ -47,8 +47,8 @@ def test_top_fraction_reruns_selection_and_what_follows(project):
     config = project.read()
     config["top_fractions"] = [0.05, 0.3]
     project.write(config)
-    # 2 models x 3 selectors; one job chooses all fractions.
-    chosen = {"select": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6}
+    # 2 models x 3 selectors; one job chooses and asks all fractions.
+    chosen = {"select": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6 * 2}
     assert project.planned() == total(chosen, STABILITY, ROBUSTNESS, LAST)
 
 
@@ -58,7 +58,7 @@ def test_a_new_selector_and_another_option_rerun_only_their_own_branches(project
     config["selectors"]["mad"] = {"normalise": False}
     project.write(config)
     # 2 models x 2 selectors.
-    assert project.planned() == {"select": 4, "cards": 2, **STABILITY, "ablate": 4, "gather_outcomes": 4, **LAST}
+    assert project.planned() == {"select": 4, "cards": 2, **STABILITY, "ablate": 4, "gather_outcomes": 4 * 2, **LAST}
 
 
 def test_a_selector_by_attribution_asks_nothing_again(project):
@@ -88,7 +88,7 @@ def test_model_runs_only_that_model(project):
     jobs = project.planned()
     assert jobs == {
         "infer": 1, "gather_answers": 1, "infer_image_controls": 1, "tabulate_changed_answers": 1, "record": 2,
-        "merge": 2, "select": 3, "ablate": 4, "gather_outcomes": 3, "cards": 1, "permute": 1, "gather_robustness": 1,
+        "merge": 2, "select": 3, "ablate": 4, "gather_outcomes": 3 * 2 + 3, "cards": 1, "permute": 1,
         "tabulate_robustness": 1, **STABILITY, "stability": 1, **LAST,
     }  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_model_runs_only_that_model(project):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [("permutations", 4, {"permute": 2, **ROBUSTNESS, **DRAWN}),
-     slow("strengths", [0.5], {**ROBUSTNESS, **DRAWN}),
+     slow("strengths", [0.5], {**ROBUSTNESS, "gather_outcomes": 2 * 2, **DRAWN}),
      ("replicates", 300, {"tabulate_robustness": 1, "tabulate_changed_answers": 1, **LAST}),
      slow("split_halves", 3, {**STABILITY, "tabulate_overlaps": 1, "cards": 2, **DRAWN}),
      ("cards", 2, {"cards": 2, "report": 1, "manifest": 1})],
@@ -116,13 +116,13 @@ def test_setting_of_the_evidence_reruns_what_it_says(project, key, value, expect
         (
             "models/hooks.py",
             total(
-                {"record": 4, "merge": 4, "select": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6, "permute": 2},
+                {"record": 4, "merge": 4, "select": 6, "cards": 2, "ablate": 6, "gather_outcomes": 6 * 2, "permute": 2},
                 STABILITY,
                 ROBUSTNESS,
                 LAST,
             ),
         ),
-        ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2, **LAST}),
+        ("selectors/mad.py", {"select": 2, "cards": 2, **STABILITY, "ablate": 2, "gather_outcomes": 2 * 2, **LAST}),
         slow("analysis/overlaps.py", {"tabulate_overlaps": 1, **DRAWN}),
         slow("analysis/stability/resamples.py", {**STABILITY, "tabulate_overlaps": 1, "cards": 2, **DRAWN}),
         ("analysis/mask_effects.py", {"tabulate_changed_answers": 1, "tabulate_robustness": 1, **LAST}),

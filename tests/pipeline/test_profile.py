@@ -43,8 +43,7 @@ def jobs(folder, profile, *words: str) -> list[tuple[str, str, dict[str, str]]]:
 def rules() -> tuple[set[str], set[str]]:
     """Rules that are sent to the cluster, and those that run on the machine that sends them."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
-    # Rules made from other rules have to say for themselves that they run here.
-    blocks = re.findall(r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:\n((?:    .*\n|\n)+)", text, re.M)
+    blocks = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, re.M)
     here = {name for name, block in blocks if "localrule: True" in block}
     return {name for name, _ in blocks} - here, here
 
@@ -57,7 +56,7 @@ def test_both_names_are_one_profile():
 def test_the_profile_bundles_rules_that_are_sent_and_states_nothing_that_rules_state():
     sent, here = rules()
     assert {"infer", "select", "report"} <= sent
-    assert {"gather_answers", "gather_outcomes", "gather_robustness", "gather_set_outcomes", "plan"} <= here
+    assert {"gather_answers", "gather_outcomes", "plan"} <= here
     assert set(SETTINGS["groups"]) <= sent - WITH_MODEL - IF_ASKED
     assert not {"set-resources", "default-resources", "set-threads"} & SETTINGS.keys()
 

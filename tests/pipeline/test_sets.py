@@ -8,10 +8,12 @@ from tests.pipeline.test_incremental import DRAWN
 
 pytestmark = pytest.mark.workflow
 
+#: Files of outcomes: 9 selectors' masks of 2 sizes, and 4 selectors' masks at 2 factors on 3 data sets.
+GATHERED = 9 * 2 + 4 * 2 * 3
 #: Rules of what the small project leaves out.
 NEW = {
-    "gather_set_outcomes": 12, "tabulate_sets": 1, "attribute": 3, "select_units": 3,
-    "import_masks": 1, "infer_image_controls": 2, "finetune": 2, "infer_finetuned": 2, "tabulate_changed_answers": 1,
+    "gather_outcomes": GATHERED, "tabulate_sets": 1, "attribute": 3, "select_units": 3, "import_masks": 1,
+    "infer_image_controls": 2, "finetune": 2, "infer_finetuned": 2, "tabulate_changed_answers": 1,
 }  # fmt: skip
 #: The same rules for the run's own questions, for two data sets that choose neurons, two further sets, mentions and a
 #: task.
@@ -39,13 +41,13 @@ def test_masks_are_judged_on_further_data_sets(wide_finished):
     assert len(masks["random-general"]) > 0
 
     # The run's own data among them; by factor 0 the same as in the main ablation.
-    own = pd.read_parquet(project.results("loaded", "sets", "small", "cas_x0.parquet"))
+    own = pd.read_parquet(project.results("loaded", "sets", "small", "ablation", "cas_x0.parquet"))
     main = pd.read_parquet(project.results("loaded", "ablation", "cas_top0.05.parquet"))
     pd.testing.assert_frame_equal(own, main)
-    twice = pd.read_parquet(project.results("loaded", "sets", "small", "cas_x2.parquet"))
+    twice = pd.read_parquet(project.results("loaded", "sets", "small", "ablation", "cas_x2.parquet"))
     assert not own["logprobs"].apply(tuple).equals(twice["logprobs"].apply(tuple))
 
-    pictures = pd.read_parquet(project.results("loaded", "sets", "pictures", "culnig-general_x2.parquet"))
+    pictures = pd.read_parquet(project.results("loaded", "sets", "pictures", "ablation", "culnig-general_x2.parquet"))
     assert set(pictures["culture"]) == {"Old Aldovia", "Brenmark", "Costa Verena"}
     assert len(pictures) == 12 * pictures["mask_culture"].nunique()
     texts = pd.read_parquet(project.results("loaded", "sets", "texts", "predictions.parquet"))
@@ -108,6 +110,6 @@ def test_another_set_is_a_branch_of_its_own(wide):
     wide.write(config)
     # It is asked of the trained models too, and none is trained again.
     assert {rule: n for rule, n in wide.planned().items() if rule not in DRAWN} == {
-        "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_set_outcomes": 4,
+        "prepare": 1, "infer": 1, "gather_answers": 1, "ablate": 1, "gather_outcomes": 8,
         "tabulate_sets": 1, "infer_finetuned": 2, "tabulate_changed_answers": 1,
     }  # fmt: skip

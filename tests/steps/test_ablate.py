@@ -26,7 +26,8 @@ def test_outcomes_cover_every_mask_and_evaluate_question(base, tmp_path, step):
     second = mask_file(base, tmp_path / "second.parquet", [(cultures[1], "act_fn", 0, 3)], cultures)
     outs = [tmp_path / "out1.parquet", tmp_path / "out2.parquet"]
     step.run(ablate, *step.shared(base), "--masks", first, second, "--outcomes-out", tmp_path / "part.parquet")
-    step.run(gather_outcomes, "--shards", tmp_path / "part.parquet", "--out", *outs)
+    for number, out in enumerate(outs):
+        step.run(gather_outcomes, "--shards", tmp_path / "part.parquet", "--mask-file", number, "--out", out)
     predictions, _ = files.read_table(base / "m/predictions.parquet")
     evaluate = predictions[predictions["split"] == "evaluate"].set_index("sample_id").sort_index()
     for out, touched in zip(outs, cultures[:2], strict=True):

@@ -29,7 +29,8 @@ def outcomes(step, base, folder, shards, mask_shards):
             which = ["--mask-shard", m, "--mask-shards", mask_shards, "--shard", q, "--shards", shards]
             step.run(ablate, *step.shared(base), *which, "--masks", *masks, "--outcomes-out", parts[-1])
     outs = [folder / "out0.parquet", folder / "out1.parquet"]
-    step.run(gather_outcomes, "--shards", *parts[::-1], "--out", *outs)
+    for number, out in enumerate(outs):
+        step.run(gather_outcomes, "--shards", *parts[::-1], "--mask-file", number, "--out", out)
     return [out.read_bytes() for out in outs]
 
 
@@ -60,14 +61,20 @@ def test_outcomes_of_several_selectors_are_those_of_a_job_for_each(base, tmp_pat
     together = ask(masks, tmp_path / "together.parquet")
     for number, mask in enumerate(masks):
         alone = ask([mask], tmp_path / f"alone{number}.parquet")
-        outs = {
-            part: [tmp_path / f"{part.stem}-{number}-{factor}.parquet" for factor in (0, 2)]
-            for part in (together, alone)
-        }
-        step.run(gather_outcomes, "--shards", together, "--skip", 2 * number, "--out", *outs[together])
-        step.run(gather_outcomes, "--shards", alone, "--out", *outs[alone])
-        contents, expected = ([out.read_bytes() for out in outs[part]] for part in (together, alone))
-        assert contents == expected
-        assert contents[0] != contents[1]
-    with pytest.raises(FileError, match=r"together\.parquet: holds answers for 4 files; expected at least 3 \+ 2"):
-        step.run(gather_outcomes, "--shards", together, "--skip", 3, "--out", *outs[together])
+        contents = {}
+        for factor in range(2):
+            for part, first in ((together, 2 * number), (alone, 0)):
+                out = tmp_path / f"{part.stem}-{number}-{factor}.parquet"
+                step.run(gather_outcomes, "--shards", part, "--mask-file", first + factor, "--out", out)
+                contents[part, factor] = out.read_bytes()
+            assert contents[together, factor] == contents[alone, factor]
+        assert contents[together, 0] != contents[together, 1]
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_a_mask_file_that_was_not_asked_is_refused(base, tmp_path, step, number):
+    mask = mask_file(base, tmp_path / "mask.parquet", [("a", "act_fn", 0, 3)], ["a"])
+    step.run(ablate, *step.shared(base), "--masks", mask, "--outcomes-out", tmp_path / "part.parquet")
+    words = ["--shards", tmp_path / "part.parquet", "--mask-file", number, "--out", tmp_path / "out.parquet"]
+    with pytest.raises(FileError, match=rf"part\.parquet: holds answers for 1 mask files, .*--mask-file {number}"):
+        step.run(gather_outcomes, *words)

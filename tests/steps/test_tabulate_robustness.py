@@ -31,8 +31,9 @@ def results(base, step, tmp_path_factory):
     more = ["--factors", *FACTORS, "--permuted", permuted]
     for k, part in enumerate(parts[:2]):
         step.run(ablate, *words, *more, "--mask-shard", k, "--mask-shards", 2, "--outcomes-out", part)
-    outs = [*(strength(folder, factor) for factor in FACTORS), folder / "robustness/cas_permuted.parquet"]
-    step.run(gather_outcomes, "--shards", *parts[:2], "--out", *outs)
+    outs = [*(strength(folder, factor) for factor in FACTORS), folder / "robustness/ablation/cas_permuted.parquet"]
+    for number, out in enumerate(outs):
+        step.run(gather_outcomes, "--shards", *parts[:2], "--mask-file", number, "--out", out)
     step.run(ablate, *words, "--outcomes-out", parts[2])
     step.run(gather_outcomes, "--shards", parts[2], "--out", folder / "ablation/cas_top0.1.parquet")
     strengths = ["--strengths", *outs[:2], "--planted", "m", "--replicates", 200]
@@ -41,7 +42,7 @@ def results(base, step, tmp_path_factory):
 
 
 def strength(folder, factor):
-    return folder / f"robustness/cas_x{factor}.parquet"
+    return folder / f"robustness/ablation/cas_x{factor}.parquet"
 
 
 def tabulated(step, base, folder, permuted, out, *more):
@@ -53,7 +54,7 @@ def tabulated(step, base, folder, permuted, out, *more):
 
 def test_each_question_is_asked_under_its_own_permuted_mask(results):
     """The masks of permutation 0 are also the plain ones: the own culture's answers must agree."""
-    permuted, metadata = files.read_table(results / "robustness/cas_permuted.parquet")
+    permuted, metadata = files.read_table(results / "robustness/ablation/cas_permuted.parquet")
     plain, _ = files.read_table(results / "ablation/cas_top0.1.parquet")
     assert metadata["mask"]["permutations"] == 3
     assert sorted(set(permuted["permutation"])) == [0, 1, 2]
@@ -93,13 +94,13 @@ def test_without_repeated_chains_the_tables_have_headers_alone(base, step, tmp_p
 def test_arguments_that_do_not_fit(base, step, tmp_path):
     with pytest.raises(ConfigError, match=r"m/cas: no --outcomes, or no --predictions of the model"):
         step.run(tabulate_robustness, "--samples", base / "samples.parquet", "--permuted",
-                 "run/m/robustness/cas_permuted.parquet", "--out-dir", tmp_path)  # fmt: skip
+                 "run/m/robustness/ablation/cas_permuted.parquet", "--out-dir", tmp_path)  # fmt: skip
 
 
 def test_nothing_is_compared_with_labels_that_were_not_shuffled(results, base, step, tmp_path):
-    permuted, metadata = files.read_table(results / "robustness/cas_permuted.parquet")
+    permuted, metadata = files.read_table(results / "robustness/ablation/cas_permuted.parquet")
     first, *others = metadata["mask"]["cultures"]
-    path = tmp_path / "run/m/robustness/cas_permuted.parquet"
+    path = tmp_path / "run/m/robustness/ablation/cas_permuted.parquet"
     empty = {}
     for times in (3, 0):
         changed = {first: 0, **dict.fromkeys(others, times)}

@@ -28,7 +28,7 @@ def of(name):
 
 
 def outcome(folder, model, selector, name, factor):
-    return folder / model / f"sets/{name}/{selector}_x{factor}.parquet"
+    return folder / model / f"sets/{name}/ablation/{selector}_x{factor}.parquet"
 
 
 def answers(rng, samples):
@@ -198,7 +198,7 @@ def test_files_that_do_not_belong_together_are_refused(results, tmp_path):
             run(results, "x", outcomes=[*others, path])
 
     of_factor = outcome(results, "plain", "cas", "quiz", "0")
-    refused(of_factor, r"other/.*quiz/cas_x2\.parquet: not made with .*masks/cas_top0\.01\.parquet times 2; delete it")
+    refused(of_factor, r"other/.*quiz/.*/cas_x2\.parquet: not made with .*masks/cas_top0\.01\.parquet times 2; delete")
     refused(outcome(results, "strong", "cas", "quiz", "2"), "model")
     refused(outcome(results, "plain", "cas", "run", "2"), "do not hold the same questions")
     message = r"other/.*cas_x2\.parquet and .*quiz/predictions\.parquet do not hold the same questions"

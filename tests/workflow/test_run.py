@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from culture_neurons import layout
 from culture_neurons.report.registry import FigureFile, figures_of
 from culture_neurons.workflow.run import Run
 from tests.workflow.conftest import SCHEMA, choosing, run
@@ -41,12 +42,27 @@ def test_every_selector_is_in_one_group_and_its_answers_are_found():
         groups = record.mask_groups(of)
         assert sorted(name for group in groups.values() for name in group) == names
         for name in names:
-            files, skip = record.group_shards("m", of, name)
+            files = record.group_shards("m", of, name)
             group = Path(files[0]).parent.name
-            assert groups[group][skip] == name
+            assert name in groups[group]
             assert len(files) == record.shards["ablate"] * record.shards["ablate_masks"]
     assert set(CONTROL.mask_groups("")) == {"0", "1"}
     assert CONTROL.mask_groups("robustness/") == {"cas": ["cas"]}
+
+
+@pytest.mark.parametrize("of", ["", "sets/recall/", "robustness/"])
+def test_each_mask_of_a_job_has_the_number_at_which_ablate_asks_under_it(of):
+    """`steps.ablate` asks under every mask file with every factor, and under permuted masks last."""
+    record = DEMO if of.startswith("sets") else CONTROL
+    for group, names in record.mask_groups(of).items():
+        factors = record.group_factors(of) or ["0"]
+        masks = [layout.key("masks", file) for file in record.group_masks("m", of, group)]
+        asked = [
+            (mask["selector"], f"x{factor}" if of else f"top{mask['fraction']}") for mask in masks for factor in factors
+        ]
+        asked += [(group, "permuted")] * len(record.group_permuted("m", of, group))
+        numbers = {record.mask_number(of, name, v): (name, v) for name in names for v in record.variants(of)}
+        assert [numbers[number] for number in range(len(numbers))] == asked
 
 
 def test_masks_of_a_group_are_in_the_order_of_their_answers():
@@ -85,7 +101,7 @@ def test_the_own_set_is_asked_again_where_neurons_are_more_than_suppressed():
     assert ALONE.masked_sets == list(ALONE.sets)
     assert f"sets/{ALONE.dataset}/" not in ALONE.mask_folders
     assert not any(f"/sets/{ALONE.dataset}/" in path for path in ALONE.set_outcomes)
-    assert ALONE.own_outcomes == ALONE.all("outcomes", selector=ALONE.evaluated, fraction=ALONE.top)
+    assert ALONE.own_outcomes == ALONE.all("outcomes", of="", selector=ALONE.evaluated, variant=f"top{ALONE.top}")
     assert len(set(ALONE.recorded_files)) == len(ALONE.recorded_files)
 
 

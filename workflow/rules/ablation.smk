@@ -1,5 +1,5 @@
 # Masks + questions -> answers under ablation: of the run's own questions, of further data sets, and, to see how robust
-# the first are, under other strengths and under masks of shuffled labels.
+# the first are, under other strengths and under masks of shuffled labels. {of} says which of them.
 
 
 rule ablate:
@@ -39,59 +39,27 @@ rule ablate:
 
 
 rule gather_outcomes:
-    """Put the answers under one selector's masks together, a file per top fraction."""
+    """Put the answers under one selector's masks of one size, or at one strength, together."""
     localrule: True # it takes a second, also when other jobs wait in a cluster's queue
     input:
-        shards=lambda w: run.group_shards(w.model, "", w.selector)[0],
+        shards=lambda w: run.group_shards(w.model, w.of, w.selector),
         code=code("gather_outcomes"),
     output:
-        outcomes=[F("outcomes", fraction=fraction) for fraction in run.fractions],
+        outcomes=F("outcomes"),
+    wildcard_constraints:
+        of=one_of(run.mask_folders),
+        variant=one_of(run.all_variants),
     log:
-        F("log", job="{model}/gather_outcomes_{selector}"),
+        F("log", job="{model}/{of}gather_outcomes_{selector}_{variant}"),
     benchmark:
-        F("benchmark", job="{model}/gather_outcomes_{selector}")
+        F("benchmark", job="{model}/{of}gather_outcomes_{selector}_{variant}")
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
         **cpu(minutes=10, mb=2000),
     params:
-        skip=lambda w: run.group_shards(w.model, "", w.selector)[1] * len(run.fractions),
+        number=lambda w: run.mask_number(w.of, w.selector, w.variant),
     shell:
-        "python -m culture_neurons.steps.gather_outcomes --shards {input.shards:q} --skip {params.skip}"
+        "python -m culture_neurons.steps.gather_outcomes --shards {input.shards:q} --mask-file {params.number}"
         " --out {output.outcomes:q} --log {log:q}"
-
-
-use rule gather_outcomes as gather_set_outcomes with:
-    localrule: True # `use rule` does not carry it over
-    input:
-        shards=lambda w: run.group_shards(w.model, f"sets/{w.set}/", w.selector)[0],
-        code=code("gather_outcomes"),
-    output:
-        outcomes=[F("set_outcomes", factor=factor) for factor in run.factors],
-    wildcard_constraints:
-        set=one_of(run.masked_sets),
-    log:
-        F("log", job="{model}/sets/{set}/gather_outcomes_{selector}"),
-    benchmark:
-        F("benchmark", job="{model}/sets/{set}/gather_outcomes_{selector}")
-    params:
-        skip=lambda w: run.group_shards(w.model, f"sets/{w.set}/", w.selector)[1] * len(run.factors),
-
-
-use rule gather_outcomes as gather_robustness with:
-    localrule: True # `use rule` does not carry it over
-    input:
-        shards=lambda w: run.group_shards(w.model, "robustness/", w.selector)[0],
-        code=code("gather_outcomes"),
-    output:
-        outcomes=[
-            *(F("strength_outcomes", factor=run.factor(strength)) for strength in run.strengths),
-            *[F("permuted_outcomes")] * bool(run.permutations or not run.strengths),
-        ],
-    log:
-        F("log", job="{model}/robustness/gather_outcomes_{selector}"),
-    benchmark:
-        F("benchmark", job="{model}/robustness/gather_outcomes_{selector}")
-    params:
-        skip=0,

@@ -7,7 +7,7 @@ rule tabulate:
         samples=F("samples", of=""),
         predictions=run.all("predictions", of=""),
         masks=run.all("masks"),
-        outcomes=run.all("outcomes"),
+        outcomes=run.all("outcomes", of=""),
         planted=run.all("planted", model=run.planted),
         code=code("tabulate"),
     output:
@@ -37,7 +37,7 @@ rule tabulate_robustness:
     input:
         samples=F("samples", of=""),
         predictions=run.all("predictions", of=""),
-        outcomes=run.all("outcomes", selector=sorted(run.repeated), fraction=run.top),
+        outcomes=run.all("outcomes", of="", selector=sorted(run.repeated), variant=f"top{run.top}"),
         permuted=run.permuted_outcomes,
         strengths=run.strength_outcomes,
         code=code("tabulate_robustness"),

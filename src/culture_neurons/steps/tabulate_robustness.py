@@ -26,8 +26,8 @@ def main(o: argparse.Namespace) -> None:
 
     predictions = layout.by("predictions", o.predictions, "model")
     plain = layout.by("outcomes", o.outcomes, "model", "selector", "fraction")
-    permuted = layout.by("permuted_outcomes", o.permuted, "model", "selector")
-    weakened = layout.by("strength_outcomes", o.strengths, "model", "selector", "factor")
+    permuted = layout.by("outcomes", o.permuted, "model", "selector")
+    weakened = layout.by("outcomes", o.strengths, "model", "selector", "factor")
     known = {key[:2] for key in plain if key[:1] in predictions}
     for key in (*permuted, *(key[:2] for key in weakened)):
         if key not in known:

@@ -36,7 +36,7 @@ def main(o: argparse.Namespace) -> None:
     if len(fractions) != 1:
         raise ConfigError(f"--masks: of top fractions {', '.join(fractions)}; expected one")
     top_fraction = fractions[0]
-    outcomes = layout.by("set_outcomes", o.outcomes, "model", "selector", "set", "factor")
+    outcomes = layout.by("outcomes", o.outcomes, "model", "selector", "set", "factor")
     suppressed = layout.by("outcomes", o.own_outcomes, "model", "selector", "dataset")
     outcomes |= {(*key, "0"): path for key, path in suppressed.items()}
     _check_complete(samples, predictions, masks, outcomes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from culture_neurons import layout
 from culture_neurons.types import WITHOUT_IMAGES
 from culture_neurons.workflow.settings import Settings
 
@@ -108,3 +110,21 @@ class Questions(Settings):
     def token_rule(self, of: str) -> str:
         """The token rule of recordings in a folder `of`."""
         return of.split("/")[1] if of in self.of("tokens") else self.config["recording"]["tokens"]
+
+    def path(self, name: str, **given: object) -> str:
+        """A path of this run; see `layout.path`."""
+        return layout.path(name, dataset=self.dataset, **given)
+
+    def all(self, name: str, **given: Any) -> list[str]:
+        """All files of a kind, or those with the parts `given`: one value, or several in their order."""
+        known: dict[str, Any] = {
+            "model": sorted(self.models), "selector": sorted(self.selectors), "fraction": self.fractions,
+            "control": self.image_controls, "task": self.tasks, "choice": self.tuning["choices"],
+            "seed": self.tuning["seeds"], "suffix": ("pdf", "png"),
+            "variant": [f"top{fraction}" for fraction in self.fractions],
+        }  # fmt: skip
+        values = [given.get(part, known.get(part)) for part in layout.parts(name)]
+        lists = [[value] if isinstance(value, str | int) else list(value) for value in values]
+        return [
+            self.path(name, **dict(zip(layout.parts(name), each, strict=True))) for each in itertools.product(*lists)
+        ]

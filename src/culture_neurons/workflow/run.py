@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from culture_neurons import layout
 from culture_neurons.analysis import design_limits
 from culture_neurons.report import registry
 from culture_neurons.tables import TABLES, always, tables_of
-from culture_neurons.workflow.questions import Questions
+from culture_neurons.workflow.ablations import Ablations
 from culture_neurons.workflow.settings import as_json
 
 #: Keys of a model's stanza that say how jobs run, and not what is loaded: a change of them reruns nothing.
@@ -21,8 +19,12 @@ JOB_KEYS = ("train", "batch_size", "device_map", "threads", "gpus", "mem_mb")
 NOT_LOADED = (*JOB_KEYS, "gguf", "eye", "description")
 
 
-class Run(Questions):
-    """Files and jobs of a run; see `settings.Settings` for what its config says, and `questions.Questions`."""
+class Run(Ablations):
+    """Files and jobs of a run.
+
+    See `settings.Settings` for what its config says, `questions.Questions` for what it asks, and `ablations.Ablations`
+    for the masks that it asks under.
+    """
 
     # Models.
 
@@ -110,95 +112,7 @@ class Run(Questions):
         keys = ("method", "lora", "steps", "batch_size", "learning_rate", "held_out")
         return as_json({key: self.tuning[key] for key in keys} | {"limit": self.tasks[task].get("limit")})
 
-    # Jobs that ask under masks.
-
-    @cached_property
-    def mask_folders(self) -> list[str]:
-        """Folders of answers under masks: of the run, of all data sets, and of robustness."""
-        sets = [f"sets/{name}/" for name in self.masked_sets] if self.sets else []
-        return ["", *sets, *["robustness/"] * bool(self.repeated)]
-
-    def mask_groups(self, of: str) -> dict[str, list[str]]:
-        """Which selectors' masks one job asks, by its name: a selector's, or a number (shards: ablate_selectors)."""
-        if of == "robustness/":
-            return {name: [name] for name in self.repeated}
-        names, jobs = sorted(self.evaluated if of else self.selectors), self.shards["ablate_selectors"]
-        if jobs is None:
-            return {name: [name] for name in names}
-        return {str(job): names[job::jobs] for job in range(min(jobs, len(names)))}
-
-    @cached_property
-    def all_groups(self) -> list[str]:
-        """Names of all these jobs."""
-        return sorted({group for of in ("", "sets/", "robustness/") for group in self.mask_groups(of)})
-
-    def group_masks(self, model: str, of: str, group: str) -> list[str]:
-        """The mask files that one of these jobs reads, in the order of its answers."""
-        if of == "robustness/" and not self.strengths:
-            return []
-        names = self.mask_groups(of)[group]
-        fractions = [self.top] if of else self.fractions
-        return [self.path("masks", model=model, selector=n, fraction=f) for n in names for f in fractions]
-
-    def group_permuted(self, model: str, of: str, group: str) -> list[str]:
-        """The masks of shuffled labels that it reads."""
-        wanted = of == "robustness/" and self.permutations
-        return [self.path("permuted_masks", model=model, selector=group)] if wanted else []
-
-    def group_factors(self, of: str) -> list[str]:
-        """What it multiplies masked neurons by; none: 0. A strength s stands for the factor 1 - s."""
-        if of == "robustness/":
-            return [self.factor(strength) for strength in self.strengths]
-        return self.factors if of else []
-
-    def group_shards(self, model: str, of: str, selector: str) -> tuple[list[str], int]:
-        """The files that hold the answers under one selector's masks, and how many selectors come before it there."""
-        group, names = next((g, names) for g, names in self.mask_groups(of).items() if selector in names)
-        shards = {"mask_shard": range(self.shards["ablate_masks"]), "shard": range(self.shards["ablate"])}
-        return self.all("outcomes_shard", model=model, of=of, group=group, **shards), names.index(selector)
-
     # Files.
-
-    def path(self, name: str, **given: object) -> str:
-        """A path of this run; see `layout.path`."""
-        return layout.path(name, dataset=self.dataset, **given)
-
-    def all(self, name: str, **given: Any) -> list[str]:
-        """All files of a kind, or those with the parts `given`: one value, or several in their order."""
-        known: dict[str, Any] = {
-            "model": sorted(self.models), "selector": sorted(self.selectors), "fraction": self.fractions,
-            "control": self.image_controls, "task": self.tasks, "choice": self.tuning["choices"],
-            "seed": self.tuning["seeds"], "suffix": ("pdf", "png"),
-        }  # fmt: skip
-        values = [given.get(part, known.get(part)) for part in layout.parts(name)]
-        lists = [[value] if isinstance(value, str | int) else list(value) for value in values]
-        return [
-            self.path(name, **dict(zip(layout.parts(name), each, strict=True))) for each in itertools.product(*lists)
-        ]
-
-    @cached_property
-    def strength_outcomes(self) -> list[str]:
-        """Answers under the masks at other strengths."""
-        factors = [self.factor(strength) for strength in self.strengths]
-        return self.all("strength_outcomes", selector=sorted(self.repeated), factor=factors)
-
-    @cached_property
-    def permuted_outcomes(self) -> list[str]:
-        """Answers under the masks of shuffled labels."""
-        return self.all("permuted_outcomes", selector=sorted(self.repeated)) if self.permutations else []
-
-    @cached_property
-    def set_outcomes(self) -> list[str]:
-        """Answers under masks to the data sets that are asked for their own sake."""
-        return self.all("set_outcomes", set=sorted(self.masked_sets), selector=self.evaluated, factor=self.factors)
-
-    @cached_property
-    def own_outcomes(self) -> list[str]:
-        """Those of the run's ablation that the tables of data sets take for its own questions, which are not asked
-        again then."""
-        if self.dataset in self.masked_sets:
-            return []
-        return self.all("outcomes", selector=self.evaluated, fraction=self.top)
 
     @cached_property
     def answers(self) -> list[str]:
@@ -260,7 +174,7 @@ class Run(Questions):
         return [
             *(self.path("table", table=name) for name in self.tables), self.path("dropped", of=""),
             self.path("counts", of=""), *self.answers, *self.controlled_answers, *self.all("masks"),
-            *self.all("outcomes"), *sets, *tuned, *self.all("predictions", of=self.of("choose")),
+            *self.all("outcomes", of=""), *sets, *tuned, *self.all("predictions", of=self.of("choose")),
         ]  # fmt: skip
 
     @cached_property
