@@ -75,6 +75,20 @@ def test_masks_of_a_group_are_in_the_order_of_their_answers():
     assert CONTROL.group_permuted("m", "", "0") == []
 
 
+@pytest.mark.parametrize(
+    ("evidence", "variants"),
+    [({"permutations": 0}, ["x0.75", "x0.5", "x0.25", "x-0.25", "x-0.5"]), ({"strengths": []}, ["permuted"])],
+)
+def test_robustness_asks_what_the_evidence_asks_for_alone(evidence, variants):
+    record = run(evidence=CONTROL.config["evidence"] | evidence)
+    assert record.variants("robustness/") == variants
+    assert bool(record.group_masks("m", "robustness/", "cas")) == ("permutations" in evidence)
+    assert bool(record.permuted_outcomes) == ("strengths" in evidence)
+    outcomes = record.strength_outcomes + record.permuted_outcomes
+    assert [layout.key("outcomes", file)["variant"] for file in outcomes] == variants * len(record.models)
+    assert [record.mask_number("robustness/", "cas", variant) for variant in variants] == list(range(len(variants)))
+
+
 def test_strengths_are_factors_that_come_back():
     assert [CONTROL.factor(strength) for strength in CONTROL.strengths] == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
     assert CONTROL.group_factors("robustness/") == ["0.75", "0.5", "0.25", "-0.25", "-0.5"]
